@@ -1,0 +1,57 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  members:
+    description:
+      - Names of the members to move, all of them in one call.
+    type: list
+    elements: str
+    required: true
+  state:
+    description:
+      - V(active) brings members into traffic and ends when they really serve.
+      - V(drained) takes members out and ends when nothing is in flight on them.
+      - V(down) takes members out at once; what is in flight is not waited for.
+    type: str
+    choices: [active, drained, down]
+    required: true
+  weight:
+    description:
+      - Weight that an active member gets. Without it the weight stays as it is.
+    type: int
+  wait:
+    description:
+      - Whether to wait until the state is reached. V(false) starts the move only.
+    type: bool
+    default: true
+  timeout:
+    description:
+      - Seconds that the move may take, for all members together.
+    type: int
+    default: 60
+  timeout_action:
+    description:
+      - What follows when members still have requests in flight after O(timeout).
+      - V(fail) fails and cuts nothing. V(cut) closes the connections that are left, and counts them.
+    type: str
+    choices: [fail, cut]
+    default: fail
+  min_active:
+    description:
+      - How many members have to serve at full weight in each pool while these are out, as a count (V(4)) or as a percentage of
+        the configured members, rounded up (V(75%)).
+      - Taking out a member that does not serve is always allowed.
+    type: str
+    default: "0"
+  deploy_id:
+    description:
+      - Name of the deploy on whose behalf members are moved.
+    type: str
+"""

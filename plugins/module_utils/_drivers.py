@@ -1,0 +1,72 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The drivers: what each technology can do and where its calls run. Private to the collection.
+
+A driver is a file C(_<name>.py) beside this one that ends with a C(DRIVER), its modules, and its name in C(NAMES).
+A dotted name, C(namespace.collection.name), is a driver of another collection: the same file and modules there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+NAMES = ("haproxy", "healthcheck", "none")
+
+# Which capability of a driver carries which strategy.
+STRATEGIES = {"rolling": "members"}
+
+COLLECTION = "zero.downtime"
+
+
+@dataclasses.dataclass(frozen=True)
+class Driver:
+    """One technology that moves traffic.
+
+    :param name: as the user writes it in C(deploy_traffic.driver).
+    :param runs_on: where its modules run: C(balancers), C(members) (each member's own host) or C(controller).
+    :param capabilities: of C(members), C(split), C(mirror), C(release).
+    :param traffic_spec: argument spec of C(deploy_traffic), less C(driver).
+    :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
+    :param info: whether C(<driver>_info) exists and tells counters.
+    :param info_args: options of C(<driver>_info) from C(deploy_traffic).
+    """
+
+    name: str
+    runs_on: str
+    capabilities: tuple[str, ...]
+    traffic_spec: dict[str, t.Any]
+    member_args: t.Callable[[dict[str, t.Any], list[str]], dict[str, t.Any]]
+    info: bool = False
+    info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
+    collection: str = COLLECTION
+
+    def module(self, kind: str) -> str:
+        """The full name of one of the driver's modules, C(members) or C(info)."""
+        return f"{self.collection}.{self.name}_{kind}"
+
+    @property
+    def strategies(self) -> list[str]:
+        return [strategy for strategy, capability in STRATEGIES.items() if capability in self.capabilities]
+
+
+def load(name: str) -> Driver:
+    """The driver of that name. Raises DowntimeError, naming the known ones, when there is none."""
+    collection, dot, short = name.rpartition(".")
+    if not dot:
+        if short not in NAMES:
+            raise DowntimeError(f"deploy_traffic.driver is '{name}'; accepted are {', '.join(NAMES)}, or namespace.collection.name of another collection's driver")
+        collection = COLLECTION
+    path = f"ansible_collections.{collection}.plugins.module_utils._{short}"
+    try:
+        found = importlib.import_module(path).DRIVER
+    except ModuleNotFoundError as error:
+        if error.name and (path == error.name or path.startswith(error.name + ".")):
+            raise DowntimeError(f"deploy_traffic.driver is '{name}', but no collection {collection} with such a driver is installed") from error
+        raise
+    return dataclasses.replace(found, collection=collection)

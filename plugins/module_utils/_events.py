@@ -1,0 +1,77 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The events of one running deploy: a file of JSON lines on the controller. Private to the collection.
+
+Several processes append to it (the controller's workers), so each event is one short write to a file opened for appending,
+which Linux keeps whole. Readers take only complete lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import typing as t
+
+FILE = "events.jsonl"
+
+
+def append(run_dir: str | None, step: str, event: str, members: t.Sequence[str] = (), batch: int | None = None,
+           balancer: str | None = None, now: t.Callable[[], float] = time.time, **detail: t.Any) -> None:
+    """Append one event; without a C(run_dir) (check mode, a module used by itself) nothing is written.
+
+    C(event) is one of started, finished, failed, note. Times are seconds since the epoch.
+    """
+    if not run_dir:
+        return
+    line = {"time": now(), "step": step, "event": event}
+    if members:
+        line["members"] = list(members)
+    if batch is not None:
+        line["batch"] = batch
+    if balancer is not None:
+        line["balancer"] = balancer
+    if detail:
+        line["detail"] = detail
+    data = (json.dumps(line, default=str) + "\n").encode()
+    handle = os.open(os.path.join(run_dir, FILE), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, data)
+    finally:
+        os.close(handle)
+
+
+def read(run_dir: str) -> list[dict[str, t.Any]]:
+    """All complete events so far, oldest first; none when nothing has been written yet."""
+    try:
+        with open(os.path.join(run_dir, FILE), encoding="utf-8") as handle:
+            text = handle.read()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines(True) if line.endswith("\n")]
+
+
+def steps(events: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Pair C(started) with C(finished) or C(failed) of the same step, batch and balancer.
+
+    Returns C([{name, started, finished, result, members, batch}]) by time of start. A step that never ended has
+    C(finished) null and the result C(running).
+    """
+    found: list[dict[str, t.Any]] = []
+    running: dict[tuple[t.Any, ...], dict[str, t.Any]] = {}
+    for event in events:
+        key = (event["step"], event.get("batch"), event.get("balancer"))
+        if event["event"] == "started":
+            step = {"name": event["step"], "started": event["time"], "finished": None, "result": "running",
+                    "members": event.get("members", []), "batch": event.get("batch")}
+            running[key] = step
+            found.append(step)
+        elif event["event"] in ("finished", "failed") and key in running:
+            step = running.pop(key)
+            step["finished"] = event["time"]
+            step["result"] = "succeeded" if event["event"] == "finished" else "failed"
+            if event.get("detail", {}).get("reason"):
+                step["reason"] = event["detail"]["reason"]
+    return found

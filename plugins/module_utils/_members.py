@@ -1,0 +1,41 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every module that moves members shares: its options and the words for a member's state. Private to the collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+STATES = ("active", "drained", "down")
+
+
+def common_spec() -> dict[str, t.Any]:
+    """The argument spec of doc fragment zero.downtime.members; a driver adds its own options to it."""
+    return {
+        "members": {"type": "list", "elements": "str", "required": True},
+        "state": {"type": "str", "choices": list(STATES), "required": True},
+        "weight": {"type": "int"},
+        "wait": {"type": "bool", "default": True},
+        "timeout": {"type": "int", "default": 60},
+        "timeout_action": {"type": "str", "choices": ["fail", "cut"], "default": "fail"},
+        "min_active": {"type": "str", "default": "0"},
+        "deploy_id": {"type": "str"},
+    }
+
+
+def floor_of(min_active: str | int, configured: int) -> int:
+    """How many of C(configured) members have to serve at full weight: C("4"), or C("75%") rounded up.
+
+    Raises DowntimeError for anything else, and for a percentage over 100.
+    """
+    text = str(min_active).strip()
+    number = text[:-1] if text.endswith("%") else text
+    if not number.isdigit() or (text.endswith("%") and int(number) > 100):
+        raise DowntimeError(f"min_active is '{min_active}'; a count of members such as 4, or a percentage up to 100% such as 75%, is accepted")
+    if text.endswith("%"):
+        return -(-int(number) * configured // 100)
+    return int(number)

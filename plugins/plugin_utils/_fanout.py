@@ -1,0 +1,155 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run a module on several hosts at the same time, from one action plugin. Private to the collection.
+
+A loop with C(delegate_to) asks one balancer after the other, and an unreachable balancer makes the *application's* host
+unreachable. Here each host gets a child process with a connection of its own, so that balancers drain at the same time, and a host
+that cannot be reached is a failed result that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import selectors
+import traceback
+import typing as t
+
+from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import become_loader, connection_loader
+
+
+def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_for: t.Callable[[str], dict[str, t.Any]],
+           task_vars: dict[str, t.Any], what: str = "balancer", on_result: t.Callable[[str, dict[str, t.Any]], None] | None = None,
+           ) -> dict[str, dict[str, t.Any]]:
+    """Run C(module_name) on every one of C(hosts) (inventory names) with C(args_for(host)); return each host's result.
+
+    C(on_result) is called in this process as results arrive. C(what) is the word for a host in sentences.
+    """
+    waiting = selectors.DefaultSelector()
+    results: dict[str, dict[str, t.Any]] = {}
+    buffers: dict[str, bytearray] = {}
+    for host in hosts:
+        reader, pid = _spawn(action, host, module_name, args_for(host), task_vars, what)
+        buffers[host] = bytearray()
+        waiting.register(reader, selectors.EVENT_READ, (host, pid))
+    while waiting.get_map():
+        for key, _events in waiting.select():
+            host, pid = key.data
+            chunk = os.read(key.fd, 1 << 16)
+            if chunk:
+                buffers[host] += chunk
+                continue
+            waiting.unregister(key.fd)
+            os.close(key.fd)
+            os.waitpid(pid, 0)
+            if buffers[host]:
+                results[host] = pickle.loads(bytes(buffers[host]))
+            else:
+                results[host] = {"failed": True, "msg": f"the process that worked on {what} {host} ended without an answer"}
+            if on_result:
+                on_result(host, results[host])
+    waiting.close()
+    return {host: results[host] for host in hosts}
+
+
+def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str) -> tuple[int, int]:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        return reader, pid
+    # The child must never return into the worker's code: whatever happens, it answers and leaves.
+    try:
+        os.close(reader)
+        try:
+            result = _run(action, host, module_name, args, task_vars, what)
+            # Through JSON: what a module returned is plain data, and the template engine's tags do not survive another process.
+            answer = pickle.dumps(json.loads(json.dumps(result, default=str)))
+        except AnsibleError as error:
+            answer = pickle.dumps({"failed": True, "msg": f"{what} {host}: {error}"})
+        except Exception:  # pylint: disable=broad-except
+            answer = pickle.dumps({"failed": True, "msg": f"{what} {host}: {module_name} broke", "exception": traceback.format_exc()})
+        view = memoryview(answer)
+        while view:
+            view = view[os.write(writer, view):]
+    finally:
+        os._exit(0)
+
+
+def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str) -> dict[str, t.Any]:
+    variables = {name: task_vars[name] for name in ("hostvars", "groups", "group_names", "ansible_version", "vars") if name in task_vars}
+    variables.update(task_vars["hostvars"].raw_get(host))
+    variables["inventory_hostname"] = host
+    try:
+        connection = _connect(action, host, variables)
+        action._connection = connection
+        action._remote_address = host
+        result = action._execute_module(module_name=module_name, module_args=args, task_vars=variables)
+    except AnsibleConnectionFailure as error:
+        return {"failed": True, "unreachable_host": True, "msg": f"{what} {host} cannot be reached: {error}"}
+    finally:
+        if action._connection is not None:
+            action._connection.close()
+    if result.pop("unreachable", False):
+        result.update(failed=True, unreachable_host=True, msg=f"{what} {host} cannot be reached: {result.get('msg', 'no answer')}")
+    result.pop("invocation", None)
+    return result
+
+
+def _connect(action: ActionBase, host: str, variables: dict[str, t.Any]) -> t.Any:
+    """A connection to C(host), set up as the task executor sets up that of a delegated task."""
+    templar = action._templar.copy_with_new_env(available_variables=variables)
+    action._templar = templar
+    context = action._play_context.copy()
+    context.remote_addr = None
+    action._task.delegate_to = host
+    context = context.set_task_and_variable_override(task=action._task, variables={**variables, "ansible_delegated_vars": {host: variables}}, templar=templar)
+    context.post_validate(templar=templar)
+    if not context.remote_addr:
+        context.remote_addr = str(templar.template(variables.get("ansible_host", host)))
+    action._play_context = context
+
+    name = templar.template(variables["ansible_connection"]) if variables.get("ansible_connection") else action._task.connection
+    connection = connection_loader.get(name, context, new_stdin=None, task_uuid=action._task._uuid, ansible_playbook_pid=str(os.getppid()))
+    if connection is None:
+        raise AnsibleError(f"the connection plugin '{name}' was not found")
+
+    wanted = variables.get("ansible_become")
+    become = boolean(templar.template(wanted)) if wanted is not None else action._task.become
+    if become:
+        method = templar.template(variables.get("ansible_become_method") or action._task.become_method or C.DEFAULT_BECOME_METHOD)
+        plugin = become_loader.get(method)
+        connection.set_become_plugin(plugin)
+        context.set_become_plugin(plugin.name)
+    else:
+        connection.set_become_plugin(None)
+    context.set_attributes_from_plugin(connection)
+
+    task_keys = action._task.dump_attrs()
+    task_keys["timeout"] = context.timeout
+    if context.password:
+        task_keys["password"] = context.password
+    del task_keys["retries"]
+    connection.set_options(task_keys=task_keys, var_options=connection._resolve_option_variables(variables, templar))
+    _set_options(connection._shell, "shell", variables, templar, task_keys)
+    if connection.become is not None:
+        if context.become_pass:
+            task_keys["become_pass"] = context.become_pass
+        _set_options(connection.become, "become", variables, templar, task_keys)
+        for option in ("become_user", "become_flags", "become_exe", "become_pass"):
+            if option in connection.become.get_options():
+                setattr(context, option, connection.become.get_option(option))
+        context.prompt = connection.become.prompt
+    return connection
+
+
+def _set_options(plugin: t.Any, kind: str, variables: dict[str, t.Any], templar: t.Any, task_keys: dict[str, t.Any]) -> None:
+    names = C.config.get_plugin_vars(kind, plugin._load_name)
+    plugin.set_options(task_keys=task_keys, var_options={name: templar.template(variables[name]) for name in names if name in variables})
