@@ -87,6 +87,8 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
     variables = {name: task_vars[name] for name in ("hostvars", "groups", "group_names", "ansible_version", "vars") if name in task_vars}
     variables.update(task_vars["hostvars"].raw_get(host))
     variables["inventory_hostname"] = host
+    variables["ansible_delegated_vars"] = {host: dict(variables)}
+    connection = None
     try:
         connection = _connect(action, host, variables)
         action._connection = connection
@@ -95,8 +97,8 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
     except AnsibleConnectionFailure as error:
         return {"failed": True, "unreachable_host": True, "msg": f"{what} {host} cannot be reached: {error}"}
     finally:
-        if action._connection is not None:
-            action._connection.close()
+        if connection is not None:
+            connection.close()
     if result.pop("unreachable", False):
         result.update(failed=True, unreachable_host=True, msg=f"{what} {host} cannot be reached: {result.get('msg', 'no answer')}")
     result.pop("invocation", None)
@@ -110,7 +112,7 @@ def _connect(action: ActionBase, host: str, variables: dict[str, t.Any]) -> t.An
     context = action._play_context.copy()
     context.remote_addr = None
     action._task.delegate_to = host
-    context = context.set_task_and_variable_override(task=action._task, variables={**variables, "ansible_delegated_vars": {host: variables}}, templar=templar)
+    context = context.set_task_and_variable_override(task=action._task, variables=variables, templar=templar)
     context.post_validate(templar=templar)
     if not context.remote_addr:
         context.remote_addr = str(templar.template(variables.get("ansible_host", host)))

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Check values against an argument spec, with sentences that name option, value and what is accepted. Private to the collection.
+
+Conversions are Ansible's own; only the sentences are ours, since its validator leaves out the value or the path of a nested option.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+
+from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+ACCEPTED = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list", "dict": "a mapping", "path": "a path",
+    "raw": "any value",
+}
+
+
+def check(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any], path: str = "") -> dict[str, t.Any]:
+    """C(values) converted to the types of C(spec), with its defaults filled in.
+
+    A spec is an argument spec as modules have it; keys that do not matter here (C(description)) are passed over. In addition C(minimum) bounds a number.
+    Raises DowntimeError at the first value that does not fit.
+    """
+    for name in values:
+        if name not in spec:
+            near = difflib.get_close_matches(name, spec, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise DowntimeError(f"{path}{name} is no known option; known are {', '.join(sorted(spec)) or 'none'}{hint}")
+    checked: dict[str, t.Any] = {}
+    for name, option in spec.items():
+        full = path + name
+        value = values.get(name)
+        if value is None:
+            if option.get("required"):
+                raise DowntimeError(f"{full} is missing; {ACCEPTED[option.get('type', 'str')]} is needed")
+            checked[name] = option.get("default")
+            continue
+        checked[name] = _convert(full, value, option)
+    return checked
+
+
+def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any]) -> t.Any:
+    kind = option.get("type", "str")
+    validator = DEFAULT_TYPE_VALIDATORS[kind]
+    try:
+        # A mapping or list written where a text belongs would be turned into its Python form without a word.
+        if kind == "str" and isinstance(value, (dict, list)):
+            raise TypeError
+        if kind == "float" and isinstance(value, bool):
+            raise TypeError
+        value = validator(value)
+    except (TypeError, ValueError) as error:
+        raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} is accepted") from error
+    if "minimum" in option and value < option["minimum"]:
+        raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} from {option['minimum']} on is accepted")
+    if option.get("choices") and kind != "list" and value not in option["choices"]:
+        raise DowntimeError(f"{full} is {value!r}; accepted are {', '.join(map(str, option['choices']))}")
+    if kind == "list":
+        element = {key: option[key] for key in ("options", "choices") if key in option}
+        element["type"] = option.get("elements", "raw")
+        return [_convert(f"{full}[{index}]", entry, element) for index, entry in enumerate(value)]
+    if kind == "dict" and option.get("options") is not None:
+        return check(value, option["options"], full + ".")
+    return value

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The registry of the C(deploy_*) variables: argument specs, documentation and the check for typing errors come from it.
+
+Private to the collection. C(make docs) writes roles/deploy/meta/argument_specs.yml and docs/variables.md from it; a test keeps them current.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._drivers import STRATEGIES
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+HOOKS = {
+    "before_stage": "Runs on every member before the release is staged.",
+    "after_stage": "Runs on every member when the release is staged everywhere, before any traffic moves.",
+    "before_shift": "Runs once, on the controller, before the first member is taken out.",
+    "before_drain": "Runs on the controller before each batch is taken out; this is the place for a question or a pause of your own between batches.",
+    "restart": "Runs on each member in place of restarting the service of O(deploy_service).",
+    "after_activate": "Runs on each member when the new release runs there and before it gets traffic.",
+    "on_failure": "Runs once, on the controller, when the deploy has failed, after going back.",
+}
+
+SERVICE = {
+    "unit": {"type": "str", "description": "Name of the systemd unit that runs the slot's release."},
+    "command": {"type": "raw", "description": "Command, as a text or a list, that restarts the slot's release and returns when it has been started."},
+    "start": {"type": "raw", "description": "Command that starts the slot's release, when starting and stopping are apart (workers)."},
+    "stop": {"type": "raw", "description": "Command that stops it and returns when it has ended."},
+}
+
+VARIABLES: dict[str, dict[str, t.Any]] = {
+    "deploy_app": {"type": "str", "required": True, "description":
+                   "Name of the application. Where an inventory holds several, C(-e deploy_app=NAME) picks one: the variables of the group NAME apply."},
+    "deploy_environment": {"type": "str", "default": "production", "description": "Name of the environment, such as V(production) or V(staging)."},
+    "deploy_hosts": {"type": "str", "required": True, "description": "Group, or pattern, of the hosts that are the application's members."},
+    "deploy_release": {"type": "str", "description":
+                       "The release to deploy: its label (V(2.0.0)) or its sha256 digest. Needed by the playbook deploy; rollback goes to the previous one without it."},
+    "deploy_strategy": {"type": "str", "default": "rolling", "choices": list(STRATEGIES), "description": "In which order traffic moves."},
+    "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from, and where they live on the hosts.", "options": {
+        "root": {"type": "path", "required": True, "description": "Directory on each host that holds the releases and the slots' links."},
+        "url": {"type": "str", "description": "http(s) address of the artifact, a tar archive; each host fetches it."},
+        "src": {"type": "path", "description": "Path of the artifact, on the controller or, with O(deploy_artifact.remote_src), on each host."},
+        "checksums": {"type": "str", "description": "Address or path of a checksum file as C(sha256sum) writes it; it turns a label into a digest."},
+        "digest": {"type": "str", "description": "The sha256 digest of the artifact where no checksum file is at hand."},
+        "remote_src": {"type": "bool", "default": False, "description": "Whether O(deploy_artifact.src) is a path on the hosts."},
+        "headers": {"type": "dict", "no_log": True, "description": "HTTP headers for fetching, such as a token. Kept out of every log."},
+    }},
+    "deploy_service": {"type": "dict", "description":
+                       "What runs a slot's release: C({unit: NAME}), C({command: …}) or C({start: …, stop: …}); where a host carries two sides, one of these under "
+                       "C(blue) and one under C(green)."},
+    "deploy_slot": {"type": "str", "description": "Name of the slot's link below the root. Without it V(current), or the side's name where the pools have sides."},
+    "deploy_traffic": {"type": "dict", "required": True, "description": "The driver that moves traffic, as C(driver), and that driver's own options."},
+    "deploy_health": {"type": "dict", "default": {}, "description": "How a member shows that it is ready, and with which release.", "options": {
+        "path": {"type": "str", "description": "Path of the readiness check, such as V(/ready). Needed where the driver has pools with ports."},
+        "port": {"type": "int", "description": "Port of the check; without it the port of the first pool."},
+        "scheme": {"type": "str", "default": "http", "choices": ["http", "https"], "description": "Scheme of the check."},
+        "address": {"type": "str", "description": "Address of the member; without it C(ansible_host), or the inventory name."},
+        "status": {"type": "list", "elements": "int", "default": [200], "description": "Status codes that pass."},
+        "body": {"type": "str", "description": "Regular expression that the answer's body has to match."},
+        "header": {"type": "str", "description": "Header that carries the digest of the running release. It proves that the restart really happened."},
+        "passes": {"type": "int", "default": 3, "minimum": 1, "description": "Passes in a row that are needed."},
+        "interval": {"type": "float", "default": 0.2, "minimum": 0.01, "description": "Seconds between two checks of a member."},
+        "timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds after which a release that is not ready counts as bad."},
+        "from": {"type": "str", "description": "Host that checks, such as a balancer, where the controller cannot reach the members."},
+    }},
+    "deploy_batches": {"type": "list", "elements": "raw", "default": [1, "25%"], "description":
+                       "Sizes of the batches as Ansible's C(serial) has them: counts or percentages, the last one repeated. No batch is larger than the floor allows."},
+    "deploy_batch_pause": {"type": "int", "default": 0, "minimum": 0, "description": "Seconds of observation between two batches, under evidence."},
+    "deploy_min_active": {"type": "str", "default": "50%", "description":
+                          "The floor: how many members have to serve at full weight, in each pool and on each balancer, as a count or a percentage rounded up."},
+    "deploy_drain_timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds that requests in flight have to finish while a member is taken out."},
+    "deploy_drain_timeout_action": {"type": "str", "default": "fail", "choices": ["fail", "cut"], "description":
+                                    "Whether a drain that takes longer fails, or cuts what is left and counts it."},
+    "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds within which a member has to serve again once the balancer admits it."},
+    "deploy_soak": {"type": "int", "default": 1, "minimum": 0, "description": "Seconds of observation after the last batch before the evidence is judged."},
+    "deploy_evidence_url": {"type": "str", "description": "Public address that the probe asks before, during and after the deploy. Without it there is no probe."},
+    "deploy_evidence_rate": {"type": "float", "default": 50, "minimum": 1, "description": "Probe requests a second."},
+    "deploy_evidence_max_failed": {"type": "int", "default": 0, "minimum": 0, "description": "Transport failures that a deploy may cause."},
+    "deploy_evidence_connect_to": {"type": "str", "description": "host:port that the probe connects to in place of the address of O(deploy_evidence_url)."},
+    "deploy_records_dir": {"type": "path", "default": "~/deploy-records", "description": "Directory on the controller for the records."},
+    "deploy_keep_releases": {"type": "int", "default": 5, "minimum": 1, "description":
+                             "Releases to keep on each host. Active, previous and pinned ones are never removed."},
+    "deploy_pinned": {"type": "list", "elements": "str", "default": [], "description": "Digests that are never removed."},
+    "deploy_hooks": {"type": "dict", "default": {}, "description": "Files with tasks of your own.", "options": {
+        name: {"type": "path", "description": text} for name, text in HOOKS.items()}},
+    "deploy_members": {"type": "list", "elements": "str", "description": "For the playbooks drain and activate: the members to take out or bring back."},
+    "deploy_id": {"type": "str", "description": "Name of this deploy. Made from time, application and environment when it is not given."},
+}
+
+
+def check_names(names: t.Iterable[str], known: t.Iterable[str] = tuple(VARIABLES)) -> list[str]:
+    """Refuse a C(deploy_*) name that is probably a typing error; return warnings for other unknown ones.
+
+    A name within edit distance 2 of a known one is taken for a typing error. Raises DowntimeError for it.
+    """
+    known = set(known)
+    warnings = []
+    for name in sorted(set(names) - known):
+        near = sorted((distance(name, other), other) for other in known)
+        if near and near[0][0] <= 2:
+            raise DowntimeError(f"{name} is no known variable; did you mean {near[0][1]}?")
+        warnings.append(f"{name} is no variable of zero.downtime; it has no effect here")
+    return warnings
+
+
+def distance(one: str, other: str) -> int:
+    """Edit distance with adjacent transpositions (optimal string alignment: Boytsov 2011, section 2.2)."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != b)))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                row[j] = min(row[j], before[j - 2] + 1)
+        before, last = last, row
+    return last[-1]
