@@ -1,0 +1,87 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Dispatch C(members) to the driver's own module, on all of its hosts at the same time."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _members, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+
+
+class ActionModule(ActionBase):
+    # Once for the batch, and a failure is everybody's: with run_once only the first host would be rescued.
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, {**_members.common_spec(), **FACADE})
+            driver = _drivers.load(args["driver"])
+            traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+            return self._move(driver, traffic, args, task_vars)
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _move(self, driver: _drivers.Driver, traffic: dict[str, t.Any], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        servers = {name: args["servers"].get(name) or name for name in args["members"]}
+        names = {server: name for name, server in servers.items()}
+        hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
+        shared = {key: args[key] for key in _members.common_spec() if key != "members" and args[key] is not None}
+
+        def args_for(host: str) -> dict[str, t.Any]:
+            members = [host] if driver.runs_on == "members" else args["members"]
+            return {**shared, **driver.member_args(traffic, [servers[name] for name in members]), "members": [servers[name] for name in members]}
+
+        def note(event: str, **detail: t.Any) -> None:
+            if not self._task.check_mode:
+                _events.append(args["run_dir"], args["step"], event, members=args["members"], batch=args["batch"], **detail)
+
+        note("started")
+        what = "member" if driver.runs_on == "members" else "balancer"
+        results = _fanout.run_on(self, hosts, driver.module("members"), args_for, task_vars, what=what)
+        failures = {host: result for host, result in results.items() if result.get("failed")}
+        merged: dict[str, t.Any] = {
+            "changed": any(result.get("changed") for result in results.values()),
+            "waited": max((result.get("waited") or 0.0 for result in results.values()), default=0.0),
+            "members": [{**member, "name": names.get(member["name"], member["name"]), "balancer": host}
+                        for host, result in results.items() for member in result.get("members", [])],
+            "balancers": results,
+            "diff": [{**diff, "before_header": host, "after_header": host} for host, result in results.items() for diff in _as_list(result.get("diff"))],
+            "problems": [_sentence(host, result, what) for host, result in failures.items()],
+        }
+        if failures:
+            merged["msg"] = "; ".join(merged["problems"])
+            merged["failed"] = args["on_failure"] == "fail"
+        note("failed" if failures else "finished", reason=merged.get("msg"), waited=merged["waited"],
+             cut=sum(member.get("cut") or 0 for member in merged["members"]))
+        return merged
+
+
+FACADE = {
+    "driver": {"type": "str", "required": True},
+    "traffic": {"type": "dict", "required": True},
+    "servers": {"type": "dict", "default": {}},
+    "on_failure": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+    "run_dir": {"type": "path"},
+    "step": {"type": "str", "default": "drain"},
+    "batch": {"type": "int"},
+}
+
+
+def _as_list(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _sentence(host: str, result: dict[str, t.Any], what: str) -> str:
+    text = str(result.get("msg", "failed without a word"))
+    return text if host in text else f"{what} {host}: {text}"

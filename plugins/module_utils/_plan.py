@@ -1,0 +1,206 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan of a deploy: pure functions from checked variables and observed states to batches and sentences.
+
+Private to the collection. Nothing here asks a host or a balancer; what they said comes in as arguments.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
+
+SIDES = ("blue", "green")
+VERBS = ("deploy", "rollback", "restart", "drain", "activate", "status", "doctor")
+# The verbs that bring another release into traffic, or the same one anew.
+SHIFTS = ("deploy", "rollback", "restart")
+
+
+def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None = None) -> list[dict[str, t.Any]]:
+    """Cut C(members) into batches as Ansible's C(serial) does; C(most) bounds each of them.
+
+    Sizes are counts or percentages of all members, a percentage rounded down but never below 1; the last size repeats.
+    Raises DowntimeError for a size that is neither, or that takes nothing.
+    """
+    counts = []
+    for size in sizes:
+        text = str(size).strip()
+        match = re.fullmatch(r"(\d+)(%?)", text)
+        if not match or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):
+            raise DowntimeError(f"deploy_batches has {size!r}; counts from 1 on, or percentages from 1% to 100%, are accepted")
+        counts.append(max(1, int(match[1]) * len(members) // 100) if match[2] else int(match[1]))
+    if not counts:
+        raise DowntimeError("deploy_batches is empty; a list of counts or percentages such as [1, \"25%\"] is accepted")
+    if most is not None:
+        counts = [min(count, most) for count in counts]
+    found: list[dict[str, t.Any]] = []
+    taken = 0
+    while taken < len(members):
+        count = counts[min(len(found), len(counts) - 1)]
+        found.append({"n": len(found) + 1, "members": list(members[taken:taken + count])})
+        taken += count
+    return found
+
+
+def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[str, t.Any], _drivers.Driver]:
+    """Check all variables of an application; return them converted, with defaults, and the driver.
+
+    Raises DowntimeError at the first one that does not fit.
+    """
+    if not values.get("deploy_traffic"):
+        raise DowntimeError("deploy_traffic is missing; a mapping with the driver and its options is needed, such as {driver: haproxy, …}")
+    checked = _spec.check(values, VARIABLES)
+    if verb == "deploy" and not checked["deploy_release"]:
+        raise DowntimeError("deploy_release is missing; the label or digest of a release is needed, such as -e deploy_release=2.0.0")
+    traffic = dict(checked["deploy_traffic"])
+    driver = _drivers.load(str(traffic.pop("driver", None) or ""))
+    checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.")
+    strategy = checked["deploy_strategy"]
+    if strategy not in driver.strategies:
+        raise DowntimeError(f"deploy_strategy is '{strategy}', which driver {driver.name} cannot carry out; with it work {', '.join(driver.strategies) or 'none'}")
+    if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
+        raise DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready")
+    if checked["deploy_health"].get("body"):
+        try:
+            re.compile(checked["deploy_health"]["body"])
+        except re.error as error:
+            raise DowntimeError(f"deploy_health.body is {checked['deploy_health']['body']!r}; a regular expression is accepted ({error})") from error
+    _members.floor_of(checked["deploy_min_active"], 1)
+    return checked, driver
+
+
+def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.Any]]:
+    """The pools of one side; a pool without a side belongs to the only one there is."""
+    return [pool for pool in traffic.get("pools") or [] if pool.get("side", side) in (None, side)]
+
+
+def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.Any] | None:
+    """The service of one side's slot, checked. Raises DowntimeError when what is written is no service."""
+    if not service:
+        return None
+    path = "deploy_service."
+    if set(service) & set(SIDES):
+        if side not in service:
+            raise DowntimeError(f"deploy_service has no {side}; it has {', '.join(service)}")
+        service, path = service[side], f"deploy_service.{side}."
+    found = {key: value for key, value in _spec.check(service, SERVICE, path).items() if value}
+    if not found:
+        raise DowntimeError(f"{path[:-1]} is empty; unit, command, or start and stop are accepted")
+    if len({"unit", "command"} & set(found)) + ("start" in found) != 1 or ("stop" in found) != ("start" in found):
+        raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found))}; either unit, or command, or both start and stop are accepted")
+    return found
+
+
+def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -> dict[str, t.Any]:
+    """What the deploy has to know of one member, from the variables as they are for its host."""
+    pools = live_pools(checked["deploy_traffic"], side)
+    health = checked["deploy_health"]
+    by_side = bool(set(checked["deploy_service"] or {}) & set(SIDES))
+    port = health.get("port") or next((pool["port"] for pool in pools if pool.get("port")), None)
+    host = health.get("address") or address
+    url = None
+    if health.get("path"):
+        if not port:
+            raise DowntimeError(f"no port is known for member {name}; deploy_health.port, or port in deploy_traffic.pools, is needed")
+        if not health["path"].startswith("/"):
+            raise DowntimeError(f"deploy_health.path is '{health['path']}'; a path that begins with / is accepted")
+        url = f"{health['scheme']}://{'[' + host + ']' if ':' in host else host}:{port}{health['path']}"
+    service = service_of(checked["deploy_service"], side)
+    return {
+        "name": name,
+        "server": next((pool["server"] for pool in pools if pool.get("server")), None) or name,
+        "address": host,
+        "port": port,
+        "url": url,
+        "root": checked["deploy_artifact"]["root"],
+        "slot": checked["deploy_slot"] or (side if by_side else "current"),
+        "service": service,
+    }
+
+
+def distinct_addresses(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuse two members that are one process: what is taken out as the one would still serve as the other."""
+    seen: dict[str, str] = {}
+    for name, host in hosts.items():
+        if not host["url"]:
+            continue
+        if host["url"] in seen:
+            raise DowntimeError(f"members {seen[host['url']]} and {name} have one address, {host['address']}:{host['port']}; each member needs its own")
+        seen[host["url"]] = name
+
+
+def capacity(pools: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]], min_active: str) -> dict[str, t.Any]:
+    """From each pool's members as a balancer sees them: whether anything serves, and how many may be out at a time.
+
+    C(pools) maps a name for the sentence (balancer and pool) to members with C(state) and C(full), whether it serves at full weight.
+    """
+    most: int | None = None
+    first = True
+    tightest = ""
+    for label, members in pools.items():
+        floor = _members.floor_of(min_active, len(members))
+        serving = sum(1 for entry in members if entry["full"])
+        first = first and not serving
+        if most is None or serving - floor < most:
+            most, tightest = serving - floor, f"{label}: {serving} of {len(members)} serve, and {floor} have to"
+    return {"first": first, "most": most, "tightest": tightest}
+
+
+def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Container[str] = ()) -> dict[str, t.Any]:
+    """Batches, and what each member goes back to, from what staging found on the hosts.
+
+    A member that runs the release already is left alone, unless the verb is restart. Members in C(out) serve nowhere.
+    Raises DowntimeError when hosts disagree on the release, or the floor leaves no room.
+    """
+    digests: dict[str, list[str]] = {}
+    for name, result in staged.items():
+        digests.setdefault(result["release"]["digest"], []).append(name)
+    if len(digests) > 1:
+        found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
+        raise DowntimeError(f"the hosts do not agree which release {plan['release'] or 'previous'} is: {found}; name a digest with deploy_release")
+    release = next(iter(staged.values()))["release"]
+    moving = []
+    for name in plan["members"]:
+        active = staged[name].get("active") or {}
+        if plan["verb"] == "restart" or active.get("digest") != release["digest"] or name in out:
+            moving.append(name)
+    first = plan["capacity"]["first"]
+    most = None if first else plan["capacity"]["most"]
+    if moving and most is not None and most < 1:
+        if all(name in out for name in moving):
+            most = 1
+        else:
+            raise DowntimeError(f"deploy_min_active is {plan['min_active']}, which cannot be held while a member is out: {plan['capacity']['tightest']}")
+    previous = [staged[name].get("active") for name in moving if staged[name].get("active")]
+    return {
+        "release": release,
+        "previous": previous[0] if previous else None,
+        "first": first,
+        "batches": batches(moving, plan["batch_sizes"], most) if moving else [],
+        "going_back_to": {name: staged[name].get("active") for name in moving},
+        "unmoved": [name for name in plan["members"] if name not in moving],
+    }
+
+
+def ran(result: t.Any) -> bool:
+    """Whether a registered result is of a task that really ran."""
+    return bool(result) and not result.get("skipped")
+
+
+def well(result: t.Mapping[str, t.Any]) -> bool:
+    return not result.get("failed") and not result.get("unreachable")
+
+
+def where(moved: t.Any, back: t.Any) -> str:
+    """Which release a member runs, by its own report alone: old, new, or unknown when it could not say."""
+    if ran(back):
+        return "old" if well(back) else "unknown"
+    if not ran(moved):
+        return "old"
+    return "new" if well(moved) else "unknown"

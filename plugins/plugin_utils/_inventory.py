@@ -1,0 +1,75 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Read hosts and variables from the inventory, inside an action plugin. Private to the collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+CONTROLLER = "localhost"
+PREFIX = "deploy_"
+
+
+def group(name: t.Any, option: str, task_vars: t.Mapping[str, t.Any]) -> list[str]:
+    """The hosts of a group, of one host's name, or of a list of those. Raises DowntimeError for what the inventory does not have."""
+    found: list[str] = []
+    for entry in name if isinstance(name, list) else [name]:
+        if entry in task_vars["groups"]:
+            found += task_vars["groups"][entry]
+        elif entry in task_vars["hostvars"]:
+            found.append(entry)
+        else:
+            groups = sorted(set(task_vars["groups"]) - {"all", "ungrouped"})
+            raise DowntimeError(f"{option} is '{entry}'; a group or host of the inventory is accepted, whose groups are {', '.join(groups) or 'none'}")
+    found = list(dict.fromkeys(found))
+    if not found:
+        raise DowntimeError(f"{option} is '{name}', a group without hosts")
+    return found
+
+
+def hosts_of(driver: _drivers.Driver, traffic: t.Mapping[str, t.Any], members: t.Sequence[str], task_vars: t.Mapping[str, t.Any]) -> list[str]:
+    """The inventory hosts on which the driver's modules run."""
+    if driver.runs_on == "members":
+        return list(members)
+    if driver.runs_on == "controller":
+        return [CONTROLLER]
+    if not traffic.get("balancers"):
+        raise DowntimeError("deploy_traffic.balancers is missing; a group or a host of the inventory is needed")
+    return group(traffic["balancers"], "deploy_traffic.balancers", task_vars)
+
+
+class Variables:
+    """The C(deploy_*) variables as they are for each member's host.
+
+    A member's own inventory counts first. What the play, a role's parameters or the command line set is not in C(hostvars) of other
+    hosts: it is recognised by differing from the controller's own inventory, and it counts for every member.
+    """
+
+    def __init__(self, action: ActionBase, task_vars: dict[str, t.Any]) -> None:
+        self._hostvars = task_vars["hostvars"]
+        self._templar = action._templar
+        own = self._hostvars.raw_get(CONTROLLER)
+        self._overrides = {name: value for name, value in task_vars.items()
+                           if _ours(name) and not name.startswith("__") and (name not in own or own[name] is not value and own[name] != value)}
+
+    def of(self, host: str, names: t.Container[str] | None = None) -> dict[str, t.Any]:
+        """All C(deploy_*) variables for C(host), templated; C(names) picks some of them."""
+        raw = {**self._hostvars.raw_get(host), "hostvars": self._hostvars, **self._overrides}
+        templar = self._templar.copy_with_new_env(available_variables=raw)
+        return {name: templar.template(value) for name, value in raw.items() if _ours(name) and (names is None or name in names)}
+
+    def one(self, host: str, name: str, default: t.Any = None) -> t.Any:
+        """One variable of C(host), templated."""
+        raw = {**self._hostvars.raw_get(host), "hostvars": self._hostvars}
+        return self._templar.copy_with_new_env(available_variables=raw).template(raw[name]) if name in raw else default
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(PREFIX)
