@@ -38,6 +38,10 @@ def check(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any], path: str 
         full = path + name
         value = values.get(name)
         if value is None:
+            # A mapping that is left out still gets the defaults of its options.
+            if option.get("type") == "dict" and option.get("options") and not option.get("required") and option.get("default") is not None:
+                checked[name] = check(option["default"], option["options"], full + ".")
+                continue
             if option.get("required"):
                 raise DowntimeError(f"{full} is missing; {ACCEPTED[option.get('type', 'str')]} is needed")
             checked[name] = option.get("default")

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Find the application in the inventory: which one is meant, and which hosts are its members."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory
+
+
+class ActionModule(ActionBase):
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+    _VALID_ARGS = frozenset()
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            return {"changed": False, **find(_inventory.Variables(self, task_vars), task_vars)}
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+
+
+def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the application's name as C(app), and its C(hosts) and C(members)."""
+    hosts = list(task_vars["groups"]["all"])
+    if not hosts:
+        raise DowntimeError("the inventory has no hosts; name one with -i")
+    names = {str(name) for host in hosts if (name := variables.of(host, ("deploy_app",)).get("deploy_app"))}
+    if not names:
+        raise DowntimeError("deploy_app is missing; the name of an application is needed, in the inventory or as -e deploy_app=NAME")
+    if len(names) > 1:
+        raise DowntimeError(f"the inventory has several applications, {', '.join(sorted(names))}; pick one with -e deploy_app=NAME")
+    app = names.pop()
+    # A group named as the application holds its variables where there are several; with one application the group may be missing.
+    candidates = task_vars["groups"].get(app) or hosts
+    wanted = next((found["deploy_hosts"] for host in candidates if (found := variables.of(host, ("deploy_hosts",)))), None)
+    if not wanted:
+        raise DowntimeError(f"deploy_hosts is missing for application {app}; the group of its members is needed")
+    return {"app": app, "hosts": wanted, "members": _inventory.group(wanted, "deploy_hosts", task_vars)}

@@ -1,0 +1,174 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Resolve and check everything before anything moves (C(state=resolved)), then lay out the batches (C(state=batched))."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import os
+import typing as t
+import uuid
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _plan, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+
+display = Display()
+
+SPEC = {
+    "state": {"type": "str", "choices": ["resolved", "batched"], "default": "resolved"},
+    "verb": {"type": "str", "choices": list(_plan.VERBS), "default": "deploy"},
+    "plan": {"type": "dict"},
+    "staged": {"type": "dict"},
+}
+
+# Only these may differ from member to member; the rest is the application's.
+PER_MEMBER = ("deploy_artifact", "deploy_service", "deploy_slot", "deploy_traffic", "deploy_health")
+
+
+class ActionModule(ActionBase):
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, SPEC)
+            if args["state"] == "resolved":
+                plan = self._resolve(args["verb"], task_vars)
+            else:
+                plan = self._batch(args["plan"], args["staged"])
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+        return {"changed": False, "plan": plan, "run_dir": plan["run_dir"], "warnings": plan["warnings"] if args["state"] == "resolved" else []}
+
+    def _resolve(self, verb: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
+        if not members:
+            raise DowntimeError("the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members")
+        variables = _inventory.Variables(self, task_vars)
+        values = variables.of(members[0])
+        warnings = check_names(values)
+        checked, driver = _plan.check_application(values, verb)
+        missing = [host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]
+        if missing:
+            raise DowntimeError(f"the play lacks {', '.join(missing)} of deploy_hosts '{checked['deploy_hosts']}'; a deploy is for all members, so no --limit is accepted")
+
+        # Sides beyond the first come with the strategies that use them; rolling works on the side that serves.
+        side = _plan.SIDES[0]
+        pools = [pool["name"] for pool in _plan.live_pools(checked["deploy_traffic"], side)]
+        hosts = {}
+        for name in members:
+            own, _driver = _plan.check_application({**values, **variables.of(name, PER_MEMBER)}, verb)
+            hosts[name] = _plan.member(name, own, side, str(variables.one(name, "ansible_host", name)))
+        if verb in _plan.SHIFTS:
+            _plan.distinct_addresses(hosts)
+
+        traffic = dict(checked["deploy_traffic"])
+        if "pools" in driver.traffic_spec:
+            traffic["pools"] = _plan.live_pools(traffic, side)
+        balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
+        capacity, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], task_vars)
+        warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
+        errors = [finding["text"] for finding in findings if finding["level"] == "error"]
+        if errors and verb in _plan.SHIFTS:
+            raise DowntimeError("; ".join(errors))
+        if verb in _plan.SHIFTS and not checked["deploy_evidence_url"]:
+            warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
+
+        _plan.batches(members, checked["deploy_batches"])
+        started = datetime.datetime.now(datetime.timezone.utc)
+        deploy_id = checked["deploy_id"] or "-".join(
+            [started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6]])
+        records_dir = os.path.abspath(os.path.expanduser(checked["deploy_records_dir"]))
+        return {
+            "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
+            "strategy": checked["deploy_strategy"], "driver": checked_driver(values), "side": side, "pools": pools, "balancers": balancers,
+            "traffic": traffic, "members": members, "hosts": hosts, "servers": {name: host["server"] for name, host in hosts.items()},
+            "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
+            "artifact": checked["deploy_artifact"], "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
+            "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
+            "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"], "drain_timeout_action": checked["deploy_drain_timeout_action"],
+            "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
+            "evidence": {"url": checked["deploy_evidence_url"], "rate": checked["deploy_evidence_rate"],
+                         "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
+            "records_dir": records_dir, "run_dir": self._run_dir(records_dir, deploy_id) if verb in _plan.SHIFTS else None,
+            "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
+            "findings": findings, "warnings": warnings, "started": started.timestamp(),
+        }
+
+    def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], hosts: dict[str, t.Any], min_active: str,
+              task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+        """Ask each balancer what it has; check the members against it. Without an info module the members themselves are the count."""
+        if not driver.info or driver.info_args is None:
+            return {"first": False, **_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active)}, []
+        info_args = driver.info_args(traffic)
+        results = _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars)
+        failed = [result["msg"] if host in str(result["msg"]) else f"balancer {host}: {result['msg']}"
+                  for host, result in results.items() if result.get("failed")]
+        if failed:
+            raise DowntimeError("; ".join(failed))
+        pools = {}
+        findings = []
+        for balancer, result in results.items():
+            for pool in result["pools"]:
+                have = {entry["name"]: entry for entry in pool["members"]}
+                for name, host in hosts.items():
+                    if host["server"] not in have:
+                        raise DowntimeError(f"pool {pool['name']} on balancer {balancer} has no server {host['server']} for member {name}; "
+                                            f"it has {', '.join(have) or 'none'}")
+                pools[f"pool {pool['name']} on {balancer}"] = [
+                    {"full": entry["state"] == "active" and entry.get("throttle") in (None, 100)} for entry in pool["members"]]
+            findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
+        return _plan.capacity(pools, min_active), findings
+
+    def _run_dir(self, records_dir: str, deploy_id: str) -> str | None:
+        """Where this run's events and samples go. The records directory is proven writable here, before anything moves."""
+        parent = records_dir
+        while not os.path.exists(parent):
+            parent = os.path.dirname(parent)
+        if not os.path.isdir(parent) or not os.access(parent, os.W_OK | os.X_OK):
+            mode = oct(os.stat(parent).st_mode & 0o7777)
+            raise DowntimeError(f"deploy_records_dir is '{records_dir}', which user {getpass.getuser()} cannot write to "
+                                f"({parent} has mode {mode}); a directory that can be written is accepted")
+        if self._task.check_mode:
+            return None
+        run_dir = os.path.join(records_dir, ".running", deploy_id)
+        os.makedirs(run_dir, mode=0o755, exist_ok=True)
+        _events.append(run_dir, "plan", "started")
+        return run_dir
+
+    def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any]) -> dict[str, t.Any]:
+        plan = {**plan, **_plan.moves(plan, staged)}
+        _events.append(plan["run_dir"], "plan", "finished")
+        if self._task.check_mode or display.verbosity:
+            for line in describe(plan):
+                display.display(line)
+        return plan
+
+
+def checked_driver(values: t.Mapping[str, t.Any]) -> str:
+    return str(values["deploy_traffic"]["driver"])
+
+
+def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
+    """The plan as lines for a person."""
+    release, previous = plan["release"], plan["previous"]
+    lines = [f"Plan: {plan['verb']} {plan['app']} ({plan['environment']}) to {release['label']} ({release['digest'][:12]})"
+             + (f" from {previous['label']} ({previous['digest'][:12]})" if previous else ", the first release")]
+    lines.append(f"  {plan['strategy']} by {plan['driver']} on {', '.join(plan['balancers'])}; floor {plan['min_active']}"
+                 + ("; no member serves yet" if plan["first"] else ""))
+    lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}: drain at most {plan['drain_timeout']} s, activate, "
+              f"{plan['health']['passes'] if plan['health'].get('path') else 'no'} passes, return" for batch in plan["batches"]]
+    if not plan["batches"]:
+        lines.append("  every member runs this release already; nothing moves")
+    return lines

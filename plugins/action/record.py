@@ -1,0 +1,60 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _events, _record, _report
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+
+class ActionModule(ActionBase):
+    """Writes the record on the controller, once for the play: its hosts have no part in it."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        args = self.validate_argument_spec(argument_spec=_record.ARGUMENT_SPEC)[1]
+        try:
+            events = _events.read(args["run_dir"]) if args["run_dir"] else []
+            record = _record.compose(
+                plan=args["plan"],
+                result=args["result"],
+                finished=time.time(),
+                evidence=args["evidence"],
+                members=args["members"],
+                sentence=args["sentence"],
+                events=events,
+            )
+            # From here on the record exists: it is returned even when the disk refuses it.
+            result["record"] = record
+            path, report = _record.paths(args["records_dir"], record["deploy_id"])
+            result.update(path=path, report=report)
+            before = _record.read(path)
+            result["changed"] = not (_record.same(before, record) and os.path.exists(report))
+            if result["changed"]:
+                if self._task.diff:
+                    result["diff"] = {
+                        "before_header": path,
+                        "after_header": path,
+                        "before": _record.dumps(before) if before else "",
+                        "after": _record.dumps(record),
+                    }
+                if not self._task.check_mode:
+                    _record.write(path, _record.dumps(record))
+                    _record.write(report, _report.render(record))
+            else:
+                result["record"] = before
+        except DowntimeError as error:
+            result.update(failed=True, msg=str(error))
+        return result
