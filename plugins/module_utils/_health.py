@@ -1,0 +1,473 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""
+The health gate: asks every member whether it really serves the release that it should.
+
+This module_util is private to the collection: do not import it from outside.
+
+The same code runs on the controller (action plugin) and on a balancer's host (module), because "healthy" seen from
+the controller says little about the network path that requests will take.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import re
+import socket
+import ssl
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+# More of a body than this is not read: a readiness page is small, and a streaming answer would never end.
+BODY_LIMIT = 1024 * 1024
+# Threads, not members: a fleet of a thousand is probed in slices, each slice at once.
+MAX_THREADS = 128
+
+Clock = t.Callable[[], float]
+Sleep = t.Callable[[float], None]
+
+
+def member_spec() -> dict[str, t.Any]:
+    return dict(
+        name=dict(type="str", required=True),
+        url=dict(type="str", required=True),
+        digest=dict(type="str"),
+    )
+
+
+def argument_spec() -> dict[str, t.Any]:
+    """The options of ``health_gate``, for the module and for the action plugin alike."""
+    spec: dict[str, t.Any] = dict(
+        members=dict(type="list", elements="dict", required=True, options=member_spec()),
+        passes=dict(type="int", default=3),
+        interval=dict(type="float", default=0.2),
+        timeout=dict(type="int", default=60),
+        connect_timeout=dict(type="float", default=2.0),
+        read_timeout=dict(type="float", default=5.0),
+        status=dict(type="list", elements="int", default=[200]),
+        body=dict(type="str"),
+        header=dict(type="str"),
+        digest=dict(type="str"),
+        host=dict(type="str"),
+        validate_certs=dict(type="bool", default=True),
+        ca_path=dict(type="path"),
+    )
+    # A keyword of Python, hence not an argument of dict().
+    spec["from"] = dict(type="str", default="controller")
+    return spec
+
+
+@dataclass(frozen=True)
+class Target:
+    """One member and where it answers."""
+
+    name: str
+    url: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What counts as a pass, and how patient the gate is."""
+
+    passes: int = 3
+    interval: float = 0.2
+    timeout: float = 60
+    connect_timeout: float = 2.0
+    read_timeout: float = 5.0
+    status: tuple[int, ...] = (200,)
+    body: re.Pattern[str] | None = None
+    header: str | None = None
+    digest: str | None = None
+    host: str | None = None
+    validate_certs: bool = True
+    ca_path: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one attempt saw. ``timed_out`` is apart because an attempt that the gate's own deadline cut short says nothing."""
+
+    status: int | None = None
+    headers: t.Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    error: str | None = None
+    timed_out: bool = False
+
+
+Attempt = t.Callable[[Target, Check, float], Answer]
+
+
+# --- input -----------------------------------------------------------------------------------------------------------
+
+
+def split_url(option: str, url: t.Any) -> SplitResult:
+    """The parts of a URL that can be asked, or one sentence that says why it cannot."""
+    example = "accepted: an http or https URL with a path, for example http://app1.example:8000/ready"
+    if not isinstance(url, str) or not url.strip():
+        raise DowntimeError(f"{option} is empty; {example}")
+    try:
+        parts = urlsplit(url)
+        parts.port  # pylint: disable=pointless-statement  # raises when it is no port
+    except ValueError as exc:
+        raise DowntimeError(f"{option} {url!r} is not a URL ({exc}); {example}") from exc
+    if parts.scheme not in ("http", "https"):
+        raise DowntimeError(f"{option} {url!r} has the scheme {parts.scheme!r}; {example}")
+    if not parts.hostname:
+        raise DowntimeError(f"{option} {url!r} names no host; {example}")
+    if not parts.path:
+        raise DowntimeError(f"{option} {url!r} has no path; {example}")
+    if re.search(r"[\x00-\x20\x7f]", url):
+        raise DowntimeError(f"{option} {url!r} contains a space or a control character; {example}")
+    return parts
+
+
+def parse(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Check]:
+    """Checks every option before the first request is sent."""
+    members = params.get("members") or []
+    if not members:
+        raise DowntimeError("members is empty; accepted: at least one member with name and url")
+    targets: list[Target] = []
+    seen: set[str] = set()
+    for index, member in enumerate(members):
+        name = member.get("name")
+        if not name:
+            raise DowntimeError(f"members[{index}].name is empty; accepted: the name of a member")
+        if name in seen:
+            raise DowntimeError(f"members names {name!r} twice; accepted: each member once")
+        seen.add(name)
+        split_url(f"members[{index}].url (of {name})", member.get("url"))
+        targets.append(Target(name=name, url=member["url"], digest=member.get("digest") or None))
+
+    passes = params["passes"]
+    if passes < 1:
+        raise DowntimeError(f"passes is {passes}; accepted: 1 or more")
+    if params["interval"] < 0:
+        raise DowntimeError(f"interval is {params['interval']:g}; accepted: 0 or more seconds")
+    for option in ("timeout", "connect_timeout", "read_timeout"):
+        if params[option] <= 0:
+            raise DowntimeError(f"{option} is {params[option]:g}; accepted: more than 0 seconds")
+    status = params["status"]
+    if not status:
+        raise DowntimeError("status is empty; accepted: HTTP status codes, for example [200]")
+    for code in status:
+        if not 100 <= code <= 599:
+            raise DowntimeError(f"status contains {code}; accepted: HTTP status codes from 100 to 599")
+    body = None
+    if params.get("body"):
+        try:
+            body = re.compile(params["body"])
+        except re.error as exc:
+            raise DowntimeError(f"body {params['body']!r} is not a regular expression ({exc}); accepted: Python's syntax") from exc
+    header = params.get("header") or None
+    if header is not None and not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header):
+        raise DowntimeError(f"header {header!r} is not the name of an HTTP header; accepted: for example x-release")
+    digest = params.get("digest") or None
+    if header is None and (digest or any(target.digest for target in targets)):
+        raise DowntimeError("digest is given without header; accepted: header names the HTTP header in which a member says what it runs, for example x-release")
+    host = params.get("host") or None
+    if host is not None and re.search(r"[\x00-\x20\x7f/]", host):
+        raise DowntimeError(f"host {host!r} is not a host name; accepted: for example shop.example")
+    return targets, Check(
+        passes=passes,
+        interval=params["interval"],
+        timeout=params["timeout"],
+        connect_timeout=params["connect_timeout"],
+        read_timeout=params["read_timeout"],
+        status=tuple(status),
+        body=body,
+        header=header,
+        digest=digest,
+        host=host,
+        validate_certs=params["validate_certs"],
+        ca_path=params.get("ca_path") or None,
+    )
+
+
+# --- one attempt -----------------------------------------------------------------------------------------------------
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket against *one* deadline: with a time-out for each read, a server that trickles bytes never times out."""
+
+    def __init__(self, sock: socket.socket, deadline: float, clock: Clock) -> None:
+        super().__init__()
+        self._sock = sock
+        self._deadline = deadline
+        self._clock = clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: t.Any) -> int:
+        left = self._deadline - self._clock()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)
+
+
+class _Readable:
+    """The one method of a socket that http.client.HTTPResponse uses."""
+
+    def __init__(self, sock: socket.socket, deadline: float, clock: Clock) -> None:
+        self._reader = _DeadlineReader(sock, deadline, clock)
+
+    def makefile(self, mode: str = "rb") -> io.BufferedReader:
+        return io.BufferedReader(self._reader)
+
+
+def _tls_context(check: Check) -> ssl.SSLContext:
+    if not check.validate_certs:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        return ssl.create_default_context(cafile=check.ca_path)
+    except (OSError, ssl.SSLError) as exc:
+        raise DowntimeError(f"ca_path {check.ca_path!r} cannot be read ({exc}); accepted: a file of PEM certificates") from exc
+
+
+def request(
+    url: str,
+    connect_timeout: float,
+    read_timeout: float,
+    host: str | None = None,
+    context: ssl.SSLContext | None = None,
+    headers: t.Mapping[str, str] | None = None,
+    clock: Clock = time.monotonic,
+    connect: t.Callable[..., socket.socket] = socket.create_connection,
+) -> Answer:
+    """One GET on a fresh connection. No retry, no redirect, no pooling: what the member says now is the answer."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    hostname = parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    where = f"[{hostname}]:{port}" if ":" in hostname else f"{hostname}:{port}"
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    # A default port is left out, as browsers do: some virtual hosts compare the header literally.
+    host_header = host or (where if parts.port else where.rsplit(":", 1)[0])
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host_header}",
+        "User-Agent: zero.downtime",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+    ]
+    message = "\r\n".join(lines) + "\r\n\r\n"
+    phase = "connect"
+    try:
+        sock = connect((hostname, port), timeout=connect_timeout)
+        try:
+            if secure:
+                phase = "tls"
+                sock = (context or ssl.create_default_context()).wrap_socket(sock, server_hostname=(host or hostname).split(":")[0])
+            phase = "answer"
+            sock.settimeout(read_timeout)
+            sock.sendall(message.encode("utf-8"))
+            with http.client.HTTPResponse(_Readable(sock, clock() + read_timeout, clock), method="GET") as response:  # type: ignore[arg-type]
+                response.begin()
+                got = {name.lower(): value for name, value in response.getheaders()}
+                body = response.read(BODY_LIMIT)
+                # read(n) returns less without a word when the connection ends early; what is left of content-length tells.
+                if response.length and len(body) < BODY_LIMIT:
+                    return Answer(response.status, got, error=f"answered {response.status}, but its body is cut short by {response.length} bytes")
+                return Answer(response.status, got, body.decode("utf-8", "replace"))
+        finally:
+            sock.close()
+    except socket.timeout:
+        if phase == "answer":
+            return Answer(error=f"{where} did not answer within {read_timeout:g} s", timed_out=True)
+        return Answer(error=f"{where} did not accept a connection within {connect_timeout:g} s", timed_out=True)
+    except ConnectionRefusedError:
+        return Answer(error=f"{where} refused the connection")
+    except ConnectionResetError:
+        return Answer(error=f"{where} reset the connection")
+    except socket.gaierror as exc:
+        return Answer(error=f"{hostname} cannot be resolved ({exc.strerror})")
+    except ssl.SSLError as exc:
+        return Answer(error=f"{where} failed the TLS handshake ({getattr(exc, 'verify_message', None) or exc.reason or exc})")
+    except http.client.RemoteDisconnected:
+        return Answer(error=f"{where} closed the connection without an answer")
+    except http.client.HTTPException as exc:
+        return Answer(error=f"{where} did not answer in HTTP ({type(exc).__name__}: {str(exc)[:80]})")
+    except OSError as exc:
+        return Answer(error=f"{where} cannot be reached ({exc.strerror or exc})")
+
+
+def http_attempt(check: Check, clock: Clock = time.monotonic) -> Attempt:
+    """An attempt over real sockets. The TLS context is built once: it reads certificate files."""
+    context = _tls_context(check)
+
+    def attempt(target: Target, check: Check, left: float) -> Answer:
+        return request(
+            target.url,
+            connect_timeout=min(check.connect_timeout, left),
+            read_timeout=min(check.read_timeout, left),
+            host=check.host,
+            context=context,
+            clock=clock,
+        )
+
+    return attempt
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+def plain_digest(value: str) -> str:
+    """Digests are compared without their algorithm's prefix: ledgers write it, HTTP headers often do not."""
+    value = value.strip().lower()
+    return value[len("sha256:"):] if value.startswith("sha256:") else value
+
+
+def judge(answer: Answer, target: Target, check: Check) -> tuple[bool, str]:
+    """Whether an answer is a pass, and in words what was answered."""
+    if answer.error is not None:
+        return False, answer.error
+    said = f"answered {answer.status}"
+    if answer.status not in check.status:
+        location = answer.headers.get("location")
+        if location:
+            said += f" (a redirect to {location}, which is not followed)"
+        return False, said
+    if check.header is not None:
+        value = answer.headers.get(check.header.lower())
+        expected = target.digest or check.digest
+        if value is None:
+            return False, f"{said} without the header {check.header}"
+        if expected is not None and plain_digest(value) != plain_digest(expected):
+            return False, f"{said} with {check.header} {value!r} instead of {expected!r}"
+    if check.body is not None and not check.body.search(answer.body):
+        return False, f"{said} with a body that does not match {check.body.pattern!r}"
+    return True, said
+
+
+@dataclass
+class _Member:
+    target: Target
+    passes: int = 0
+    attempts: int = 0
+    status: int | None = None
+    digest: str | None = None
+    detail: str = "was not asked"
+    waited: float = 0.0
+
+    def note(self, answer: Answer, check: Check, waited: float) -> None:
+        self.attempts += 1
+        ok, self.detail = judge(answer, self.target, check)
+        self.status = answer.status
+        self.digest = answer.headers.get(check.header.lower()) if check.header else None
+        before = self.passes
+        self.passes = self.passes + 1 if ok else 0
+        if before < check.passes:
+            self.waited = waited
+
+    def result(self, check: Check) -> dict[str, t.Any]:
+        return dict(
+            name=self.target.name,
+            ok=self.passes >= check.passes,
+            passes=self.passes,
+            attempts=self.attempts,
+            status=self.status,
+            digest=self.digest,
+            detail=self.detail,
+            waited=round(self.waited, 3),
+        )
+
+
+def gate(
+    targets: t.Sequence[Target],
+    check: Check,
+    attempt: Attempt | None = None,
+    clock: Clock = time.monotonic,
+    sleep: Sleep = time.sleep,
+) -> dict[str, t.Any]:
+    """
+    Probes all members in rounds until each has ``passes`` passes in a row, or the time is over.
+
+    A member that has passed is asked again in each round, so that success means "all of them, now", not "each of them, once":
+    a member that dies while another warms up does not slip through.
+    """
+    ask = attempt if attempt is not None else http_attempt(check, clock)
+    members = [_Member(target) for target in targets]
+    started = clock()
+    deadline = started + check.timeout
+    with ThreadPoolExecutor(max_workers=min(len(members), MAX_THREADS)) as pool:
+        while True:
+            left = deadline - clock()
+            answers = list(pool.map(lambda member: ask(member.target, check, max(left, 0.001)), members))
+            now = clock()
+            for member, answer in zip(members, answers):
+                # An attempt that our own deadline cut short must not replace what the member really said.
+                if answer.timed_out and now >= deadline and member.attempts:
+                    continue
+                member.note(answer, check, now - started)
+            if all(member.passes >= check.passes for member in members):
+                break
+            left = deadline - clock()
+            if left <= 0:
+                break
+            sleep(min(check.interval, left))
+            if clock() >= deadline:
+                break
+    waited = round(clock() - started, 3)
+    results = [member.result(check) for member in members]
+    result: dict[str, t.Any] = dict(changed=False, members=results, waited=waited)
+    bad = [member for member in results if not member["ok"]]
+    if bad:
+        result["failed"] = True
+        result["msg"] = sentence(bad, len(results), check)
+    return result
+
+
+def sentence(bad: t.Sequence[t.Mapping[str, t.Any]], total: int, check: Check) -> str:
+    """Names each member that did not pass, and what it said last."""
+    each = "; ".join(
+        f"{member['name']} last {member['detail']}"
+        if member["detail"].startswith("answered")
+        else f"{member['name']}: {member['detail']}"
+        if not member["passes"]
+        else member["name"]
+        for member in (_with_passes(member, check) for member in bad)
+    )
+    runs = "pass" if check.passes == 1 else "passes in a row"
+    return f"{len(bad)} of {total} members did not reach {check.passes} {runs} within {check.timeout:g} s: {each}"
+
+
+def _with_passes(member: t.Mapping[str, t.Any], check: Check) -> dict[str, t.Any]:
+    """A member whose last answer was a pass must not read as if that answer were the fault."""
+    told = dict(member)
+    if member["passes"]:
+        told["detail"] = f"{member['detail']}, only {member['passes']} of {check.passes} in a row"
+    return told
+
+
+def run(params: t.Mapping[str, t.Any], clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> dict[str, t.Any]:
+    """What both the module and the action plugin call."""
+    targets, check = parse(params)
+    return gate(targets, check, clock=clock, sleep=sleep)
+
+
+def json_field(body: str, path: str | None) -> t.Any:
+    """A value of a JSON answer by its dotted path; the whole answer without one. None when it is not there."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return None
+    for key in (path or "").split(".") if path else []:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return value
