@@ -33,6 +33,8 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error)}
 
     def _move(self, driver: _drivers.Driver, traffic: dict[str, t.Any], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        if not args["members"]:
+            return {"changed": False, "waited": 0.0, "members": [], "balancers": {}, "diff": [], "problems": []}
         servers = {name: args["servers"].get(name) or name for name in args["members"]}
         names = {server: name for name, server in servers.items()}
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)

@@ -1,0 +1,44 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters of the roles: from the plan and what hosts reported to what a task needs."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _outcome
+
+
+def batches_of(plan: t.Mapping[str, t.Any], host: str, begun: t.Any = None) -> list[dict[str, t.Any]]:
+    """The batches that a host takes part in: all of them on the controller, its own on a member; C(begun) bounds them by number."""
+    found = plan["batches"] if begun is None else plan["batches"][:int(begun)]
+    return found if host == _outcome.LOCAL else [batch for batch in found if host in batch["members"]]
+
+
+def gates_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> list[dict[str, t.Any]]:
+    """Name and address of each member's readiness check."""
+    return [{"name": name, "url": plan["hosts"][name]["url"]} for name in members]
+
+
+def active_everywhere(result: t.Mapping[str, t.Any]) -> list[str]:
+    """The members that every balancer of a facade's result reported active."""
+    members = result.get("members", [])
+    return list(dict.fromkeys(entry["name"] for entry in members if not any(
+        other["name"] == entry["name"] and other["state"] != "active" for other in members)))
+
+
+class FilterModule:
+    """The collection's filters."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {
+            "batches_of": batches_of,
+            "gates_of": gates_of,
+            "gates_back": _outcome.gates_back,
+            "back_members": _outcome.back_members,
+            "active_everywhere": active_everywhere,
+            "fit": _outcome.fit,
+            "outcome": lambda hostvars, members, plan, resolved: _outcome.outcome(hostvars, members, plan, resolved),
+        }
