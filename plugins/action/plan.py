@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
         if "pools" in driver.traffic_spec:
             traffic["pools"] = _plan.live_pools(traffic, side)
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
-        capacity, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], task_vars)
+        capacity, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], verb, task_vars)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
@@ -107,8 +107,11 @@ class ActionModule(ActionBase):
         }
 
     def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], hosts: dict[str, t.Any], min_active: str,
-              task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+              verb: str, task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
         """Ask each balancer what it has; check the members against it. Without an info module the members themselves are the count."""
+        if verb in ("status", "doctor"):
+            # Those ask by themselves, and have to work when a balancer does not answer.
+            return {"first": False, "most": None, "tightest": ""}, []
         if not driver.info or driver.info_args is None:
             return {"first": False, **_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active)}, []
         info_args = driver.info_args(traffic)

@@ -1,0 +1,49 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ask every host and every balancer of an application where it stands; change nothing."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec, _status
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+
+display = Display()
+
+SPEC = {"plan": {"type": "dict", "required": True}, "show": {"type": "bool", "default": True}}
+
+
+class ActionModule(ActionBase):
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, SPEC)
+            plan = args["plan"]
+            driver = _drivers.load(plan["driver"])
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+        releases = _fanout.run_on(
+            self, plan["members"], "zero.downtime.release",
+            lambda host: {"state": "info", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member")
+        infos = {}
+        if driver.info and driver.info_args:
+            options = driver.info_args(plan["traffic"])
+            infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars)
+        status = _status.build(plan, releases, infos)
+        findings = [{**finding, "balancer": host} for host, info in infos.items() for finding in info.get("findings", [])]
+        if args["show"]:
+            for line in _status.table(status):
+                display.display(line)
+        return {"changed": False, "status": status, "findings": findings, "driver": {"name": driver.name, "strategies": driver.strategies}}
