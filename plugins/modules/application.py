@@ -1,0 +1,53 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: application
+short_description: Find an application and its members in the inventory
+description:
+  - An inventory may hold one application or many. With many, C(deploy_app) picks one, and the variables of the group of that name apply.
+  - The task runs once, whatever the number of hosts of the play.
+options: {}
+version_added: 0.1.0
+author:
+  - zero.downtime contributors (@zero-downtime)
+extends_documentation_fragment:
+  - zero.downtime.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Find the application and its members
+  zero.downtime.application:
+  register: application
+"""
+
+RETURN = r"""
+app:
+  description: Name of the application.
+  returned: success
+  type: str
+  sample: shop
+hosts:
+  description: Group or pattern of its members, from C(deploy_hosts).
+  returned: success
+  type: str
+  sample: shop_app
+members:
+  description: Names of its members.
+  returned: success
+  type: list
+  elements: str
+"""
+
+# The work is done by the action plugin of the same name; this file holds its documentation.

@@ -1,0 +1,127 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: members
+short_description: Take members out of traffic and bring them back, whatever the technology
+description:
+  - Dispatches to the module C(<driver>_members), on all of the driver's hosts at the same time. With two balancers, members are out
+    when both of them say so.
+  - A balancer that cannot be reached is a failure of this task that names it. It never makes another host unreachable.
+  - The task runs once, whatever the number of hosts of the play.
+options:
+  driver:
+    description:
+      - Name of the driver, such as V(haproxy), V(healthcheck) or V(none), or C(namespace.collection.name) of another collection's driver.
+    type: str
+    required: true
+  traffic:
+    description:
+      - The driver's own options, as C(deploy_traffic) has them, less C(driver).
+    type: dict
+    required: true
+  servers:
+    description:
+      - What the balancers call a member, where that is not its inventory name.
+    type: dict
+    default: {}
+  on_failure:
+    description:
+      - Whether failures fail the task, or are reported in RV(ignore:problems) alone. The latter is for going back, where one balancer's
+        failure must not keep the others from being put right.
+    type: str
+    choices: [fail, report]
+    default: fail
+  run_dir:
+    description:
+      - Directory on the controller that takes the events of a running deploy.
+    type: path
+  step:
+    description:
+      - Name of the step in the events.
+    type: str
+    default: drain
+  batch:
+    description:
+      - Number of the batch in the events.
+    type: int
+version_added: 0.1.0
+author:
+  - zero.downtime contributors (@zero-downtime)
+extends_documentation_fragment:
+  - zero.downtime.attributes
+  - zero.downtime.members
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Take two members out of traffic, on every balancer
+  zero.downtime.members:
+    driver: haproxy
+    traffic:
+      balancers: shop_lb
+      socket: /run/haproxy/admin.sock
+      pools:
+        - name: shop
+          port: 8000
+    members: [app1, app2]
+    state: drained
+    timeout: 60
+    min_active: 50%
+
+- name: Bring them back; the task ends when they really serve
+  zero.downtime.members:
+    driver: haproxy
+    traffic:
+      balancers: shop_lb
+      socket: /run/haproxy/admin.sock
+      pools:
+        - name: shop
+          port: 8000
+    members: [app1, app2]
+    state: active
+"""
+
+RETURN = r"""
+members:
+  description: Each member as each balancer has it after the move.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name: {description: Name of the member., type: str, sample: app1}
+    balancer: {description: Host that said so., type: str, sample: lb1}
+    pool: {description: Pool on that balancer., type: str, sample: shop}
+    address: {description: Address and port of the member., type: str, sample: "192.0.2.11:8000"}
+    state: {description: active, draining, drained or down., type: str, sample: drained}
+    weight: {description: Its weight., type: int, sample: 100}
+    in_flight: {description: Its open requests; null where the balancer cannot know., type: int, sample: 0}
+    drained_by: {description: What proved that nothing was in flight., type: str, sample: sessions}
+    cut: {description: Connections that were closed on purpose., type: int, sample: 0}
+waited:
+  description: Seconds that the slowest balancer took.
+  returned: always
+  type: float
+  sample: 0.4
+balancers:
+  description: The whole result of the driver's module, for each host that it ran on.
+  returned: always
+  type: dict
+problems:
+  description: One sentence for each host that failed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+# The work is done by the action plugin of the same name; this file holds its documentation.

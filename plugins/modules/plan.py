@@ -1,0 +1,79 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Resolve and check a deploy, and lay out its batches
+description:
+  - O(state=resolved) reads the C(deploy_*) variables of the members, checks every one of them, asks the balancers what they have, and
+    refuses with one sentence before anything has been changed.
+  - O(state=batched) takes what staging found on the hosts, and lays out the batches within the capacity floor.
+  - The task runs once, whatever the number of hosts of the play. In check mode it really asks, and shows the plan.
+options:
+  state:
+    description:
+      - Which half of the plan to make.
+    type: str
+    choices: [resolved, batched]
+    default: resolved
+  verb:
+    description:
+      - What the plan is for.
+    type: str
+    choices: [deploy, rollback, restart, drain, activate, status, doctor]
+    default: deploy
+  plan:
+    description:
+      - For O(state=batched), the resolved plan.
+    type: dict
+  staged:
+    description:
+      - For O(state=batched), the result of M(zero.downtime.release) for each member.
+    type: dict
+version_added: 0.1.0
+author:
+  - zero.downtime contributors (@zero-downtime)
+extends_documentation_fragment:
+  - zero.downtime.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Resolve and check everything
+  zero.downtime.plan:
+    verb: deploy
+  register: resolved
+"""
+
+RETURN = r"""
+plan:
+  description: The plan.
+  returned: success
+  type: dict
+  contains:
+    deploy_id: {description: Name of the deploy., type: str}
+    app: {description: Name of the application., type: str}
+    strategy: {description: Order of the moves., type: str}
+    driver: {description: What moves traffic., type: str}
+    members: {description: All members., type: list, elements: str}
+    batches: {description: "The batches, each with C(n) and C(members). Only with O(state=batched).", type: list, elements: dict}
+    going_back_to: {description: The release that each moving member runs now. Only with O(state=batched)., type: dict}
+    capacity: {description: Whether anything serves, and how many members may be out at a time., type: dict}
+    warnings: {description: What deserves attention and does not prevent the deploy., type: list, elements: str}
+run_dir:
+  description: Directory on the controller for the events and samples of this deploy. Null in check mode.
+  returned: success
+  type: str
+"""
+
+# The work is done by the action plugin of the same name; this file holds its documentation.
