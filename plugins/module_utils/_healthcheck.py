@@ -106,8 +106,12 @@ class World:
         except OSError as exc:
             raise DowntimeError(f"off_file {path!r} cannot be looked at ({exc.strerror}); accepted: a path that the connecting user may read and write") from exc
 
-    def may_write(self, path: str) -> bool:
-        return os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK)
+    def fault_of_directory(self, path: str) -> str | None:
+        """Asked in check mode too, so that it foretells what creating or removing the file would meet."""
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory):
+            return "does not exist"
+        return None if os.access(directory, os.W_OK | os.X_OK) else "the connecting user may not write"
 
     def create(self, path: str) -> None:
         try:
@@ -423,6 +427,8 @@ class Mover:
         return entries
 
     def result(self, before: Reading, after: Reading, state: str, changed: bool) -> dict[str, t.Any]:
+        # Waiting for what was begun earlier is no change, and a diff that shows one would contradict "changed".
+        found = self.state_of(before) if changed else state
         return dict(
             changed=changed,
             members=self.entries(after, state),
@@ -430,7 +436,7 @@ class Mover:
             floor="enforced" if self.p.get("stats_url") else "unenforced",
             proof=self.proof,
             diff=dict(
-                before=dict(members=[dict(name=self.name, state=self.state_of(before))]),
+                before=dict(members=[dict(name=self.name, state=found)]),
                 after=dict(members=[dict(name=self.name, state=state)]),
             ),
         )
@@ -462,8 +468,9 @@ class Mover:
     def _switch(self, off: bool) -> None:
         path = self.p.get("off_file")
         if path:
-            if not self.world.may_write(path):
-                raise DowntimeError(f"off_file {path!r} lies in a directory that the connecting user may not write; accepted: one where it may")
+            fault = self.world.fault_of_directory(path)
+            if fault:
+                raise DowntimeError(f"off_file {path!r} lies in a directory that {fault}; accepted: a path in a directory that the connecting user may write")
             if not self.check_mode:
                 (self.world.create if off else self.world.remove)(path)
             return

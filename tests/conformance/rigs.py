@@ -1,0 +1,264 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One rig a driver: real parts, and the driver's module called as Ansible calls it.
+
+A new driver joins the suite by adding a rig to ``RIGS``; the tests themselves know no technology.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+
+import haproxy_stage
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec
+
+HERE = pathlib.Path(__file__).resolve().parent
+COLLECTIONS = HERE.parent.parent / "build" / "collections"
+
+# HAProxy's checks in the stages below: inter 100 ms, fall 2, rise 3.
+INTER, FALL, RISE = 0.1, 2, 3
+# A request that is under way while its member leaves. The drivers are told that none takes longer.
+SLOW_MS, SLOWEST = 700, 0.9
+
+
+def run_module(module: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
+    """Through the module's own entry point, in a process of its own, with Ansible's own protocol."""
+    name, dummy, short = module.rpartition(".")
+    arguments = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=True)}
+    done = subprocess.run(
+        [sys.executable, "-m", f"ansible_collections.{name}.plugins.modules.{short}"],
+        input=json.dumps(arguments), capture_output=True, text=True, timeout=60, check=False,
+        env=dict(os.environ, PYTHONPATH=str(COLLECTIONS)))
+    try:
+        return json.loads(done.stdout)
+    except ValueError as exc:
+        raise AssertionError(f"{module} answered no JSON:\n{done.stdout}\n{done.stderr}") from exc
+
+
+class Rig:
+    """What the suite needs to know about a driver and its real parts."""
+
+    name = ""
+    driver = ""
+    members: t.Sequence[str] = ("app1", "app2", "app3")
+    has_traffic = True
+    knows_members = True
+    holds_floor = True
+    # How long at most the driver takes to drain an idle member.
+    patience = 5.0
+    # What may stand in drained_by.
+    drained_by: t.Sequence[t.Optional[str]] = ("sessions",)
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(self, *dummy: t.Any) -> None:
+        pass
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        return {}
+
+    def call(self, members: t.Sequence[str], state: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        driver = _drivers.load(self.driver)
+        traffic = _spec.check(self.traffic(), driver.traffic_spec, "traffic.")
+        given = dict(driver.member_args(traffic, list(members)), members=list(members), state=state, **options)
+        return run_module(driver.module("members"), given, check)
+
+    def state(self) -> dict[str, str]:
+        """Each member's state by a look from outside the collection."""
+        return {}
+
+
+class NoneRig(Rig):
+    name = driver = "none"
+    has_traffic = knows_members = holds_floor = False
+    drained_by = (None,)
+
+
+class BalancedRig(Rig):
+    """Three members behind one real HAProxy."""
+
+    def __init__(self) -> None:
+        self.stage = self.make_stage()
+
+    def make_stage(self) -> haproxy_stage.HaproxyStage:
+        return haproxy_stage.HaproxyStage({"shop": list(self.members)})
+
+    def __enter__(self) -> Rig:
+        self.stage.__enter__()
+        return self
+
+    def __exit__(self, *exc: t.Any) -> None:
+        self.stage.__exit__(*exc)
+
+    def state(self) -> dict[str, str]:
+        text = haproxy_stage.ask(self.stage.socket, "show stat -1 4 -1")
+        rows = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
+        return {row[1]: row[17] for row in rows}
+
+    def get(self, path: str = "/", timeout: float = 10.0) -> tuple[int, str]:
+        """One request through the balancer on a fresh connection: status and member. 0 for any failure of transport."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.stage.port, timeout=timeout)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status, answer.getheader("x-member") or ""
+        except (OSError, http.client.HTTPException) as exc:
+            return 0, repr(exc)
+        finally:
+            connection.close()
+
+    def slow_everywhere(self, milliseconds: int = SLOW_MS) -> list[concurrent.futures.Future[tuple[int, str]]]:
+        """A slow request on every member; returns when all of them are under way."""
+        pool = concurrent.futures.ThreadPoolExecutor(len(self.members))
+        futures = [pool.submit(self.get, f"/slow?ms={milliseconds}") for dummy in self.members]
+        pool.shutdown(wait=False)
+
+        def under_way() -> bool:
+            gauges = [json.loads(haproxy_stage.get(self.stage.app_url(name) + "/in_flight")[1])["in_flight"] for name in self.members]
+            return all(gauge >= 1 for gauge in gauges)
+
+        haproxy_stage.wait_until(under_way, "a slow request on every member", 3.0)
+        return futures
+
+
+class HaproxyRig(BalancedRig):
+    name = driver = "haproxy"
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        return dict(balancers="lb", socket=self.stage.socket, master_socket=self.stage.master_socket, pools=[dict(name="shop", port=8000)])
+
+
+class SwitchableStage(haproxy_stage.HaproxyStage):
+    """Members whose readiness follows a file, and a read-only statistics page."""
+
+    def __init__(self, pools: dict[str, list[str]]) -> None:
+        self.stats_port = haproxy_stage.free_port()
+        super().__init__(pools, extra=f"listen stats\n    bind 127.0.0.1:{self.stats_port}\n    stats enable\n    stats uri /stats\n")
+
+    def off_file(self, name: str) -> str:
+        return str(self.dir / f"{name}.off")
+
+    def start_app(self, name: str, label: str = "1.0.0", wait: bool = True, warm_ms: float = 0) -> None:
+        self.apps[name] = subprocess.Popen(
+            [sys.executable, str(HERE / "switchable_app.py"), "--port", str(self.ports[name]), "--name", name, "--label", label,
+             "--warm-ms", str(warm_ms)], stdin=subprocess.DEVNULL, env=dict(os.environ, OFF_FILE=self.off_file(name)))
+        if wait:
+            self.wait_app(name)
+
+
+class HealthcheckRig(BalancedRig):
+    driver = "healthcheck"
+    stage: SwitchableStage
+
+    def make_stage(self) -> SwitchableStage:
+        return SwitchableStage({"shop": list(self.members)})
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        name = member if member in self.members else self.members[0]
+        return dict(
+            off_file=self.stage.off_file(name), check_url=self.stage.app_url(name) + "/ready", inter=INTER, fall=FALL, rise=RISE,
+            slowest_request=SLOWEST, pools=[dict(name="shop", port=8000)])
+
+    def call(self, members: t.Sequence[str], state: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        """On every member's host at the same time, as the facade does; the results are put together as it does."""
+        driver = _drivers.load(self.driver)
+
+        def one(member: str) -> dict[str, t.Any]:
+            traffic = _spec.check(self.traffic(member), driver.traffic_spec, "traffic.")
+            given = dict(driver.member_args(traffic, list(members)), members=[member], state=state, **options)
+            return run_module(driver.module("members"), given, check)
+
+        with concurrent.futures.ThreadPoolExecutor(len(members)) as pool:
+            results = list(pool.map(one, members))
+        if len(results) == 1:
+            return results[0]
+        merged = dict(results[0])
+        merged["changed"] = any(result.get("changed") for result in results)
+        merged["members"] = [member for result in results for member in result.get("members", [])]
+        merged["diff"] = dict(
+            before=dict(members=[m for result in results if "diff" in result for m in result["diff"]["before"]["members"]]),
+            after=dict(members=[m for result in results if "diff" in result for m in result["diff"]["after"]["members"]]))
+        failed = [result["msg"] for result in results if result.get("failed")]
+        if failed:
+            merged.update(failed=True, msg="; ".join(failed))
+        return merged
+
+
+class StatsRig(HealthcheckRig):
+    name = "healthcheck-stats"
+
+    def __enter__(self) -> Rig:
+        super().__enter__()
+        # Statistics of a worker younger than the slowest request prove nothing; see the driver.
+        time.sleep(SLOWEST + 0.2)
+        return self
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        return dict(super().traffic(member), stats_url=[f"http://127.0.0.1:{self.stage.stats_port}/stats;csv"])
+
+
+class GaugeRig(HealthcheckRig):
+    """Switched by commands, which leave no file to look at."""
+
+    name = "healthcheck-gauge"
+    knows_members = holds_floor = False
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        traffic = super().traffic(member)
+        path = traffic.pop("off_file")
+        url = traffic["check_url"].rsplit("/", 1)[0] + "/in_flight"
+        return dict(traffic, off_command=["touch", path], on_command=f"rm -f {path}", in_flight=dict(url=url, field="in_flight"))
+
+
+class WaitedRig(HealthcheckRig):
+    name = "healthcheck-waited"
+    knows_members = holds_floor = False
+    drained_by = ("waited",)
+
+
+RIGS: dict[str, t.Callable[[], Rig]] = {rig.name: rig for rig in (HaproxyRig, StatsRig, GaugeRig, WaitedRig, NoneRig)}
+
+
+class Load:
+    """Requests without pause on fresh connections while the block runs; every answer is kept."""
+
+    def __init__(self, rig: BalancedRig) -> None:
+        self.rig = rig
+        self.answers: list[tuple[float, int, str]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            started = time.monotonic()
+            status, member = self.rig.get()
+            self.answers.append((started, status, member))
+            self._stop.wait(0.01)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *dummy: t.Any) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def failures(self) -> list[tuple[float, int, str]]:
+        return [answer for answer in self.answers if answer[1] != 200]
+
+    def served_by(self, since: float) -> set[str]:
+        return {member for started, status, member in self.answers if started >= since and status == 200}
