@@ -1,0 +1,105 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _outcome
+
+OK = {"changed": True, "failed": False}
+BAD = {"failed": True, "msg": "unit shop.service did not start"}
+SKIPPED = {"skipped": True}
+OLD, NEW = {"digest": "o" * 64, "label": "1.0.0"}, {"digest": "n" * 64, "label": "2.0.0"}
+MEMBERS = ["app1", "app2", "app3"]
+
+
+def plan(**changes):
+    return {"verb": "deploy", "app": "shop", "members": MEMBERS, "release": NEW, "going_back_to": dict.fromkeys(MEMBERS, OLD),
+            "batches": [{"n": 1, "members": ["app1"]}, {"n": 2, "members": ["app2", "app3"]}],
+            "hosts": {name: {"url": f"http://{name}/ready"} for name in MEMBERS}, "health": {"header": "x-release", "path": "/ready"}, **changes}
+
+
+def facts(local=None, **members):
+    found = {"localhost": {"__deploy_here": True, **(local or {})}}
+    for name in MEMBERS:
+        found[name] = {"__deploy_here": True, **members.get(name, {})}
+    return found
+
+
+def end(hostvars, the_plan=None):
+    the_plan = plan() if the_plan is None else the_plan
+    return _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"})
+
+
+def test_all_went_well():
+    hostvars = {"localhost": {"__deploy_evidence": {"evidence": {"verdict": "clean", "sentence": "0 of 12 real requests lost"}}}, **{name: {} for name in MEMBERS}}
+    found = end(hostvars)
+    assert found["result"] == "succeeded"
+    assert found["sentence"] == "Deploy of shop: 3 of 3 members were moved to 2.0.0; 0 of 12 real requests lost."
+
+
+def test_losses_seen_at_the_end_fail_the_deploy():
+    hostvars = {"localhost": {"__deploy_evidence": {"evidence": {"verdict": "lost", "sentence": "2 of 12 requests were lost"}}}, **{name: {} for name in MEMBERS}}
+    found = end(hostvars)
+    assert found["result"] == "failed"
+    assert "2 of 12 requests were lost" in found["sentence"]
+
+
+def test_refused_before_anything_moved():
+    found = end(facts({"__deploy_why": "deploy_release is missing"}), {})
+    assert found["result"] == "failed"
+    assert found["sentence"] == "Deploy of shop was refused: deploy_release is missing. Nothing has been changed."
+
+
+def test_everybody_went_back():
+    hostvars = facts({"__deploy_why": "", "__rolling_begun": 2, "__rolling_readmitted": MEMBERS, "__rolling_fit": {"members": [{"name": n, "ok": True} for n in MEMBERS]}},
+                     app1={"__rolling_moved": OK, "__rolling_back": OK},
+                     app2={"__rolling_moved": OK, "__rolling_back": OK},
+                     app3={"__rolling_moved": BAD, "__rolling_back": OK})
+    found = end(hostvars)
+    assert found["result"] == "rolled_back"
+    assert "app3: unit shop.service did not start" in found["sentence"]
+    assert "3 of 3 members serve 1.0.0" in found["sentence"]
+
+
+def test_a_lost_host_is_named_and_runs_nobody_knows_what():
+    hostvars = facts({"__rolling_begun": 2, "__rolling_readmitted": ["app1", "app2"]},
+                     app1={"__rolling_moved": OK, "__rolling_back": OK}, app2={"__rolling_moved": OK, "__rolling_back": OK})
+    hostvars["app3"] = {}
+    found = end(hostvars)
+    assert found["result"] == "failed"
+    assert found["lost"] == ["app3"]
+    assert "app3 cannot be reached" in found["sentence"]
+    assert {row["name"]: row["release"] for row in found["members"]} == {"app1": "1.0.0", "app2": "1.0.0", "app3": None}
+
+
+def test_who_fails_to_go_back_is_not_readmitted():
+    hostvars = facts({"__rolling_begun": 1}, app1={"__rolling_moved": OK, "__rolling_back": BAD})
+    assert _outcome.fit(plan(), ["app1"], hostvars) == []
+    assert _outcome.gates_back(plan(), ["app1"], hostvars) == []
+    assert "app1 stays out of traffic" in end(hostvars)["sentence"]
+
+
+def test_a_batch_that_was_only_taken_out_comes_back_as_it_was():
+    hostvars = facts({"__rolling_begun": 1, "__rolling_fit": {"members": [{"name": "app1", "ok": True}]}}, app1={"__rolling_moved": SKIPPED})
+    assert _outcome.fit(plan(), ["app1"], hostvars) == ["app1"]
+    assert _outcome.back_members(plan(), ["app1"], hostvars) == []
+    assert _outcome.gates_back(plan(), ["app1"], hostvars)[0]["digest"] == OLD["digest"]
+
+
+def test_a_first_deploy_has_nothing_to_go_back_to():
+    first = plan(going_back_to=dict.fromkeys(MEMBERS))
+    hostvars = facts({"__rolling_begun": 2, "__rolling_readmitted": ["app1"]}, app1={"__rolling_moved": OK}, app2={"__rolling_moved": BAD}, app3={"__rolling_moved": BAD})
+    assert _outcome.back_members(first, MEMBERS, hostvars) == []
+    found = end(hostvars, first)
+    assert found["result"] == "failed"
+    assert "app1 kept 2.0.0" in found["sentence"]
+
+
+@pytest.mark.parametrize("moved, back, expected", [
+    (None, None, "old"), (SKIPPED, None, "old"), (OK, None, "new"), (BAD, None, "unknown"), (OK, OK, "old"), (OK, BAD, "unknown"), (OK, SKIPPED, "new"),
+])
+def test_only_a_report_tells_what_runs(moved, back, expected):
+    assert _outcome.place({"__rolling_moved": moved, "__rolling_back": back}) == expected

@@ -1,0 +1,163 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _plan
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+HOSTS = ["app1", "app2", "app3", "app4", "app5", "app6"]
+
+
+@pytest.mark.parametrize("sizes, most, expected", [
+    ([1], None, [1, 1, 1, 1, 1, 1]),
+    ([1, 2], None, [1, 2, 2, 1]),
+    (["50%"], None, [3, 3]),
+    (["1%"], None, [1] * 6),
+    (["100%"], None, [6]),
+    ([1, "50%"], 2, [1, 2, 2, 1]),
+    ([10], 4, [4, 2]),
+    (["2"], None, [2, 2, 2]),
+])
+def test_batches(sizes, most, expected):
+    found = _plan.batches(HOSTS, sizes, most)
+    assert [len(batch["members"]) for batch in found] == expected
+    assert [batch["n"] for batch in found] == list(range(1, len(expected) + 1))
+    assert [name for batch in found for name in batch["members"]] == HOSTS
+
+
+@pytest.mark.parametrize("sizes, names", [
+    ([0], "0"), ([], "empty"), (["0%"], "0%"), (["half"], "half"), ([-1], "-1"), (["101%"], "101%"), ([1.5], "1.5"),
+])
+def test_batches_that_take_nothing(sizes, names):
+    with pytest.raises(DowntimeError, match=names) as caught:
+        _plan.batches(HOSTS, sizes)
+    assert "accepted" in str(caught.value)
+
+
+def application(**changes):
+    values = {
+        "deploy_app": "shop", "deploy_hosts": "shop_app", "deploy_release": "2.0.0",
+        "deploy_artifact": {"root": "/srv/shop", "url": "https://art.example/shop.tar.gz"},
+        "deploy_service": {"unit": "shop.service"},
+        "deploy_traffic": {"driver": "haproxy", "balancers": "shop_lb", "socket": "/run/haproxy/admin.sock", "pools": [{"name": "shop", "port": 8000}]},
+        "deploy_health": {"path": "/ready"},
+    }
+    values.update(changes)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def test_application_gets_its_defaults():
+    checked, driver = _plan.check_application(application(), "deploy")
+    assert driver.name == "haproxy"
+    assert checked["deploy_min_active"] == "50%"
+    assert checked["deploy_health"]["passes"] == 3
+    assert checked["deploy_hooks"]["before_shift"] is None
+    assert "driver" not in checked["deploy_traffic"]
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"deploy_traffic": None}, ["deploy_traffic", "missing"]),
+    ({"deploy_traffic": {"driver": "carrier_pigeon"}}, ["deploy_traffic.driver", "carrier_pigeon", "haproxy"]),
+    ({"deploy_traffic": {"driver": "no.such.driver"}}, ["no.such.driver", "no.such"]),
+    ({"deploy_traffic": {"driver": "haproxy", "sockett": "/x"}}, ["deploy_traffic.sockett", "socket"]),
+    ({"deploy_strategy": "blue"}, ["deploy_strategy", "blue", "rolling"]),
+    ({"deploy_release": None}, ["deploy_release", "missing", "2.0.0"]),
+    ({"deploy_health": {}}, ["deploy_health.path", "missing", "/ready"]),
+    ({"deploy_health": {"path": "/ready", "body": "("}}, ["deploy_health.body", "regular expression"]),
+    ({"deploy_health": {"path": "/ready", "passes": 0}}, ["deploy_health.passes", "0", "from 1"]),
+    ({"deploy_min_active": "half"}, ["min_active", "half", "75%"]),
+    ({"deploy_artifact": {"url": "x"}}, ["deploy_artifact.root", "missing"]),
+    ({"deploy_drain_timeout": "soon"}, ["deploy_drain_timeout", "soon", "whole number"]),
+    ({"deploy_drain_timeout_action": "pray"}, ["deploy_drain_timeout_action", "pray", "fail, cut"]),
+    ({"deploy_hooks": {"before_lunch": "x.yml"}}, ["deploy_hooks.before_lunch", "before_drain"]),
+])
+def test_application_refused(changes, words):
+    with pytest.raises(DowntimeError) as caught:
+        _plan.check_application(application(**changes), "deploy")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_member_of_one_side():
+    checked, _driver = _plan.check_application(application(
+        deploy_service={"blue": {"command": "restart blue"}, "green": {"command": "restart green"}},
+        deploy_traffic={"driver": "haproxy", "balancers": "lb", "socket": "/s", "pools": [
+            {"name": "shop_blue", "side": "blue", "port": 8101}, {"name": "shop_green", "side": "green", "port": 8201}]},
+    ), "deploy")
+    member = _plan.member("app1", checked, "green", "192.0.2.1")
+    assert member["url"] == "http://192.0.2.1:8201/ready"
+    assert member["slot"] == "green"
+    assert member["service"] == {"command": "restart green"}
+    assert _plan.member("app1", checked, "blue", "2001:db8::1")["url"] == "http://[2001:db8::1]:8101/ready"
+
+
+@pytest.mark.parametrize("service, words", [
+    ({"unit": "a.service", "command": "b"}, "command, unit"),
+    ({"start": "b"}, "start"),
+    ({"blue": {"unit": "x"}}, "green"),
+    ({"units": "a"}, "units"),
+])
+def test_service_refused(service, words):
+    with pytest.raises(DowntimeError, match=words):
+        _plan.service_of(service, "green")
+
+
+def test_two_members_with_one_address():
+    host = {"url": "http://192.0.2.1:80/ready", "address": "192.0.2.1", "port": 80}
+    with pytest.raises(DowntimeError, match="app1 and app2 have one address, 192.0.2.1:80"):
+        _plan.distinct_addresses({"app1": host, "app2": host})
+
+
+def test_capacity_is_that_of_the_tightest_pool():
+    full, out = {"full": True}, {"full": False}
+    found = _plan.capacity({"a": [full] * 4, "b": [full] * 3 + [out]}, "50%")
+    assert found == {"first": False, "most": 1, "tightest": "b: 3 of 4 serve, and 2 have to"}
+    assert _plan.capacity({"a": [out] * 4}, "50%")["first"]
+
+
+def staged(active, release="n"):
+    return {"release": {"digest": release * 64, "label": "2.0.0"}, "active": active and {"digest": active * 64, "label": "1.0.0"}}
+
+
+def plan(**changes):
+    return {"verb": "deploy", "release": "2.0.0", "members": HOSTS[:4], "batch_sizes": [1, "50%"], "min_active": "50%",
+            "capacity": {"first": False, "most": 2, "tightest": "pool: 4 of 4 serve, and 2 have to"}, **changes}
+
+
+def test_moves_only_what_does_not_run_it_already():
+    found = _plan.moves(plan(), {name: staged("n" if name == "app1" else "o") for name in HOSTS[:4]})
+    assert [batch["members"] for batch in found["batches"]] == [["app2"], ["app3"], ["app4"]]
+    assert found["unmoved"] == ["app1"]
+    assert found["previous"]["label"] == "1.0.0"
+
+
+def test_second_run_moves_nothing():
+    assert _plan.moves(plan(), {name: staged("n") for name in HOSTS[:4]})["batches"] == []
+
+
+def test_restart_moves_everything():
+    found = _plan.moves(plan(verb="restart"), {name: staged("n") for name in HOSTS[:4]})
+    assert sum(len(batch["members"]) for batch in found["batches"]) == 4
+
+
+def test_hosts_that_disagree_are_named():
+    results = {name: staged("o", "n" if name != "app3" else "m") for name in HOSTS[:4]}
+    with pytest.raises(DowntimeError, match="app3"):
+        _plan.moves(plan(release="previous"), results)
+
+
+def test_floor_that_cannot_be_held():
+    tight = {"first": False, "most": 0, "tightest": "pool shop on lb1: 2 of 4 serve, and 2 have to"}
+    with pytest.raises(DowntimeError, match="deploy_min_active is 50%.*2 of 4 serve"):
+        _plan.moves(plan(capacity=tight), {name: staged("o") for name in HOSTS[:4]})
+
+
+def test_first_deploy_is_not_held_back_by_the_floor():
+    first = {"first": True, "most": -2, "tightest": ""}
+    found = _plan.moves(plan(capacity=first), {name: staged(None) for name in HOSTS[:4]})
+    assert [len(batch["members"]) for batch in found["batches"]] == [1, 2, 1]
+    assert found["previous"] is None

@@ -1,0 +1,53 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.zero.downtime.plugins.module_utils import _status
+
+PLAN = {"app": "shop", "environment": "production", "members": ["app1", "app2"], "servers": {"app1": "app1", "app2": "app2"}}
+ONE, TWO = {"label": "1.0.0", "digest": "1" * 64}, {"label": "2.0.0", "digest": "2" * 64}
+
+
+def info(**states):
+    return {"pools": [{"name": "shop", "members": [{"name": name, "state": state, "in_flight": 1} for name, state in states.items()]}],
+            "workers": [{"pid": 7, "current": True}]}
+
+
+def test_all_well():
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="active")})
+    assert found["problems"] == []
+    assert found["sentence"] == "shop (production): all 2 members run 1.0.0"
+    assert _status.table(found)[0].split() == ["member", "release", "previous", "lb1/shop", "in", "flight"]
+
+
+def test_mixed_releases_and_members_out():
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": TWO}}, {"lb1": info(app1="active", app2="drained")})
+    assert "members run different releases: 1.0.0 on app1; 2.0.0 on app2" in found["problems"]
+    assert "member app2 is out of traffic (drained)" in found["problems"]
+
+
+def test_balancers_that_disagree():
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}},
+                          {"lb1": info(app1="active", app2="active"), "lb2": info(app1="active", app2="drained")})
+    assert found["problems"] == ["balancers disagree on member app2: lb1/shop has it active, lb2/shop has it drained"]
+
+
+def test_who_does_not_answer_is_a_problem():
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"failed": True, "msg": "member app2 cannot be reached: no route"}},
+                          {"lb1": {"failed": True, "msg": "no such socket"}})
+    assert found["problems"] == ["balancer lb1: no such socket", "member app2 cannot be reached: no route"]
+
+
+def test_an_old_worker_is_a_problem():
+    seen = info(app1="active", app2="active")
+    seen["workers"].append({"pid": 6, "current": False})
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
+    assert "process 6" in found["problems"][0]
+
+
+def test_nothing_deployed_yet_is_no_problem():
+    found = _status.build(PLAN, {"app1": {"active": None}, "app2": {"active": None}}, {"lb1": info(app1="down", app2="down")})
+    assert found["problems"] == []
+    assert "no release has been deployed yet" in found["sentence"]
