@@ -1,0 +1,220 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The driver haproxy: options, what its two modules do, and its place among the drivers. Private to the collection.
+
+Protocol, workers, states, moves, counters and configuration each have a file of their own, C(_haproxy_*.py).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_config, _haproxy_counters, _kernel
+from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Client
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_mover import Knowledge, Mover, Request
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import in_flight, pools_of, read_servers
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Processes, config_files
+from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
+
+DEFAULT_CONFIG = "/etc/haproxy/haproxy.cfg"
+
+# The same words in deploy_traffic and in both modules.
+CONNECTION: dict[str, t.Any] = {
+    "socket": {"type": "str", "default": "/run/haproxy/admin.sock"},
+    "master_socket": {"type": "str"},
+    "socket_command": {"type": "list", "elements": "str"},
+    "socket_timeout": {"type": "float", "default": 5.0},
+    "old_workers": {"type": "str", "choices": ["wait", "ignore"], "default": "wait"},
+    "config": {"type": "path"},
+    "frontends": {"type": "list", "elements": "str"},
+}
+MOVING: dict[str, t.Any] = {
+    "take_out": {"type": "str", "choices": ["auto", "drain", "maint"], "default": "auto"},
+    "probe_path": {"type": "str"},
+}
+POOL: dict[str, t.Any] = {
+    "name": {"type": "str", "required": True},
+    "port": {"type": "int"},
+    "side": {"type": "str", "choices": ["blue", "green"]},
+    "server": {"type": "str"},
+}
+
+
+def members_spec() -> dict[str, t.Any]:
+    return {**common_spec(), **CONNECTION, **MOVING, "pools": {"type": "list", "elements": "str"}}
+
+
+def info_spec() -> dict[str, t.Any]:
+    return {**CONNECTION, "pools": {"type": "list", "elements": "str"}}
+
+
+def _balancer(params: t.Mapping[str, t.Any], processes: Processes | None = None) -> Balancer:
+    timeout = params["socket_timeout"]
+    if timeout <= 0:
+        raise DowntimeError(f"socket_timeout is {timeout:g}; seconds above 0 are accepted")
+    command = params.get("socket_command")
+    runtime = Client("socket", params["socket"], command, timeout)
+    master = None
+    if params.get("master_socket"):
+        # A command without the placeholder reaches one socket only, the runtime's.
+        shared = command if command and any("{socket}" in part for part in command) else None
+        master = Client("master_socket", params["master_socket"], shared, timeout)
+    return Balancer(runtime, master, params["old_workers"], processes)
+
+
+def _config(params: t.Mapping[str, t.Any], pid: int | None, processes: Processes) -> tuple[_haproxy_config.Config | None, str]:
+    """The configuration that haproxy was started with, and why there is none.
+
+    A file that was named has to be readable; one that was only looked for need not be.
+    """
+    paths = [params["config"]] if params.get("config") else []
+    if not paths and pid is not None:
+        where = processes.cwd(pid)
+        found = processes.stat(pid)
+        paths = [os.path.join(where, path) for path in config_files(processes.argv(pid))] if found and "haproxy" in found[0] else []
+    try:
+        return _haproxy_config.read(paths or [DEFAULT_CONFIG]), ""
+    except OSError as error:
+        if params.get("config"):
+            raise DowntimeError(f"config is '{params['config']}', which cannot be read: {error.strerror}") from error
+        return None, f"{', '.join(paths or [DEFAULT_CONFIG])} cannot be read: {error.strerror}"
+
+
+def _knowledge(config: _haproxy_config.Config | None) -> Knowledge:
+    if config is None:
+        return Knowledge()
+    return Knowledge(True, config.sticky, config.cuts, config.lingers)
+
+
+def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Processes | None = None) -> dict[str, t.Any]:
+    """What C(haproxy_members) does; returns its result."""
+    processes = processes or Processes()
+    if params["timeout"] < 0:
+        raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
+    balancer = _balancer(params, processes)
+    request = Request(
+        members=list(params["members"]), state=params["state"], pools=params.get("pools") or None, weight=params.get("weight"), wait=params["wait"],
+        timeout=params["timeout"], timeout_action=params["timeout_action"], min_active=params["min_active"], take_out=params["take_out"],
+        probe_path=params.get("probe_path"), check_mode=check_mode)
+    if not request.members:
+        raise DowntimeError("members is empty; at least one name is needed")
+    pid = balancer.look([]).current
+    config, dummy = _config(params, pid, processes)
+    result = Mover(balancer, request, _knowledge(config)).run()
+    look = balancer.look([_haproxy_counters.COMMAND], [_haproxy_counters.COMMAND])
+    result["counters"] = _counters(look, 0, 0, params, config)
+    result["kernel"] = _kernel.read()
+    return result
+
+
+def _counters(look: t.Any, index: int, old_index: int, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> list[dict[str, t.Any]]:
+    return _haproxy_counters.of_look(look, look.replies[index], lambda replies: replies[old_index], params.get("frontends"), params.get("pools"),
+                                     config.pure_stats if config else ())
+
+
+def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
+    """What C(haproxy_info) does; returns its result. Nothing is changed."""
+    processes = processes or Processes()
+    balancer = _balancer(params, processes)
+    look = balancer.look(["show stat -1 4 -1", "show servers state", _haproxy_counters.COMMAND, "show cli level", "show table"],
+                         ["show stat -1 4 -1", _haproxy_counters.COMMAND])
+    everything = read_servers(look.replies[:1], look.replies[1:2])
+    known = pools_of(everything)
+    wanted = params.get("pools") or sorted(known)
+    for pool in wanted:
+        if pool not in known:
+            raise DowntimeError(f"pool '{pool}' is not a backend with servers of this haproxy; it has {', '.join(sorted(known)) or 'none'}")
+    unknown, existing = _haproxy_counters.unknown_frontends(look.replies[2], params.get("frontends") or ())
+    if unknown:
+        raise DowntimeError(f"frontends names {', '.join(unknown)}, which this haproxy does not have; it has {', '.join(existing)}")
+    config, why = _config(params, look.current, processes)
+    places = {f"{pool}/{name}": [(pool, name)] for pool in wanted for name in known[pool]}
+    counts = in_flight(look, everything, places)
+    sticky = config.sticky if config else frozenset()
+    pools = []
+    for pool in wanted:
+        members = []
+        for name in known[pool]:
+            server = everything[pool, name]
+            open_now = None if look.unreadable else counts[server.label][server.key]
+            members.append({
+                "name": name, "address": server.address, "state": server.state(open_now), "weight": server.weight, "in_flight": open_now,
+                "status": server.status, "check": server.check if server.checked else "tracked " + server.tracked if server.tracked else "none",
+                "throttle": server.throttle, "full": server.full, "backup": server.backup, "agent": bool(server.agent & 0x04)})
+        pools.append({"name": pool, "sticky": pool in sticky or any(everything[pool, name].cookie for name in known[pool]), "members": members})
+    return {
+        "changed": False,
+        "version": look.info.get("Version", ""),
+        "workers": [worker.as_dict() for worker in look.workers],
+        "pools": pools,
+        "counters": _counters(look, 2, 1, params, config),
+        "kernel": _kernel.read(),
+        "findings": _findings(params, look, wanted, existing, config, why, now()),
+    }
+
+
+def _findings(params: t.Mapping[str, t.Any], look: t.Any, pools: t.Sequence[str], frontends: t.Sequence[str], config: _haproxy_config.Config | None,
+              why: str, now: float) -> list[dict[str, t.Any]]:
+    finding = _haproxy_config.finding
+    found: list[dict[str, t.Any]] = []
+    level = look.replies[3].strip()
+    if level != "admin":
+        found.append(finding("error", "stats socket", f"the socket gives the level '{level}', and moving members needs admin",
+                             [f"global: stats socket {params['socket']} mode 660 level admin"]))
+    if not params.get("master_socket"):
+        found.append(finding("warning", "master_socket", "without the master's socket, requests that a worker from before a reload still holds cannot be counted; "
+                             "such a worker is waited for", ["haproxy -W -S /run/haproxy-master.sock"]))
+    old = [worker.pid for worker in look.workers if not worker.current]
+    if old:
+        found.append(finding("warning", "reload", f"workers from before a reload still live ({', '.join(map(str, old))}); drains wait for what they hold"))
+    if config is None:
+        found.append(finding("warning", "config", f"the configuration was not read, so nothing is said about it: {why}"))
+        return found
+    started = float(look.info.get("Start_time_sec") or 0) or now - float(look.info.get("Uptime_sec") or 0)
+    if config.modified > started + 1:
+        found.append(finding("warning", "reload", f"{', '.join(config.files)} was changed after haproxy started: what runs is not what is written, and the next reload, "
+                             "which must not fall into a deploy, changes more than expected"))
+    names = params.get("frontends") or [name for name in frontends if name not in config.pure_stats]
+    return found + _haproxy_config.lint(config, pools, names)
+
+
+# -- the driver ------------------------------------------------------------------------------------------------------------
+
+def _shared(traffic: t.Mapping[str, t.Any], extra: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    args = {name: traffic[name] for name in {**CONNECTION, **extra} if traffic.get(name) is not None}
+    pools = [pool["name"] for pool in traffic.get("pools") or ()]
+    if pools:
+        args["pools"] = pools
+    return args
+
+
+def member_args(traffic: dict[str, t.Any], members: list[str]) -> dict[str, t.Any]:
+    """Options of C(haproxy_members) from deploy_traffic; C(members) are server names."""
+    return {**_shared(traffic, MOVING), "members": list(members)}
+
+
+def info_args(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Options of C(haproxy_info) from deploy_traffic."""
+    return _shared(traffic, {})
+
+
+DRIVER = Driver(
+    name="haproxy",
+    runs_on="balancers",
+    capabilities=("members",),
+    traffic_spec={
+        "balancers": {"type": "str", "required": True},
+        **CONNECTION,
+        **MOVING,
+        "pools": {"type": "list", "elements": "dict", "options": POOL, "required": True},
+    },
+    member_args=member_args,
+    info=True,
+    info_args=info_args,
+)

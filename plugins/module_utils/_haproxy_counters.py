@@ -1,0 +1,62 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HAProxy's own count of every real request, by worker: one side of the balance sheet. Private to the collection.
+
+Raw numbers since the worker's start. A reload begins new ones, so each worker is a row of its own, and what was the old one's last
+reading stays with whoever compares.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import parse_stat
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
+
+COMMAND = "show stat -1 3 -1"  # frontends and backends
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+OF_POOLS = {"client_aborts": "cli_abrt", "server_aborts": "srv_abrt", "response_errors": "eresp", "retries": "wretr", "redispatches": "wredis"}
+OF_FRONTENDS = {"denied": "dreq", "request_errors": "ereq"}
+
+
+def _add(rows: t.Iterable[t.Mapping[str, str]], column: str) -> int:
+    return sum(int(row.get(column) or 0) for row in rows)
+
+
+def _open(frontends: t.Sequence[t.Mapping[str, str]], backends: t.Sequence[t.Mapping[str, str]]) -> int:
+    """Requests that are being answered. A frontend's C(scur) also counts idle kept-alive connections, so its streams are taken."""
+    if frontends and all(row.get("h1_open_streams") for row in frontends):
+        # The column of HTTP/2 has this name on frontends, too.
+        return _add(frontends, "h1_open_streams") + _add(frontends, "h2_backend_open_streams")
+    return _add(backends, "scur") + _add(backends, "qcur")
+
+
+def of_worker(text: str, worker: int, current: bool, frontends: t.Sequence[str] | None = None, pools: t.Sequence[str] | None = None,
+              ignored: t.Collection[str] = ()) -> dict[str, t.Any]:
+    """The counters in one worker's C(show stat), summed over C(frontends) (all of HTTP but C(ignored)) and over C(pools) (all)."""
+    rows = parse_stat(text)
+    front = [row for row in rows if row["svname"] == "FRONTEND" and (
+        row["pxname"] in frontends if frontends else row.get("mode", "http") == "http" and row["pxname"] not in ignored)]
+    back = [row for row in rows if row["svname"] == "BACKEND" and (row["pxname"] in pools if pools else row["pxname"] not in ignored)]
+    found: dict[str, t.Any] = {"worker": worker, "current": current, "requests": _add(front, "req_tot")}
+    found["responses"] = {name: _add(front, "hrsp_" + name) for name in CLASSES}
+    found.update({name: _add(back, column) for name, column in OF_POOLS.items()})
+    found["open"] = _open(front, back)
+    found.update({name: _add(front, column) for name, column in OF_FRONTENDS.items()})
+    return found
+
+
+def of_look(look: Look, reply: str, old_reply: t.Callable[[list[str]], str], frontends: t.Sequence[str] | None = None,
+            pools: t.Sequence[str] | None = None, ignored: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
+    """The counters of every worker that can be read, the current one first."""
+    found = [of_worker(reply, look.current, True, frontends, pools, ignored)]
+    found += [of_worker(old_reply(replies), pid, False, frontends, pools, ignored) for pid, replies in sorted(look.old.items()) if replies]
+    return found
+
+
+def unknown_frontends(text: str, frontends: t.Iterable[str]) -> tuple[list[str], list[str]]:
+    """Those of C(frontends) that do not exist, and all that do."""
+    existing = sorted(row["pxname"] for row in parse_stat(text) if row["svname"] == "FRONTEND")
+    return [name for name in frontends if name not in existing], existing

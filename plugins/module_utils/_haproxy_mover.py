@@ -1,0 +1,415 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Takes servers of HAProxy out of traffic and back in, without losing a request. Private to the collection.
+
+Out: no new requests, then nothing in flight in any worker, twice running, then maintenance. In: the re-admission gate (health down,
+so that C(rise) checks have to pass, without traffic), then ready, then exactly UP with slow start over. The worker that was told is
+noted: another one knows nothing of it, so its appearance voids what was seen and the move begins again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import socket
+import time
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
+    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, Key, Server, check_floor, find_places, in_flight, read_servers)
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
+
+POLL = 0.05
+ZEROES = 2
+CUT_WITHIN = 5.0
+PROBE_EVERY = 0.2
+PROBE_PASSES = 3
+
+
+@dataclasses.dataclass
+class Request:
+    """What is wanted: the options of the module."""
+
+    members: list[str]
+    state: str
+    pools: list[str] | None = None
+    weight: int | None = None
+    wait: bool = True
+    timeout: float = 60
+    timeout_action: str = "fail"
+    min_active: str = "0"
+    take_out: str = "auto"
+    probe_path: str | None = None
+    check_mode: bool = False
+
+
+@dataclasses.dataclass
+class Knowledge:
+    """What the configuration says and the sockets do not; C(known) is false when it could not be read.
+
+    :param sticky: pools that send a client back to its server.
+    :param cuts: places whose sessions haproxy closes when they are marked down.
+    :param lingers: whether old workers keep idle client connections, whose next request they may send to any server.
+    """
+
+    known: bool = False
+    sticky: frozenset[str] = frozenset()
+    cuts: frozenset[Key] = frozenset()
+    lingers: bool = False
+
+
+@dataclasses.dataclass
+class View:
+    look: Look
+    servers: dict[Key, Server]
+    tables: frozenset[str] = frozenset()
+    level: str = "admin"
+
+
+def probe(address: str, path: str | None, timeout: float = 1.0) -> str:
+    """One try of our own on a server that haproxy does not check; returns what went wrong, or nothing."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) == 0:
+        return f"its address {address} cannot be probed"
+    host = host.strip("[]")
+    try:
+        if not path:
+            socket.create_connection((host, int(port)), timeout).close()
+            return ""
+        connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+        return "" if 200 <= status < 400 else f"{path} answered {status}"
+    except (OSError, http.client.HTTPException) as error:
+        return f"{path or 'its port'} did not answer ({error})"
+
+
+class Mover:
+    def __init__(self, balancer: Balancer, request: Request, knowledge: Knowledge | None = None, clock: t.Callable[[], float] = time.monotonic,
+                 sleep: t.Callable[[float], None] = time.sleep, probe_member: t.Callable[[str, str | None], str] = probe) -> None:
+        self.balancer, self.request, self.knowledge = balancer, request, knowledge or Knowledge()
+        self.clock, self.sleep, self.probe = clock, sleep, probe_member
+        self.places: dict[str, list[Key]] = {}
+        self.commanded: set[str] = set()   # members that got a command: what "changed" means
+        self.cuts: dict[str, int] = {}
+        self.notes: list[str] = []
+        self.waited_for_workers = False
+        self.tables: frozenset[str] = frozenset()
+
+    # -- looking -----------------------------------------------------------------------------------------------------------
+    def view(self, everything: t.Mapping[Key, Server] | None = None) -> View:
+        """The servers now: all of them, or those of the pools that are concerned when C(everything) is known."""
+        if everything is None:
+            look = self.balancer.look(["show stat -1 4 -1", "show servers state", "show table", "show cli level"], ["show stat -1 4 -1"])
+            tables = frozenset(line.split("table:", 1)[1].split(",")[0].strip() for line in look.replies[2].splitlines() if "table:" in line)
+            return View(look, read_servers(look.replies[:1], look.replies[1:2]), tables, look.replies[3].strip())
+        pools = {key[0]: everything[key].iid for keys in self.places.values() for key in keys}
+        look = self.balancer.look([f"show stat {iid} 4 -1" for iid in pools.values()] + [f"show servers state {pool}" for pool in pools],
+                                  ["show stat -1 4 -1"])
+        found = read_servers(look.replies[:len(pools)], look.replies[len(pools):])
+        for keys in self.places.values():
+            for key in keys:
+                if key not in found:
+                    raise DowntimeError(f"server {'/'.join(key)} is gone from haproxy since it was reloaded or changed; it was there when this move began")
+        return View(look, {**everything, **found}, self.tables)
+
+    def run(self) -> dict[str, t.Any]:
+        request = self.request
+        if request.weight is not None and not 0 <= request.weight <= 256:
+            raise DowntimeError(f"weight is {request.weight}; 0 to 256 is accepted")
+        started = self.clock()
+        view = self.view()
+        self.tables = view.tables
+        self.places = find_places(view.servers, request.members, request.pools)
+        if view.level != "admin":
+            raise DowntimeError(f"{self.balancer.runtime.label} gives the level '{view.level}'; moving members needs 'level admin' in its stats socket line")
+        moved = {key for keys in self.places.values() for key in keys}
+        if request.state != "active":
+            check_floor(view.servers, moved, request.min_active)
+        before = {member: self.summary(view, member) for member in request.members}
+        if request.check_mode:
+            after = {member: self.predicted(view, member, before[member]) for member in request.members}
+        else:
+            view = self.activate(view, started) if request.state == "active" else self.take_out(view, started)
+            after = {member: self.summary(view, member) for member in request.members}
+        return self.result(view, before, after, self.clock() - started)
+
+    def told(self, view: View, worker: int) -> int:
+        """The worker that was told, or 0 when it is not the one that was looked at, so that the commands rest on another's state."""
+        return worker if worker == view.look.current else 0
+
+    def reloaded(self, view: View) -> None:
+        self.notes.append(f"haproxy was reloaded during the move; worker {view.look.current} serves now, and the move began again in it")
+
+    # -- out ---------------------------------------------------------------------------------------------------------------
+    def first_step(self, view: View, key: Key) -> str:
+        """C(drain) where C(maint) at once would lose something: sessions that stick, or requests that are cut when a server is marked down.
+
+        Without the configuration nobody can tell whether maintenance cuts, so drain comes first there, too.
+        """
+        if self.request.take_out != "auto":
+            return self.request.take_out
+        if not self.knowledge.known or key in self.knowledge.cuts:
+            return "drain"
+        sticky = key[0] in self.knowledge.sticky or bool(view.servers[key].cookie)
+        return "drain" if sticky else "maint"
+
+    def leave(self, view: View, members: t.Iterable[str], step: str | None = None) -> int:
+        """Send C(members) out of traffic, as far as they are not; returns the worker that was told."""
+        commands: list[str] = []
+        for member in members:
+            for key in self.places[member]:
+                server = view.servers[key]
+                wanted = step or self.first_step(view, key)
+                if server.admin & FORCED_MAINT or (wanted == "drain" and server.admin & FORCED_DRAIN):
+                    continue
+                if server.agent & CHECK_ENABLED:
+                    # An agent that says "ready" would bring the member back on its own.
+                    commands.append(f"disable agent {server.label}")
+                commands.append(f"set server {server.label} state {wanted}")
+                self.commanded.add(member)
+        return self.balancer.command(commands) if commands else view.look.current
+
+    def take_out(self, view: View, started: float) -> View:
+        request = self.request
+        members = list(self.places)
+        step = "maint" if request.state == "down" else None
+        worker = self.told(view, self.leave(view, members, step))
+        deadline = started + request.timeout
+        streak = dict.fromkeys(members, 0)
+        cutting: float | None = None
+        while True:
+            view = self.view(view.servers)
+            if view.look.current != worker:
+                # The new worker has read the configuration, in which everybody serves.
+                self.reloaded(view)
+                streak = dict.fromkeys(members, 0)
+                worker = self.told(view, self.leave(view, members, step))
+                continue
+            if request.state == "down" or not request.wait:
+                return view
+            counts = in_flight(view.look, view.servers, self.places)
+            blocked = view.look.unreadable or (sorted(view.look.old) if self.knowledge.lingers else [])
+            if blocked:
+                self.waited_for_workers = True
+            for member in members:
+                # A member whose state somebody else changed back is not out, whatever it has in flight.
+                out = all(view.servers[key].admin & (FORCED_MAINT | FORCED_DRAIN) for key in self.places[member])
+                streak[member] = streak[member] + 1 if out and not blocked and not sum(counts[member].values()) else 0
+                if not out:
+                    raise DowntimeError(f"member {member} was brought back into traffic by somebody else while it drained ("
+                                        + ", ".join(f"{view.servers[key].label} is {view.servers[key].status}" for key in self.places[member]) + ")")
+            empty = [member for member in members if streak[member] >= ZEROES]
+            closing = [member for member in empty if not all(view.servers[key].admin & FORCED_MAINT for key in self.places[member])]
+            if closing:
+                # Sessions that stick may have come between the look and the command, so these are counted again.
+                told = self.leave(view, closing, "maint")
+                streak.update(dict.fromkeys(closing, 0))
+                if told != worker:
+                    continue
+            elif len(empty) == len(members):
+                return view
+            now = self.clock()
+            if cutting is not None and now >= cutting:
+                raise DowntimeError(f"{self.busy(counts, blocked)} still, {CUT_WITHIN:g} s after haproxy was told to shut their sessions")
+            if cutting is None and now >= deadline:
+                self.expire(view, counts, blocked)
+                cutting = now + CUT_WITHIN
+                continue
+            self.sleep(POLL)
+
+    def busy(self, counts: t.Mapping[str, t.Mapping[Key, int]], blocked: t.Sequence[int]) -> str:
+        left = [f"{'/'.join(key)} ({count} in flight)" for keys in counts.values() for key, count in keys.items() if count]
+        text = ", ".join(left[:20]) + (f" and {len(left) - 20} more" if len(left) > 20 else "")
+        if blocked:
+            text += ("; " if text else "") + f"haproxy workers from before a reload live ({', '.join(map(str, blocked))}) and may hold requests for them"
+        return text or "members that had just become empty"
+
+    def expire(self, view: View, counts: t.Mapping[str, t.Mapping[Key, int]], blocked: t.Sequence[int]) -> None:
+        """The deadline is over: fail, leaving everybody out and everything in flight alone, or cut."""
+        request = self.request
+        if request.timeout_action != "cut":
+            raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; nothing was cut, and "
+                                f"{', '.join(self.places)} get no new requests until they are activated")
+        if blocked and view.look.unreadable:
+            raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; they cannot be cut without master_socket")
+        members = [member for member in self.places if sum(counts[member].values())]
+        self.leave(view, members, "maint")
+        for member in members:
+            self.cuts[member] = sum(counts[member].values())
+        self.balancer.cut([key for member in members for key, count in counts[member].items() if count], view.look.old)
+
+    # -- in ----------------------------------------------------------------------------------------------------------------
+    def wants_weight(self, server: Server) -> bool:
+        return self.request.weight is not None and server.weight != self.request.weight
+
+    def serving(self, server: Server) -> bool:
+        """Exactly what serves at the full weight it has: no failing check, slow start over."""
+        weightless = server.weight == 0 and server.op == 2 and not server.admin and server.status == "DRAIN"
+        return weightless or (not server.admin and server.status in ("UP", "no check") and server.throttle == 100)
+
+    def gate(self, view: View, members: t.Iterable[str]) -> int:
+        """Begin the re-admission gate: out of maintenance, but without traffic, and with no check passed."""
+        commands: list[str] = []
+        for member in members:
+            for key in self.places[member]:
+                server = view.servers[key]
+                self.commanded.add(member)
+                if server.checked:
+                    # Side by side, so that no check comes between them.
+                    commands += [f"set server {server.label} state drain", f"set server {server.label} health down"]
+                elif server.tracked:
+                    commands.append(f"set server {server.label} state drain")
+                elif not server.admin & FORCED_MAINT:
+                    commands.append(f"set server {server.label} state maint")
+        return self.balancer.command(commands) if commands else view.look.current
+
+    def passed(self, view: View, key: Key, probes: dict[Key, tuple[int, float, str]]) -> bool:
+        server = view.servers[key]
+        if server.checked:
+            return server.op in (1, 2) and server.check_result == CHECK_PASSED
+        if server.tracked:
+            # Its own passes are those of the server that it tracks, which is a place of the same member.
+            return server.op in (1, 2)
+        passes, last, dummy = probes.get(key, (0, float("-inf"), ""))
+        now = self.clock()
+        if passes < PROBE_PASSES and now - last >= PROBE_EVERY:
+            wrong = self.probe(server.address, self.request.probe_path)
+            passes = 0 if wrong else passes + 1
+            probes[key] = (passes, now, wrong)
+        return passes >= PROBE_PASSES
+
+    def admit(self, view: View, members: t.Iterable[str]) -> int:
+        commands: list[str] = []
+        for member in members:
+            for key in self.places[member]:
+                server = view.servers[key]
+                if self.wants_weight(server):
+                    commands.append(f"set server {server.label} weight {self.request.weight}")
+                    self.commanded.add(member)
+                if server.admin & (FORCED_MAINT | FORCED_DRAIN):
+                    commands.append(f"set server {server.label} state ready")
+                if server.agent & CHECK_CONFIGURED and not server.agent & CHECK_ENABLED:
+                    commands.append(f"enable agent {server.label}")
+                    self.commanded.add(member)
+        return self.balancer.command(commands) if commands else view.look.current
+
+    def activate(self, view: View, started: float) -> View:
+        request = self.request
+        deadline = started + request.timeout
+        members = list(self.places)
+        gated = [member for member in members
+                 if any(view.servers[key].admin & (FORCED_MAINT | FORCED_DRAIN) for key in self.places[member])]
+        # Members that nobody took out need no gate: haproxy's own checks already decide about them.
+        worker = self.told(view, self.admit(view, [member for member in members if member not in gated]))
+        if gated and worker:
+            worker = self.told(view, self.gate(view, gated))
+        probes: dict[Key, tuple[int, float, str]] = {}
+        if not request.wait:
+            return self.view(view.servers)
+        while True:
+            view = self.view(view.servers)
+            if view.look.current != worker:
+                self.reloaded(view)
+                gated = list(members)
+                worker = self.told(view, self.gate(view, gated))
+                probes = {}
+                continue
+            ready = [member for member in gated if all([self.passed(view, key, probes) for key in self.places[member]])]
+            if ready:
+                told = self.admit(view, ready)
+                gated = [member for member in gated if member not in ready]
+                if told != worker:
+                    continue
+                view = self.view(view.servers)
+            if not gated and view.look.current == worker and all(self.serving(view.servers[key]) for member in members for key in self.places[member]):
+                return view
+            if self.clock() >= deadline:
+                self.give_up(view, members, gated, probes)
+            self.sleep(POLL)
+
+    def give_up(self, view: View, members: t.Iterable[str], gated: t.Sequence[str], probes: t.Mapping[Key, tuple[int, float, str]]) -> None:
+        missing: list[str] = []
+        for member in members:
+            for server in (view.servers[key] for key in self.places[member]):
+                if member not in gated and self.serving(server):
+                    continue
+                text = f"{server.label} is {server.status}"
+                if member in gated and server.key in probes:
+                    text += f", {probes[server.key][2] or 'its probes did not pass often enough'}"
+                elif server.checked:
+                    text += f", last check {server.check or 'not made'}"
+                if server.throttle != 100:
+                    text += f", slow start at {server.throttle} %"
+                missing.append(text)
+        if gated:
+            # Left in drain, a member that becomes healthy later would get the sessions that stick to it.
+            self.leave(view, gated, "maint")
+        raise DowntimeError(f"after {self.request.timeout:g} s not active: {'; '.join(missing[:20])}"
+                            + (f"; {', '.join(gated)} went back to maintenance" if gated else ""))
+
+    # -- what is told ------------------------------------------------------------------------------------------------------
+    def summary(self, view: View, member: str) -> list[dict[str, t.Any]]:
+        counts = in_flight(view.look, view.servers, {member: self.places[member]})[member]
+        rows: list[dict[str, t.Any]] = []
+        for key in self.places[member]:
+            server = view.servers[key]
+            open_now = None if view.look.unreadable else counts[key]
+            rows.append({"name": member, "pool": key[0], "server": key[1], "address": server.address, "state": server.state(open_now),
+                         "weight": server.weight, "in_flight": open_now, "status": server.status, "full": server.full})
+        return rows
+
+    def predicted(self, view: View, member: str, rows: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+        """What would follow, for check mode: really read, nothing sent."""
+        request = self.request
+        after: list[dict[str, t.Any]] = []
+        for row in rows:
+            server = view.servers[(row["pool"], row["server"])]
+            row = dict(row)
+            if request.state == "active":
+                if server.admin & (FORCED_MAINT | FORCED_DRAIN) or self.wants_weight(server):
+                    self.commanded.add(member)
+                row["state"] = "active"
+                row["weight"] = server.weight if request.weight is None else request.weight
+            else:
+                if not server.admin & FORCED_MAINT:
+                    self.commanded.add(member)
+                row["state"] = request.state
+            after.append(row)
+        return after
+
+    def result(self, view: View, before: t.Mapping[str, list[dict[str, t.Any]]], after: t.Mapping[str, list[dict[str, t.Any]]],
+               waited: float) -> dict[str, t.Any]:
+        request = self.request
+        members: list[dict[str, t.Any]] = []
+        for member in request.members:
+            for row, was in zip(after[member], before[member]):
+                row = dict(row)
+                if request.state == "down" and row["state"] in ("drained", "draining"):
+                    row["state"] = "down"
+                done = request.state == "drained" and row["state"] == "drained" and not request.check_mode
+                row["drained_by"] = ("workers_exited" if self.waited_for_workers else "sessions") if done and request.wait else None
+                row["cut"] = self.cuts.get(member, 0) if row["pool"] == after[member][0]["pool"] else 0
+                row["found"] = was["state"]
+                members.append(row)
+        diff = {"before": _compact(before), "after": _compact({row["name"]: [r for r in members if r["name"] == row["name"]] for row in members})}
+        out_before = [member for member in request.members if all(row["status"].startswith("MAINT") for row in before[member])]
+        return {
+            "changed": bool(self.commanded),
+            "members": members,
+            "diff": diff,
+            "waited": round(waited, 3),
+            "workers": [worker.as_dict() for worker in view.look.workers],
+            "already_out": out_before,
+            "notes": self.notes,
+        }
+
+
+def _compact(rows: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]) -> dict[str, t.Any]:
+    return {f"{row['pool']}/{row['server']}": {"state": row["state"], "weight": row["weight"]} for found in rows.values() for row in found}

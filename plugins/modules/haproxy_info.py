@@ -1,0 +1,247 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: haproxy_info
+short_description: Tell the members, request counters and risky settings of a running HAProxy
+version_added: 0.1.0
+author:
+  - zero.downtime contributors (@zero-downtime)
+description:
+  - Reads HAProxy's sockets and, where it may, its configuration, and changes nothing. It runs on the balancer's host.
+  - Counters are told for every living worker process, since a reload begins new ones while the old worker still answers requests.
+  - Findings name settings with which requests could be lost during a deploy, and the lines that would change them.
+extends_documentation_fragment:
+  - zero.downtime.attributes
+  - zero.downtime.haproxy
+attributes:
+  check_mode:
+    support: full
+    details: This module never changes anything.
+  diff_mode:
+    support: none
+    details: This module never changes anything.
+  idempotent:
+    support: full
+options:
+  pools:
+    description:
+      - Backends to tell about. Without it, every backend that has servers.
+    type: list
+    elements: str
+seealso:
+  - module: zero.downtime.haproxy_members
+"""
+
+EXAMPLES = r"""
+- name: Read the balancer
+  zero.downtime.haproxy_info:
+    socket: /run/haproxy/admin.sock
+    master_socket: /run/haproxy-master.sock
+    pools: [shop]
+  register: balancer
+
+- name: Show what could lose requests
+  ansible.builtin.debug:
+    msg: "{{ balancer.findings | map(attribute='text') }}"
+"""
+
+RETURN = r"""
+version:
+  description: Version of HAProxy.
+  returned: success
+  type: str
+workers:
+  description: Living worker processes.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    pid:
+      description: Process id.
+      type: int
+      returned: success
+    current:
+      description: Whether it takes new connections.
+      type: bool
+      returned: success
+    uptime_s:
+      description: Seconds since it started; V(0) for one that is only seen as a process.
+      type: int
+      returned: success
+pools:
+  description: Backends and their servers.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Backend.
+      type: str
+      returned: success
+    sticky:
+      description: Whether clients are sent back to the server they had before.
+      type: bool
+      returned: success
+    members:
+      description: Its servers.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        name:
+          description: Name of the server.
+          type: str
+          returned: success
+        address:
+          description: Address and port.
+          type: str
+          returned: success
+        state:
+          description: One of V(active), V(draining), V(drained), V(down).
+          type: str
+          returned: success
+        weight:
+          description: Weight.
+          type: int
+          returned: success
+        in_flight:
+          description: Open and queued requests over all workers, V(null) when a worker cannot be asked.
+          type: int
+          returned: success
+        status:
+          description: What HAProxy itself says.
+          type: str
+          returned: success
+        check:
+          description: Result of the last health check, the server whose health is tracked, or V(none).
+          type: str
+          returned: success
+        throttle:
+          description: Percent of its weight that slow start gives it now.
+          type: int
+          returned: success
+        full:
+          description: Whether it serves at full weight.
+          type: bool
+          returned: success
+        backup:
+          description: Whether it is a backup server.
+          type: bool
+          returned: success
+        agent:
+          description: Whether an agent check is enabled.
+          type: bool
+          returned: success
+counters:
+  description: Raw counters of each worker that can be asked, since its start.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    worker:
+      description: Process id.
+      type: int
+      returned: success
+    current:
+      description: Whether it takes new connections.
+      type: bool
+      returned: success
+    requests:
+      description: Requests received by the frontends.
+      type: int
+      returned: success
+    responses:
+      description: Answers by the frontends, by class of status. Answers that were cut short are among them.
+      type: dict
+      returned: success
+    open:
+      description: Requests that are being answered now.
+      type: int
+      returned: success
+    client_aborts:
+      description: Requests whose client left first.
+      type: int
+      returned: success
+    server_aborts:
+      description: Answers that a server cut short.
+      type: int
+      returned: success
+    response_errors:
+      description: Answers that were not valid or did not come.
+      type: int
+      returned: success
+    retries:
+      description: Connections to servers that were tried again.
+      type: int
+      returned: success
+    redispatches:
+      description: Requests that were sent to another server than first chosen.
+      type: int
+      returned: success
+    denied:
+      description: Requests that the frontends denied.
+      type: int
+      returned: success
+    request_errors:
+      description: Requests that were not valid or not whole.
+      type: int
+      returned: success
+kernel:
+  description: The kernel's counters of connections that were lost before HAProxy saw them.
+  returned: success
+  type: dict
+  contains:
+    listen_overflows:
+      description: Connections lost because a listen queue was full.
+      type: int
+      returned: success
+    listen_drops:
+      description: Connections lost in a listen queue for any reason.
+      type: int
+      returned: success
+findings:
+  description: Settings with which requests could be lost.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    level:
+      description: One of V(error), V(warning), V(info).
+      type: str
+      returned: success
+    setting:
+      description: The setting.
+      type: str
+      returned: success
+    text:
+      description: What follows from it.
+      type: str
+      returned: success
+    lines:
+      description: Lines that would change it.
+      type: list
+      elements: str
+      returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=_haproxy.info_spec(), supports_check_mode=True)
+    try:
+        result = _haproxy.info(module.params)
+    except DowntimeError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
