@@ -292,14 +292,15 @@ def request(
         return Answer(error=f"{where} did not accept a connection within {connect_timeout:g} s", timed_out=True)
     except ConnectionRefusedError:
         return Answer(error=f"{where} refused the connection")
-    except ConnectionResetError:
-        return Answer(error=f"{where} reset the connection")
     except socket.gaierror as exc:
         return Answer(error=f"{hostname} cannot be resolved ({exc.strerror})")
     except ssl.SSLError as exc:
         return Answer(error=f"{where} failed the TLS handshake ({getattr(exc, 'verify_message', None) or exc.reason or exc})")
     except http.client.RemoteDisconnected:
+        # Before ConnectionResetError, of which http.client makes it a kind.
         return Answer(error=f"{where} closed the connection without an answer")
+    except ConnectionResetError:
+        return Answer(error=f"{where} reset the connection")
     except http.client.HTTPException as exc:
         return Answer(error=f"{where} did not answer in HTTP ({type(exc).__name__}: {str(exc)[:80]})")
     except OSError as exc:
