@@ -76,7 +76,7 @@ def _ms(value: t.Any) -> str:
     if number is None:
         return "–"
     if number >= 10000:
-        return f"{number / 1000:,.1f} s"
+        return f"{number / 1000:,.0f} s" if number % 1000 == 0 else f"{number / 1000:,.1f} s"
     if number >= 100 or number == int(number):
         return f"{number:,.0f} ms"
     return f"{number:.1f} ms"
@@ -513,6 +513,26 @@ def _losses_lane(record: Record, axis: _Axis) -> str:
     return _lane("Attributed", f'<a href="#losses">{_plural(len(losses), "finding")}</a>', marks, kind="pins")
 
 
+def _phases(bands: list[dict[str, t.Any]], axis: _Axis) -> tuple[str, str]:
+    """The batches, and the way back as one, behind every lane: so that the eye finds what was done when a number changed."""
+    phases: dict[str, tuple[float, float]] = {}
+    for band in bands:
+        if band["name"].startswith("back_"):
+            name = "<em>going </em>back"
+        elif band["batch"] is not None:
+            name = f"<em>batch </em>{_text(band['batch'])}"
+        else:
+            continue
+        first, last = phases.get(name, (band["start"], band["end"]))
+        phases[name] = (min(first, band["start"]), max(last, band["end"]))
+    shade = names = ""
+    for name, (first, last) in sorted(phases.items(), key=lambda one: one[1]):
+        width = (axis.at(last) - axis.at(first)) / 10
+        shade += f'<div class="shade{" goingback" if name.endswith("back") else ""}" style="left:{axis.percent(first)};width:{width:.2f}%"></div>'
+        names += f'<span style="left:{axis.percent((first + last) / 2)};max-width:{width:.2f}%">{name}</span>'
+    return shade, names
+
+
 def _timeline(record: Record) -> tuple[str, Record]:
     """The picture and the numbers behind it, for the reading under the pointer."""
     bucket, rows = _rows(record)
@@ -526,27 +546,14 @@ def _timeline(record: Record) -> tuple[str, Record]:
     axis = _Axis(min(moments), max(moments))
     end = axis.start + axis.span
     bands = _bands(record, end)
-    batches: dict[t.Any, tuple[float, float]] = {}
-    for band in bands:
-        if band["batch"] is not None:
-            first, last = batches.get(band["batch"], (band["start"], band["end"]))
-            batches[band["batch"]] = (min(first, band["start"]), max(last, band["end"]))
-    shade = "".join(
-        f'<div class="shade" style="left:{axis.percent(first)};width:{(axis.at(last) - axis.at(first)) / 10:.2f}%"></div>'
-        for first, last in sorted(batches.values())
-    )
-    names = "".join(
-        f'<span style="left:{axis.percent((first + last) / 2)};max-width:{(axis.at(last) - axis.at(first)) / 10:.2f}%">'
-        f'<em>batch </em>{_text(batch)}</span>'
-        for batch, (first, last) in batches.items()
-    )
+    shade, names = _phases(bands, axis)
     lanes = f'<div class="lane heads"><div class="lab"></div><div class="plot">{names}</div></div>' if names else ""
     if rows:
         lanes += _requests_lane(axis, bucket, rows, shade)
         lanes += _latency_lane(axis, bucket, rows, shade)
         lanes += _versions_lane(record, axis, bucket, rows, shade)
     else:
-        lanes += _lane("Requests/s", "no probe ran", shade + '<p class="none">No request was measured during this deploy.</p>')
+        lanes += _lane("Requests/s", "no probe ran", shade + '<p class="empty">No request was measured during this deploy.</p>')
     lanes += _losses_lane(record, axis)
     lanes += _steps_lanes(record, axis, bands)
     ticks = axis.ticks()
@@ -758,6 +765,8 @@ def _head(record: Record) -> str:
     app = " · ".join(_text(record.get(key)) for key in ("app", "environment") if record.get(key))
     previous, release = _name(record.get("previous")), _name(record.get("release"))
     move = f"<b>{_text(previous)}</b> → <b>{_text(release)}</b>" if previous else f"<b>{_text(release)}</b>"
+    if record.get("result") == "rolled_back" and previous:
+        move += f" → <b>{_text(previous)}</b>"
     if record.get("verb"):
         move = f"{_text(str(record['verb']).capitalize())} {move}"
     start, finish = _number(record.get("started")), _number(record.get("finished"))
@@ -808,11 +817,11 @@ STYLE = """
 :root{color-scheme:light dark;--bg:#f5f6f7;--card:#fff;--ink:#171c22;--soft:#5a6472;--line:#e2e5e9;--shade:#0f172a0a;
 --good:#00705a;--bad:#b8320f;--warn:#8a5a00;--goodbg:#e2f3ee;--badbg:#fbe6df;--warnbg:#fbf0d9;--accent:#0067a8;
 --v0:#a9b4c2;--v1:#0072b2;--v2:#e69f00;--v3:#cc79a7;--v4:#009e73;--v5:#56b4e9;
---drain:#f0b429;--activate:#8a63b8;--gate:#4fa8dc;--return:#1d9a78;--other:#8f9aa8;--p50:#0072b2;--p99:#d17c00}
+--drain:#f0b429;--activate:#8a63b8;--gate:#4fa8dc;--return:#1d9a78;--other:#8f9aa8;--p50:#0072b2;--p99:#d17c00;--on1:#fff;--onact:#fff}
 @media (prefers-color-scheme:dark){:root{--bg:#0f1317;--card:#181d23;--ink:#e9edf2;--soft:#9aa5b3;--line:#2b323b;--shade:#ffffff0d;
 --good:#4fd0ab;--bad:#ff8a66;--warn:#f0bf57;--goodbg:#12332b;--badbg:#432017;--warnbg:#3a2d10;--accent:#64b9f2;
 --v0:#66717f;--v1:#2f9be0;--v2:#e6a726;--v3:#d58db5;--v4:#22b58b;--v5:#84cdf5;
---drain:#d9a01e;--activate:#a684d1;--gate:#4a9ccf;--return:#22a480;--other:#6d7886;--p50:#4fb0ee;--p99:#f0a63c}}
+--drain:#d9a01e;--activate:#a684d1;--gate:#4a9ccf;--return:#22a480;--other:#6d7886;--p50:#4fb0ee;--p99:#f0a63c;--on1:#0b1117;--onact:#0b1117}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;
@@ -827,7 +836,7 @@ a{color:var(--accent)}
 .badge.good{background:var(--goodbg)}.badge.bad{background:var(--badbg)}.badge.warn{background:var(--warnbg)}
 h1{font-size:clamp(27px,5.2vw,46px);line-height:1.12;letter-spacing:-.02em;margin:10px 0 8px;font-weight:700;text-wrap:balance}
 h1.good,h1.none{color:var(--ink)}
-.lead{font-size:17px;max-width:70ch}
+.lead{font-size:17px;max-width:82ch}
 .lead+.lead{color:var(--soft);font-size:15px}
 .meta{display:flex;flex-wrap:wrap;gap:2px 18px;color:var(--soft);margin-top:10px}
 .meta b{color:var(--ink);font-weight:600}
@@ -857,6 +866,7 @@ dt{color:var(--soft)}dd{text-align:right;font-weight:500;white-space:nowrap}
 .plot::after{content:"";position:absolute;top:-4px;bottom:-10px;width:1px;background:var(--ink);opacity:.55;left:calc(var(--x)*100%);pointer-events:none;display:none}
 #timeline.reading .plot::after{display:block}
 .shade{position:absolute;top:0;bottom:0;background:var(--shade)}
+.shade.goingback{background-image:repeating-linear-gradient(135deg,var(--shade) 0 4px,transparent 4px 10px)}
 svg *{vector-effect:non-scaling-stroke}
 .grid{stroke:var(--line);stroke-width:1;stroke-dasharray:2 4}
 .line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
@@ -867,12 +877,12 @@ svg *{vector-effect:non-scaling-stroke}
 .fail{position:absolute;top:3px;transform:translateX(-50%);background:var(--bad);color:var(--card);font-size:12px;font-weight:600;border-radius:99px;
 padding:0 8px;line-height:19px;white-space:nowrap;z-index:2}
 .fail.atend{transform:translateX(-100%)}
-.ymax{position:absolute;left:0;top:-1px;font-size:11.5px;line-height:15px;color:var(--soft);background:var(--card);padding:0 4px 0 0;border-radius:3px;opacity:.92}
-.none{position:absolute;inset:0;display:grid;place-items:center;color:var(--soft);font-size:13px}
+.ymax{position:absolute;left:0;top:-1px;font-size:11.5px;line-height:15px;color:var(--soft);text-shadow:0 0 3px var(--card),0 0 3px var(--card),0 0 5px var(--card)}
+.empty{position:absolute;inset:0;display:grid;place-items:center;color:var(--soft);font-size:13px}
 .v0{fill:var(--v0)}.v1{fill:var(--v1)}.v2{fill:var(--v2)}.v3{fill:var(--v3)}.v4{fill:var(--v4)}.v5{fill:var(--v5)}
 svg polygon[class^=v]{stroke:var(--card);stroke-width:.75}
 .vname{position:absolute;transform:translate(-50%,-50%);font-size:12.5px;font-weight:600;white-space:nowrap;pointer-events:none;color:#0b1117}
-.on-v1{color:#fff}
+.on-v1{color:var(--on1)}
 .legend{display:flex;flex-wrap:wrap;gap:1px 12px;font-size:12.5px;color:var(--soft);margin-top:3px}
 .sw{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px;vertical-align:-1px;background-color:var(--other)}
 i.v0{background-color:var(--v0)}i.v1{background-color:var(--v1)}i.v2{background-color:var(--v2)}i.v3{background-color:var(--v3)}i.v4{background-color:var(--v4)}i.v5{background-color:var(--v5)}
@@ -887,10 +897,10 @@ i.p99{height:0;border-top:3px dashed var(--p99);background:none;vertical-align:4
 .band{position:absolute;top:0;bottom:0;min-width:3px;border-radius:4px;background-color:var(--other);color:#0b1117;overflow:hidden;container-type:inline-size;
 box-shadow:inset 0 0 0 1px #0000001f}
 .band span{position:absolute;inset:0;padding:0 6px;font-size:12px;line-height:24px;font-weight:500;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
-@container (max-width:42px){.band span{visibility:hidden}}
-@container (max-width:62px){.band.wide span{visibility:hidden}}
+@container (max-width:50px){.band span{visibility:hidden}}
+@container (max-width:68px){.band.wide span{visibility:hidden}}
 .s-drain{background-color:var(--drain)}.s-activate{background-color:var(--activate)}.s-gate{background-color:var(--gate)}.s-return{background-color:var(--return)}.s-other{background-color:var(--other)}
-.band.s-activate,.band.s-return{color:#fff}
+.band.s-activate,.band.s-return{color:var(--onact)}
 .back{background-image:repeating-linear-gradient(135deg,#00000038 0 3px,transparent 3px 8px)}
 .s-failed{box-shadow:inset 0 0 0 2.5px var(--bad)}
 .band.s-failed b{color:var(--card);background:var(--bad);border-radius:3px;padding:0 3px}
@@ -904,7 +914,7 @@ i.s-failed{background:none}
 .pins .plot{height:26px}
 .pin{position:absolute;top:2px;transform:translateX(-50%);background:var(--bad);color:var(--card);border-radius:6px;min-width:22px;padding:0 6px;text-align:center;
 font-size:12px;font-weight:700;line-height:21px;text-decoration:none}
-.pin.still{position:static;transform:none;flex:none}
+.pin.still{position:static;align-self:flex-start;margin-top:1px;transform:none;flex:none}
 .losses li{display:flex;gap:12px;padding:9px 0;border-top:1px solid var(--line)}
 .losses li:first-child{border:0}
 .losses li:target{background:var(--badbg);border-radius:8px;box-shadow:0 0 0 6px var(--badbg)}
