@@ -156,7 +156,7 @@ class Load:
                 answer = json.loads(data)
             except ValueError as error:
                 raise Loss("bad_body", data[:120].decode("latin-1")) from error
-            outcome.update(ok=True, version=str(answer.get("version")), release=headers.get("x-release", ""))
+            outcome.update(ok=True, version=str(answer.get("version")), member=str(answer.get("member")))
             self.good(began, str(answer.get("version")))
             if not keep or headers.get("connection", "").lower() == "close":
                 connection.close()

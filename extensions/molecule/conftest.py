@@ -1,0 +1,141 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the scenarios' checks share: the hosts by name, the balancers' words, the two witnesses of a deploy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pathlib
+import typing as t
+import urllib.request
+
+import pytest
+import testinfra
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+BALANCERS = {"lb1": "10.214.77.11", "lb2": "10.214.77.12"}
+MEMBERS = {"app1": "10.214.77.21", "app2": "10.214.77.22", "app3": "10.214.77.23", "app4": "10.214.77.24"}
+
+
+class Stage:
+    """The scenario as it stands after converge."""
+
+    balancers = tuple(BALANCERS)
+    members = tuple(MEMBERS)
+
+    def __init__(self, results: pathlib.Path) -> None:
+        self.results = results
+        self.load: dict[str, t.Any] = json.loads((results / "load.json").read_text(encoding="utf-8"))
+        self.output = (results / "converge.log").read_text(encoding="utf-8")
+        self.records = sorted(
+            (json.loads(path.read_text(encoding="utf-8")) for path in (results / "records").glob("*.json")),
+            key=lambda record: record["started"])
+
+    @property
+    def record(self) -> dict[str, t.Any]:
+        """The deploy's under load: the last one. The first is the prepare step's."""
+        assert self.records, f"no record in {self.results}"
+        return self.records[-1]
+
+    def host(self, name: str) -> t.Any:
+        return testinfra.get_host(f"podman://{name}")
+
+    def answer(self, address: str, port: int = 8000) -> dict[str, t.Any]:
+        # Without the proxies that the environment of a test machine may name.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://{address}:{port}/", timeout=5) as response:
+            return {**json.load(response), "header": response.headers["x-release"]}
+
+    def running(self) -> dict[str, str]:
+        """Label of the release that each member answers with, asked past the balancers."""
+        return {name: self.answer(address)["version"] for name, address in MEMBERS.items()}
+
+    def served(self) -> set[str]:
+        """Labels that clients get from the balancers."""
+        return {self.answer(address, 8080)["version"] for address in BALANCERS.values() for _turn in range(2 * len(MEMBERS))}
+
+    def servers(self, balancer: str) -> dict[str, dict[str, str]]:
+        """What a balancer says about its members, from its socket inside the container."""
+        said = self.host(balancer).run("echo 'show stat -1 4 -1' | socat - /run/haproxy/admin.sock")
+        assert said.rc == 0, said.stderr
+        rows = csv.DictReader(io.StringIO(said.stdout.lstrip("# ").strip()))
+        return {row["svname"]: row for row in rows if row["pxname"] == "shop"}
+
+    def admin_states(self, balancer: str) -> dict[str, int]:
+        """0 where nobody has taken the member out, by drain, maintenance or weight."""
+        said = self.host(balancer).run("echo 'show servers state shop' | socat - /run/haproxy/admin.sock")
+        rows = list(csv.DictReader(said.stdout.strip().splitlines()[1:], delimiter=" "))
+        return {row["srv_name"]: int(row["srv_admin_state"]) for row in rows}
+
+    def link(self, member: str) -> str:
+        """Digest of the release that the slot leads to."""
+        return pathlib.PurePath(self.host(member).check_output("readlink /srv/shop/current")).name
+
+    def service_started(self, member: str) -> float:
+        return float(self.host(member).check_output("stat -c %Y /proc/$(systemctl show --value -p MainPID shop.service)"))
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    return Stage(REPOSITORY / "build" / "molecule" / "results" / os.environ["MOLECULE_SCENARIO_NAME"])
+
+
+@pytest.fixture
+def nothing_lost(stage: Stage) -> t.Callable[[], None]:
+    """Both witnesses: the tests' own load generator, and the deploy's evidence with its three lines."""
+
+    def check() -> None:
+        assert stage.load["failed"] == 0, stage.load["losses"]
+        assert stage.load["sent"] > 200
+        assert {name: target["failed"] for name, target in stage.load["targets"].items()} == {f"{address}:8080": 0 for address in BALANCERS.values()}
+        evidence = stage.record["evidence"]
+        assert evidence["probe"]["failed"] == 0, evidence["probe"]["failures"]
+        assert evidence["probe"]["sent"] > 50
+        assert evidence["attributed"] == []
+        assert evidence["kernel"]["overflows"] == evidence["kernel"]["drops"] == 0
+        balance = evidence["balance"]
+        if balance is not None:
+            assert (balance["truncated"], balance["unanswered"], balance["cut"]) == (0, 0, 0)
+            assert balance["errors_during"] == 0
+        assert evidence["verdict"] == "clean"
+
+    return check
+
+
+@pytest.fixture
+def nobody_left_out(stage: Stage) -> t.Callable[[], None]:
+    """No orphan: every balancer serves every member at full weight, and every member's service runs."""
+
+    def check() -> None:
+        for balancer in stage.balancers:
+            servers = stage.servers(balancer)
+            assert {name: (row["status"], row["weight"]) for name, row in servers.items()} == {name: ("UP", "100") for name in stage.members}
+            assert stage.admin_states(balancer) == {name: 0 for name in stage.members}
+        for member in stage.members:
+            host = stage.host(member)
+            assert host.service("shop").is_running
+            assert not host.file("/var/lib/shop/off").exists
+
+    return check
+
+
+@pytest.fixture
+def nothing_left_running() -> t.Callable[[], None]:
+    """The deploy is over: none of its processes may live on, neither a probe on the controller nor a module on a host."""
+
+    def check() -> None:
+        left = []
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode(errors="replace").split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if any(word.endswith(("_probe.py", "load.py")) or "AnsiballZ_" in word for word in words):
+                left.append(" ".join(words))
+        assert left == []
+
+    return check
