@@ -133,7 +133,7 @@ def sync_tree(path: str) -> None:
 class World:
     """What tests replace: time, the network, commands."""
 
-    time: t.Callable[[], float] = time.time
+    now: t.Callable[[], float] = time.time
     clock: t.Callable[[], float] = time.monotonic
     sleep: t.Callable[[float], None] = time.sleep
     opener: _artifact.Opener = _artifact.default_opener
@@ -401,7 +401,7 @@ class Store:
 
     def note(self, event: str, release: Release | None, deploy_id: str | None, **more: t.Any) -> None:
         """Append one line to the ledger and wait until it is on disk."""
-        entry: dict[str, t.Any] = {"time": round(self.world.time(), 3), "event": event}
+        entry: dict[str, t.Any] = {"time": round(self.world.now(), 3), "event": event}
         if release:
             entry["digest"] = release.digest
             if release.label:
