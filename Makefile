@@ -1,0 +1,48 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+PYTHON ?= /usr/bin/python3
+VENV ?= .venv
+BUILD := build
+STAMPS := $(BUILD)/stamps
+LINK := $(BUILD)/collections/ansible_collections/zero/downtime
+RELEASES ?= 1.0.0 2.0.0 3.0.0-bad
+export VENV
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Say what can be made.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+.PHONY: setup
+setup: runtime $(VENV)/.stamp-test  ## Install everything that the tests need; the second time is instant.
+
+.PHONY: runtime
+runtime: $(STAMPS)/system $(VENV)/.stamp-runtime $(LINK)
+
+$(STAMPS)/system: tests/bin/system-packages
+	@tests/bin/system-packages
+	@mkdir -p $(@D) && touch $@
+
+$(VENV)/.stamp-runtime: tests/requirements-runtime.txt | $(STAMPS)/system
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/.stamp-test: tests/requirements-test.txt $(VENV)/.stamp-runtime
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-runtime.txt -r $<
+	@touch $@
+
+# The collection's directory names are fixed by Ansible; a checkout's are not.
+$(LINK):
+	@mkdir -p $(@D) && ln -sfn ../../../.. $@
+
+.PHONY: stage
+stage: runtime  ## Start the local stage: HAProxy at http://127.0.0.1:8080/, no release yet. RELEASES="1.0.0 2.0.0" builds sample artifacts.
+	@$(VENV)/bin/python tests/stage/stage.py up $(RELEASES)
+
+.PHONY: stage-down
+stage-down:  ## End the local stage.
+	@$(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON)) tests/stage/stage.py down

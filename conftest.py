@@ -1,0 +1,42 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes this checkout importable as ``ansible_collections.zero.downtime``, wherever pytest is started.
+
+The PyPI package ``ansible`` installs a regular package of the name ``ansible_collections``, which hides every namespace
+portion of that name, whatever the order of sys.path: its search path has to be extended by hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+REPO = os.path.dirname(os.path.abspath(__file__))
+COLLECTIONS = os.path.join(REPO, "build", "collections")
+LINK = os.path.join(COLLECTIONS, "ansible_collections", "zero", "downtime")
+
+collect_ignore = ["build", ".venv"]
+
+
+def _make_importable() -> None:
+    if not os.path.isdir(LINK):
+        os.makedirs(os.path.dirname(LINK), exist_ok=True)
+        os.symlink(os.path.relpath(REPO, os.path.dirname(LINK)), LINK)
+    if COLLECTIONS not in sys.path:
+        sys.path.insert(0, COLLECTIONS)
+    package = importlib.import_module("ansible_collections")
+    portion = os.path.join(COLLECTIONS, "ansible_collections")
+    if portion not in list(package.__path__):
+        package.__path__.insert(0, portion)  # type: ignore[attr-defined]
+
+
+def _is_ansible_test() -> bool:
+    # ansible-test runs its own copy of the tree, with an import system of its own.
+    return any(name.startswith("ansible_test") for name in sys.modules) or "ANSIBLE_TEST_CONTENT_ROOT" in os.environ
+
+
+if not _is_ansible_test():
+    _make_importable()

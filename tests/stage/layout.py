@@ -1,0 +1,99 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the parts of the local stage lie, and which processes belong to it.
+
+inventories/local/group_vars/all.yml says the same in Ansible's words; tests/real/stage compares the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+
+REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+BUILD = os.path.join(REPO, "build")
+STAGE = os.path.join(BUILD, "stage")
+HOSTS = os.path.join(STAGE, "hosts")
+ETC = os.path.join(STAGE, "etc")
+LOG = os.path.join(STAGE, "log")
+PIDS = os.path.join(STAGE, "pids")
+CONFIG = os.path.join(ETC, "haproxy.cfg")
+HAPROXY_PID = os.path.join(PIDS, "haproxy.pid")
+ARTIFACTS = os.path.join(BUILD, "artifacts")
+RECORDS = os.path.join(BUILD, "records")
+
+PORT = 8080
+STATS_PORT = 8404
+SLOTS = {"blue": 8100, "green": 8200}
+MEMBERS = ("app1", "app2", "app3", "app4")
+
+# sockaddr_un holds 108 bytes, and HAProxy binds to a longer name first ("….sock.12345.tmp").
+LONGEST_RUN = 80
+
+
+def run_dir(stage: str = STAGE) -> str:
+    """The directory of the sockets: in the stage, or, where that path is too long for a socket, a short one made from it."""
+    inside = os.path.join(stage, "run")
+    if len(inside.encode()) <= LONGEST_RUN:
+        return inside
+    return "/tmp/zero-downtime-" + hashlib.sha1(stage.encode()).hexdigest()[:12]
+
+
+def port(member: str, slot: str) -> int:
+    return SLOTS[slot] + 1 + MEMBERS.index(member)
+
+
+def off_file(member: str, slot: str) -> str:
+    return os.path.join(HOSTS, member, slot + ".off")
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    ppid: int
+    argv: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "%d (%s)" % (self.pid, " ".join(self.argv)[:160])
+
+
+def processes() -> list[Process]:
+    """Every living process of this user. A zombie has ended: nobody here has to collect it."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            if os.stat("/proc/" + name).st_uid != os.getuid():
+                continue
+            with open("/proc/%s/cmdline" % name, "rb") as file:
+                argv = tuple(part.decode(errors="replace") for part in file.read().rstrip(b"\0").split(b"\0"))
+            with open("/proc/%s/stat" % name, encoding="utf-8", errors="replace") as file:
+                state, ppid = file.read().rsplit(")", 1)[1].split()[:2]
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it ended while we were reading
+        if argv != ("",) and state not in ("Z", "X"):
+            found.append(Process(int(name), int(ppid), argv))
+    return found
+
+
+def balancer_processes() -> list[Process]:
+    return [p for p in processes() if os.path.basename(p.argv[0]) == "haproxy" and CONFIG in p.argv]
+
+
+def pid_file(member: str, slot: str) -> str:
+    return os.path.join(PIDS, "%s-%s.pid" % (member, slot))
+
+
+def member_processes(member: str | None = None, slot: str | None = None) -> list[Process]:
+    """Gunicorn's master and workers all keep the command line that names their pid file."""
+    wanted = [pid_file(m, s) for m in MEMBERS for s in SLOTS if member in (None, m) and slot in (None, s)]
+    return [p for p in processes() if "gunicorn" in p.argv and any(path in p.argv for path in wanted)]
+
+
+def stop_with_sentence(message: str) -> None:
+    sys.stderr.write("stage: %s\n" % message)
+    raise SystemExit(1)
