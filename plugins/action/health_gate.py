@@ -10,12 +10,17 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _health, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _events, _health, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
+# Of the deploy on the controller, not of the host that sends the requests.
+HERE = ("run_dir", "step", "batch")
+
 
 class ActionModule(ActionBase):
+    # Once for the batch, and a failure is everybody's: with run_once only the first host would be rescued.
+    BYPASS_HOST_LOOP = True
     # A skipped gate would let check mode promise what it has not seen.
     _supports_check_mode = True
     _supports_async = False
@@ -26,15 +31,28 @@ class ActionModule(ActionBase):
         try:
             args = _spec.check(self._task.args, _health.argument_spec())
             # Before any host is asked, so that a typo costs no connection.
-            _health.parse(args)
-            if args["from"] == "controller":
-                return _health.run(args)
-            return self._from_host(args["from"], args, task_vars)
+            targets, dummy = _health.parse(args)
+            known = task_vars.get("hostvars", {})
+            if args["from"] != "controller" and args["from"] not in known:
+                raise DowntimeError(f"from is {args['from']!r}; accepted: controller, or the name of a host in the inventory")
+            return self._gate([target.name for target in targets], args, task_vars)
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
 
+    def _gate(self, names: list[str], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        run_dir = None if self._task.check_mode else args["run_dir"]
+        _events.append(run_dir, args["step"], "started", members=names, batch=args["batch"])
+        result = _health.run(args) if args["from"] == "controller" or not names else self._from_host(args["from"], args, task_vars)
+        if result.get("failed") and args["on_failure"] == "report":
+            # The host could not be asked at all: that is told in the same way as a member that did not pass.
+            result["failed"] = False
+        if not result.get("problems") and result.get("msg"):
+            result["problems"] = [result["msg"]]
+        bad = bool(result.get("problems"))
+        _events.append(run_dir, args["step"], "failed" if bad else "finished", members=names, batch=args["batch"],
+                       reason=result.get("msg"), waited=result.get("waited"))
+        return result
+
     def _from_host(self, host: str, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        if host not in task_vars.get("hostvars", {}):
-            raise DowntimeError(f"from is {host!r}; accepted: controller, or the name of a host in the inventory")
-        given = {name: value for name, value in args.items() if value is not None}
+        given = {name: value for name, value in args.items() if value is not None and name not in HERE}
         return _fanout.run_on(self, [host], "zero.downtime.health_gate", lambda dummy: given, task_vars, what="host")[host]

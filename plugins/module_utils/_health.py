@@ -59,6 +59,10 @@ def argument_spec() -> dict[str, t.Any]:
         host=dict(type="str"),
         validate_certs=dict(type="bool", default=True),
         ca_path=dict(type="path"),
+        on_failure=dict(type="str", choices=["fail", "report"], default="fail"),
+        run_dir=dict(type="path"),
+        step=dict(type="str", default="gate"),
+        batch=dict(type="int"),
     )
     # A keyword of Python, hence not an argument of dict().
     spec["from"] = dict(type="str", default="controller")
@@ -133,8 +137,6 @@ def split_url(option: str, url: t.Any) -> SplitResult:
 def parse(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Check]:
     """Checks every option before the first request is sent."""
     members = params.get("members") or []
-    if not members:
-        raise DowntimeError("members is empty; accepted: at least one member with name and url")
     targets: list[Target] = []
     seen: set[str] = set()
     for index, member in enumerate(members):
@@ -425,12 +427,11 @@ def gate(
                 break
     waited = round(clock() - started, 3)
     results = [member.result(check) for member in members]
-    result: dict[str, t.Any] = dict(changed=False, members=results, waited=waited)
     bad = [member for member in results if not member["ok"]]
-    if bad:
-        result["failed"] = True
-        result["msg"] = sentence(bad, len(results), check)
-    return result
+    if not bad:
+        return dict(changed=False, members=results, waited=waited, problems=[])
+    told = sentence(bad, len(results), check)
+    return dict(changed=False, members=results, waited=waited, problems=[told], failed=True, msg=told)
 
 
 def sentence(bad: t.Sequence[t.Mapping[str, t.Any]], total: int, check: Check) -> str:
@@ -458,7 +459,13 @@ def _with_passes(member: t.Mapping[str, t.Any], check: Check) -> dict[str, t.Any
 def run(params: t.Mapping[str, t.Any], clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> dict[str, t.Any]:
     """What both the module and the action plugin call."""
     targets, check = parse(params)
-    return gate(targets, check, clock=clock, sleep=sleep)
+    if not targets:
+        # Nobody to wait for, as when no member of a batch can go back. The other options have been checked all the same.
+        return dict(changed=False, members=[], waited=0.0, problems=[])
+    result = gate(targets, check, clock=clock, sleep=sleep)
+    if params["on_failure"] == "report":
+        result.pop("failed", None)
+    return result
 
 
 def json_field(body: str, path: str | None) -> t.Any:

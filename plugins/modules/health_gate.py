@@ -21,6 +21,7 @@ description:
   - Fails when O(timeout) is over, naming each member that did not pass and what it answered last.
   - The requests are sent by the controller, or with O(from) by another host, such as the balancer's, whose network path to the members is the one
     that counts.
+  - The task runs once for all hosts of a play, whatever their number, and its result is that of every host. So O(members) lists all members.
 extends_documentation_fragment:
   - zero.downtime.attributes
 attributes:
@@ -37,7 +38,7 @@ attributes:
 options:
   members:
     description:
-      - The members to ask.
+      - The members to ask. An empty list passes, since there is nobody to wait for.
     type: list
     elements: dict
     required: true
@@ -118,6 +119,25 @@ options:
       - Where the requests are sent from. V(controller), or the inventory name of a host such as a balancer's.
     type: str
     default: controller
+  on_failure:
+    description:
+      - What follows when a member did not pass. V(fail) fails the task. V(report) succeeds, and RV(problems) says what is wrong.
+    type: str
+    choices: [fail, report]
+    default: fail
+  run_dir:
+    description:
+      - Directory of a running deploy on the controller, where the gate's beginning and end are noted. Without it nothing is written.
+    type: path
+  step:
+    description:
+      - Name of the step in those notes.
+    type: str
+    default: gate
+  batch:
+    description:
+      - Number of the batch in those notes.
+    type: int
 """
 
 EXAMPLES = r"""
@@ -179,6 +199,11 @@ members:
       description: Seconds until it had passed often enough, or until it was given up.
       type: float
       sample: 0.412
+problems:
+  description: What is wrong, as sentences. Empty when all members passed.
+  returned: when the options are right
+  type: list
+  elements: str
 waited:
   description: Seconds that the gate took.
   returned: when the options are right

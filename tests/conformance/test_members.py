@@ -186,7 +186,7 @@ def test_floor_is_held_or_said_not_to_be(rig: rigs.Rig) -> None:
 
 @pytest.mark.parametrize("options, word", [
     (dict(state="away"), "away"),
-    (dict(timeout=0), "timeout"),
+    (dict(timeout=-1), "timeout"),
     (dict(min_active="many"), "min_active"),
     (dict(min_active="101%"), "min_active"),
     (dict(members=[]), "members"),

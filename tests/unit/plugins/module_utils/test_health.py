@@ -140,7 +140,6 @@ def test_a_member_may_have_a_digest_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("options, words", [
-    (dict(members=[]), "members is empty"),
     (dict(members=[dict(name="", url=URL)]), "members[0].name is empty"),
     (dict(members=[dict(name="app1", url="")]), "members[0].url (of app1) is empty"),
     (dict(members=[dict(name="app1", url="http://app1:8000")]), "has no path"),
@@ -272,3 +271,18 @@ def test_json_field() -> None:
     assert _health.json_field("0", None) == 0
     assert _health.json_field('{"http": 3}', "http.open") is None
     assert _health.json_field("no json", "a") is None
+
+
+def test_nobody_to_ask_passes_but_options_are_checked() -> None:
+    assert _health.run(params(members=[])) == dict(changed=False, members=[], waited=0.0, problems=[])
+    with pytest.raises(DowntimeError, match="passes is 0"):
+        _health.run(params(members=[], passes=0))
+
+
+def test_a_failure_can_be_reported_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_health, "http_attempt", lambda check, clock: lambda target, check, left: BAD)
+    clock = Clock()
+    result = _health.run(params(on_failure="report", timeout=1), clock, clock.sleep)
+    assert "failed" not in result
+    assert result["problems"] == ["1 of 1 members did not reach 3 passes in a row within 1 s: app1 last answered 503"]
+    assert _health.run(params(timeout=1), clock, clock.sleep)["failed"] is True
