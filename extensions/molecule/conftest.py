@@ -68,7 +68,8 @@ class Stage:
     def admin_states(self, balancer: str) -> dict[str, int]:
         """0 where nobody has taken the member out, by drain, maintenance or weight."""
         said = self.host(balancer).run("echo 'show servers state shop' | socat - /run/haproxy/admin.sock")
-        rows = list(csv.DictReader(said.stdout.strip().splitlines()[1:], delimiter=" "))
+        _version, head, *lines = said.stdout.strip().splitlines()
+        rows = csv.DictReader([head[2:], *lines], delimiter=" ")
         return {row["srv_name"]: int(row["srv_admin_state"]) for row in rows}
 
     def link(self, member: str) -> str:
