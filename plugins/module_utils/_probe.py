@@ -73,6 +73,8 @@ _TOO_LATE = 1.0
 _OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 # Answers to a POST that mean "this address takes no POST", not "something is broken".
 _NO_POST = (404, 405, 501)
+# Answers that a balancer gives when a member does not. They are the transport's unless the application signed them.
+_GATEWAY = ("status_502", "status_503", "status_504")
 
 
 class BadConfig(ValueError):
@@ -330,7 +332,7 @@ class Answer:
 def _version_of(answer: Answer, release: str | None) -> str | None:
     """The label that the application gives itself; else its release header."""
     body = answer.body
-    if body.startswith(b"{") and b'"version"' in body and b"json" in answer.headers.get(b"content-type", b"").lower():
+    if b'"version"' in body and body.lstrip()[:1] == b"{" and b"json" in answer.headers.get(b"content-type", b"").lower():
         try:
             found = json.loads(body)
         except ValueError:
@@ -374,6 +376,13 @@ class Outcome(t.NamedTuple):
     version: str | None
     release: str | None
 
+    @property
+    def by_application(self) -> bool:
+        """A failure that was answered whole, and not by a balancer in the application's place."""
+        if self.kind is None or not self.kind.startswith("status_"):
+            return False
+        return self.kind not in _GATEWAY or self.version is not None
+
 
 class Tally:
     """Everything that is counted, apart from sockets, so that it can be tested without any."""
@@ -388,6 +397,7 @@ class Tally:
         self.sent = 0
         self.ok = 0
         self.failed = 0
+        self.transport = 0
         self.max_latency = 0.0
         self.failures: dict[str, int] = {}
         self.versions: dict[str, dict[str, t.Any]] = {}
@@ -409,14 +419,14 @@ class Tally:
             if len(self.rows) >= self.max_rows:
                 self._merge()
                 return self._row(when)
-            row = self.rows[index] = {"sent": 0, "ok": 0, "failed": 0, "versions": {}, "failures": {}, "hist": {}}
+            row = self.rows[index] = {"sent": 0, "ok": 0, "failed": 0, "transport": 0, "versions": {}, "failures": {}, "hist": {}}
         return row
 
     def _merge(self) -> None:
         merged: dict[int, dict[str, t.Any]] = {}
         for index, row in self.rows.items():
-            into = merged.setdefault(index // 2, {"sent": 0, "ok": 0, "failed": 0, "versions": {}, "failures": {}, "hist": {}})
-            for name in ("sent", "ok", "failed"):
+            into = merged.setdefault(index // 2, {"sent": 0, "ok": 0, "failed": 0, "transport": 0, "versions": {}, "failures": {}, "hist": {}})
+            for name in ("sent", "ok", "failed", "transport"):
                 into[name] += row[name]
             for name in ("versions", "failures", "hist"):
                 for key, count in row[name].items():
@@ -460,12 +470,15 @@ class Tally:
             return
         self.failed += 1
         row["failed"] += 1
+        if not outcome.by_application:
+            self.transport += 1
+            row["transport"] += 1
         row["failures"][outcome.kind] = row["failures"].get(outcome.kind, 0) + 1
         self.failures[outcome.kind] = self.failures.get(outcome.kind, 0) + 1
         self.streams[stream]["failed"] += 1
         if len(self.losses) < _MAX_LOSSES:
             self.losses.append({"time": round(now, 3), "scheduled": round(scheduled, 3), "kind": outcome.kind,
-                                "stream": stream, "detail": outcome.detail})
+                                "stream": stream, "detail": outcome.detail, "transport": not outcome.by_application})
         else:
             self.losses_left_out += 1
 
@@ -489,7 +502,7 @@ class Tally:
     def summary(self) -> dict[str, t.Any]:
         """The small table for progress.json."""
         return {
-            "sent": self.sent, "ok": self.ok, "failed": self.failed, "failures": dict(self.failures),
+            "sent": self.sent, "ok": self.ok, "failed": self.failed, "transport": self.transport, "failures": dict(self.failures),
             "versions": {name: entry["count"] for name, entry in self.versions.items()},
             "first_ok": self.first_ok, "uncounted": self.uncounted,
             "p99_ms": hist_percentile_ms(self.hist, 0.99),
@@ -503,13 +516,13 @@ class Tally:
             row = self.rows[index]
             rows.append({
                 "t": round(self.started + index * self.bucket_s, 3),
-                "sent": row["sent"], "ok": row["ok"], "failed": row["failed"],
+                "sent": row["sent"], "ok": row["ok"], "failed": row["failed"], "transport": row["transport"],
                 "p50_ms": hist_percentile_ms(row["hist"], 0.5), "p99_ms": hist_percentile_ms(row["hist"], 0.99),
                 "versions": row["versions"], "failures": row["failures"],
                 "hist": {str(slot): count for slot, count in row["hist"].items()},
             })
         return {
-            "sent": self.sent, "ok": self.ok, "failed": self.failed, "failures": self.failures,
+            "sent": self.sent, "ok": self.ok, "failed": self.failed, "transport": self.transport, "failures": self.failures,
             "longest_gap_ms": round(self.gap * 1000, 1), "longest_gap_at": self.gap_at,
             "p50_ms": hist_percentile_ms(self.hist, 0.5), "p99_ms": hist_percentile_ms(self.hist, 0.99),
             "max_ms": round(self.max_latency * 1000, 2),
