@@ -149,6 +149,7 @@ def open_command(argv: t.Sequence[str]) -> Channel:
         except subprocess.TimeoutExpired:
             try:
                 process.kill()
+                process.wait()
             except PermissionError:
                 pass  # sudo runs as root; it leaves when its pipes are closed
         said = b""

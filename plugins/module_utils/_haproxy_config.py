@@ -26,6 +26,8 @@ def seconds(text: str, unit: str = "ms") -> float | None:
 
 
 def _words(line: str) -> list[str]:
+    if not any(mark in line for mark in "'\"\\"):
+        return line.split("#", 1)[0].split()  # shlex takes its time, and a configuration may have thousands of servers
     try:
         return shlex.split(line, comments=True)
     except ValueError:

@@ -21,6 +21,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
     CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, Key, Server, check_floor, find_places, in_flight, read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
+from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
 
 POLL = 0.05
 ZEROES = 2
@@ -123,6 +124,7 @@ class Mover:
         request = self.request
         if request.weight is not None and not 0 <= request.weight <= 256:
             raise DowntimeError(f"weight is {request.weight}; 0 to 256 is accepted")
+        floor_of(request.min_active, 0)  # a text that means nothing is refused whatever the state
         started = self.clock()
         view = self.view()
         self.tables = view.tables

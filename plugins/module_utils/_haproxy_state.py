@@ -20,7 +20,7 @@ Key = t.Tuple[str, str]  # pool and server
 FORCED_MAINT, INHERITED_MAINT, FORCED_DRAIN, INHERITED_DRAIN, RESOLUTION_MAINT = 0x01, 0x02, 0x08, 0x10, 0x20
 MAINT = FORCED_MAINT | INHERITED_MAINT | RESOLUTION_MAINT | 0x04 | 0x40
 DRAIN = FORCED_DRAIN | INHERITED_DRAIN
-# Bits of srv_check_state and srv_agent_state.
+# Bits of srv_check_state and srv_agent_state. Maintenance pauses a check that stays enabled.
 CHECK_CONFIGURED, CHECK_ENABLED = 0x02, 0x04
 CHECK_PASSED = 3
 
@@ -101,7 +101,7 @@ def servers(stat_rows: t.Iterable[dict[str, str]], state_rows: t.Iterable[dict[s
             pool=key[0], name=key[1], iid=row["be_id"], address=stat.get("addr") or f"{row['srv_addr']}:{row['srv_port']}", status=stat["status"],
             check=" ".join(part for part in (stat.get("check_status", "").lstrip("* "), stat.get("check_code", "")) if part),
             admin=_number(row["srv_admin_state"]), op=_number(row["srv_op_state"]), check_result=_number(row["srv_check_result"]),
-            checked=bool(_number(row["srv_check_state"]) & CHECK_CONFIGURED), agent=_number(row["srv_agent_state"]),
+            checked=bool(_number(row["srv_check_state"]) & CHECK_ENABLED), agent=_number(row["srv_agent_state"]),
             weight=_number(row["srv_uweight"]), initial_weight=_number(row["srv_iweight"]),
             throttle=_number(throttle.rstrip("%")) if throttle else 100, backup=stat.get("bck") == "1", cookie=stat.get("cookie") or "",
             tracked=stat.get("tracked") or "", scur=_number(stat["scur"]), qcur=_number(stat["qcur"]))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -33,10 +34,16 @@ HAPROXY = shutil.which("haproxy") or next((p for p in ("/usr/sbin/haproxy", "/us
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port below the kernel's ephemeral range: in it, an outgoing connection could take a member's port while it is dead."""
+    while True:
+        port = random.randint(10000, 32000)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until(check: t.Callable[[], t.Any], what: str, timeout: float = 10.0) -> t.Any:
@@ -201,6 +208,8 @@ class HaproxyStage:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             wait_until(lambda: "Pid: " in ask(self.socket, "show info"), "haproxy answers on its socket")
+            if self.master_socket:
+                self.wait_master()
             if self.start_apps:
                 wait_until(self.settled, "every checked server is UP")
         except AssertionError as e:
@@ -218,11 +227,17 @@ class HaproxyStage:
         assert self.process is not None
         before = self.worker_pid()
         os.kill(self.process.pid, signal.SIGUSR2)
-        wait_until(lambda: self.worker_pid() != before, "a new worker answers")
+        try:
+            wait_until(lambda: self.worker_pid() != before, "a new worker answers")
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{(self.dir / 'haproxy.log').read_text()}") from e
         if self.master_socket:
             # The master executes itself again: for a moment nothing listens on its socket.
-            wait_until(lambda: str(self.worker_pid()) in ask(str(self.master_socket), "show proc"), "the master lists the new worker")
+            self.wait_master()
         return self.worker_pid()
+
+    def wait_master(self) -> None:
+        wait_until(lambda: str(self.worker_pid()) in ask(str(self.master_socket), "show proc"), "the master lists the worker")
 
     def stop(self) -> None:
         if self.process is not None:
