@@ -4,8 +4,9 @@
 
 """Makes this checkout importable as ``ansible_collections.zero.downtime``, wherever pytest is started.
 
-The PyPI package ``ansible`` installs a regular package of the name ``ansible_collections``, which hides every namespace
-portion of that name, whatever the order of sys.path: its search path has to be extended by hand.
+``ansible_collections`` is a namespace package with a portion in site-packages too (the PyPI package ``ansible``). Should
+anything have imported it before, or make a regular package of it, a new entry of sys.path alone would come too late:
+its own search path is extended as well.
 """
 
 from __future__ import annotations
