@@ -791,8 +791,9 @@ class _Call:
         used = [slot.name for slot in self.store.read().slots.values() if slot.active == release.digest]
         if used:
             raise DowntimeError(f"{path} was not staged by this module (it has no {MARKER}) and slot {', '.join(used)} points at it; activate another release first")
-        os.rename(path, os.path.join(self.store.tmp, "displaced-" + release.digest))
-        self.store.clean()
+        aside = os.path.join(self.store.tmp, "displaced-" + release.digest)
+        os.rename(path, aside)
+        remove(aside)
 
     def _writable(self) -> None:
         """In check mode: would preparing the root work?"""
