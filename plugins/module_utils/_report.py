@@ -391,7 +391,10 @@ def _area_name(
     middle = first + length // 2
     left = (axis.at(rows[first]["t"]) + axis.at(rows[first + length - 1]["t"] + bucket)) / 20
     top = 100 - (base[middle] + shares[middle] / 2) * 100
-    return f'<span class="vname on-{_shade_of(record, label, labels)}" style="left:{left:.2f}%;top:{top:.1f}%">{_text(label)}</span>'
+    return (
+        f'<span class="vname on-{_shade_of(record, label, labels)}" '
+        f'style="left:{left:.2f}%;top:{top:.1f}%;max-width:{length * bucket / axis.span * 100:.1f}%">{_text(label)}</span>'
+    )
 
 
 def _bands(record: Record, end: float) -> list[dict[str, t.Any]]:
@@ -856,9 +859,10 @@ h2{font-size:16px;line-height:1.3}
 .tile.t-bad .big strong{color:var(--bad)}
 .note{margin-top:10px}
 dl div{display:flex;justify-content:space-between;gap:12px;padding:3px 0;border-top:1px solid var(--line);font-size:13.5px}
-dt{color:var(--soft)}dd{text-align:right;font-weight:500;white-space:nowrap}
+dt{color:var(--soft);min-width:0}dd{text-align:right;font-weight:500;white-space:nowrap}
 #timeline{position:relative;outline-offset:6px;--x:-1;touch-action:pan-y;border-radius:4px}
 .lane{display:grid;grid-template-columns:148px minmax(0,1fr);gap:16px;margin-bottom:14px}
+.lab,.legend,.legend li{min-width:0}
 .lab h3{font-size:13.5px;line-height:1.35}
 .lab p{font-size:12.5px;color:var(--soft);line-height:1.4}
 .plot{position:relative;height:104px;min-width:0;border-bottom:1px solid var(--line)}
@@ -881,7 +885,8 @@ padding:0 8px;line-height:19px;white-space:nowrap;z-index:2}
 .empty{position:absolute;inset:0;display:grid;place-items:center;color:var(--soft);font-size:13px}
 .v0{fill:var(--v0)}.v1{fill:var(--v1)}.v2{fill:var(--v2)}.v3{fill:var(--v3)}.v4{fill:var(--v4)}.v5{fill:var(--v5)}
 svg polygon[class^=v]{stroke:var(--card);stroke-width:.75}
-.vname{position:absolute;transform:translate(-50%,-50%);font-size:12.5px;font-weight:600;white-space:nowrap;pointer-events:none;color:#0b1117}
+.vname{position:absolute;transform:translate(-50%,-50%);font-size:12.5px;font-weight:600;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;
+padding:0 4px;pointer-events:none;color:#0b1117}
 .on-v1{color:var(--on1)}
 .legend{display:flex;flex-wrap:wrap;gap:1px 12px;font-size:12.5px;color:var(--soft);margin-top:3px}
 .sw{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px;vertical-align:-1px;background-color:var(--other)}
