@@ -400,7 +400,10 @@ class Mover:
                 row["cut"] = self.cuts.get(member, 0) if row["pool"] == after[member][0]["pool"] else 0
                 row["found"] = was["state"]
                 members.append(row)
-        diff = {"before": _compact(before), "after": _compact({row["name"]: [r for r in members if r["name"] == row["name"]] for row in members})}
+        # Both are maintenance to HAProxy: who asks for "down" must not be told of a change from "drained" that nobody made.
+        same = request.state == "down"
+        found = {member: [{**row, "state": "down"} if same and row["status"].startswith("MAINT") else row for row in before[member]] for member in request.members}
+        diff = {"before": _compact(found), "after": _compact({row["name"]: [r for r in members if r["name"] == row["name"]] for row in members})}
         out_before = [member for member in request.members if all(row["status"].startswith("MAINT") for row in before[member])]
         return {
             "changed": bool(self.commanded),
