@@ -852,7 +852,8 @@ class _Call:
         if reason is None:
             return self._result(found, release, True, running=running, diff=diff)
         # What the service did before decides whether it has to be stopped; the switch itself is noted below.
-        was_up = bool(slot.active or slot.link) and slot.settled != "stopped"
+        # None: an activation that did not end well may or may not have left something running.
+        was_up = {"activated": True, "stopped": False}.get(slot.settled or "", None if slot.link else False)
         if move:
             with self.store.lock("root"):
                 if not self.store.is_staged(release.digest):
@@ -864,7 +865,7 @@ class _Call:
         if not move:
             stands = f"slot {self.slot} still points at {release}"
         if self.service:
-            self.service.restart(self.store.root, self.slot, release, was_up, stands)
+            self.warnings += self.service.restart(self.store.root, self.slot, release, was_up, stands)
         if self.params.get("running"):
             running = self._read_back(release, stands)
         with self.store.lock("root"):
@@ -1030,7 +1031,8 @@ class Service:
             return rc == 0
         return None
 
-    def restart(self, root: str, slot: str, release: Release, was_up: bool, stands: str) -> None:
+    def restart(self, root: str, slot: str, release: Release, was_up: bool | None, stands: str) -> list[str]:
+        """Let the slot run what its link names; what did not go smoothly, as warnings."""
         env = _environment(root, slot, release)
         if self.unit:
             self._do(self.systemctl + ["restart", self.unit], env, root, stands)
@@ -1039,9 +1041,20 @@ class Service:
             self._do(self.commands["command"], env, root, stands)
         else:
             up = self.is_up()
-            if self.commands["stop"] and (up or (up is None and was_up)):
-                self._do(self.commands["stop"], env, root, stands)
+            if up is None:
+                up = was_up
+            warnings = []
+            if self.commands["stop"] and up is not False:
+                try:
+                    self._do(self.commands["stop"], env, root, stands)
+                except ActivationError as error:
+                    if up:
+                        raise
+                    # Perhaps there was nothing to stop. If there was, the start or the read-back fails.
+                    warnings.append(f"it is not known whether slot {slot} ran anything, and stopping it did not succeed: {error}")
             self._do(t.cast("list[str]", self.commands["start"]), env, root, stands)
+            return warnings
+        return []
 
     def stop(self, root: str, slot: str, release: Release | None) -> None:
         stands = f"slot {slot} points at {release}" if release else f"slot {slot} points at no release"
