@@ -1,0 +1,312 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Start, judge and close the evidence of one deploy: the probe here, the counters on every balancer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _evidence, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+
+SPEC: dict[str, t.Any] = {
+    "state": {"type": "str", "required": True, "choices": ["started", "checked", "stopped"]},
+    "run_dir": {"type": "path"},
+    "url": {"type": "str"},
+    "connect_to": {"type": "str"},
+    "rate": {"type": "float", "default": 50.0},
+    "streams": {"type": "dict"},
+    "timeout": {"type": "float", "default": 10.0},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "max_failed": {"type": "int", "default": 0, "minimum": 0},
+    "driver": {"type": "str"},
+    "traffic": {"type": "dict", "default": {}},
+    "deploy_id": {"type": "str"},
+    "health_header": {"type": "str", "default": "x-release"},
+    "expect_serving": {"type": "bool", "default": True},
+    "settle": {"type": "float", "default": 0.0, "minimum": 0},
+    "batch": {"type": "int"},
+}
+
+CONFIG, PROCESS, ACCOUNT, SNAPSHOT, PROGRESS, RESULT, LOG = (
+    "probe-config.json", "probe-process.json", "probe.json", "snapshot.json", "progress.json", "evidence.json", "probe.log")
+
+POLL = 0.1
+ATTEMPTS = 3
+
+
+class ActionModule(ActionBase):
+    # Once for all hosts, and a failure is everybody's: with run_once only the first host would be rescued.
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, SPEC)
+            sampler = self._sampler(args, task_vars)
+            keeper = Keeper(args, sampler, self._task.check_mode)
+            return getattr(keeper, args["state"])()
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+        except _probe.BadConfig as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Callable[[str | None, str], list[dict[str, t.Any]]] | None:
+        """What reads every balancer's counters at the same time; None for a driver whose balancers tell none."""
+        if not args["driver"]:
+            return None
+        driver = _drivers.load(args["driver"])
+        if not driver.info or driver.info_args is None:
+            return None
+        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
+        info_args = driver.info_args(traffic)
+
+        def sample(run_dir: str | None, at: str) -> list[dict[str, t.Any]]:
+            found: list[dict[str, t.Any]] = []
+            _fanout.run_on(self, hosts, driver.module("info"), lambda host: dict(info_args), task_vars,
+                           on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at)))
+            return found
+
+        return sample
+
+
+def _load(run_dir: str, name: str) -> t.Any:
+    try:
+        with open(os.path.join(run_dir, name), encoding="utf-8") as stream:
+            return json.load(stream)
+    except FileNotFoundError:
+        return None
+
+
+class Keeper:
+    """The three states. Clock and sleep are parameters, so that tests need no waiting."""
+
+    def __init__(self, args: dict[str, t.Any], sampler: t.Callable[[str | None, str], list[dict[str, t.Any]]] | None, check_mode: bool,
+                 clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep) -> None:
+        self.args = args
+        self.sampler = sampler
+        self.check_mode = check_mode
+        self.clock = clock
+        self.sleep = sleep
+        self.run_dir: str | None = args["run_dir"]
+
+    # -- started --
+
+    def started(self) -> dict[str, t.Any]:
+        config = self._config()
+        asked = self._ask_once(config) if config else None
+        if self.check_mode:
+            return {"changed": True, "pid": None, "asked": asked}
+        if not self.run_dir:
+            raise DowntimeError("run_dir is missing; a directory on the controller is needed to start the evidence")
+        if not os.path.isdir(self.run_dir) or not os.access(self.run_dir, os.W_OK):
+            raise DowntimeError("run_dir is '%s'; a directory that can be written on the controller is accepted" % self.run_dir)
+        process = self._process()
+        if process:
+            return {"changed": False, "pid": process["pid"], "asked": asked}
+        if self.sampler:
+            problems = [sample for sample in self.sampler(self.run_dir, "started") if "failed" in sample]
+            if problems:
+                raise DowntimeError("; ".join("the counters of %s cannot be read: %s" % (one["balancer"], one["failed"]) for one in problems))
+        # Kept even without a URL: the later states have to know how it began.
+        _probe.write_json(os.path.join(self.run_dir, CONFIG), config or {"url": None, "expect_serving": self.args["expect_serving"]})
+        pid = self._spawn() if config else None
+        return {"changed": True, "pid": pid, "asked": asked}
+
+    def _config(self) -> dict[str, t.Any] | None:
+        args = self.args
+        if not args["url"]:
+            return None
+        config = {name: args[name] for name in ("url", "connect_to", "rate", "streams", "timeout", "validate_certs", "ca_path", "expect_serving")}
+        config.update(run_dir=self.run_dir, release_header=args["health_header"])
+        parent = os.getppid()
+        # ansible-playbook itself: the worker that runs this is gone in a moment.
+        config["watch"] = {"pid": parent, "start_time": _probe.start_time_of(parent)}
+        if config["watch"]["start_time"] is None:
+            config["watch"] = None      # no /proc on this controller: the hard limit alone ends the probe
+        _probe.complete(config)
+        return config
+
+    def _ask_once(self, config: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Ask the URL before anything relies on it."""
+        outcome = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.sleep(0.5)
+            outcome = _probe.once(config)
+            if outcome.kind is None or not self.args["expect_serving"]:
+                break
+        assert outcome is not None
+        asked = {"ok": outcome.kind is None, "kind": outcome.kind, "status": outcome.status or None, "version": outcome.version,
+                 "release": outcome.release, "detail": outcome.detail}
+        if outcome.kind is not None and self.args["expect_serving"]:
+            what = "answers %d" % outcome.status if outcome.kind.startswith("status_") else "does not answer: %s" % (
+                "%s (%s)" % (outcome.kind, outcome.detail) if outcome.detail else outcome.kind)
+            raise DowntimeError("url %s %s, though a release serves; an address that answers 2xx or 3xx is accepted" % (config["url"], what))
+        return asked
+
+    def _spawn(self) -> int:
+        assert self.run_dir
+        for name in (ACCOUNT, SNAPSHOT, PROGRESS, RESULT):
+            if os.path.exists(os.path.join(self.run_dir, name)):
+                os.unlink(os.path.join(self.run_dir, name))
+        log = os.open(os.path.join(self.run_dir, LOG), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            # A session of its own, so that a terminal's ctrl-C does not reach it: it ends when ansible-playbook has.
+            child = subprocess.Popen([sys.executable, os.path.abspath(_probe.__file__), os.path.join(self.run_dir, CONFIG)],
+                                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True)
+        finally:
+            os.close(log)
+        _probe.write_json(os.path.join(self.run_dir, PROCESS), {"pid": child.pid, "start_time": _probe.start_time_of(child.pid)})
+        end = self.clock() + 10
+        while True:
+            progress = _load(self.run_dir, PROGRESS)
+            if progress and (progress["sent"] or not self.args["expect_serving"]):
+                return child.pid
+            if child.poll() is not None or self.clock() > end:
+                child.kill()
+                child.wait()
+                raise DowntimeError("the probe of url %s did not start: %s" % (self.args["url"], self._log() or "it gave no sign within 10 s"))
+            self.sleep(POLL)
+
+    def _log(self) -> str:
+        try:
+            with open(os.path.join(self.run_dir or "", LOG), encoding="utf-8", errors="replace") as stream:
+                return stream.read().strip()[-300:]
+        except FileNotFoundError:
+            return ""
+
+    def _process(self) -> dict[str, t.Any] | None:
+        """The probe that runs, if it is still the one that was started."""
+        process = _load(self.run_dir or "", PROCESS) if self.run_dir else None
+        if process and process["start_time"] is not None and _probe.start_time_of(process["pid"]) == process["start_time"]:
+            return process
+        return None
+
+    # -- checked --
+
+    def checked(self) -> dict[str, t.Any]:
+        if self.check_mode or not self.run_dir or _load(self.run_dir, CONFIG) is None:
+            return {"changed": False, "verdict": None}
+        self._event("started")
+        self._observe(self.args["settle"])
+        evidence = self._judge("checked", self._snapshot)
+        result = {"changed": False, "verdict": evidence["verdict"], "rollback": evidence["rollback"], "sentence": evidence["sentence"],
+                  "evidence": _small(evidence)}
+        if evidence["verdict"] != "clean":
+            result.update(failed=True, msg=evidence["sentence"])
+        self._event("failed" if result.get("failed") else "finished", reason=result.get("msg"))
+        return result
+
+    def _event(self, event: str, **detail: t.Any) -> None:
+        _events.append(self.run_dir, "verify", event, batch=self.args["batch"], **{name: value for name, value in detail.items() if value})
+
+    def _observe(self, seconds: float) -> None:
+        """Watch for so long; leave at once when the probe is over its budget."""
+        assert self.run_dir
+        end = self.clock() + seconds
+        while self.clock() < end:
+            progress = _load(self.run_dir, PROGRESS)
+            if progress and progress["transport"] > self.args["max_failed"]:
+                return
+            self.sleep(min(POLL, max(0.0, end - self.clock())))
+
+    def _snapshot(self) -> tuple[dict[str, t.Any] | None, str | None]:
+        """What the running probe knows by now; and why that is not whole."""
+        assert self.run_dir
+        path = os.path.join(self.run_dir, SNAPSHOT)
+        process = self._process()
+        if process is None:
+            return self._closed()
+        before = os.stat(path).st_mtime_ns if os.path.exists(path) else None
+        os.kill(process["pid"], signal.SIGUSR1)
+        end = self.clock() + 5
+        while not os.path.exists(path) or os.stat(path).st_mtime_ns == before:
+            if self._process() is None:
+                return self._closed()
+            if self.clock() > end:
+                return _load(self.run_dir, SNAPSHOT), "the probe gave no account within 5 s"
+            self.sleep(POLL / 2)
+        return _load(self.run_dir, SNAPSHOT), None
+
+    def _closed(self) -> tuple[dict[str, t.Any] | None, str | None]:
+        """The account of a probe that has ended."""
+        assert self.run_dir
+        account = _load(self.run_dir, ACCOUNT)
+        if account is None:
+            log = self._log()
+            return _load(self.run_dir, SNAPSHOT), "the probe ended without an account%s" % (": " + log if log else "")
+        if account["ended"] not in ("asked", None):
+            why = {"max_run": "the probe reached its hard limit", "controller_died": "the probe saw ansible-playbook end"}
+            return account, why.get(account["ended"], "the probe ended: %s" % account["ended"])
+        return account, None
+
+    def _judge(self, at: str, account: t.Callable[[], tuple[dict[str, t.Any] | None, str | None]]) -> dict[str, t.Any]:
+        assert self.run_dir
+        config = _load(self.run_dir, CONFIG) or {}
+        probe, died = account() if config.get("url") else (None, None)
+        for attempt in range(3):
+            if self.sampler:
+                self.sampler(self.run_dir, at)
+            events = _events.read(self.run_dir)
+            evidence = _evidence.compose(probe, _balance.read(self.run_dir), events, _events.steps(events), self.args["max_failed"],
+                                         first=not config.get("expect_serving", True), died=died)
+            sheet = evidence["balance"]
+            # A request that begins while the counters are read looks like a lost one, once. A lost one stays lost.
+            if not sheet or not sheet["unanswered"]:
+                break
+            if attempt < 2:
+                self.sleep(POLL)
+        return evidence
+
+    # -- stopped --
+
+    def stopped(self) -> dict[str, t.Any]:
+        if self.check_mode or not self.run_dir or _load(self.run_dir, CONFIG) is None:
+            evidence = _evidence.compose(None)
+            return {"changed": False, "evidence": evidence, "verdict": evidence["verdict"], "sentence": evidence["sentence"]}
+        kept = _load(self.run_dir, RESULT)
+        if kept is not None:
+            return {"changed": False, "evidence": kept, "verdict": kept["verdict"], "sentence": kept["sentence"]}
+        # The probe ends first, so that its own open requests are not among those that the balancers still hold.
+        self._end_probe()
+        evidence = self._judge("stopped", self._closed)
+        _probe.write_json(os.path.join(self.run_dir, RESULT), evidence)
+        return {"changed": True, "evidence": evidence, "verdict": evidence["verdict"], "sentence": evidence["sentence"]}
+
+    def _end_probe(self) -> None:
+        """Ask the probe to end; what it has in flight it still waits for. One that does not end is killed."""
+        process = self._process()
+        if process is None:
+            return
+        os.kill(process["pid"], signal.SIGTERM)
+        end = self.clock() + self.args["timeout"] + 10
+        while self._process() is not None:
+            if self.clock() > end:
+                os.kill(process["pid"], signal.SIGKILL)
+                return
+            self.sleep(POLL / 2)
+
+
+def _small(evidence: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Without the series: a check is read by people and registered on every host."""
+    probe = evidence["probe"]
+    if probe is None:
+        return evidence
+    return {**evidence, "probe": {name: value for name, value in probe.items() if name not in ("series", "losses")}}

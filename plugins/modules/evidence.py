@@ -1,0 +1,215 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: evidence
+short_description: Measure whether a deploy loses requests
+description:
+  - Collects three independent lines of evidence, each of which sees what the others cannot.
+  - The I(probe) asks the public address at a fixed timetable, from this controller, with fresh connections, kept connections and slow POSTs.
+    It retries nothing and follows no redirect, so every failure that a client could meet is counted by its kind.
+  - The I(balance sheet) says of every real request, from the balancers' own counters, whether it was answered. It needs a driver whose
+    balancers can be asked, such as V(haproxy).
+  - The I(kernel) counts connections that were dropped before a balancer saw them.
+  - The verdict is V(clean), V(lost) (requests were lost, and nothing contradicts it), V(degraded) (the application answers with more
+    errors than before the first move) or V(unconfirmed) (the probe lost requests that a complete balance sheet does not miss; this fails a
+    deploy, but is no reason to move everything back).
+  - Errors of the application are worse than before when at least three came, at least twice as often, and chance alone explains the difference
+    in less than one of 100 cases. With fewer than 30 requests before, more than one error in 100 requests is worse.
+  - The task runs once, whatever the number of hosts of the play. The probe ends by itself within two seconds when ansible-playbook does.
+options:
+  state:
+    description:
+      - V(started) asks the address once, reads the counters and starts the probe. In check mode it asks the address and starts nothing.
+      - V(checked) fails when the budget is exceeded or the application got worse.
+      - V(stopped) ends the probe and returns the whole evidence. It does not fail because of losses.
+    type: str
+    required: true
+    choices: [started, checked, stopped]
+  run_dir:
+    description:
+      - Directory on the controller that belongs to one running deploy. Without it V(checked) and V(stopped) have nothing to say.
+    type: path
+  url:
+    description:
+      - Public address that the probe asks. Without it there is no probe.
+      - While something serves it has to answer with 2xx or 3xx.
+    type: str
+  connect_to:
+    description:
+      - C(host:port) to connect to in place of the address of O(url), for one balancer of several for example.
+      - Without it, an IPv4 address is preferred where the name has both kinds, and several addresses take turns.
+    type: str
+  rate:
+    description:
+      - Requests a second, all streams together.
+    type: float
+    default: 50.0
+  streams:
+    description:
+      - Shares of the streams C(fresh), C(keepalive) and C(post). The default is 0.5, 0.4 and 0.1.
+      - An address that answers the first POSTs with 404, 405 or 501 gets no more of them.
+    type: dict
+  timeout:
+    description:
+      - Seconds after which a request without a whole answer is lost.
+    type: float
+    default: 10.0
+  validate_certs:
+    description:
+      - Whether an https address has to show a certificate that is valid for its name.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - File with the certificates of the authorities to trust, in place of the system's.
+    type: path
+  max_failed:
+    description:
+      - Budget of transport failures. Errors that the application answers with do not count here, they are compared with the time before.
+    type: int
+    default: 0
+  driver:
+    description:
+      - Name of the driver, as in M(zero.downtime.members).
+    type: str
+  traffic:
+    description:
+      - The driver's own options, as C(deploy_traffic) has them, less C(driver).
+    type: dict
+    default: {}
+  deploy_id:
+    description:
+      - Identifier of the running deploy.
+    type: str
+  health_header:
+    description:
+      - Header in which the application names the digest of its release.
+    type: str
+    default: x-release
+  expect_serving:
+    description:
+      - Whether a release serves already. On a first deploy V(false), and evidence applies from the first answer on.
+    type: bool
+    default: true
+  settle:
+    description:
+      - Seconds to watch before V(checked) judges. It judges at once when the budget is exceeded meanwhile.
+    type: float
+    default: 0.0
+  batch:
+    description:
+      - Number of the batch in the events.
+    type: int
+version_added: 0.1.0
+author:
+  - zero.downtime contributors (@zero-downtime)
+extends_documentation_fragment:
+  - zero.downtime.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Start to measure
+  zero.downtime.evidence:
+    state: started
+    run_dir: /var/tmp/shop-restart
+    url: https://shop.example/
+    driver: haproxy
+    traffic:
+      balancers: shop_lb
+      socket: /run/haproxy/admin.sock
+      pools:
+        - name: shop
+          port: 8000
+
+- name: Fail when anything was lost
+  zero.downtime.evidence:
+    state: checked
+    run_dir: /var/tmp/shop-restart
+    settle: 2
+    driver: haproxy
+    traffic:
+      balancers: shop_lb
+      socket: /run/haproxy/admin.sock
+      pools:
+        - name: shop
+          port: 8000
+
+- name: End the probe and get the evidence, without balancers that can be asked
+  zero.downtime.evidence:
+    state: stopped
+    run_dir: /var/tmp/shop-restart
+  register: measured
+"""
+
+RETURN = r"""
+asked:
+  description: How the address answered before the probe began; null without O(url).
+  returned: when O(state=started)
+  type: dict
+  sample: {ok: true, kind: null, status: 200, version: 1.0.0, release: null, detail: ""}
+pid:
+  description: Process of the probe on the controller; null when none was started.
+  returned: when O(state=started)
+  type: int
+  sample: 4711
+verdict:
+  description: clean, lost, degraded or unconfirmed; null in check mode.
+  returned: when O(state=checked) or O(state=stopped)
+  type: str
+  sample: clean
+rollback:
+  description: Whether the verdict is a reason to go back.
+  returned: when O(state=checked) and something was measured
+  type: bool
+  sample: false
+sentence:
+  description: The verdict in one sentence.
+  returned: when O(state=stopped), or O(state=checked) and something was measured
+  type: str
+  sample: "No request was lost: 0 of 1,203 probe requests and 0 of 12,034 real requests; longest gap 23 ms, own stall 3 ms."
+evidence:
+  description: The three lines, attribution and verdict. A check leaves out series and losses.
+  returned: when O(state=stopped), or O(state=checked) and something was measured
+  type: dict
+  contains:
+    probe:
+      description: Counts by kind, gap, latencies, versions, own stall, bound, phases, series; null without O(url).
+      type: dict
+    balance:
+      description: What became of every real request; null where no balancer can be asked.
+      type: dict
+    kernel:
+      description: Growth of listen-queue overflows and drops on the balancers' hosts.
+      type: dict
+    attributed:
+      description: Each loss with time, step, member and balancer.
+      type: list
+      elements: dict
+    verdict:
+      description: clean, lost, degraded or unconfirmed.
+      type: str
+    rollback:
+      description: Whether the verdict is a reason to go back.
+      type: bool
+    notes:
+      description: Findings that are no verdict, such as lines of evidence that disagree.
+      type: list
+      elements: str
+    sentence:
+      description: The verdict in one sentence.
+      type: str
+"""
+
+# The work is done by the action plugin of the same name; this file holds its documentation.
