@@ -95,7 +95,7 @@ class ActionModule(ActionBase):
             "strategy": checked["deploy_strategy"], "driver": checked_driver(values), "side": side, "pools": pools, "balancers": balancers,
             "traffic": traffic, "members": members, "hosts": hosts, "servers": {name: host["server"] for name, host in hosts.items()},
             "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
-            "artifact": checked["deploy_artifact"], "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
+            "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key != "root" and value is not None} if verb == "deploy" else None, "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"], "drain_timeout_action": checked["deploy_drain_timeout_action"],
             "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],

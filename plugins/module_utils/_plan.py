@@ -90,10 +90,9 @@ def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.
             raise DowntimeError(f"deploy_service has no {side}; it has {', '.join(service)}")
         service, path = service[side], f"deploy_service.{side}."
     found = {key: value for key, value in _spec.check(service, SERVICE, path).items() if value}
-    if not found:
-        raise DowntimeError(f"{path[:-1]} is empty; unit, command, or start and stop are accepted")
-    if len({"unit", "command"} & set(found)) + ("start" in found) != 1 or ("stop" in found) != ("start" in found):
-        raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found))}; either unit, or command, or both start and stop are accepted")
+    ways = sorted({"unit", "command", "start"} & set(found))
+    if len(ways) != 1 or ("unit" in found and "stop" in found) or ("start" in found and "stop" not in found):
+        raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found)) or 'nothing'}; one of unit, command (with or without stop), or start with stop, is accepted")
     return found
 
 
@@ -121,6 +120,9 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
         "root": checked["deploy_artifact"]["root"],
         "slot": checked["deploy_slot"] or (side if by_side else "current"),
         "service": service,
+        # With a restart hook the release is not running yet when the module ends, so the gate alone reads it back.
+        "running": {"url": url, "header": health["header"], "timeout": health["timeout"]}
+        if url and health["header"] and service and not checked["deploy_hooks"]["restart"] else None,
     }
 
 
@@ -159,12 +161,16 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
     Raises DowntimeError when hosts disagree on the release, or the floor leaves no room.
     """
     digests: dict[str, list[str]] = {}
+    found_on: dict[str, dict[str, t.Any]] = {}
     for name, result in staged.items():
-        digests.setdefault(result["release"]["digest"], []).append(name)
+        found_on[name] = result.get("active") if plan["verb"] == "restart" else result.get("release")
+        if not found_on[name]:
+            raise DowntimeError(f"member {name} has no release to {plan['verb']}{' to' if plan['verb'] == 'rollback' else ''}; deploy one first")
+        digests.setdefault(found_on[name]["digest"], []).append(name)
     if len(digests) > 1:
         found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
-        raise DowntimeError(f"the hosts do not agree which release {plan['release'] or 'previous'} is: {found}; name a digest with deploy_release")
-    release = next(iter(staged.values()))["release"]
+        raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
+    release = next(iter(found_on.values()))
     moving = []
     for name in plan["members"]:
         active = staged[name].get("active") or {}

@@ -26,9 +26,12 @@ HOOKS = {
 
 SERVICE = {
     "unit": {"type": "str", "description": "Name of the systemd unit that runs the slot's release."},
+    "scope": {"type": "str", "choices": ["system", "user"], "description": "Whether the unit belongs to the system's manager or to the user's own."},
     "command": {"type": "raw", "description": "Command, as a text or a list, that restarts the slot's release and returns when it has been started."},
     "start": {"type": "raw", "description": "Command that starts the slot's release, when starting and stopping are apart (workers)."},
     "stop": {"type": "raw", "description": "Command that stops it and returns when it has ended."},
+    "status": {"type": "raw", "description": "Command that ends with 0 while it runs."},
+    "timeout": {"type": "float", "description": "Seconds that one of these may take."},
 }
 
 VARIABLES: dict[str, dict[str, t.Any]] = {

@@ -61,7 +61,8 @@ class Variables:
 
     def of(self, host: str, names: t.Container[str] | None = None) -> dict[str, t.Any]:
         """All C(deploy_*) variables for C(host), templated; C(names) picks some of them."""
-        raw = {**self._hostvars.raw_get(host), "hostvars": self._hostvars, **self._overrides}
+        # An artifact's address names the release; going back to a staged one, or a look at the status, needs neither.
+        raw = {"deploy_release": None, **self._hostvars.raw_get(host), "hostvars": self._hostvars, **self._overrides}
         templar = self._templar.copy_with_new_env(available_variables=raw)
         return {name: templar.template(value) for name, value in raw.items() if _ours(name) and (names is None or name in names)}
 

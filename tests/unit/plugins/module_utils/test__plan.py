@@ -96,7 +96,7 @@ def test_member_of_one_side():
 
 
 @pytest.mark.parametrize("service, words", [
-    ({"unit": "a.service", "command": "b"}, "command, unit"),
+    ({"unit": "a.service", "command": "b"}, "has command, unit"),
     ({"start": "b"}, "start"),
     ({"blue": {"unit": "x"}}, "green"),
     ({"units": "a"}, "units"),
