@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import parse_stat
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
 
-COMMAND = "show stat -1 3 -1"  # frontends and backends
+COMMAND = "show stat -1 7 -1"  # frontends, backends and servers
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 OF_POOLS = {"client_aborts": "cli_abrt", "server_aborts": "srv_abrt", "response_errors": "eresp", "retries": "wretr", "redispatches": "wredis"}
 OF_FRONTENDS = {"denied": "dreq", "request_errors": "ereq"}
@@ -44,6 +44,9 @@ def of_worker(text: str, worker: int, current: bool, frontends: t.Sequence[str] 
     found["responses"] = {name: _add(front, "hrsp_" + name) for name in CLASSES}
     found.update({name: _add(back, column) for name, column in OF_POOLS.items()})
     found["open"] = _open(front, back)
+    # What members answered themselves: the other 5xx are the balancer's own, for requests that no member answered.
+    kept = {row["pxname"] for row in back}
+    found["server_5xx"] = _add([row for row in rows if row["pxname"] in kept and row["svname"] not in ("FRONTEND", "BACKEND")], "hrsp_5xx")
     found.update({name: _add(front, column) for name, column in OF_FRONTENDS.items()})
     return found
 
