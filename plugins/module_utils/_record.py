@@ -33,8 +33,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "sentence": {"type": "str"},
 }
 
-# The identifier becomes a file's name, so it may not climb out of the directory or hide in it.
-_DEPLOY_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}\Z")
+# The identifier becomes a file's name, so it may not climb out of the directory or hide in it. What does not fit is replaced rather
+# than refused: at the end of a deploy an odd name is no reason to have no record.
+_NO_FILE_NAME = re.compile(r"[^A-Za-z0-9._+-]|\A\.")
 
 _RELEASE_KEYS = ("digest", "label")
 _STEP_KEYS = ("name", "started", "finished", "result", "members", "batch")
@@ -46,7 +47,7 @@ _PROBE_KEYS = (
 )
 _BALANCE_KEYS = (
     "received", "answered", "truncated", "unanswered", "cut", "client_aborts", "errors_before", "errors_during",
-    "complete", "note", "balancers",
+    "lost", "complete", "note", "balancers",
 )
 _KERNEL_KEYS = ("overflows", "drops")
 _LOSS_KEYS = ("time", "kind", "count", "step", "member", "balancer", "text")
@@ -105,6 +106,9 @@ def _ordered(value: t.Mapping[str, t.Any], first: t.Sequence[str], required: int
 def _release(value: t.Any, option: str) -> dict[str, t.Any] | None:
     if value is None or value == {} or value == "":
         return None
+    if isinstance(value, str):
+        # A deploy that failed before its release was resolved knows only the name that was asked for.
+        return {"digest": None, "label": str(value)}
     if not isinstance(value, dict):
         raise DowntimeError(f"{option} is {value!r}; it must be a dictionary with digest and label.")
     return _ordered(value, _RELEASE_KEYS)
@@ -161,10 +165,6 @@ def compose(
     deploy_id = plan.get("deploy_id")
     if not deploy_id:
         raise DowntimeError("plan has no deploy_id; the plan that zero.downtime.plan returned is expected.")
-    if not _DEPLOY_ID.match(str(deploy_id)):
-        raise DowntimeError(
-            f"plan.deploy_id is {str(deploy_id)!r}; it names the record's files, so only letters, digits and . _ + - are accepted, not starting with a dot."
-        )
     if result not in RESULTS:
         raise DowntimeError(f"result is {result!r}; accepted are {', '.join(RESULTS)}.")
     started = seconds(plan.get("started"), "plan.started")
@@ -214,7 +214,7 @@ def dumps(record: t.Any, width: int = 140) -> str:
 
 def paths(records_dir: str, deploy_id: str) -> tuple[str, str]:
     """Where a deploy's JSON and HTML lie."""
-    base = os.path.join(os.path.abspath(os.path.expanduser(records_dir)), deploy_id)
+    base = os.path.join(os.path.abspath(os.path.expanduser(records_dir)), _NO_FILE_NAME.sub("_", deploy_id)[:200])
     return base + ".json", base + ".html"
 
 

@@ -119,7 +119,9 @@ def lost(record: Record) -> int | None:
     balance = _mapping(_mapping(record.get("evidence")).get("balance"))
     if not balance:
         return None
-    return int(sum(_number(balance.get(key)) or 0 for key in ("truncated", "unanswered")))
+    # The evidence's own count also knows of errors that the balancer itself gave instead of an answer.
+    counted = _number(balance.get("lost"))
+    return int(sum(_number(balance.get(key)) or 0 for key in ("truncated", "unanswered")) if counted is None else counted)
 
 
 def headline(record: Record) -> str:
@@ -621,6 +623,9 @@ def _balance_tile(record: Record) -> str:
         ("given up by clients", _count(balance.get("client_aborts"))),
         ("5xx before / during", f"{_count(balance.get('errors_before'))} / {_count(balance.get('errors_during'))}"),
     ]
+    own = (gone or 0) - int(sum(_number(balance.get(key)) or 0 for key in ("truncated", "unanswered")))
+    if own > 0:
+        facts.insert(4, ("5xx of the balancer's own", _count(own)))
     note = str(balance.get("note") or "")
     if balance.get("complete") is False and not note:
         note = "The count is not complete."
@@ -750,7 +755,8 @@ def _steps_section(record: Record) -> str:
 
 
 def _notes_section(record: Record) -> str:
-    items = ""
+    said = _mapping(record.get("evidence")).get("notes")
+    items = "".join(f"<li>{_text(note)}</li>" for note in said if note) if isinstance(said, list) else ""
     for note in _dicts(record.get("notes")):
         detail = _mapping(note.get("detail"))
         text = detail.get("text") or detail.get("msg") or ", ".join(f"{key} {value}" for key, value in detail.items())
