@@ -367,12 +367,12 @@ class CallbackModule(CallbackBase):
         self._host(host, task, "activating")
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
-        self._result(result)
         self._host(result._host, result._task, "activated")
+        self._result(result)
 
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
-        self._result(result)
         self._host(result._host, result._task, "activate failed")
+        self._result(result)
 
     def v2_runner_on_unreachable(self, result: t.Any) -> None:
         if self.rollout.run_dir is not None and not self.rollout.over:
