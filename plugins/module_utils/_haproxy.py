@@ -19,7 +19,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Client
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_mover import Knowledge, Mover, Request
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import in_flight, pools_of, read_servers
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Processes, config_files
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look, Processes, config_files
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
 
 DEFAULT_CONFIG = "/etc/haproxy/haproxy.cfg"
@@ -108,29 +108,27 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
     config, dummy = _config(params, pid, processes)
     result = Mover(balancer, request, _knowledge(config)).run()
     look = balancer.look([_haproxy_counters.COMMAND], [_haproxy_counters.COMMAND])
-    result["counters"] = _counters(look, 0, 0, params, config)
+    result["counters"] = _counters(look, params, config)
     result["kernel"] = _kernel.read()
     return result
 
 
-def _counters(look: t.Any, index: int, old_index: int, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> list[dict[str, t.Any]]:
-    return _haproxy_counters.of_look(look, look.replies[index], lambda replies: replies[old_index], params.get("frontends"), params.get("pools"),
-                                     config.pure_stats if config else ())
+def _counters(look: Look, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> list[dict[str, t.Any]]:
+    return _haproxy_counters.of_look(look, params.get("frontends"), params.get("pools"), config.pure_stats if config else ())
 
 
 def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
     """What C(haproxy_info) does; returns its result. Nothing is changed."""
     processes = processes or Processes()
     balancer = _balancer(params, processes)
-    look = balancer.look(["show stat -1 4 -1", "show servers state", _haproxy_counters.COMMAND, "show cli level", "show table"],
-                         ["show stat -1 4 -1", _haproxy_counters.COMMAND])
+    look = balancer.look([_haproxy_counters.COMMAND, "show servers state", "show cli level"], [_haproxy_counters.COMMAND])
     everything = read_servers(look.replies[:1], look.replies[1:2])
     known = pools_of(everything)
     wanted = params.get("pools") or sorted(known)
     for pool in wanted:
         if pool not in known:
             raise DowntimeError(f"pool '{pool}' is not a backend with servers of this haproxy; it has {', '.join(sorted(known)) or 'none'}")
-    unknown, existing = _haproxy_counters.unknown_frontends(look.replies[2], params.get("frontends") or ())
+    unknown, existing = _haproxy_counters.unknown_frontends(look.replies[0], params.get("frontends") or ())
     if unknown:
         raise DowntimeError(f"frontends names {', '.join(unknown)}, which this haproxy does not have; it has {', '.join(existing)}")
     config, why = _config(params, look.current, processes)
@@ -153,17 +151,17 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
         "version": look.info.get("Version", ""),
         "workers": [worker.as_dict() for worker in look.workers],
         "pools": pools,
-        "counters": _counters(look, 2, 1, params, config),
+        "counters": _counters(look, params, config),
         "kernel": _kernel.read(),
         "findings": _findings(params, look, wanted, existing, config, why, now()),
     }
 
 
-def _findings(params: t.Mapping[str, t.Any], look: t.Any, pools: t.Sequence[str], frontends: t.Sequence[str], config: _haproxy_config.Config | None,
+def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str], frontends: t.Sequence[str], config: _haproxy_config.Config | None,
               why: str, now: float) -> list[dict[str, t.Any]]:
     finding = _haproxy_config.finding
     found: list[dict[str, t.Any]] = []
-    level = look.replies[3].strip()
+    level = look.replies[2].strip()
     if level != "admin":
         found.append(finding("error", "stats socket", f"the socket gives the level '{level}', and moving members needs admin",
                              [f"global: stats socket {params['socket']} mode 660 level admin"]))

@@ -51,11 +51,11 @@ def of_worker(text: str, worker: int, current: bool, frontends: t.Sequence[str] 
     return found
 
 
-def of_look(look: Look, reply: str, old_reply: t.Callable[[list[str]], str], frontends: t.Sequence[str] | None = None,
-            pools: t.Sequence[str] | None = None, ignored: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
-    """The counters of every worker that can be read, the current one first."""
-    found = [of_worker(reply, look.current, True, frontends, pools, ignored)]
-    found += [of_worker(old_reply(replies), pid, False, frontends, pools, ignored) for pid, replies in sorted(look.old.items()) if replies]
+def of_look(look: Look, frontends: t.Sequence[str] | None = None, pools: t.Sequence[str] | None = None,
+            ignored: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
+    """The counters of every worker that can be read, the current one first; the first reply of each is that to C(COMMAND)."""
+    found = [of_worker(look.replies[0], look.current, True, frontends, pools, ignored)]
+    found += [of_worker(replies[0], pid, False, frontends, pools, ignored) for pid, replies in sorted(look.old.items()) if replies]
     return found
 
 

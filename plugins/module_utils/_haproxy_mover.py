@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
-    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, Key, Server, check_floor, find_places, in_flight, read_servers)
+    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, check_floor, find_places, in_flight, read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
 
@@ -253,8 +253,9 @@ class Mover:
 
     def serving(self, server: Server) -> bool:
         """Exactly what serves at the full weight it has: no failing check, slow start over."""
-        weightless = server.weight == 0 and server.op == 2 and not server.admin and server.status == "DRAIN"
-        return weightless or (not server.admin and server.status in ("UP", "no check") and server.throttle == 100)
+        if server.admin or server.op != RUNNING or server.throttle != 100:
+            return False
+        return server.status in ("UP", "no check") or (server.weight == 0 and server.status == "DRAIN")
 
     def gate(self, view: View, members: t.Iterable[str]) -> int:
         """Begin the re-admission gate: out of maintenance, but without traffic, and with no check passed."""
@@ -275,10 +276,10 @@ class Mover:
     def passed(self, view: View, key: Key, probes: dict[Key, tuple[int, float, str]]) -> bool:
         server = view.servers[key]
         if server.checked:
-            return server.op in (1, 2) and server.check_result == CHECK_PASSED
+            return server.op in (STARTING, RUNNING) and server.check_result == CHECK_PASSED
         if server.tracked:
             # Its own passes are those of the server that it tracks, which is a place of the same member.
-            return server.op in (1, 2)
+            return server.op in (STARTING, RUNNING)
         passes, last, dummy = probes.get(key, (0, float("-inf"), ""))
         now = self.clock()
         if passes < PROBE_PASSES and now - last >= PROBE_EVERY:

@@ -23,6 +23,8 @@ DRAIN = FORCED_DRAIN | INHERITED_DRAIN
 # Bits of srv_check_state and srv_agent_state. Maintenance pauses a check that stays enabled.
 CHECK_CONFIGURED, CHECK_ENABLED = 0x02, 0x04
 CHECK_PASSED = 3
+# srv_op_state: starting is slow start.
+STARTING, RUNNING = 1, 2
 
 
 def _number(text: str | None) -> int:
@@ -72,12 +74,12 @@ class Server:
     @property
     def serves(self) -> bool:
         """Gets new requests, if only some."""
-        return not self.admin & (MAINT | DRAIN) and self.op in (1, 2) and self.weight > 0 and self.status.split(" ")[0] in ("UP", "no")
+        return not self.admin & (MAINT | DRAIN) and self.op in (STARTING, RUNNING) and self.weight > 0 and self.status.split(" ")[0] in ("UP", "no")
 
     @property
     def full(self) -> bool:
         """Serves at full weight: no check is failing and slow start is over."""
-        return self.serves and self.status in ("UP", "no check") and self.throttle == 100 and not self.backup
+        return self.serves and self.op == RUNNING and self.status in ("UP", "no check") and self.throttle == 100 and not self.backup
 
     def state(self, in_flight: int | None) -> str:
         if self.maint:

@@ -171,6 +171,10 @@ counters:
       description: Answers that a server cut short.
       type: int
       returned: success
+    server_5xx:
+      description: Answers with a status from 500 on that members themselves gave. The other ones are HAProxy's own.
+      type: int
+      returned: success
     response_errors:
       description: Answers that were not valid or did not come.
       type: int

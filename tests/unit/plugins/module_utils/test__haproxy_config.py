@@ -1,0 +1,153 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_config as config
+
+GOOD = """
+global
+    hard-stop-after 5m
+    server-state-file /var/lib/haproxy/state   # kept
+defaults base
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    option redispatch 1
+    option httpchk GET /ready
+    option idle-close-on-response
+    retry-on conn-failure empty-response
+    load-server-state-from-file global
+    default-server inter 1s fastinter 200ms rise 2
+frontend front
+    bind :80
+    default_backend shop
+backend shop
+    http-request disable-l7-retry unless METH_GET
+    server app1 10.0.0.1:80 check weight 100
+    server app2 10.0.0.2:80 check weight 100
+"""
+
+
+def read(text, tmp_path):
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(text)
+    return config.read([str(path)])
+
+
+def lint(text, tmp_path):
+    found = read(text, tmp_path)
+    return {finding["setting"]: finding for finding in config.lint(found, list(found.pools), list(found.frontends))}
+
+
+@pytest.mark.parametrize("text, value", [("5s", 5), ("100ms", 0.1), ("250", 0.25), ("2m", 120), ("1h", 3600), ("1d", 86400), ("500us", 0.0005), ("5 s", None), ("", None)])
+def test_seconds(text, value):
+    assert config.seconds(text) == value
+
+
+def test_a_good_configuration_has_no_findings(tmp_path):
+    assert lint(GOOD, tmp_path) == {}
+
+
+def test_inheritance(tmp_path):
+    found = read("""
+defaults one
+    mode http
+    option redispatch
+    timeout server 5s
+defaults two from one
+    no option redispatch
+backend a from one
+    default-server check
+    server s1 10.0.0.1:80
+    server s2 10.0.0.1:80 no-check
+    server-template web 1-3 10.0.0.9:80 track a/s1
+backend b
+    timeout server 7s
+""", tmp_path)
+    a, b = found.pools["a"], found.pools["b"]
+    assert a.option("redispatch") and a.mode == "http" and a.timeout("server") == 5
+    assert not b.option("redispatch") and b.mode == "http" and b.timeout("server") == 7
+    assert config.flag(a.servers["s1"], "check") and not config.flag(a.servers["s2"], "check")
+    assert config.word_after(a.servers["web3"], "track") == "a/s1"
+
+
+def test_what_the_mover_has_to_know(tmp_path):
+    found = read("""
+frontend f
+    option idle-close-on-response
+backend a
+    cookie SRV insert
+backend b
+    stick on src
+backend c
+    stick-table type ip size 1k
+    server s1 10.0.0.1:80 on-marked-down shutdown-sessions
+""", tmp_path)
+    assert found.sticky == {"a", "b"} and found.cuts == {("c", "s1")} and found.lingers
+
+
+def test_pure_stats_frontends(tmp_path):
+    found = read("""
+frontend metrics
+    http-request use-service prometheus-exporter if { path /metrics }
+    stats uri /stats
+listen stats
+    stats enable
+listen shop
+    stats enable
+    server s1 10.0.0.1:80
+frontend both
+    stats uri /stats
+    default_backend shop
+""", tmp_path)
+    assert found.pure_stats == {"metrics", "stats"}
+
+
+@pytest.mark.parametrize("old, new, setting, level, line", [
+    ("    option redispatch 1\n", "", "option redispatch", "warning", "option redispatch 1"),
+    ("mode http", "mode http\n    retries 0", "retries", "warning", "retries 3"),
+    ("    http-request disable-l7-retry unless METH_GET\n", "", "retry-on", "error", "http-request disable-l7-retry unless METH_GET"),
+    ("    retry-on conn-failure empty-response\n", "", "retry-on", "info", "http-request disable-l7-retry unless METH_GET"),
+    ("    timeout server 60s\n", "", "timeout server", "warning", "timeout server 60s"),
+    ("    timeout connect 5s\n", "", "timeout connect", "warning", "timeout connect 5s"),
+    ("    timeout client 60s\n", "", "timeout client", "warning", "timeout client 60s"),
+    ("10.0.0.2:80 check", "10.0.0.2:80", "check", "warning", "option httpchk GET /ready"),
+    ("    option httpchk GET /ready\n", "", "option httpchk", "warning", "option httpchk GET /ready"),
+    ("    option idle-close-on-response\n", "", "option idle-close-on-response", "info", "option idle-close-on-response"),
+    ("inter 1s fastinter 200ms", "inter 10s", "inter", "info", "default-server inter 2s fastinter 500ms downinter 500ms"),
+    ("weight 100", "weight 100 slowstart 30s", "slowstart", "info", None),
+    ("weight 100", "weight 1", "weight", "info", "default-server weight 100"),
+    ("weight 100", "weight 100 agent-check agent-port 9", "agent-check", "info", None),
+    ("weight 100", "weight 100 on-marked-down shutdown-sessions", "on-marked-down", "warning", None),
+    ("bind :80", "bind :80\n    use_backend %[str(a),map(/etc/a.map,shop)]", "map", "info", None),
+    ("backend shop", "backend shop\n    cookie S insert", "cookie or stick", "info", None),
+    ("    hard-stop-after 5m\n", "", "hard-stop-after", "info", "global: hard-stop-after 10m"),
+    ("    load-server-state-from-file global\n", "", "server-state-file", "warning", "defaults: load-server-state-from-file global"),
+    ("backend shop", "backend shop\n    mode tcp", "mode", "info", None),
+])
+def test_each_risk_is_found_and_nothing_else(tmp_path, old, new, setting, level, line):
+    assert old in GOOD
+    found = lint(GOOD.replace(old, new), tmp_path)
+    assert list(found) == [setting]
+    assert found[setting]["level"] == level
+    assert line is None or line in found[setting]["lines"]
+
+
+def test_a_directory_in_order_and_a_missing_file(tmp_path):
+    (tmp_path / "2.cfg").write_text("backend b\n    server s 10.0.0.1:80\n")
+    (tmp_path / "1.cfg").write_text("defaults\n    mode http\n")
+    (tmp_path / "x.txt").write_text("backend no\n")
+    found = config.read([str(tmp_path)])
+    assert list(found.pools) == ["b"] and found.pools["b"].mode == "http"
+    with pytest.raises(OSError):
+        config.read([str(tmp_path / "nope.cfg")])
+
+
+def test_quotes_and_comments(tmp_path):
+    found = read('backend "a b" # comment\n    http-check send hdr Host "x # y"\n    server s\\ 1 10.0.0.1:80 # check\n', tmp_path)
+    assert found.pools["a b"].lines[0][-1] == "x # y" and found.pools["a b"].servers == {"s 1": []}

@@ -1,0 +1,53 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_counters as counters
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Worker
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
+
+COLUMNS = ("pxname svname scur qcur mode req_tot hrsp_1xx hrsp_2xx hrsp_3xx hrsp_4xx hrsp_5xx hrsp_other cli_abrt srv_abrt eresp wretr wredis dreq ereq "
+           "h1_open_streams h2_backend_open_streams").split()
+
+
+def stat(*rows, without=()):
+    columns = [column for column in COLUMNS if column not in without]
+    return "\n".join(["# " + ",".join(columns), *(",".join(str(row.get(column, "")) for column in columns) for row in rows)])
+
+
+FRONT = dict(pxname="front", svname="FRONTEND", mode="http", scur=9, req_tot=100, hrsp_1xx=1, hrsp_2xx=80, hrsp_3xx=2, hrsp_4xx=3, hrsp_5xx=4, hrsp_other=0,
+             dreq=5, ereq=6, h1_open_streams=2, h2_backend_open_streams=1)
+STATS = dict(FRONT, pxname="stats")
+TCP = dict(FRONT, pxname="tcp", mode="tcp")
+SHOP = dict(pxname="shop", svname="BACKEND", mode="http", scur=3, qcur=1, cli_abrt=7, srv_abrt=8, eresp=9, wretr=10, wredis=11)
+API = dict(SHOP, pxname="api")
+SERVER = dict(pxname="shop", svname="app1", hrsp_5xx=3, req_tot=50)
+
+
+def test_sums_over_http_frontends_and_all_pools():
+    found = counters.of_worker(stat(FRONT, STATS, TCP, SHOP, API, SERVER), 12, True, ignored=["stats"])
+    assert found == {
+        "worker": 12, "current": True, "requests": 100, "responses": {"1xx": 1, "2xx": 80, "3xx": 2, "4xx": 3, "5xx": 4, "other": 0},
+        "client_aborts": 14, "server_aborts": 16, "response_errors": 18, "retries": 20, "redispatches": 22, "open": 3, "server_5xx": 3, "denied": 5, "request_errors": 6}
+
+
+def test_named_frontends_and_pools():
+    found = counters.of_worker(stat(FRONT, STATS, SHOP, API), 12, True, ["stats"], ["api"])
+    assert found["requests"] == 100 and found["client_aborts"] == 7
+
+
+def test_open_without_the_column_of_streams():
+    found = counters.of_worker(stat(FRONT, SHOP, without=["h1_open_streams"]), 12, True)
+    assert found["open"] == 4
+
+
+def test_every_worker_that_answers_is_a_row():
+    look = Look(12, {}, [stat(FRONT, SHOP)], [Worker(12, True, 1), Worker(11, False, 5), Worker(10, False, 9)], {11: [stat(FRONT, SHOP)]}, [10])
+    found = counters.of_look(look)
+    assert [(row["worker"], row["current"]) for row in found] == [(12, True), (11, False)]
+
+
+def test_unknown_frontends():
+    assert counters.unknown_frontends(stat(FRONT, SHOP), ["front", "shop"]) == (["shop"], ["front"])
