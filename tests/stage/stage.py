@@ -135,6 +135,8 @@ def up(labels: list[str]) -> None:
         _note_python()
         with open(os.path.join(layout.ETC, "split.map"), "w", encoding="utf-8") as file:
             file.write("shop 0\n")
+        with open(os.path.join(layout.ETC, "servers.state"), "w", encoding="utf-8") as file:
+            file.write("1\n")  # the format's version, and no server yet
         with open(layout.CONFIG, "w", encoding="utf-8") as file:
             file.write(config)
         check = subprocess.run([haproxy, "-c", "-q", "-f", layout.CONFIG], capture_output=True, text=True, check=False)
