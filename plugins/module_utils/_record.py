@@ -141,6 +141,8 @@ def _steps(events: t.Sequence[dict[str, t.Any]], finished: float) -> list[dict[s
     for step in _events.steps(list(events)):
         entry = _ordered(step, _STEP_KEYS)
         entry["members"] = entry["members"] or []
+        for key in ("started", "finished"):
+            entry[key] = seconds(entry[key], f"the time of step {entry['name']}")
         # This very step writes the record, so its end cannot be among the events yet.
         if entry["name"] == "record" and entry["finished"] is None:
             entry["finished"] = finished
@@ -223,7 +225,7 @@ def read(path: str) -> dict[str, t.Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
         return None

@@ -129,8 +129,11 @@ def headline(record: Record) -> str:
     evidence = _mapping(record.get("evidence"))
     balance, probe = _mapping(evidence.get("balance")), _mapping(evidence.get("probe"))
     gone = lost(record)
-    if gone is not None:
+    if gone is not None and (gone or _number(balance.get("received"))):
         return f"{_count(gone)} of {_plural(balance.get('received'), 'real request')} lost"
+    if probe and not _number(probe.get("sent")) or gone is not None and not probe:
+        # As for an application's first release that never served: nothing was lost, nor proven.
+        return "No request was counted"
     if probe:
         return f"{_count(probe.get('failed'))} of {_plural(probe.get('sent'), 'probe')} failed"
     return "No traffic was measured"
@@ -534,7 +537,7 @@ def _phases(bands: list[dict[str, t.Any]], axis: _Axis) -> tuple[str, str]:
     for name, (first, last) in sorted(phases.items(), key=lambda one: one[1]):
         width = (axis.at(last) - axis.at(first)) / 10
         shade += f'<div class="shade{" goingback" if name.endswith("back") else ""}" style="left:{axis.percent(first)};width:{width:.2f}%"></div>'
-        names += f'<span style="left:{axis.percent((first + last) / 2)};max-width:{width:.2f}%">{name}</span>'
+        names += f'<span class="{"narrow" if width < 8 else ""}" style="left:{axis.percent((first + last) / 2)}">{name}</span>'
     return shade, names
 
 
@@ -558,7 +561,8 @@ def _timeline(record: Record) -> tuple[str, Record]:
         lanes += _latency_lane(axis, bucket, rows, shade)
         lanes += _versions_lane(record, axis, bucket, rows, shade)
     else:
-        lanes += _lane("Requests/s", "no probe ran", shade + '<p class="empty">No request was measured during this deploy.</p>')
+        ran = _mapping(_mapping(record.get("evidence")).get("probe"))
+        lanes += _lane("Requests/s", "none counted" if ran else "no probe ran", shade + '<p class="empty">No request was counted during this deploy.</p>')
     lanes += _losses_lane(record, axis)
     lanes += _steps_lanes(record, axis, bands)
     ticks = axis.ticks()
@@ -613,7 +617,7 @@ def _balance_tile(record: Record) -> str:
     if not balance:
         return _tile("Balance sheet", what, "none", "–", "not counted", [], "This driver's balancer gives no counters, or none were read.")
     gone = lost(record)
-    state = "bad" if gone else "warn" if balance.get("complete") is False else "good"
+    state = "bad" if gone else "warn" if balance.get("complete") is False else "good" if _number(balance.get("received")) else "none"
     facts = [
         ("received", _count(balance.get("received"))),
         ("answered whole", _count(balance.get("answered"))),
@@ -637,6 +641,10 @@ def _probe_tile(record: Record) -> str:
     what = "requests of our own, from outside, all the time"
     if not probe:
         return _tile("Probe", what, "none", "–", "not run", [])
+    if not _number(probe.get("sent")):
+        early = _number(_mapping(probe.get("uncounted")).get("sent"))
+        note = f"{_plural(early, 'request')} before anything served, not counted." if early else ""
+        return _tile("Probe", what, "none", "0", "counted", [], note)
     failed = _number(probe.get("failed")) or 0
     facts = [("longest gap", _ms(probe.get("longest_gap_ms")))]
     phases = _mapping(probe.get("phases"))
@@ -785,7 +793,7 @@ def _head(record: Record) -> str:
     sentences = "".join(f"<p class=lead>{_text(text)}</p>" for text in (record.get("sentence"), evidence.get("sentence")) if text)
     verdict = evidence.get("verdict")
     gone, failed = lost(record), _number(_mapping(evidence.get("probe")).get("failed"))
-    mood = "none" if not evidence.get("probe") and gone is None else "bad" if gone or failed or verdict in ("lost", "degraded") else "good"
+    mood = "bad" if gone or failed or verdict in ("lost", "degraded") else "good"
     return (
         f'<header><p class="app">{app} <span class="badge {kind}">{sign} {_text(word)}</span></p>'
         f'<h1 class="{mood}">{_text(headline(record))}</h1>{sentences}<ul class="meta">{"".join(f"<li>{fact}</li>" for fact in facts if fact)}</ul></header>'
@@ -901,7 +909,7 @@ i.p50{height:0;border-top:3px solid var(--p50);background:none;vertical-align:4p
 i.p99{height:0;border-top:3px dashed var(--p99);background:none;vertical-align:4px;border-radius:0}
 .heads{margin-bottom:2px}.heads .plot{height:18px;border:0}
 .heads span{position:absolute;transform:translateX(-50%);font-size:12px;color:var(--soft);white-space:nowrap;overflow:hidden;line-height:18px}
-.heads em{font-style:normal}
+.heads em{font-style:normal}.heads .narrow em{display:none}
 .steps{margin-bottom:7px}.steps .plot{height:auto;border:0;min-height:26px}
 .steps .lab{display:flex;flex-wrap:wrap;gap:0 8px;align-items:baseline;align-content:center}
 .track{position:relative;height:24px;margin-bottom:2px;background:var(--shade);border-radius:5px}

@@ -83,6 +83,11 @@ def test_headline():
     assert _report.headline(record) == "4 of 1,203,441 real requests lost"
     record["evidence"]["balance"] = None
     assert _report.headline(record) == "1 of 1,000 probes failed"
+    record["evidence"]["probe"] = {"sent": 0, "uncounted": {"sent": 12}}
+    assert _report.headline(record) == "No request was counted"
+    assert "12 requests before anything served" in page(record)[0]
+    record["evidence"] = {"balance": {"received": 0, "truncated": 0}}
+    assert _report.headline(record) == "No request was counted"
     record["evidence"] = {}
     assert _report.headline(record) == "No traffic was measured"
 
