@@ -1,0 +1,107 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measuring real servers: the probe as its own process, the counters of a real HAProxy, without Ansible between."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import haproxy_stage  # noqa: E402
+
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _evidence, _haproxy, _probe  # noqa: E402
+
+
+class Measurement:
+    """One probe on ``url``, and the counters of ``stage`` (if there is one) at its begin and end."""
+
+    def __init__(self, run_dir: pathlib.Path, url: str, stage: haproxy_stage.HaproxyStage | None, config: dict[str, t.Any]) -> None:
+        self.run_dir, self.url, self.stage = run_dir, url, stage
+        self.config = {"url": url, "rate": 60, "timeout": 2, "run_dir": str(run_dir), "max_run": 60, "seed": 1, **config}
+        self.evidence: dict[str, t.Any] = {}
+
+    def __enter__(self) -> Measurement:
+        (self.run_dir / "config.json").write_text(json.dumps(self.config), encoding="utf-8")
+        self.sample("started")
+        self.process = subprocess.Popen([sys.executable, _probe.__file__, str(self.run_dir / "config.json")])
+        haproxy_stage.wait_until(lambda: self.progress().get("sent", 0) > 20 or self.config.get("expect_serving") is False, "the probe probes")
+        self.sample("before")
+        return self
+
+    def sample(self, at: str) -> None:
+        if self.stage is None:
+            return
+        params = {name: option.get("default") for name, option in _haproxy.info_spec().items()}
+        params.update(socket=self.stage.socket, master_socket=self.stage.master_socket)
+        try:
+            result = _haproxy.info(params)
+        except _haproxy.DowntimeError as error:
+            result = {"failed": True, "msg": str(error)}
+        _balance.append(str(self.run_dir), "lb1", result, at)
+
+    def progress(self) -> dict[str, t.Any]:
+        path = self.run_dir / "progress.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def step(self, name: str, event: str, members: t.Sequence[str] = ()) -> None:
+        _events.append(str(self.run_dir), name, event, members=members)
+
+    def __exit__(self, *failed: t.Any) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        if failed[0] is not None:
+            return
+        self.sample("stopped")
+        probe = json.loads((self.run_dir / "probe.json").read_text(encoding="utf-8"))
+        events = _events.read(str(self.run_dir))
+        self.evidence = _evidence.compose(probe, _balance.read(str(self.run_dir)), events, _events.steps(events))
+
+
+@pytest.fixture
+def measure(tmp_path):
+    number = iter(range(100))
+
+    def begin(url, stage=None, **config):
+        run_dir = tmp_path / ("run%d" % next(number))
+        run_dir.mkdir()
+        return Measurement(run_dir, url, stage, config)
+
+    return begin
+
+
+@pytest.fixture
+def stage():
+    """``stage(pools, …)`` starts a real HAProxy and its members; they end with the test."""
+    if haproxy_stage.HAPROXY is None:
+        pytest.skip("haproxy is not installed")
+    started = []
+
+    def start(*args, **kwargs):
+        found = haproxy_stage.HaproxyStage(*args, **kwargs)
+        started.append(found)
+        return found.__enter__()
+
+    yield start
+    for found in started:
+        found.stop()
+
+
+@pytest.fixture
+def pause():
+    return time.sleep
