@@ -15,6 +15,7 @@ Every process it starts ends with the ``with`` block.
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import random
@@ -253,3 +254,21 @@ class HaproxyStage:
                 app.kill()
             app.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def serve(directory: str, limit: float = 300.0) -> None:
+    """Keep a stage up until ``<directory>/stop`` exists, for tests that are playbooks; ``stage.json`` there says where it is."""
+    where = pathlib.Path(directory)
+    with HaproxyStage({"shop": ["app1", "app2", "app3"], "api": ["app1"]}) as stage:
+        found = {"socket": stage.socket, "master_socket": stage.master_socket, "url": stage.url, "config": stage.config, "ports": stage.ports}
+        # Renamed, so that nobody reads half of it.
+        (where / "stage.json.new").write_text(json.dumps(found), encoding="utf-8")
+        (where / "stage.json.new").rename(where / "stage.json")
+        end = time.monotonic() + limit
+        while not (where / "stop").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+    (where / "stage.json").unlink()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
