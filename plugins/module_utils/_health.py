@@ -47,7 +47,8 @@ def argument_spec() -> dict[str, t.Any]:
     """The options of ``health_gate``, for the module and for the action plugin alike."""
     spec: dict[str, t.Any] = dict(
         members=dict(type="list", elements="dict", required=True, options=member_spec()),
-        passes=dict(type="int", default=3),
+        # Said aloud, since the name looks like that of a secret.
+        passes=dict(type="int", default=3, no_log=False),
         interval=dict(type="float", default=0.2),
         timeout=dict(type="int", default=60),
         connect_timeout=dict(type="float", default=2.0),

@@ -33,6 +33,8 @@ from ansible_collections.zero.downtime.plugins.module_utils import _health, _mem
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
+# What is accepted where the switch's file does not lie well.
+DIRECTORY = "accepted: a path in a directory that the connecting user may write"
 # How often readiness, statistics and gauge are asked while waiting.
 POLL = 0.1
 
@@ -104,7 +106,7 @@ class World:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise DowntimeError(f"off_file {path!r} cannot be looked at ({exc.strerror}); accepted: a path that the connecting user may read and write") from exc
+            raise DowntimeError(f"off_file {path!r} cannot be looked at ({exc.strerror}); {DIRECTORY}") from exc
 
     def fault_of_directory(self, path: str) -> str | None:
         """Asked in check mode too, so that it foretells what creating or removing the file would meet."""
@@ -120,13 +122,13 @@ class World:
             os.fchmod(handle, 0o644)
             os.close(handle)
         except OSError as exc:
-            raise DowntimeError(f"off_file {path!r} cannot be created ({exc.strerror}); accepted: a path in a directory that the connecting user may write") from exc
+            raise DowntimeError(f"off_file {path!r} cannot be created ({exc.strerror}); {DIRECTORY}") from exc
 
     def remove(self, path: str) -> None:
         try:
             os.unlink(path)
         except OSError as exc:
-            raise DowntimeError(f"off_file {path!r} cannot be removed ({exc.strerror}); accepted: a path in a directory that the connecting user may write") from exc
+            raise DowntimeError(f"off_file {path!r} cannot be removed ({exc.strerror}); {DIRECTORY}") from exc
 
 
 # --- what is read ----------------------------------------------------------------------------------------------------
@@ -349,7 +351,8 @@ class Mover:
                     raise DowntimeError(f"members names {server!r}, which pool {pool['name']} at {url} does not have; accepted: {known}")
                 if mine[0].status == "no check":
                     raise DowntimeError(
-                        f"{server} in pool {pool['name']} has no health check at {url}, so it cannot leave traffic by failing one; accepted: a server line with check"
+                        f"{server} in pool {pool['name']} has no health check at {url}, so it cannot leave traffic by failing one; "
+                        "accepted: a server line with check"
                     )
                 own += mine
                 fleet += inside
@@ -411,7 +414,8 @@ class Mover:
         for pool in self.pools or [{}]:
             rows = [row for row in reading.rows if row.pool == pool.get("name") and row.server == self.server_of(pool)]
             weights = [row.weight for row in rows if row.weight is not None]
-            address = rows[0].address if rows and rows[0].address else f"{parts.hostname}:{pool.get('port') or parts.port or (443 if parts.scheme == 'https' else 80)}"
+            port = pool.get("port") or parts.port or (443 if parts.scheme == "https" else 80)
+            address = rows[0].address if rows and rows[0].address else f"{parts.hostname}:{port}"
             entries.append(
                 dict(
                     name=self.name,
@@ -470,7 +474,7 @@ class Mover:
         if path:
             fault = self.world.fault_of_directory(path)
             if fault:
-                raise DowntimeError(f"off_file {path!r} lies in a directory that {fault}; accepted: a path in a directory that the connecting user may write")
+                raise DowntimeError(f"off_file {path!r} lies in a directory that {fault}; {DIRECTORY}")
             if not self.check_mode:
                 (self.world.create if off else self.world.remove)(path)
             return
@@ -586,7 +590,8 @@ class Mover:
         if kept_out:
             row = kept_out[0]
             raise DowntimeError(
-                f"{row.server} in pool {row.pool} is in {row.status} at {row.url}: somebody took it out at the balancer; accepted: a member that only its health check keeps out"
+                f"{row.server} in pool {row.pool} is in {row.status} at {row.url}: somebody took it out at the balancer; "
+                "accepted: a member that only its health check keeps out"
             )
         # Only our switch is turned: a member that is not ready for a reason of its own has nothing to be switched on.
         changed = self.is_off(before)

@@ -70,7 +70,10 @@ def test_the_old_release_does_not_pass_although_it_is_healthy() -> None:
 def test_dead_silent_and_hanging_members_are_told_apart() -> None:
     with app(free_port()) as url:
         result = gate(
-            {"slow": url + "/slow?ms=9000", "silent": url + "/?fault=silent", "cut": url + "/?fault=truncate", "dead": f"http://127.0.0.1:{free_port()}/", "good": url + "/ready"},
+            {
+                "slow": url + "/slow?ms=9000", "silent": url + "/?fault=silent", "cut": url + "/?fault=truncate",
+                "dead": f"http://127.0.0.1:{free_port()}/", "good": url + "/ready",
+            },
             timeout=1, read_timeout=0.3)
     details = {member["name"]: member["detail"] for member in result["members"]}
     assert "did not answer within 0.3 s" in details["slow"]

@@ -87,7 +87,8 @@ def test_a_member_that_dies_while_another_warms_up_is_seen() -> None:
 
 def test_time_out_names_each_member_and_its_last_answer() -> None:
     check = dict(timeout=1, interval=0.5, header="x-release", digest="new")
-    result = run_gate({"app1": [BAD], "app2": [_health.Answer(200, {"x-release": "old"})], "app3": [_health.Answer(200, {"x-release": "new"})]}, passes=1, **check)
+    old, new = (_health.Answer(200, {"x-release": value}) for value in ("old", "new"))
+    result = run_gate({"app1": [BAD], "app2": [old], "app3": [new]}, passes=1, **check)
     assert result["msg"] == (
         "2 of 3 members did not reach 1 pass within 1 s: app1 last answered 503; app2 last answered 200 with x-release 'old' instead of 'new'"
     )

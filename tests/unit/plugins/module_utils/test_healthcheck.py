@@ -95,7 +95,8 @@ class World(_healthcheck.World):
             lines = ["# pxname,svname,qcur,scur,status,weight,check_status,throttle,type,addr,"]
             lines.append("front,FRONTEND,,9,OPEN,,,,0,,")
             servers = {"app1": (self.balancer_status(), busy), **{name: (status, 0) for name, status in self.others.items()}}
-            lines += [f"shop,{name},0,{scur},{status},100,L7OK,{self.throttle if name == 'app1' else ''},2,10.0.0.1:80," for name, (status, scur) in servers.items()]
+            for name, (status, scur) in servers.items():
+                lines.append(f"shop,{name},0,{scur},{status},100,L7OK,{self.throttle if name == 'app1' else ''},2,10.0.0.1:80,")
             lines.append("shop,BACKEND,0,9,UP,300,,,1,,")
             return _health.Answer(200, body="\n".join(lines) + "\n")
         if url == "http://lb1:8404/stats":
