@@ -92,6 +92,7 @@ def nothing_lost(stage: Stage) -> t.Callable[[], None]:
     def check() -> None:
         assert stage.load["failed"] == 0, stage.load["losses"]
         assert stage.load["sent"] > 200
+        assert stage.load["streams"].keys() >= {"fresh", "keepalive", "post"}
         assert {name: target["failed"] for name, target in stage.load["targets"].items()} == {f"{address}:8080": 0 for address in BALANCERS.values()}
         evidence = stage.record["evidence"]
         assert evidence["probe"]["failed"] == 0, evidence["probe"]["failures"]
@@ -125,7 +126,7 @@ def nobody_left_out(stage: Stage) -> t.Callable[[], None]:
 
 
 @pytest.fixture
-def nothing_left_running() -> t.Callable[[], None]:
+def nothing_left_running(stage: Stage) -> t.Callable[[], None]:
     """The deploy is over: none of its processes may live on, neither a probe on the controller nor a module on a host."""
 
     def check() -> None:
@@ -135,8 +136,10 @@ def nothing_left_running() -> t.Callable[[], None]:
                 words = path.read_bytes().decode(errors="replace").split("\0")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if any(word.endswith(("_probe.py", "load.py")) or "AnsiballZ_" in word for word in words):
+            if any(str(stage.results) in word for word in words):
                 left.append(" ".join(words))
         assert left == []
+        for name in (*stage.balancers, *stage.members):
+            assert "ansible" not in stage.host(name).check_output("ps -eo args --no-headers").lower(), name
 
     return check

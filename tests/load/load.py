@@ -205,7 +205,7 @@ class Load:
     def done(self, task: asyncio.Task[t.Any]) -> None:
         self.pending.discard(task)
         # A crash of the generator itself must not look like a quiet run.
-        self.crash = self.crash or task.exception()
+        self.crash = self.crash or (None if task.cancelled() else task.exception())
 
     async def fresh(self, stream: str, method: str, path: str, rate: float, host: str, port: int, offset: float) -> None:
         async for _due in self.timetable(rate, offset):
@@ -268,7 +268,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--target", action="append", required=True, help="http://host:port, may be repeated")
     parser.add_argument("--report", required=True, help="where the JSON goes")
     parser.add_argument("--output", help="where the command's output goes")
-    parser.add_argument("--rate", type=float, default=20.0, help="requests a second, stream and target (POST: half)")
+    parser.add_argument("--rate", type=float, default=12.0, help="requests a second, stream and target (POST: half)")
     parser.add_argument("--connections", type=int, default=4, help="kept-alive connections a target")
     parser.add_argument("--slow-body", type=float, default=0.2, help="seconds between the halves of a POST body")
     parser.add_argument("--timeout", type=float, default=10.0)
