@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
         Whatever is wrong with the options is left to the module, which has the sentences for it.
         """
         artifact = args.get("artifact")
-        if not isinstance(artifact, dict) or args.get("state") not in ("staged", "activated", "info"):
+        if not isinstance(artifact, dict) or args.get("state") not in ("staged", "activated", "observed"):
             return None
         try:
             if boolean(artifact.get("remote_src", False)):

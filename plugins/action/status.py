@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error)}
         releases = _fanout.run_on(
             self, plan["members"], "zero.downtime.release",
-            lambda host: {"state": "info", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member")
+            lambda host: {"state": "observed", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member")
         infos = {}
         if driver.info and driver.info_args:
             options = driver.info_args(plan["traffic"])

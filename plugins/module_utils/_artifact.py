@@ -206,7 +206,8 @@ def check_url(option: str, url: str) -> None:
     except ValueError as error:
         raise DowntimeError(f"{option} is no valid URL: {error}") from error
     if parts.scheme not in ("http", "https") or not host or not port_ok:
-        raise DowntimeError(f"{option} is {shown_url(url)}; an http or https URL with a host is accepted (for a file on the host: artifact.src with artifact.remote_src)")
+        raise DowntimeError(f"{option} is {shown_url(url)}; an http or https URL with a host is accepted "
+                            "(for a file on the host: artifact.src with artifact.remote_src)")
     if "@" in parts.netloc:
         raise DowntimeError(f"{option} carries credentials in the URL ({shown_url(url)}); put them into artifact.headers, which is never logged")
 

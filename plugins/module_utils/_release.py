@@ -189,7 +189,7 @@ def argument_spec() -> dict[str, t.Any]:
     return {
         "root": {"type": "path", "required": True},
         "slot": {"type": "str", "default": "current"},
-        "state": {"type": "str", "choices": ["staged", "activated", "stopped", "info", "pruned"], "required": True},
+        "state": {"type": "str", "choices": ["staged", "activated", "stopped", "observed", "pruned"], "required": True},
         "release": {"type": "str"},
         "artifact": {"type": "dict", "options": artifact_spec()},
         "service": {"type": "dict", "options": service_spec()},
@@ -659,7 +659,7 @@ class _Call:
             return Release(digest, wanted)
         if wanted:
             digest = found.digest_of.get(wanted)
-            if digest in found.staged or (digest and self.state == "info"):
+            if digest in found.staged or (digest and self.state == "observed"):
                 return Release(t.cast(str, digest), wanted)
             more = " (it was staged once and pruned since; stage it again)" if digest else ""
             need = "; artifact.checksums or artifact.digest would tell its digest" if self.state == "staged" else ""
@@ -708,7 +708,7 @@ class _Call:
         result.update(more)
         return result
 
-    def _info(self) -> dict[str, t.Any]:
+    def _observed(self) -> dict[str, t.Any]:
         found = self.store.read()
         release = self.resolve(found)
         labels = {label: digest for label, digest in found.digest_of.items() if digest in found.staged}
@@ -790,7 +790,8 @@ class _Call:
         """A directory with a release's name that is none: made by hand or half deleted."""
         used = [slot.name for slot in self.store.read().slots.values() if slot.active == release.digest]
         if used:
-            raise DowntimeError(f"{path} was not staged by this module (it has no {MARKER}) and slot {', '.join(used)} points at it; activate another release first")
+            raise DowntimeError(f"{path} was not staged by this module (it has no {MARKER}) and slot {', '.join(used)} points at it; "
+                                "activate another release first")
         aside = os.path.join(self.store.tmp, "displaced-" + release.digest)
         os.rename(path, aside)
         remove(aside)
@@ -834,7 +835,7 @@ class _Call:
                                 "move it away first")
         move = slot.active != release.digest
         if move and slot.link is not None and slot.active is None:
-            self.warnings.append(f"slot {self.slot} pointed at {slot.link}, which is no release of {self.store.root}: going back to it is not possible with this module")
+            self.warnings.append(f"slot {self.slot} pointed at {slot.link}, which is no release of {self.store.root}: this module cannot go back to it")
         reason = None
         running = None
         if move:
@@ -913,8 +914,8 @@ class _Call:
             if answer["digest"] == release.digest:
                 return dict(answer, waited=round(waited, 3))
             if waited >= running["timeout"]:
-                raise ActivationError(f"release {release} does not run: {running['url']} answered {answer['detail']!r} last, {running['timeout']:g} s after the "
-                                      f"restart (running.timeout); {stands}", running=answer)
+                raise ActivationError(f"release {release} does not run: {running['url']} answered {answer['detail']!r} last, "
+                                      f"{running['timeout']:g} s after the restart (running.timeout); {stands}", running=answer)
             self.world.sleep(running["interval"])
 
     def _stopped(self) -> dict[str, t.Any]:

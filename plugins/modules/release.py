@@ -50,10 +50,10 @@ options:
       - V(activated) lets the slot run it. A release that is not staged yet is staged first if O(artifact) says where it is.
         Without O(release) the slot's active release is meant (useful with O(restart) and after V(stopped)).
       - V(stopped) stops the slot's service and leaves its link as it is.
-      - V(info) changes nothing and tells what is there; with O(release) also which digest that is.
+      - V(observed) changes nothing and tells what is there; with O(release) also which digest that is.
       - V(pruned) removes old releases and what a crash left behind.
     type: str
-    choices: [staged, activated, stopped, info, pruned]
+    choices: [staged, activated, stopped, observed, pruned]
     required: true
   release:
     description:
@@ -75,13 +75,14 @@ options:
         type: path
       checksums:
         description:
-          - A file with lines as C(sha256sum) writes them, which knows the digests of labels. A URL is read by the host, a path where O(artifact.src) would be read.
+          - A file with lines as C(sha256sum) writes them, which knows the digests of labels. A URL is read by the host, a path where O(artifact.src) would be.
           - The line is the one whose file is named by O(artifact.url) or O(artifact.src); without these, the one called after the label
             (C(2.0.0.tar.gz), C(shop-2.0.0.tar.gz)).
         type: str
       digest:
         description:
-          - The sha256 that the release is known to have. It wins over O(artifact.checksums), which is then not read; an artifact with another digest is refused.
+          - The sha256 that the release is known to have. It wins over O(artifact.checksums), which is then not read; an artifact with another
+            digest is refused.
         type: str
       remote_src:
         description:
@@ -178,8 +179,8 @@ options:
         default: 0.1
   keep:
     description:
-      - How many of the newest releases (by the time they were staged or activated last) O(state=pruned) leaves. Those that are active or previous in any slot of
-        the root stay in any case.
+      - How many of the newest releases (by the time they were staged or activated last) O(state=pruned) leaves. Those that are active or
+        previous in any slot of the root stay in any case.
     type: int
     default: 5
   pinned:
@@ -290,15 +291,15 @@ needed:
   type: bool
 release_staged:
   description: Whether the release named by O(release) is staged.
-  returned: with O(state=info)
+  returned: with O(state=observed)
   type: bool
 labels:
   description: Digests of the labels of all staged releases.
-  returned: with O(state=info)
+  returned: with O(state=observed)
   type: dict
 leftovers:
   description: Paths that an interrupted run left behind. They are worthless, and the next staging or pruning removes them.
-  returned: with O(state=info) and O(state=pruned)
+  returned: with O(state=observed) and O(state=pruned)
   type: list
   elements: str
 pruned:

@@ -247,7 +247,7 @@ def test_full_disk(store: str, tmp_path: pathlib.Path) -> None:
         with pytest.raises(DowntimeError, match="no space left on its file system .* inodes free.; what was half done has been removed"):
             call(small / "srv", "staged", "1.0.0", artifact=artifact(store, "good"))
         assert empty(small / "srv")
-        assert call(small / "srv", "info")["leftovers"] == []
+        assert call(small / "srv", "observed")["leftovers"] == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
@@ -307,7 +307,7 @@ def test_a_real_service_is_restarted_and_read_back(tmp_path: pathlib.Path) -> No
         assert "stopping it did not succeed" in back["warnings"][0]
         assert back["release"]["label"] == "2.0.0" and back["running"]["digest"] == digests["2.0.0"]
         assert call(root, "stopped", **options)["changed"]
-        assert call(root, "info", running=options["running"])["running"]["digest"] is None
+        assert call(root, "observed", running=options["running"])["running"]["digest"] is None
     finally:
         if pid.exists():
             try:

@@ -170,7 +170,7 @@ def test_second_label_of_the_same_release_is_noted_once(host):
     assert host.call("staged", "stable", artifact=artifact)["changed"] is True
     assert host.call("staged", "stable", artifact=artifact)["changed"] is False
     assert host.call("staged", "1.0.0", artifact=artifact)["changed"] is False
-    assert host.call("info")["labels"] == {"1.0.0": host.digests["1.0.0"], "stable": host.digests["1.0.0"]}
+    assert host.call("observed")["labels"] == {"1.0.0": host.digests["1.0.0"], "stable": host.digests["1.0.0"]}
 
 
 def test_moved_label_is_told(host):
@@ -227,12 +227,12 @@ def test_leftovers_are_told_and_removed_by_the_next_staging(host):
     os.chmod(half, 0o500)
     foreign = f"{host.root}/releases/{'d' * 64}"
     os.makedirs(foreign)
-    assert host.call("info")["leftovers"] == sorted([half, foreign])
-    assert [one["label"] for one in host.call("info")["staged"]] == ["1.0.0"]
+    assert host.call("observed")["leftovers"] == sorted([half, foreign])
+    assert [one["label"] for one in host.call("observed")["staged"]] == ["1.0.0"]
     with pytest.raises(DowntimeError, match="is not staged"):
         host.activate("d" * 64)
     host.stage("2.0.0")
-    assert host.call("info")["leftovers"] == [foreign]
+    assert host.call("observed")["leftovers"] == [foreign]
     assert host.call("pruned")["changed"] and not os.path.exists(foreign)
     assert host.call("pruned")["changed"] is False
 
@@ -346,9 +346,9 @@ def test_failing_restart_tells_code_lines_and_link(host):
     # The link is right, the service is not: the next call restarts it.
     host.answers.clear()
     host.answers["systemctl is-active shop.service"] = (0, "active\n")
-    assert host.call("info")["slots"]["current"]["settled"] is None
+    assert host.call("observed")["slots"]["current"]["settled"] is None
     result = host.activate("2.0.0", service=UNIT)
-    assert result["restarted"] and host.call("info")["slots"]["current"]["settled"] == "activated"
+    assert result["restarted"] and host.call("observed")["slots"]["current"]["settled"] == "activated"
 
 
 def test_unit_that_dies_at_once(host):
@@ -369,7 +369,8 @@ def test_running_release_is_read_back(host):
 def test_running_release_is_another(host):
     host.stage("1.0.0")
     host.served = ["f" * 64]
-    with pytest.raises(DowntimeError, match=r"release 1.0.0 .* does not run: http://127.0.0.1:1/ answered 'status 200, x-release: f{64}' last, 3 s after the restart"):
+    sentence = r"release 1.0.0 .* does not run: http://127.0.0.1:1/ answered 'status 200, x-release: f{64}' last, 3 s after the restart"
+    with pytest.raises(DowntimeError, match=sentence):
         host.activate("1.0.0", service=UNIT, running={"url": "http://127.0.0.1:1/", "timeout": 3})
 
 
@@ -455,7 +456,7 @@ def test_command_that_does_not_exist(host):
 
 
 def previous(host, slot="current"):
-    found = host.call("info", slot=slot)["previous"]
+    found = host.call("observed", slot=slot)["previous"]
     return found and found["label"]
 
 
@@ -512,22 +513,22 @@ def test_previous_is_the_slots_own(three):
 def test_link_moved_by_hand_is_the_truth(three):
     os.unlink(f"{three.root}/current")
     os.symlink("releases/" + three.digests["1"], f"{three.root}/current")
-    found = three.call("info")
+    found = three.call("observed")
     assert found["active"]["label"] == "1" and found["previous"]["label"] == "3" and found["slots"]["current"]["settled"] is None
 
 
 def test_torn_ledger_line(three):
     with open(f"{three.root}/.releases/ledger.jsonl", "ab") as handle:
         handle.write(b'{"event": "swit')
-    found = three.call("info")
+    found = three.call("observed")
     assert "torn" in found["warnings"][0] and found["previous"]["label"] == "2"
     three.activate("2")
-    assert three.call("info")["previous"]["label"] == "3"
+    assert three.call("observed")["previous"]["label"] == "3"
 
 
 def test_lost_ledger(three):
     os.unlink(f"{three.root}/.releases/ledger.jsonl")
-    found = three.call("info")
+    found = three.call("observed")
     assert found["active"]["label"] == "3" and found["previous"] is None and set(found["labels"]) == {"1", "2", "3"}
 
 
@@ -568,14 +569,14 @@ def test_unknown_pin(host):
         host.call("pruned", pinned=["7"])
 
 
-def test_info_changes_nothing(three):
+def test_observed_changes_nothing(three):
     before = three.tree()
-    three.call("info", "1")
+    three.call("observed", "1")
     assert three.tree() == before
 
 
-def test_info_without_a_root(host):
-    result = host.call("info")
+def test_observed_without_a_root(host):
+    result = host.call("observed")
     assert not result["changed"] and result["staged"] == [] and result["slots"] == {} and not os.path.exists(host.root)
 
 
@@ -638,7 +639,8 @@ def test_root_that_is_not_writable_names_user_and_mode(host):
             "for check in (True, False):\n"
             "    try:\n        _release.run(params, check)\n"
             "    except Exception as error:\n        print(error)\n")
-    done = subprocess.run([sys.executable, "-c", code, host.root, artifact["src"], host.digests["1.0.0"], *sys.path], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, host.root, artifact["src"], host.digests["1.0.0"], *sys.path],
+                          capture_output=True, text=True, check=False)
     line = f"root {host.root} is not usable for user nobody: {host.root} belongs to root:root with mode 0755"
     assert [text.startswith(line) for text in done.stdout.splitlines()] == [True, True], done
 
@@ -699,12 +701,12 @@ def test_kill_9_in_the_middle_of_unpacking(host):
         with pytest.raises(DowntimeError, match=f"is busy: process {process.pid} has held the lock .*stage.lock for longer than 0.1 s"):
             host.call("staged", "1", artifact=artifact, lock_timeout=0.1)
         process.send_signal(signal.SIGKILL)
-    found = host.call("info")
+    found = host.call("observed")
     assert found["staged"] == [] and len(found["leftovers"]) == 2
     with pytest.raises(DowntimeError, match="is not staged"):
         host.activate(digest)
     assert host.call("staged", "1", artifact=artifact)["changed"]
-    assert host.call("info")["leftovers"] == []
+    assert host.call("observed")["leftovers"] == []
     assert open(f"{host.root}/releases/{digest}/VERSION").read() == "1"
 
 
@@ -717,10 +719,10 @@ def test_activation_does_not_wait_for_a_staging(host):
 def test_crash_between_link_and_ledger(three):
     store = _release.Store(three.root, three.world, 0)
     store.link("current", three.digests["1"])
-    found = three.call("info")
+    found = three.call("observed")
     assert found["active"]["label"] == "1" and found["previous"]["label"] == "3"
     result = three.activate("1", service=UNIT)
-    assert result["restarted"] and three.call("info")["slots"]["current"]["settled"] == "activated"
+    assert result["restarted"] and three.call("observed")["slots"]["current"]["settled"] == "activated"
 
 
 def test_history_of_an_empty_ledger():
