@@ -1,0 +1,162 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _balance
+
+
+def row(worker=1, requests=0, ok=None, errors=0, open_now=0, current=True, app_errors=0, **more):
+    answered = requests - errors - open_now if ok is None else ok
+    return {"worker": worker, "current": current, "requests": requests, "responses": {"2xx": answered, "5xx": errors}, "open": open_now,
+            "server_5xx": app_errors, "client_aborts": 0, "server_aborts": 0, **more}
+
+
+def sample(when, *rows, at="checked", balancer="lb1"):
+    return {"time": when, "balancer": balancer, "at": at, "counters": list(rows), "kernel": {}}
+
+
+def failed(when, balancer="lb1", at="stopped"):
+    return {"time": when, "balancer": balancer, "at": at, "failed": "no answer"}
+
+
+def holds(sheet):
+    """Every request that came is in one of the terms."""
+    return sheet["received"] + sheet["open_before"] == sheet["answered"] + sheet["truncated"] + sheet["unanswered"] + sheet["open"]
+
+
+def test_nothing_lost():
+    sheet = _balance.balance([sample(1, row(requests=100), at="started"), sample(2, row(requests=900), at="stopped")])
+    assert (sheet["received"], sheet["answered"], sheet["unanswered"], sheet["truncated"]) == (800, 800, 0, 0)
+    assert sheet["complete"] and sheet["note"] is None and holds(sheet)
+
+
+def test_what_is_still_open_is_not_lost():
+    sheet = _balance.balance([sample(1, row(requests=100, open_now=3), at="started"), sample(2, row(requests=900, open_now=7), at="stopped")])
+    assert sheet["unanswered"] == 0 and (sheet["open_before"], sheet["open"]) == (3, 7) and holds(sheet)
+
+
+def test_requests_in_no_class_of_responses_are_unanswered():
+    sheet = _balance.balance([sample(1, row(requests=100), at="started"), sample(2, row(requests=900, ok=790 + 100, open_now=1), at="stopped")])
+    assert sheet["unanswered"] == 9 and sheet["complete"] and holds(sheet)
+
+
+def test_client_aborts_hide_nothing():
+    sheet = _balance.balance([sample(1, row(requests=100), at="started"),
+                              sample(2, row(requests=200, ok=199, client_aborts=5), at="stopped")])
+    assert sheet["unanswered"] == 1 and sheet["client_aborts"] == 5
+
+
+def test_truncated_answers_count_as_answered_in_the_classes():
+    sheet = _balance.balance([sample(1, row(requests=100), at="started"), sample(2, row(requests=200, server_aborts=5), at="stopped")])
+    assert (sheet["truncated"], sheet["answered"], sheet["unanswered"]) == (5, 95, 0) and holds(sheet)
+
+
+def test_a_reset_that_left_no_answer_is_not_counted_twice():
+    sheet = _balance.balance([sample(1, row(requests=100), at="started"),
+                              sample(2, row(requests=200, ok=197, server_aborts=3), at="stopped")])
+    assert (sheet["unanswered"], sheet["truncated"]) == (3, 0)
+    assert "between 3 and 6" in sheet["note"] and sheet["complete"]
+
+
+def test_errors_are_split_at_the_first_move_and_by_who_made_them():
+    sheet = _balance.balance([
+        sample(1, row(requests=100, errors=2, app_errors=2), at="started"),
+        sample(5, row(requests=300, errors=4, app_errors=4)),
+        sample(9, row(requests=900, errors=20, app_errors=10), at="stopped"),
+    ], moved_at=6)
+    assert (sheet["errors_before"], sheet["errors_during"]) == (2, 16)
+    assert (sheet["own_errors_before"], sheet["own_errors_during"]) == (0, 10)
+    assert (sheet["received_before"], sheet["received_during"]) == (200, 600)
+
+
+def test_balancers_that_do_not_tell_members_errors_leave_them_unknown():
+    samples = [sample(1, row(requests=100), at="started"), sample(2, row(requests=200, errors=3), at="stopped")]
+    del samples[1]["counters"][0]["server_5xx"]
+    assert _balance.balance(samples)["own_errors_during"] is None
+
+
+def test_balancers_and_workers_are_summed():
+    sheet = _balance.balance([
+        sample(1, row(1, 100), row(2, 50, current=False), at="started"), sample(1, row(7, 1000), balancer="lb2", at="started"),
+        sample(2, row(1, 160), row(2, 55, current=False), at="stopped"), sample(2, row(7, 1100, ok=1098), balancer="lb2", at="stopped"),
+    ])
+    assert sheet["received"] == 165 and sheet["unanswered"] == 2
+    assert sheet["balancers"]["lb1"]["received"] == 65 and sheet["balancers"]["lb2"]["unanswered"] == 2
+
+
+def test_a_reload_starts_new_counters_and_the_old_workers_last_ones_count():
+    sheet = _balance.balance([
+        sample(1, row(1, 100), at="started"),
+        sample(2, row(1, 150, current=False), row(2, 30)),
+        sample(3, row(2, 300), at="stopped"),
+    ])
+    assert sheet["received"] == 350 and sheet["complete"] and holds(sheet)
+
+
+@pytest.mark.parametrize("last, part", [
+    (row(1, 150, open_now=2, current=False), "with 2 requests open"),
+    (row(1, 150), "new ones coming in"),
+])
+def test_a_worker_that_vanished_with_work_makes_the_sheet_incomplete(last, part):
+    sheet = _balance.balance([sample(1, row(1, 100), at="started"), sample(2, last), sample(3, row(2, 300), at="stopped")])
+    assert not sheet["complete"] and part in sheet["note"] and sheet["unanswered"] == 0 and holds(sheet)
+
+
+def test_counters_that_went_back_are_a_new_start():
+    sheet = _balance.balance([sample(1, row(1, 100), at="started"), sample(2, row(1, 500)), sample(3, row(1, 40), at="stopped")])
+    assert sheet["received"] == 440 and not sheet["complete"] and "went back" in sheet["note"]
+
+
+def test_an_old_worker_that_shows_up_late_brings_no_old_requests():
+    sheet = _balance.balance([sample(1, row(2, 10), at="started"), sample(2, row(2, 20), row(1, 90000, current=False)),
+                              sample(3, row(2, 30), row(1, 90001, current=False), at="stopped")])
+    assert sheet["received"] == 21 and not sheet["complete"]
+
+
+def test_a_balancer_that_died_leaves_what_it_said_last():
+    sheet = _balance.balance([sample(1, row(1, 100), at="started"), sample(2, row(1, 180)), failed(3)])
+    assert sheet["received"] == 80 and not sheet["complete"] and "could not be read at the end: no answer" in sheet["note"]
+
+
+def test_no_balancer_at_all_is_no_sheet():
+    assert _balance.balance([]) is None
+    assert _balance.balance([failed(1), failed(2)]) is None
+    only_one = _balance.balance([failed(1), failed(2), sample(1, row(1, 5), balancer="lb2"), sample(2, row(1, 6), balancer="lb2")])
+    assert only_one["received"] == 1 and not only_one["complete"]
+
+
+def test_one_reading_proves_nothing():
+    sheet = _balance.balance([sample(1, row(1, 100), at="started")])
+    assert sheet["received"] == 0 and not sheet["complete"]
+
+
+def test_a_request_that_began_while_counters_were_read_is_no_loss():
+    lagging = row(requests=201, ok=200)        # the request is counted, its being open not yet
+    sheet = _balance.balance([sample(1, row(requests=100), at="started"), sample(2, lagging, at="stopped"), sample(2.3, row(requests=210), at="stopped")])
+    assert sheet["unanswered"] == 0
+    stays = _balance.balance([sample(1, row(requests=100), at="started"), sample(2, lagging, at="stopped"), sample(2.3, row(requests=210, ok=209), at="stopped")])
+    assert stays["unanswered"] == 1
+
+
+def test_since_leaves_out_what_came_before_anything_served():
+    samples = [sample(1, row(requests=100), at="started"), sample(5, row(requests=200, errors=90)), sample(9, row(requests=300, errors=90), at="stopped")]
+    assert _balance.balance(samples, since=4)["errors_during"] == 0
+
+
+def test_moments_say_between_which_readings():
+    found = _balance.moments([sample(1, row(requests=100)), sample(2, row(requests=200)), sample(3, row(requests=300, ok=298)), sample(4, row(requests=400, ok=398))])
+    assert found == [{"balancer": "lb1", "began": 2, "ended": 3, "unanswered": 2, "truncated": 0, "own_errors": 0}]
+
+
+def test_samples_survive_the_file(tmp_path):
+    _balance.append(str(tmp_path), "lb1", {"counters": [row(requests=1)], "kernel": {"listen_drops": 0}}, "started", now=lambda: 1.0)
+    _balance.append(str(tmp_path), "lb1", {"failed": True, "msg": "no answer"}, "stopped", now=lambda: 2.0)
+    with open(tmp_path / _balance.FILE, "a", encoding="utf-8") as stream:
+        stream.write('{"time": 3, "half')
+    assert _balance.read(str(tmp_path)) == [{**sample(1.0, row(requests=1), at="started"), "kernel": {"listen_drops": 0}}, failed(2.0)]
+    assert _balance.read(str(tmp_path / "nowhere")) == []
+    assert _balance.append(None, "lb1", {"counters": [row()]}, "started")["counters"]
