@@ -42,7 +42,8 @@ class ActionModule(ActionBase):
 
         def args_for(host: str) -> dict[str, t.Any]:
             members = [host] if driver.runs_on == "members" else args["members"]
-            return {**shared, **driver.member_args(traffic, [servers[name] for name in members]), "members": [servers[name] for name in members]}
+            # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
+            return {**shared, **driver.member_args(traffic, list(servers.values())), "members": [servers[name] for name in members]}
 
         def note(event: str, **detail: t.Any) -> None:
             if not self._task.check_mode:

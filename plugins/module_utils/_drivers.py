@@ -35,6 +35,7 @@ class Driver:
     :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
     :param info: whether C(<driver>_info) exists and tells counters.
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
+    :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Driver:
     member_args: t.Callable[[dict[str, t.Any], list[str]], dict[str, t.Any]]
     info: bool = False
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
+    check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None
     collection: str = COLLECTION
 
     def module(self, kind: str) -> str:

@@ -656,10 +656,22 @@ def member_args(traffic: dict[str, t.Any], members: list[str]) -> dict[str, t.An
     return args
 
 
+def check(traffic: dict[str, t.Any], health: dict[str, t.Any]) -> None:
+    """Refuses a gate that asks the very check that is made to fail: it could not pass before the member is back in traffic."""
+    parts = urlsplit(traffic["check_url"])
+    port = health.get("port") or next((pool["port"] for pool in traffic.get("pools") or [] if pool.get("port")), None)
+    if parts.path == health.get("path") and port in (None, parts.port or (443 if parts.scheme == "https" else 80)):
+        raise DowntimeError(
+            f"deploy_health.path is '{parts.path}', which the driver healthcheck makes fail while a member is out (check_url); "
+            "a path that does not follow off_file, such as /health, is accepted"
+        )
+
+
 DRIVER = Driver(
     name="healthcheck",
     runs_on="members",
     capabilities=("members",),
     traffic_spec=driver_spec(),
     member_args=member_args,
+    check=check,
 )

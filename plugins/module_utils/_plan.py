@@ -66,6 +66,8 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
         raise DowntimeError(f"deploy_strategy is '{strategy}', which driver {driver.name} cannot carry out; with it work {', '.join(driver.strategies) or 'none'}")
     if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
         raise DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready")
+    if driver.check and verb in SHIFTS:
+        driver.check(checked["deploy_traffic"], checked["deploy_health"])
     if checked["deploy_health"].get("body"):
         try:
             re.compile(checked["deploy_health"]["body"])

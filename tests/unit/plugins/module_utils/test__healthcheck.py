@@ -453,3 +453,20 @@ def test_driver_hands_on_what_deploy_traffic_says() -> None:
     assert args["together"] == ["app1", "app2"]
     assert "off_command" not in args
     assert set(args) <= set(_healthcheck.argument_spec())
+
+
+@pytest.mark.parametrize("health, pools, refused", [
+    (dict(path="/ready"), [dict(name="shop", port=8000)], True),
+    (dict(path="/ready"), [], True),
+    (dict(path="/ready", port=8000), [dict(name="shop", port=80)], True),
+    (dict(path="/ready", port=9000), [dict(name="shop", port=8000)], False),
+    (dict(path="/health"), [dict(name="shop", port=8000)], False),
+    (dict(), [], False),
+])
+def test_a_gate_on_the_check_that_is_made_to_fail_is_refused(health: dict[str, t.Any], pools: list[dict[str, t.Any]], refused: bool) -> None:
+    traffic = dict(check_url=CHECK, pools=pools)
+    if refused:
+        with pytest.raises(DowntimeError, match="deploy_health.path is '/ready'"):
+            _healthcheck.DRIVER.check(traffic, health)
+    else:
+        _healthcheck.DRIVER.check(traffic, health)
