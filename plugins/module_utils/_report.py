@@ -567,7 +567,8 @@ def _timeline(record: Record) -> tuple[str, Record]:
     lanes += _steps_lanes(record, axis, bands)
     ticks = axis.ticks()
     axis_plot = "".join(
-        f'<span{" class=odd" if index % 2 else ""} style="left:{axis.percent(axis.start + tick)}">{_tick(tick, ticks)}</span>' for index, tick in enumerate(ticks)
+        f'<span{" class=odd" if index % 2 else ""} style="left:{axis.percent(axis.start + tick)}">{_tick(tick, ticks)}</span>'
+        for index, tick in enumerate(ticks)
     )
     lanes += f'<div class="lane axis"><div class="lab"></div><div class="plot">{axis_plot}</div></div>'
     data = {
@@ -630,6 +631,10 @@ def _balance_tile(record: Record) -> str:
     own = (gone or 0) - int(sum(_number(balance.get(key)) or 0 for key in ("truncated", "unanswered")))
     if own > 0:
         facts.insert(4, ("5xx of the balancer's own", _count(own)))
+    # Without these two the sheet would not add up in the reader's head.
+    for key, word in (("open", "still open at the end"), ("open_before", "open from before")):
+        if _number(balance.get(key)):
+            facts.insert(1, (word, _count(balance.get(key))))
     note = str(balance.get("note") or "")
     if balance.get("complete") is False and not note:
         note = "The count is not complete."
@@ -651,7 +656,7 @@ def _probe_tile(record: Record) -> str:
     if phases:
         for phase in ("before", "during", "after"):
             values = _mapping(phases.get(phase))
-            if values:
+            if _number(values.get("sent")):
                 facts.append((f"p50 / p99 {phase}", f"{_ms(values.get('p50_ms'))} / {_ms(values.get('p99_ms'))}"))
     else:
         facts.append(("p50 / p99", f"{_ms(probe.get('p50_ms'))} / {_ms(probe.get('p99_ms'))}"))
@@ -769,7 +774,8 @@ def _notes_section(record: Record) -> str:
         detail = _mapping(note.get("detail"))
         text = detail.get("text") or detail.get("msg") or ", ".join(f"{key} {value}" for key, value in detail.items())
         if text:
-            items += f'<li><span class="what">{_clock(_number(note.get("time")))} {_text(STEP_WORDS.get(str(note.get("step")), note.get("step")))}</span> {_text(text)}</li>'
+            step = STEP_WORDS.get(str(note.get("step")), note.get("step"))
+            items += f'<li><span class="what">{_clock(_number(note.get("time")))} {_text(step)}</span> {_text(text)}</li>'
     return f'<section class="card"><h2>Notes</h2><ul class="notes">{items}</ul></section>' if items else ""
 
 
@@ -790,7 +796,9 @@ def _head(record: Record) -> str:
     took = _duration(finish - start) if start is not None and finish is not None and finish >= start else "–"
     how = " over ".join(_text(str(record[key]).replace("_", "/")) for key in ("strategy", "driver") if record.get(key))
     facts = [move, how, f"{_clock(start, '%Y-%m-%d %H:%M:%S')} UTC", took]
-    sentences = "".join(f"<p class=lead>{_text(text)}</p>" for text in (record.get("sentence"), evidence.get("sentence")) if text)
+    said, measured = (str(source.get("sentence") or "") for source in (record, evidence))
+    # The deploy's sentence may well quote the evidence's: once is enough.
+    sentences = "".join(f"<p class=lead>{_text(text)}</p>" for text in (said, "" if measured in said else measured) if text)
     verdict = evidence.get("verdict")
     gone, failed = lost(record), _number(_mapping(evidence.get("probe")).get("failed"))
     mood = "bad" if gone or failed or verdict in ("lost", "degraded") else "good"
@@ -881,7 +889,8 @@ dt{color:var(--soft);min-width:0}dd{text-align:right;font-weight:500;white-space
 .lab p{font-size:12.5px;color:var(--soft);line-height:1.4}
 .plot{position:relative;height:104px;min-width:0;border-bottom:1px solid var(--line)}
 .plot svg{position:absolute;inset:0;width:100%;height:100%;overflow:visible;display:block}
-.plot::after{content:"";position:absolute;top:-4px;bottom:-10px;width:1px;background:var(--ink);opacity:.55;left:calc(var(--x)*100%);pointer-events:none;display:none}
+.plot::after{content:"";position:absolute;top:-4px;bottom:-10px;width:1px;background:var(--ink);opacity:.55;left:calc(var(--x)*100%);
+pointer-events:none;display:none}
 #timeline.reading .plot::after{display:block}
 .shade{position:absolute;top:0;bottom:0;background:var(--shade)}
 .shade.goingback{background-image:repeating-linear-gradient(135deg,var(--shade) 0 4px,transparent 4px 10px)}
@@ -895,7 +904,8 @@ svg *{vector-effect:non-scaling-stroke}
 .fail{position:absolute;top:3px;transform:translateX(-50%);background:var(--bad);color:var(--card);font-size:12px;font-weight:600;border-radius:99px;
 padding:0 8px;line-height:19px;white-space:nowrap;z-index:2}
 .fail.atend{transform:translateX(-100%)}
-.ymax{position:absolute;left:0;top:-1px;font-size:11.5px;line-height:15px;color:var(--soft);text-shadow:0 0 3px var(--card),0 0 3px var(--card),0 0 5px var(--card)}
+.ymax{position:absolute;left:0;top:-1px;font-size:11.5px;line-height:15px;color:var(--soft);
+text-shadow:0 0 3px var(--card),0 0 3px var(--card),0 0 5px var(--card)}
 .empty{position:absolute;inset:0;display:grid;place-items:center;color:var(--soft);font-size:13px}
 .v0{fill:var(--v0)}.v1{fill:var(--v1)}.v2{fill:var(--v2)}.v3{fill:var(--v3)}.v4{fill:var(--v4)}.v5{fill:var(--v5)}
 svg polygon[class^=v]{stroke:var(--card);stroke-width:.75}
@@ -904,7 +914,8 @@ padding:0 4px;pointer-events:none;color:#0b1117}
 .on-v1{color:var(--on1)}
 .legend{display:flex;flex-wrap:wrap;gap:1px 12px;font-size:12.5px;color:var(--soft);margin-top:3px}
 .sw{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px;vertical-align:-1px;background-color:var(--other)}
-i.v0{background-color:var(--v0)}i.v1{background-color:var(--v1)}i.v2{background-color:var(--v2)}i.v3{background-color:var(--v3)}i.v4{background-color:var(--v4)}i.v5{background-color:var(--v5)}
+i.v0{background-color:var(--v0)}i.v1{background-color:var(--v1)}i.v2{background-color:var(--v2)}i.v3{background-color:var(--v3)}
+i.v4{background-color:var(--v4)}i.v5{background-color:var(--v5)}
 i.p50{height:0;border-top:3px solid var(--p50);background:none;vertical-align:4px;border-radius:0}
 i.p99{height:0;border-top:3px dashed var(--p99);background:none;vertical-align:4px;border-radius:0}
 .heads{margin-bottom:2px}.heads .plot{height:18px;border:0}
@@ -913,12 +924,15 @@ i.p99{height:0;border-top:3px dashed var(--p99);background:none;vertical-align:4
 .steps{margin-bottom:7px}.steps .plot{height:auto;border:0;min-height:26px}
 .steps .lab{display:flex;flex-wrap:wrap;gap:0 8px;align-items:baseline;align-content:center}
 .track{position:relative;height:24px;margin-bottom:2px;background:var(--shade);border-radius:5px}
-.band{position:absolute;top:0;bottom:0;min-width:3px;border-radius:4px;background-color:var(--other);color:#0b1117;overflow:hidden;container-type:inline-size;
+.band{position:absolute;top:0;bottom:0;min-width:3px;border-radius:4px;background-color:var(--other);color:#0b1117;overflow:hidden;
+container-type:inline-size;
 box-shadow:inset 0 0 0 1px #0000001f}
-.band span{position:absolute;inset:0;padding:0 6px;font-size:12px;line-height:24px;font-weight:500;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.band span{position:absolute;inset:0;padding:0 6px;font-size:12px;line-height:24px;font-weight:500;white-space:nowrap;overflow:hidden;
+text-overflow:ellipsis}
 @container (max-width:50px){.band span{visibility:hidden}}
 @container (max-width:68px){.band.wide span{visibility:hidden}}
-.s-drain{background-color:var(--drain)}.s-activate{background-color:var(--activate)}.s-gate{background-color:var(--gate)}.s-return{background-color:var(--return)}.s-other{background-color:var(--other)}
+.s-drain{background-color:var(--drain)}.s-activate{background-color:var(--activate)}.s-gate{background-color:var(--gate)}
+.s-return{background-color:var(--return)}.s-other{background-color:var(--other)}
 .band.s-activate,.band.s-return{color:var(--onact)}
 .back{background-image:repeating-linear-gradient(135deg,#00000038 0 3px,transparent 3px 8px)}
 .s-failed{box-shadow:inset 0 0 0 2.5px var(--bad)}
@@ -931,14 +945,16 @@ i.s-failed{background:none}
 .axis span::before{content:"";position:absolute;left:50%;top:-4px;height:4px;border-left:1px solid var(--soft)}
 .axis span:first-child::before{left:0}
 .pins .plot{height:26px}
-.pin{position:absolute;top:2px;transform:translateX(-50%);background:var(--bad);color:var(--card);border-radius:6px;min-width:22px;padding:0 6px;text-align:center;
+.pin{position:absolute;top:2px;transform:translateX(-50%);background:var(--bad);color:var(--card);border-radius:6px;min-width:22px;padding:0 6px;
+text-align:center;
 font-size:12px;font-weight:700;line-height:21px;text-decoration:none}
 .pin.still{position:static;align-self:flex-start;margin-top:1px;transform:none;flex:none}
 .losses li{display:flex;gap:12px;padding:9px 0;border-top:1px solid var(--line)}
 .losses li:first-child{border:0}
 .losses li:target{background:var(--badbg);border-radius:8px;box-shadow:0 0 0 6px var(--badbg)}
 #losses h2{margin-bottom:4px}
-#tip{position:absolute;top:0;z-index:5;background:var(--card);border:1px solid var(--line);border-radius:8px;box-shadow:0 6px 22px #0000002e;padding:8px 11px;font-size:12.5px;
+#tip{position:absolute;top:0;z-index:5;background:var(--card);border:1px solid var(--line);border-radius:8px;box-shadow:0 6px 22px #0000002e;
+padding:8px 11px;font-size:12.5px;
 pointer-events:none;min-width:150px;max-width:230px;line-height:1.45}
 #tip b{display:block}
 .js{display:none}.scripted .js{display:inline}
@@ -956,10 +972,12 @@ code{font:12px ui-monospace,"DejaVu Sans Mono",monospace}
 @media (max-width:640px){main{padding:18px 12px 30px}.card{padding:14px;border-radius:10px}
 .lane{grid-template-columns:minmax(0,1fr);gap:3px}.lab{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline}.lab .legend{margin:0}
 .plot{height:88px}.heads em,.axis .odd{display:none}.legendrow .lab,.axis .lab,.heads .lab{display:none}
-.stepstable thead{display:none}.stepstable tr{display:grid;grid-template-columns:1fr 1fr;gap:1px 12px;padding:8px 0;border-bottom:1px solid var(--line)}
+.stepstable thead{display:none}.stepstable tr{display:grid;grid-template-columns:1fr 1fr;gap:1px 12px;padding:8px 0;
+border-bottom:1px solid var(--line)}
 .stepstable td{border:0;padding:0}.stepstable td::before{content:attr(data-h) " ";color:var(--soft);font-size:12px}}
 @media print{:root{color-scheme:light}body{background:#fff;font-size:12px}main{max-width:none;padding:0}.card{break-inside:avoid;margin-top:10px}
-.js,#tip{display:none!important}.long{max-height:none;overflow:visible}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}.tiles{grid-template-columns:repeat(3,1fr);gap:10px}}
+.js,#tip{display:none!important}.long{max-height:none;overflow:visible}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+.tiles{grid-template-columns:repeat(3,1fr);gap:10px}}
 @media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 """
 

@@ -32,7 +32,8 @@ class Browser:
         self._from, theirs_out = os.pipe()
         # The browser expects its commands on descriptor 3 and answers on 4. Bash, not a preexec_fn, since other tests have threads.
         self.process = subprocess.Popen(
-            ["bash", "-c", f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"', "browser", str(CHROMIUM), *FLAGS, f"--user-data-dir={self.profile}", "about:blank"],
+            ["bash", "-c", f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"', "browser",
+             str(CHROMIUM), *FLAGS, f"--user-data-dir={self.profile}", "about:blank"],
             pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         os.close(theirs_in)

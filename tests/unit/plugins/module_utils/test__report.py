@@ -103,6 +103,15 @@ def test_whole_page():
     assert text == _report.render(sample()), "the same record gives the same page"
 
 
+def test_an_open_request_from_before_is_told():
+    record = sample()
+    record["evidence"]["balance"].update(open_before=5, open=2)
+    text = page(record)[0]
+    assert "open from before" in text and "still open at the end" in text
+    record["sentence"] = "It failed. One was lost. So it is."
+    assert page(record)[0].count("One was lost.") == 1
+
+
 def test_asks_for_nothing():
     _text, elements = page(sample())
     assert not {"img", "iframe", "object", "embed", "base", "form"} & set(elements.seen)
@@ -137,7 +146,8 @@ def test_any_part_may_be_missing(record):
 
 
 def test_long_series_is_thinned_and_hides_no_spike():
-    rows = [{"t": T + i / 2, "sent": 10, "failed": int(i == 777), "p50_ms": 1.0, "p99_ms": 900.0 if i == 777 else 5.0, "versions": {"a": 10}} for i in range(5000)]
+    rows = [{"t": T + i / 2, "sent": 10, "failed": int(i == 777), "p50_ms": 1.0, "p99_ms": 900.0 if i == 777 else 5.0, "versions": {"a": 10}}
+            for i in range(5000)]
     record = dict(sample(), evidence={"probe": {"sent": 50000, "failed": 1, "series": {"bucket_s": 0.5, "rows": rows}}})
     bucket, thin = _report._rows(record)
     assert len(thin) <= _report.MAX_ROWS and bucket == 0.5 * 7
