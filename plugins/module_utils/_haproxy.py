@@ -166,8 +166,8 @@ def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str],
         found.append(finding("error", "stats socket", f"the socket gives the level '{level}', and moving members needs admin",
                              [f"global: stats socket {params['socket']} mode 660 level admin"]))
     if not params.get("master_socket"):
-        found.append(finding("warning", "master_socket", "without the master's socket, requests that a worker from before a reload still holds cannot be counted; "
-                             "such a worker is waited for", ["haproxy -W -S /run/haproxy-master.sock"]))
+        found.append(finding("warning", "master_socket", "without the master's socket, requests that a worker from before a reload still holds "
+                             "cannot be counted; such a worker is waited for", ["haproxy -W -S /run/haproxy-master.sock"]))
     old = [worker.pid for worker in look.workers if not worker.current]
     if old:
         found.append(finding("warning", "reload", f"workers from before a reload still live ({', '.join(map(str, old))}); drains wait for what they hold"))
@@ -176,8 +176,8 @@ def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str],
         return found
     started = float(look.info.get("Start_time_sec") or 0) or now - float(look.info.get("Uptime_sec") or 0)
     if config.modified > started + 1:
-        found.append(finding("warning", "reload", f"{', '.join(config.files)} was changed after haproxy started: what runs is not what is written, and the next reload, "
-                             "which must not fall into a deploy, changes more than expected"))
+        found.append(finding("warning", "reload", f"{', '.join(config.files)} was changed after haproxy started: what runs is not what is written, "
+                             "and the next reload, which must not fall into a deploy, changes more than expected"))
     names = params.get("frontends") or [name for name in frontends if name not in config.pure_stats]
     return found + _haproxy_config.lint(config, pools, names)
 

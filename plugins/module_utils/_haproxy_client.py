@@ -133,7 +133,8 @@ def open_command(argv: t.Sequence[str]) -> Channel:
         process = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError as error:
         raise DowntimeError(f"socket_command is {' '.join(argv)}, which cannot be started: {error}") from error
-    assert process.stdin and process.stdout
+    if process.stdin is None or process.stdout is None:
+        raise AssertionError("pipes were asked for")
     for pipe in (process.stdin, process.stdout):
         os.set_blocking(pipe.fileno(), False)
 

@@ -252,7 +252,8 @@ def _of_checks(name: str, pool: Section) -> list[dict[str, t.Any]]:
     found = []
     unchecked = [server for server, words in pool.servers.items() if not flag(words, "check") and word_after(words, "track") is None]
     if unchecked:
-        found.append(finding("warning", "check", f"pool {name} does not check {', '.join(unchecked[:10])}{' and more' if len(unchecked) > 10 else ''}: haproxy would "
+        names = ", ".join(unchecked[:10]) + (" and more" if len(unchecked) > 10 else "")
+        found.append(finding("warning", "check", f"pool {name} does not check {names}: haproxy would "
                              "send requests to a dead member, and their return is gated by probes of this collection only",
                              ["option httpchk GET /ready", "default-server check inter 1s fall 3 rise 2"]))
     elif pool.mode == "http" and not pool.option("httpchk") and pool.servers:
@@ -285,8 +286,8 @@ def _of_leaving(name: str, config: Config, pool: Section) -> list[dict[str, t.An
         found.append(finding("info", "cookie or stick", f"pool {name} sends clients back to their server, also to one that drains: a busy session can keep a "
                              "drain from ending"))
     if any(key[0] == name for key in config.cuts):
-        found.append(finding("warning", "on-marked-down", f"pool {name} closes sessions of a server that is put in maintenance (on-marked-down shutdown-sessions); "
-                             "it is drained first, but anybody's 'maint' by hand cuts requests"))
+        found.append(finding("warning", "on-marked-down", f"pool {name} closes sessions of a server that is put in maintenance "
+                             "(on-marked-down shutdown-sessions); it is drained first, but anybody's 'maint' by hand cuts requests"))
     weights = {word_after(words, "weight") or "1" for words in pool.servers.values()}
     if weights and max(int(weight) for weight in weights if weight.isdigit()) < 20:
         found.append(finding("info", "weight", f"pool {name} has weights up to {max(weights)}, too coarse for small shares", ["default-server weight 100"]))
@@ -296,8 +297,8 @@ def _of_leaving(name: str, config: Config, pool: Section) -> list[dict[str, t.An
 def _of_frontend(name: str, frontend: Section) -> list[dict[str, t.Any]]:
     found = []
     if frontend.mode == "http" and not frontend.option("idle-close-on-response"):
-        found.append(finding("info", "option idle-close-on-response", f"frontend {name} closes idle client connections at a reload at once; a client that is about "
-                             "to use one sees a reset. No reload belongs into a deploy", ["option idle-close-on-response"]))
+        found.append(finding("info", "option idle-close-on-response", f"frontend {name} closes idle client connections at a reload at once; a client "
+                             "that is about to use one sees a reset. No reload belongs into a deploy", ["option idle-close-on-response"]))
     if frontend.timeout("client") is None:
         found.append(finding("warning", "timeout client", f"frontend {name} has no timeout client: idle connections are kept for ever", ["timeout client 60s"]))
     return found
@@ -309,14 +310,16 @@ def _of_reloads(config: Config, pools: t.Sequence[str]) -> list[dict[str, t.Any]
     settings = config.globals
     saved = [pool for pool in pools if pool in config.pools and config.pools[pool].value("load-server-state-from-file") in ("global", "local")]
     if not settings.value("server-state-file") and not settings.value("server-state-base") or len(saved) < len([p for p in pools if p in config.pools]):
-        found.append(finding("warning", "server-state-file", "a reload forgets which members are in maintenance and sends them requests again; with a state file, "
-                             "written before each reload ('show servers state'), it remembers",
+        found.append(finding("warning", "server-state-file", "a reload forgets which members are in maintenance and sends them requests again; "
+                             "with a state file, written before each reload ('show servers state'), it remembers",
                              ["global: server-state-file /var/lib/haproxy/server-state", "defaults: load-server-state-from-file global"]))
     maps = sorted({match for section in config.sections for line in section.lines
                    for match in re.findall(r"\bmap(?:_[a-z]+)*\(([^,)]+)", " ".join(line))})
     if maps:
-        found.append(finding("info", "map", f"entries of {', '.join(maps[:5])} that were set at runtime are lost at a reload unless they are written to the file, too"))
+        found.append(finding("info", "map", f"entries of {', '.join(maps[:5])} that were set at runtime are lost at a reload "
+                             "unless they are written to the file, too"))
     if not settings.value("hard-stop-after"):
-        found.append(finding("info", "hard-stop-after", "a worker from before a reload lives until its last connection ends, however long that takes, and is waited for",
+        found.append(finding("info", "hard-stop-after", "a worker from before a reload lives until its last connection ends, however long that takes, "
+                             "and is waited for",
                              ["global: hard-stop-after 10m"]))
     return found

@@ -19,7 +19,8 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
-    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, check_floor, find_places, in_flight, read_servers)
+    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, check_floor, find_places, in_flight,
+    read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
 
@@ -324,7 +325,9 @@ class Mover:
                 worker = self.told(view, self.gate(view, gated))
                 probes = {}
                 continue
-            ready = [member for member in gated if all([self.passed(view, key, probes) for key in self.places[member]])]
+            # All places, also after one that has not passed: each probe of our own is a step of its own.
+            passed = {member: [self.passed(view, key, probes) for key in self.places[member]] for member in gated}
+            ready = [member for member in gated if all(passed[member])]
             if ready:
                 told = self.admit(view, ready)
                 gated = [member for member in gated if member not in ready]
@@ -403,7 +406,8 @@ class Mover:
                 members.append(row)
         # Both are maintenance to HAProxy: who asks for "down" must not be told of a change from "drained" that nobody made.
         same = request.state == "down"
-        found = {member: [{**row, "state": "down"} if same and row["status"].startswith("MAINT") else row for row in before[member]] for member in request.members}
+        found = {member: [{**row, "state": "down"} if same and row["status"].startswith("MAINT") else row for row in before[member]]
+                 for member in request.members}
         diff = {"before": _compact(found), "after": _compact({row["name"]: [r for r in members if r["name"] == row["name"]] for row in members})}
         out_before = [member for member in request.members if all(row["status"].startswith("MAINT") for row in before[member])]
         return {

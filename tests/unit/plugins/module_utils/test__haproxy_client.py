@@ -123,7 +123,8 @@ def test_bad_addresses(address):
 def test_parse_proc():
     workers = client.parse_proc(
         "#<PID>          <type>          <reloads>       <uptime>        <version>\n"
-        "24325           master          1 [failed: 0]   0d00h00m03s     2.6.12\n# workers\n24331           worker          0               0d00h00m00s     2.6.12\n"
+        "24325           master          1 [failed: 0]   0d00h00m03s     2.6.12\n# workers\n"
+        "24331           worker          0               0d00h00m00s     2.6.12\n"
         "# old workers\n24327           worker          1               1d02h03m04s     2.6.12\n# programs\n")
     assert workers == [client.Worker(24331, True, 0), client.Worker(24327, False, 93784)]
 

@@ -44,7 +44,9 @@ def lint(text, tmp_path):
     return {finding["setting"]: finding for finding in config.lint(found, list(found.pools), list(found.frontends))}
 
 
-@pytest.mark.parametrize("text, value", [("5s", 5), ("100ms", 0.1), ("250", 0.25), ("2m", 120), ("1h", 3600), ("1d", 86400), ("500us", 0.0005), ("5 s", None), ("", None)])
+@pytest.mark.parametrize("text, value", [
+    ("5s", 5), ("100ms", 0.1), ("250", 0.25), ("2m", 120), ("1h", 3600), ("1d", 86400), ("500us", 0.0005), ("5 s", None), ("", None),
+])
 def test_seconds(text, value):
     assert config.seconds(text) == value
 

@@ -30,7 +30,8 @@ def test_sums_over_http_frontends_and_all_pools():
     found = counters.of_worker(stat(FRONT, STATS, TCP, SHOP, API, SERVER), 12, True, ignored=["stats"])
     assert found == {
         "worker": 12, "current": True, "requests": 100, "responses": {"1xx": 1, "2xx": 80, "3xx": 2, "4xx": 3, "5xx": 4, "other": 0},
-        "client_aborts": 14, "server_aborts": 16, "response_errors": 18, "retries": 20, "redispatches": 22, "open": 3, "server_5xx": 3, "denied": 5, "request_errors": 6}
+        "client_aborts": 14, "server_aborts": 16, "response_errors": 18, "retries": 20, "redispatches": 22, "open": 3, "server_5xx": 3,
+        "denied": 5, "request_errors": 6}
 
 
 def test_named_frontends_and_pools():

@@ -14,7 +14,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client impo
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
 
 STAT = "pxname svname qcur scur status bck throttle tracked check_status check_code addr cookie".split()
-STATE = "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_result srv_check_state srv_agent_state srv_port".split()
+STATE = ("be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_result srv_check_state "
+         "srv_agent_state srv_port").split()
 
 
 class Fake:
@@ -76,7 +77,8 @@ class Fake:
         stat, state = self.rows()
         replies = [{"show table": "", "show cli level": self.level}.get(command, stat if command.startswith("show stat") else state) for command in commands]
         old = {pid: ["# " + ",".join(STAT) + "".join(
-            f"\n{name.partition('/')[0]},{name.partition('/')[2]},0,{count},UP,0,,,,,10.0.0.1:{80 + len(name.partition('/')[2])}," for name, count in rows.items())]
+            f"\n{pool},{server},0,{count},UP,0,,,,,10.0.0.1:{80 + len(server)},"
+            for (pool, dummy, server), count in ((name.partition("/"), count) for name, count in rows.items()))]
             for pid, rows in self.old.items()}
         workers = [Worker(self.pid, True, 1), *(Worker(pid, False, 9) for pid in [*old, *self.unreadable])]
         return Look(self.pid, {}, replies, workers, old, list(self.unreadable))

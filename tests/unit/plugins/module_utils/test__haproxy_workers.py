@@ -92,7 +92,8 @@ def test_unexpected_reply_names_the_command():
 
 def test_cut_finds_the_sessions_of_old_workers():
     sessions = ("0x55d0: proto=tcpv4 src=127.0.0.1:1 fe=front be=shop srv=app1 ts=00 age=1s\n"
-                "0x55d1: proto=tcpv4 src=127.0.0.1:1 fe=front be=shop srv=app2 ts=00 age=1s\n0x55d2: proto=unix_stream as=0 fe=GLOBAL be=<NONE> srv=<none> ts=00")
+                "0x55d1: proto=tcpv4 src=127.0.0.1:1 fe=front be=shop srv=app2 ts=00 age=1s\n"
+                "0x55d2: proto=unix_stream as=0 fe=GLOBAL be=<NONE> srv=<none> ts=00")
     runtime = Script((["shutdown sessions server shop/app1", "show info"], ["", "Pid: 7"]))
     master = Script((["@!5 show sess"], [sessions]), (["@!5 shutdown session 0x55d0"], [""]), (["@!6 show sess"], Gone("", [])))
     balancer(runtime, master).cut([("shop", "app1")], [5, 6])
