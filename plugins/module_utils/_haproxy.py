@@ -19,7 +19,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Client
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_mover import Knowledge, Mover, Request
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import in_flight, pools_of, read_servers
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look, Processes, config_files
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look, Processes, config_files, master_socket
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
 
 DEFAULT_CONFIG = "/etc/haproxy/haproxy.cfg"
@@ -153,12 +153,12 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
         "pools": pools,
         "counters": _counters(look, params, config),
         "kernel": _kernel.read(),
-        "findings": _findings(params, look, wanted, existing, config, why, now()),
+        "findings": _findings(params, look, wanted, existing, config, why, now(), processes),
     }
 
 
 def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str], frontends: t.Sequence[str], config: _haproxy_config.Config | None,
-              why: str, now: float) -> list[dict[str, t.Any]]:
+              why: str, now: float, processes: Processes) -> list[dict[str, t.Any]]:
     finding = _haproxy_config.finding
     found: list[dict[str, t.Any]] = []
     level = look.replies[2].strip()
@@ -166,8 +166,9 @@ def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str],
         found.append(finding("error", "stats socket", f"the socket gives the level '{level}', and moving members needs admin",
                              [f"global: stats socket {params['socket']} mode 660 level admin"]))
     if not params.get("master_socket"):
+        path = master_socket(processes.argv(look.current))
         found.append(finding("warning", "master_socket", "without the master's socket, requests that a worker from before a reload still holds "
-                             "cannot be counted; such a worker is waited for", ["haproxy -W -S /run/haproxy-master.sock"]))
+                             "cannot be counted; such a worker is waited for", [f"deploy_traffic: master_socket: {path}" if path else "haproxy -W -S /run/haproxy-master.sock"]))
     old = [worker.pid for worker in look.workers if not worker.current]
     if old:
         found.append(finding("warning", "reload", f"workers from before a reload still live ({', '.join(map(str, old))}); drains wait for what they hold"))

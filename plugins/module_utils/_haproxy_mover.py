@@ -67,7 +67,6 @@ class Knowledge:
 class View:
     look: Look
     servers: dict[Key, Server]
-    tables: frozenset[str] = frozenset()
     level: str = "admin"
 
 
@@ -102,15 +101,13 @@ class Mover:
         self.cuts: dict[str, int] = {}
         self.notes: list[str] = []
         self.waited_for_workers = False
-        self.tables: frozenset[str] = frozenset()
 
     # -- looking -----------------------------------------------------------------------------------------------------------
     def view(self, everything: t.Mapping[Key, Server] | None = None) -> View:
         """The servers now: all of them, or those of the pools that are concerned when C(everything) is known."""
         if everything is None:
-            look = self.balancer.look(["show stat -1 4 -1", "show servers state", "show table", "show cli level"], ["show stat -1 4 -1"])
-            tables = frozenset(line.split("table:", 1)[1].split(",")[0].strip() for line in look.replies[2].splitlines() if "table:" in line)
-            return View(look, read_servers(look.replies[:1], look.replies[1:2]), tables, look.replies[3].strip())
+            look = self.balancer.look(["show stat -1 4 -1", "show servers state", "show cli level"], ["show stat -1 4 -1"])
+            return View(look, read_servers(look.replies[:1], look.replies[1:2]), look.replies[2].strip())
         pools = {key[0]: everything[key].iid for keys in self.places.values() for key in keys}
         look = self.balancer.look([f"show stat {iid} 4 -1" for iid in pools.values()] + [f"show servers state {pool}" for pool in pools],
                                   ["show stat -1 4 -1"])
@@ -119,7 +116,7 @@ class Mover:
             for key in keys:
                 if key not in found:
                     raise DowntimeError(f"server {'/'.join(key)} is gone from haproxy since it was reloaded or changed; it was there when this move began")
-        return View(look, {**everything, **found}, self.tables)
+        return View(look, {**everything, **found})
 
     def run(self) -> dict[str, t.Any]:
         request = self.request
@@ -128,7 +125,6 @@ class Mover:
         floor_of(request.min_active, 0)  # a text that means nothing is refused whatever the state
         started = self.clock()
         view = self.view()
-        self.tables = view.tables
         self.places = find_places(view.servers, request.members, request.pools)
         if view.level != "admin":
             raise DowntimeError(f"{self.balancer.runtime.label} gives the level '{view.level}'; moving members needs 'level admin' in its stats socket line")

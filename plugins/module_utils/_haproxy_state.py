@@ -182,7 +182,8 @@ def in_flight(look: Look, everything: t.Mapping[Key, Server], places: t.Mapping[
     owner = {key: member for member, keys in places.items() for key in keys}
     by_address: dict[str, Key] = {}
     for key in owner:
-        by_address.setdefault(everything[key].address, key)
+        if ":" in everything[key].address:  # all UNIX sockets are told as "unix"
+            by_address.setdefault(everything[key].address, key)
     counts = {member: {key: everything[key].in_flight for key in keys} for member, keys in places.items()}
     for replies in look.old.values():
         for row in parse_stat(replies[0]) if replies else ():

@@ -23,6 +23,14 @@ SESSION = re.compile(r"(0x[0-9a-f]+): .*? be=(\S+) srv=(\S+) ")
 LOCAL = ("127.", "localhost:", "[::1]:", "::1:")
 
 
+def master_socket(argv: t.Sequence[str]) -> str | None:
+    """The path after C(-S) of a haproxy command line."""
+    for word, after in zip(argv, argv[1:]):
+        if word == "-S":
+            return after.split(",")[0]
+    return None
+
+
 class Processes:
     """The few facts about processes that are needed, from /proc."""
 

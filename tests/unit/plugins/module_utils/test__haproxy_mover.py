@@ -75,7 +75,7 @@ class Fake:
 
     def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Look:
         stat, state = self.rows()
-        replies = [{"show table": "", "show cli level": self.level}.get(command, stat if command.startswith("show stat") else state) for command in commands]
+        replies = [{"show cli level": self.level}.get(command, stat if command.startswith("show stat") else state) for command in commands]
         old = {pid: ["# " + ",".join(STAT) + "".join(
             f"\n{pool},{server},0,{count},UP,0,,,,,10.0.0.1:{80 + len(server)},"
             for (pool, dummy, server), count in ((name.partition("/"), count) for name, count in rows.items()))]

@@ -142,6 +142,11 @@ def test_a_remote_socket_never_matches_a_local_process(tmp_path):
         balancer(Script((["show info"], ["Pid: 10"]), address="lb1.example:9999"), processes=workers.Processes(str(tmp_path))).look([])
 
 
+def test_master_socket_of_a_command_line():
+    assert workers.master_socket("haproxy -Ws -S /run/master.sock,mode,600 -f /a".split()) == "/run/master.sock"
+    assert workers.master_socket("haproxy -f /a".split()) is None
+
+
 @pytest.mark.parametrize("line, files", [
     ("haproxy -f /a.cfg", ["/a.cfg"]),
     ("haproxy -Ws -f /a.cfg -f /b -p /run/pid -S /run/master.sock", ["/a.cfg", "/b"]),

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What haproxy_info tells of a real HAProxy: members, counters of each worker, findings."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+import time
+
+from haproxy_stage import free_port, get, wait_until
+
+
+def total(found, name):
+    return sum(worker[name] for worker in found["counters"])
+
+
+def test_counters_tell_each_kind_of_loss(stage, info):
+    balancer = stage({"shop": ["app1"]})
+    for dummy in range(3):
+        assert get(balancer.url + "/")[0] == 200
+    # A member that closes a fresh connection: haproxy's own 502. A member's own 503. An answer cut in half.
+    assert get(balancer.url + "/?fault=503")[0] == 503
+    connection = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=5)
+    connection.request("GET", "/?fault=truncate")
+    try:
+        connection.getresponse().read()
+        raise AssertionError("the answer was whole")
+    except (http.client.HTTPException, OSError):
+        pass
+    found = wait_until(lambda: (lambda f: f if total(f, "open") == 0 else None)(info(balancer)), "nothing is open")
+    assert total(found, "requests") == 5
+    assert found["counters"][0]["responses"]["2xx"] == 4 and found["counters"][0]["responses"]["5xx"] == 1
+    assert total(found, "server_5xx") == 1 and total(found, "server_aborts") == 1
+
+
+def test_open_requests_and_workers_across_a_reload(stage, info):
+    balancer = stage({"shop": ["app1"]})
+    get(balancer.url + "/")
+    idle = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=5)
+    idle.request("GET", "/")
+    idle.getresponse().read()
+    thread = threading.Thread(target=get, args=(balancer.url + "/slow?ms=1500",))
+    thread.start()
+    time.sleep(0.2)
+    # The idle kept-alive connection is no open request.
+    assert total(info(balancer), "open") == 1
+    old = balancer.worker_pid()
+    new = balancer.reload()
+    found = info(balancer)
+    assert {(row["worker"], row["current"], row["requests"], row["open"]) for row in found["counters"]} == {(new, True, 0, 0), (old, False, 3, 1)}
+    assert {worker["pid"]: worker["current"] for worker in found["workers"]} == {new: True, old: False}
+    assert found["pools"][0]["members"][0]["in_flight"] == 1
+    assert any(finding["setting"] == "reload" and str(old) in finding["text"] for finding in found["findings"])
+    # Without the master's socket the old worker is seen, but nobody knows what it holds.
+    assert info(balancer, master_socket=None)["pools"][0]["members"][0]["in_flight"] is None
+    thread.join()
+
+
+def test_stats_frontend_is_not_counted(stage, info):
+    port = free_port()
+    balancer = stage({"shop": ["app1"]}, extra=f"frontend stats\n    bind 127.0.0.1:{port}\n    stats enable\n    stats uri /stats\n")
+    assert get(f"http://127.0.0.1:{port}/stats")[0] == 200
+    get(balancer.url + "/")
+    assert total(info(balancer), "requests") == 1
+    assert total(info(balancer, frontends=["stats", "front"]), "requests") == 2
+
+
+def test_findings_follow_the_configuration(stage, info):
+    balancer = stage({"shop": ["app1"]}, backend_lines=["retry-on all-retryable-errors"])
+    settings = {finding["setting"]: finding for finding in info(balancer)["findings"]}
+    assert settings["retry-on"]["level"] == "error" and "reload" not in settings
+    os.utime(balancer.config, (time.time() + 60, time.time() + 60))
+    assert "changed after haproxy started" in {f["setting"]: f for f in info(balancer)["findings"]}["reload"]["text"]
+    without = {f["setting"]: f for f in info(balancer, master_socket=None)["findings"]}
+    assert without["master_socket"]["lines"] == [f"deploy_traffic: master_socket: {balancer.master_socket}"]
