@@ -46,6 +46,9 @@ CONFIG, PROCESS, ACCOUNT, SNAPSHOT, PROGRESS, RESULT, LOG = (
 POLL = 0.1
 ATTEMPTS = 3
 
+# Reads the counters of every balancer: (run_dir, at, moment) -> samples.
+Sampler = t.Callable[..., t.List[t.Dict[str, t.Any]]]
+
 
 class ActionModule(ActionBase):
     # Once for all hosts, and a failure is everybody's: with run_once only the first host would be rescued.
@@ -66,7 +69,7 @@ class ActionModule(ActionBase):
         except _probe.BadConfig as error:
             return {"failed": True, "msg": str(error)}
 
-    def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Callable[[str | None, str], list[dict[str, t.Any]]] | None:
+    def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Sampler | None:
         """What reads every balancer's counters at the same time; None for a driver whose balancers tell none."""
         if not args["driver"]:
             return None
@@ -77,10 +80,10 @@ class ActionModule(ActionBase):
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
         info_args = driver.info_args(traffic)
 
-        def sample(run_dir: str | None, at: str) -> list[dict[str, t.Any]]:
+        def sample(run_dir: str | None, at: str, moment: str | None = None) -> list[dict[str, t.Any]]:
             found: list[dict[str, t.Any]] = []
             _fanout.run_on(self, hosts, driver.module("info"), lambda host: dict(info_args), task_vars,
-                           on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at)))
+                           on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at, moment)))
             return found
 
         return sample
@@ -97,7 +100,7 @@ def _load(run_dir: str, name: str) -> t.Any:
 class Keeper:
     """The three states. Clock and sleep are parameters, so that tests need no waiting."""
 
-    def __init__(self, args: dict[str, t.Any], sampler: t.Callable[[str | None, str], list[dict[str, t.Any]]] | None, check_mode: bool,
+    def __init__(self, args: dict[str, t.Any], sampler: Sampler | None, check_mode: bool,
                  clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep) -> None:
         self.args = args
         self.sampler = sampler
@@ -261,9 +264,10 @@ class Keeper:
         assert self.run_dir
         config = _load(self.run_dir, CONFIG) or {}
         probe, died = account() if config.get("url") else (None, None)
+        moment = "%s %d" % (at, time.time_ns())
         for attempt in range(3):
             if self.sampler:
-                self.sampler(self.run_dir, at)
+                self.sampler(self.run_dir, at, moment)
             events = _events.read(self.run_dir)
             evidence = _evidence.compose(probe, _balance.read(self.run_dir), events, _events.steps(events), self.args["max_failed"],
                                          first=not config.get("expect_serving", True), died=died)

@@ -43,12 +43,16 @@ _SERVER_SIDE = ("client_aborts", "server_aborts", "retries", "redispatches", "de
 
 # -- the samples' file ----------------------------------------------------------------------------------------------
 
-def append(run_dir: str | None, balancer: str, result: dict[str, t.Any], at: str, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
+def append(run_dir: str | None, balancer: str, result: dict[str, t.Any], at: str, moment: str | None = None,
+           now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
     """Keep what one balancer's module returned as a sample: its counters, or why there are none.
 
-    ``at`` names the moment (started, checked, stopped, or a step). Without a ``run_dir`` nothing is written.
+    ``at`` says when (started, checked, stopped, or a step). Samples that share a ``moment`` are readings of the same thing, taken again
+    because a single one can be off by a request in motion. Without a ``run_dir`` nothing is written.
     """
     sample: dict[str, t.Any] = {"time": round(now(), 3), "balancer": balancer, "at": at}
+    if moment is not None:
+        sample["moment"] = moment
     if result.get("counters"):
         sample["counters"] = result["counters"]
         sample["kernel"] = result.get("kernel")
@@ -194,10 +198,11 @@ def _one(name: str, samples: t.Sequence[dict[str, t.Any]], moved_at: float | Non
 
 
 def _burst(samples: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """The samples of one moment: those next to the first one that carry the same name, within ten seconds of it."""
-    found: list[dict[str, t.Any]] = []
-    for sample in samples:
-        if sample["at"] != samples[0]["at"] or abs(sample["time"] - samples[0]["time"]) > 10 or len(found) == 3:
+    """The first sample and those after it that were taken of the same moment."""
+    moment = samples[0].get("moment")
+    found = [samples[0]]
+    for sample in samples[1:]:
+        if moment is None or sample.get("moment") != moment:
             break
         found.append(sample)
     return found

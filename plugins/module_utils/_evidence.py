@@ -157,8 +157,9 @@ def attribute(losses: t.Sequence[dict[str, t.Any]], moved: t.Sequence[dict[str, 
     found: list[dict[str, t.Any]] = []
     groups: dict[tuple, dict[str, t.Any]] = {}
     for loss in sorted(losses, key=lambda one: one["time"]):
-        # A time-out is noticed long after its cause, which lies between the question and then.
-        step = _step_of(loss["scheduled"] if loss["kind"] == "timeout" else loss["time"], loss["time"], steps)
+        # A time-out is noticed long after its cause: what ran when it was asked comes closer than what ran then.
+        late = loss["kind"] == "timeout"
+        step = _step_of(loss["scheduled"] if late else loss["time"], loss["scheduled"] + 0.5 if late else loss["time"], steps)
         where = {one["balancer"] for one in moved if one["began"] - 1 <= loss["time"] <= one["ended"] + 1}
         named = (step or {}).get("balancer") or (where.pop() if len(where) == 1 else None)
         key = (loss["kind"], step["name"] if step else None, _who(step), (step or {}).get("batch"), named)

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import yaml
+
+from ansible_collections.zero.downtime.plugins.action import evidence as action
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._probe import Outcome
+from ansible_collections.zero.downtime.plugins.modules import evidence as twin
+
+
+class Balancer:
+    """Counters that grow by one whole answer a reading, unless told otherwise."""
+
+    def __init__(self):
+        self.requests = self.answered = 0
+        self.readings = []
+        self.failing = ""
+
+    def __call__(self, run_dir, at, moment=None):
+        self.requests += 1
+        self.answered += 1
+        self.readings.append(at)
+        result = {"failed": True, "msg": self.failing} if self.failing else {"counters": [{
+            "worker": 1, "current": True, "requests": self.requests, "responses": {"2xx": self.answered}, "open": 0, "server_5xx": 0}]}
+        return [_balance.append(run_dir, "lb1", result, at, moment, now=lambda: float(len(self.readings)))]
+
+
+def keeper(tmp_path, state="started", sampler=None, check_mode=False, **args):
+    naps = []
+    full = _spec.check({"state": state, "run_dir": str(tmp_path), **args}, action.SPEC)
+    found = action.Keeper(full, sampler, check_mode, clock=lambda: sum(naps), sleep=naps.append)
+    found.naps = naps
+    return found
+
+
+def answers(monkeypatch, *outcomes):
+    asked = iter(outcomes)
+    monkeypatch.setattr(_probe, "once", lambda config: next(asked))
+
+
+GOOD = Outcome(None, "", 200, "1.0.0", "abc")
+REFUSED = Outcome("refused", "Connection refused", 0, None, None)
+URL = "http://shop.example/"
+
+
+def test_check_mode_asks_and_starts_nothing(tmp_path, monkeypatch):
+    answers(monkeypatch, GOOD)
+    result = keeper(tmp_path, url=URL, check_mode=True).started()
+    assert result["changed"] and result["pid"] is None and result["asked"]["version"] == "1.0.0"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("outcome, part", [
+    (REFUSED, "does not answer: refused (Connection refused), though a release serves"),
+    (Outcome("status_503", "answered 503", 503, None, None), "answers 503, though a release serves; an address that answers 2xx or 3xx is accepted"),
+])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_an_address_that_does_not_serve_is_refused(tmp_path, monkeypatch, outcome, part, check_mode):
+    answers(monkeypatch, outcome, outcome, outcome)
+    with pytest.raises(DowntimeError) as caught:
+        keeper(tmp_path, url=URL, check_mode=check_mode).started()
+    assert "url http://shop.example/ " + part in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_unlucky_request_does_not_refuse_the_address(tmp_path, monkeypatch):
+    answers(monkeypatch, REFUSED, GOOD)
+    assert keeper(tmp_path, url=URL, check_mode=True).started()["asked"]["ok"]
+
+
+def test_on_a_first_deploy_nothing_has_to_answer(tmp_path, monkeypatch):
+    answers(monkeypatch, REFUSED)
+    assert keeper(tmp_path, url=URL, check_mode=True, expect_serving=False).started()["asked"]["kind"] == "refused"
+
+
+@pytest.mark.parametrize("args, part", [
+    ({"url": "shop.example"}, "the scheme is ''"),
+    ({"url": URL, "connect_to": "lb1"}, "connect_to 'lb1' is not usable"),
+    ({"url": URL, "rate": -1}, "rate is -1"),
+    ({"url": URL, "streams": {"slow": 1}}, "streams is"),
+])
+def test_bad_input_is_one_sentence(tmp_path, args, part):
+    with pytest.raises(_probe.BadConfig) as caught:
+        keeper(tmp_path, **args).started()
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("run_dir, part", [(None, "run_dir is missing"), ("/nonexistent/run", "run_dir is '/nonexistent/run'")])
+def test_without_a_directory_nothing_starts(tmp_path, run_dir, part):
+    one = keeper(tmp_path)
+    one.run_dir = run_dir
+    with pytest.raises(DowntimeError) as caught:
+        one.started()
+    assert part in str(caught.value)
+
+
+def test_a_balancer_that_cannot_be_read_is_named_before_anything_moves(tmp_path):
+    balancer = Balancer()
+    balancer.failing = "permission denied"
+    with pytest.raises(DowntimeError) as caught:
+        keeper(tmp_path, sampler=balancer).started()
+    assert str(caught.value) == "the counters of lb1 cannot be read: permission denied"
+
+
+def test_without_a_url_the_sheet_alone_is_kept_and_judged(tmp_path):
+    balancer = Balancer()
+    assert keeper(tmp_path, sampler=balancer).started() == {"changed": True, "pid": None, "asked": None}
+    assert keeper(tmp_path, "checked", balancer).checked()["verdict"] == "clean"
+    balancer.requests += 2
+    checked = keeper(tmp_path, "checked", balancer).checked()
+    assert checked["failed"] and checked["verdict"] == "lost" and "2 unanswered" in checked["msg"] and checked["msg"] == checked["sentence"]
+    stopped = keeper(tmp_path, "stopped", balancer).stopped()
+    assert not stopped.get("failed") and stopped["verdict"] == "lost" and stopped["evidence"]["probe"] is None
+    # Asked again, it tells the same and measures nothing.
+    readings = len(balancer.readings)
+    again = keeper(tmp_path, "stopped", balancer).stopped()
+    assert again["changed"] is False and again["evidence"] == json.loads(json.dumps(stopped["evidence"])) and len(balancer.readings) == readings
+    assert [event["event"] for event in _events.read(str(tmp_path))] == ["started", "finished", "started", "failed"]
+
+
+def test_a_request_in_motion_is_read_once_more(tmp_path):
+    balancer = Balancer()
+    keeper(tmp_path, sampler=balancer).started()
+    balancer.answered -= 1
+
+    def later(run_dir, at, moment=None):
+        found = balancer(run_dir, at, moment)
+        balancer.answered = balancer.requests
+        return found
+
+    assert keeper(tmp_path, "checked", later).checked()["verdict"] == "clean"
+    assert balancer.readings == ["started", "checked", "checked"]
+
+
+def test_watching_ends_when_the_budget_is_exceeded(tmp_path):
+    (tmp_path / "progress.json").write_text('{"transport": 0}', encoding="utf-8")
+    calm = keeper(tmp_path, "checked")
+    calm._observe(3)
+    assert sum(calm.naps) == pytest.approx(3)
+    (tmp_path / "progress.json").write_text('{"transport": 1}', encoding="utf-8")
+    hasty = keeper(tmp_path, "checked")
+    hasty._observe(3)
+    assert hasty.naps == []
+
+
+@pytest.mark.parametrize("state", ["checked", "stopped"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_was_never_started_has_nothing_to_say(tmp_path, state, check_mode):
+    result = getattr(keeper(tmp_path, state, check_mode=check_mode), state)()
+    assert result["changed"] is False and not result.get("failed")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_probe_that_vanished_is_said(tmp_path):
+    (tmp_path / "probe-config.json").write_text(json.dumps({"url": URL, "expect_serving": True}), encoding="utf-8")
+    (tmp_path / "probe-process.json").write_text(json.dumps({"pid": 2 ** 22 + 5, "start_time": "7"}), encoding="utf-8")
+    (tmp_path / "probe.log").write_text("MemoryError\n", encoding="utf-8")
+    result = keeper(tmp_path, "stopped").stopped()
+    assert result["verdict"] == "unconfirmed" and "the probe ended without an account: MemoryError" in result["sentence"]
+
+
+def test_the_documentation_tells_the_same_options():
+    documented = yaml.safe_load(twin.DOCUMENTATION)["options"]
+    assert set(documented) == set(action.SPEC)
+    for name, option in action.SPEC.items():
+        assert documented[name]["type"] == option["type"]
+        assert documented[name].get("default") == option.get("default")
+        assert documented[name].get("required", False) == option.get("required", False)
+        assert documented[name].get("choices") == option.get("choices")

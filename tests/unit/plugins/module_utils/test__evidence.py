@@ -1,0 +1,189 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _evidence, _probe
+from ansible_collections.zero.downtime.plugins.module_utils._probe import Outcome, Tally
+
+T0 = 1000.0
+STEPS = [
+    {"name": "stage", "started": T0 + 1, "finished": T0 + 9, "result": "succeeded", "members": [], "batch": None},
+    {"name": "drain", "started": T0 + 10, "finished": T0 + 12, "result": "succeeded", "members": ["app3"], "batch": 1},
+    {"name": "activate", "started": T0 + 12, "finished": T0 + 14, "result": "succeeded", "members": ["app3"], "batch": 1},
+    {"name": "return", "started": T0 + 14, "finished": T0 + 16, "result": "succeeded", "members": ["app3"], "batch": 1},
+]
+
+
+def account(losses=(), rate=10, seconds=20, **config):
+    """A probe's account: one good request each 1/rate seconds, and ``losses`` as (seconds, kind[, version])."""
+    tally = Tally(_probe.complete({"url": "http://shop.example/", **config}), T0)
+    for number in range(int(rate * seconds)):
+        tally.finish("fresh", T0 + number / rate, T0 + number / rate, 0.005, Outcome(None, "", 200, "1.0.0", "abc"))
+    for when, kind, *version in losses:
+        tally.finish("fresh", T0 + when, T0 + when, None, Outcome(kind, "", 0, version[0] if version else None, None))
+    return {**tally.report(T0 + seconds), "stall_ms": 2.4, "skipped": 0, "notes": [], "first_ok": tally.first_ok}
+
+
+def reading(when, requests, ok=None, errors=0, app=0, truncated=0, at="checked", balancer="lb2", kernel=None):
+    return {"time": T0 + when, "balancer": balancer, "at": at, "kernel": kernel or {"listen_overflows": 0, "listen_drops": 0}, "counters": [{
+        "worker": 1, "current": True, "requests": requests, "responses": {"2xx": requests - errors if ok is None else ok, "5xx": errors},
+        "server_5xx": app, "open": 0, "client_aborts": 0, "server_aborts": truncated}]}
+
+
+def clean_sheet():
+    return [reading(0, 0, at="started"), reading(9, 900), reading(20, 2000, at="stopped")]
+
+
+def test_clean():
+    found = _evidence.compose(account(), clean_sheet(), steps=STEPS)
+    assert found["verdict"] == "clean" and not found["rollback"] and found["attributed"] == []
+    assert found["sentence"].startswith("No request was lost: 0 of 200 probe requests and 0 of 2,000 real requests; longest gap 100 ms, own stall 3 ms")
+    assert found["probe"]["phases"]["before"]["sent"] + found["probe"]["phases"]["during"]["sent"] + found["probe"]["phases"]["after"]["sent"] == 200
+    assert found["probe"]["phases"]["during"]["sent"] == pytest.approx(60, abs=6)
+    assert all("hist" not in row for row in found["probe"]["series"]["rows"])
+    assert found["kernel"] == {"overflows": 0, "drops": 0}
+
+
+def test_one_loss_that_the_sheet_confirms():
+    samples = clean_sheet()[:2] + [reading(20, 2000, ok=1998, at="stopped")]
+    found = _evidence.compose(account([(11, "eof_reused"), (11.2, "eof_reused")]), samples, steps=STEPS)
+    assert (found["verdict"], found["rollback"]) == ("lost", True)
+    assert found["balance"]["lost"] == 2
+    probe_entry = [entry for entry in found["attributed"] if entry["line"] == "probe"][0]
+    assert {key: probe_entry[key] for key in ("count", "step", "member", "balancer", "kind")} == {
+        "count": 2, "step": "drain", "member": "app3", "balancer": "lb2", "kind": "eof_reused"}
+    assert probe_entry["text"].startswith("2 lost (eof_reused) at ") and probe_entry["text"].endswith(" while app3 drained on lb2")
+    assert "2 of 2,000 real requests lost (2 unanswered)" in found["sentence"]
+
+
+def test_one_loss_that_a_whole_sheet_misses():
+    found = _evidence.compose(account([(13, "reset")]), clean_sheet(), steps=STEPS)
+    assert (found["verdict"], found["rollback"]) == ("unconfirmed", False)
+    assert "the balance sheet misses none of its 2,000 requests" in found["sentence"]
+
+
+@pytest.mark.parametrize("samples, part", [
+    ([], "no balancer's counters can be asked"),
+    (clean_sheet() + [{"time": T0 + 21, "balancer": "lb2", "at": "stopped", "failed": "gone"}], "the balance sheet is incomplete"),
+    (clean_sheet()[:2] + [reading(20, 2000, at="stopped", kernel={"listen_overflows": 4, "listen_drops": 4})], "the kernel lost connections"),
+])
+def test_a_loss_that_nothing_can_contradict(samples, part):
+    found = _evidence.compose(account([(13, "refused")]), samples, steps=STEPS)
+    assert found["verdict"] == "lost" and part in found["sentence"]
+
+
+def test_only_the_sheet_saw_it():
+    found = _evidence.compose(account(), clean_sheet()[:2] + [reading(20, 2000, truncated=1, at="stopped")], steps=STEPS)
+    assert found["verdict"] == "lost" and "the probe met none of them" in found["notes"]
+    assert found["attributed"][0]["line"] == "balance" and found["attributed"][0]["balancer"] == "lb2"
+
+
+def test_the_balancers_own_5xx_are_losses_and_the_applications_are_not():
+    own = _evidence.compose(account(), clean_sheet()[:2] + [reading(20, 2000, errors=2, at="stopped")], steps=STEPS)
+    assert own["verdict"] == "lost" and "2 answered by the balancer with a 5xx" in own["sentence"]
+    app = _evidence.compose(account(), clean_sheet()[:2] + [reading(20, 2000, errors=2, app=2, at="stopped")], steps=STEPS)
+    assert app["verdict"] == "clean", "two errors of an application are no trend"
+
+
+def test_the_budget():
+    samples = clean_sheet()[:2] + [reading(20, 2000, ok=1998, at="stopped")]
+    found = _evidence.compose(account([(11, "reset"), (11.2, "reset")]), samples, steps=STEPS, max_failed=2)
+    assert found["verdict"] == "clean" and found["sentence"].startswith("Within the budget: 2 of 202 probe requests failed")
+
+
+def test_the_application_got_worse_by_the_probe():
+    losses = [(10 + number / 4, "status_500", "2.0.0") for number in range(20)]
+    found = _evidence.compose(account(losses), clean_sheet(), steps=STEPS)
+    assert (found["verdict"], found["rollback"]) == ("degraded", True)
+    assert "20 of" in found["sentence"] and "0 of" in found["sentence"]
+
+
+def test_the_application_got_worse_by_the_sheet_only():
+    found = _evidence.compose(account(), clean_sheet()[:2] + [reading(20, 2000, errors=60, app=60, at="stopped")], steps=STEPS)
+    assert found["verdict"] == "degraded" and "60 of 1,100 real requests" in found["sentence"]
+
+
+def test_an_application_that_was_always_like_that_is_not_worse():
+    losses = [(number / 2, "status_500", "1.0.0") for number in range(40)]
+    samples = [reading(0, 0, at="started"), reading(9, 900, errors=90, app=90), reading(20, 2000, errors=200, app=200, at="stopped")]
+    assert _evidence.compose(account(losses), samples, steps=STEPS)["verdict"] == "clean"
+
+
+def test_a_503_that_the_application_signed_is_the_applications():
+    losses = [(10 + number / 4, "status_503", "2.0.0") for number in range(20)]
+    assert _evidence.compose(account(losses), clean_sheet(), steps=STEPS)["verdict"] == "degraded"
+    unsigned = [(10 + number / 4, "status_503") for number in range(20)]
+    assert _evidence.compose(account(unsigned), (), steps=STEPS)["verdict"] == "lost"
+
+
+def test_failures_before_anything_moved_are_background():
+    found = _evidence.compose(account([(3, "reset")]), clean_sheet(), steps=STEPS)
+    assert found["verdict"] == "clean" and "1 probe request failed before anything moved" in found["notes"]
+    # Many more of them than before are the deploy's.
+    many = [(3, "reset")] + [(11 + number / 10, "reset") for number in range(20)]
+    assert _evidence.compose(account(many), (), steps=STEPS)["verdict"] == "lost"
+
+
+def test_without_any_known_move_everything_counts():
+    assert _evidence.compose(account([(3, "reset")]))["verdict"] == "lost"
+
+
+def test_a_first_deploy_starts_to_count_with_the_first_answer():
+    samples = [reading(0, 0, at="started"), reading(5, 500, errors=500), reading(20, 2000, errors=500, at="stopped")]
+    probe = account(expect_serving=False)
+    probe["first_ok"] = T0 + 4
+    found = _evidence.compose(probe, samples, steps=STEPS, first=True)
+    assert found["verdict"] == "clean" and found["balance"]["received"] == 1500
+    probe["first_ok"] = None
+    assert _evidence.compose(probe, samples, steps=[], first=True)["balance"] is None
+
+
+def test_a_probe_that_died_proves_nothing_but_what_it_saw():
+    found = _evidence.compose(account(), clean_sheet(), steps=STEPS, died="the probe ended without an account")
+    assert found["verdict"] == "unconfirmed" and "the probe ended without an account" in found["sentence"]
+    assert _evidence.compose(None, clean_sheet(), steps=STEPS, died="the probe ended")["verdict"] == "unconfirmed"
+
+
+def test_cut_connections_are_counted_and_said():
+    events = [{"time": T0 + 12, "step": "drain", "event": "finished", "detail": {"cut": 3}}]
+    found = _evidence.compose(None, clean_sheet(), events, STEPS)
+    assert found["balance"]["cut"] == 3 and found["verdict"] == "clean"
+
+
+def test_overflows_alone_are_a_finding():
+    found = _evidence.compose(account(), clean_sheet()[:2] + [reading(20, 2000, at="stopped", kernel={"listen_overflows": 4, "listen_drops": 5})], steps=STEPS)
+    assert found["verdict"] == "clean" and found["kernel"] == {"overflows": 4, "drops": 5} and "4 listen-queue overflows" in found["notes"][0]
+
+
+@pytest.mark.parametrize("before, during, worse", [
+    ((0, 250), (12, 250), True),
+    ((0, 500), (2, 10), False),              # two are no trend
+    ((0, 500), (3, 5000), False),            # chance spreads three so in most cases
+    ((10, 1000), (15, 1000), False),         # not twice as many
+    ((10, 1000), (40, 1000), True),
+    ((0, 0), (3, 1000), False),              # nothing to compare with: one of 100
+    ((0, 0), (20, 1000), True),
+    ((20000, 10 ** 6), (90000, 10 ** 6), True),
+    ((200000, 10 ** 7), (200100, 10 ** 7), False),
+    ((0, 100), (0, 100), False),
+])
+def test_worse(before, during, worse):
+    assert _evidence.worse(*before, *during) is worse
+
+
+def test_tail_is_the_binomial():
+    assert _evidence.tail(3, 3, 0.5) == pytest.approx(0.125)
+    assert _evidence.tail(0, 3, 0.5) == 1.0
+    assert _evidence.tail(1, 3, 0.5) == pytest.approx(0.875)
+    assert _evidence.tail(2, 3, 0.0) == 0.0 and _evidence.tail(2, 3, 1.0) == 1.0
+
+
+def test_a_time_out_is_put_down_to_what_ran_when_it_was_asked():
+    loss = {"time": T0 + 22, "scheduled": T0 + 11, "kind": "timeout"}
+    assert _evidence.attribute([loss], [], STEPS)[0]["step"] == "drain"
+    assert _evidence.attribute([{"time": T0 + 30, "scheduled": T0 + 30, "kind": "reset"}], [], STEPS)[0]["step"] is None
+    assert "while no step ran" in _evidence.attribute([{"time": T0 + 30, "scheduled": T0 + 30, "kind": "reset"}], [], STEPS)[0]["text"]
