@@ -133,6 +133,19 @@ def test_drained_means_nothing_in_flight_is_lost(balanced: rigs.BalancedRig) -> 
     balanced.stage.start_app("app1")
 
 
+def test_a_reload_before_the_drain_hides_nothing(balanced: rigs.BalancedRig) -> None:
+    slow = balanced.slow_everywhere()
+    # From now on the balancer's new worker says that nothing is in flight: the old one has it.
+    balanced.stage.reload()
+    ok(balanced.call(["app1"], "drained"))
+    balanced.stage.kill("app1")
+    try:
+        answers = [future.result() for future in slow]
+    finally:
+        balanced.stage.start_app("app1")
+    assert [status for status, dummy in answers] == [200] * len(answers), answers
+
+
 def test_active_means_serves(balanced: rigs.BalancedRig) -> None:
     with rigs.Load(balanced) as load:
         ok(balanced.call(["app1"], "drained"))
