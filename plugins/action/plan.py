@@ -45,6 +45,8 @@ class ActionModule(ActionBase):
             args = _spec.check(self._task.args, SPEC)
             if args["state"] == "resolved":
                 plan = self._resolve(args["verb"], task_vars)
+                _events.append(plan["run_dir"], "plan", "finished")
+                _events.append(plan["run_dir"], "stage", "started", members=plan["members"])
             else:
                 plan = self._batch(args["plan"], args["staged"])
         except DowntimeError as error:
@@ -69,7 +71,7 @@ class ActionModule(ActionBase):
         hosts = {}
         for name in members:
             own, _driver = _plan.check_application({**values, **variables.of(name, PER_MEMBER)}, verb)
-            hosts[name] = _plan.member(name, own, side, str(variables.one(name, "ansible_host", name)))
+            hosts[name] = _plan.member(name, own, side, _address(variables, name))
         if verb in _plan.SHIFTS:
             _plan.distinct_addresses(hosts)
 
@@ -152,11 +154,17 @@ class ActionModule(ActionBase):
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any]) -> dict[str, t.Any]:
         plan = {**plan, **_plan.moves(plan, staged)}
-        _events.append(plan["run_dir"], "plan", "finished")
+        _events.append(plan["run_dir"], "stage", "finished", members=plan["members"])
         if self._task.check_mode or display.verbosity:
             for line in describe(plan):
                 display.display(line)
         return plan
+
+
+def _address(variables: _inventory.Variables, name: str) -> str:
+    """Where a member answers: what Ansible connects to, which is this machine with a local connection."""
+    local = variables.one(name, "ansible_connection") == "local"
+    return str(variables.one(name, "ansible_host", "127.0.0.1" if local else name))
 
 
 def checked_driver(values: t.Mapping[str, t.Any]) -> str:

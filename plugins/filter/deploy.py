@@ -40,5 +40,5 @@ class FilterModule:
             "back_members": _outcome.back_members,
             "active_everywhere": active_everywhere,
             "fit": _outcome.fit,
-            "outcome": lambda hostvars, members, plan, resolved: _outcome.outcome(hostvars, members, plan, resolved),
+            "outcome": _outcome.outcome,
         }

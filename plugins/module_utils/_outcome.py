@@ -52,7 +52,8 @@ def fit(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mappi
             and (passed is None or name in passed)]
 
 
-def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any], resolved: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any], resolved: t.Mapping[str, t.Any],
+            checking: bool = False) -> dict[str, t.Any]:
     """Result, sentence and members' releases.
 
     :returns: C(result) (succeeded, rolled_back, failed), C(sentence), C(members) ([{name, release, state}]), C(lost).
@@ -64,7 +65,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     if not plan:
         lost = [name for name in members if not here(hostvars[name])]
         why = _why(hostvars, members) or (f"{', '.join(lost)} cannot be reached" if lost else "it could not be planned")
-        return {"result": "failed", "sentence": f"{title.capitalize()} was refused: {why}. Nothing has been changed.", "members": [], "lost": lost}
+        return {"result": "failed", "sentence": f"{_stop(f'{title.capitalize()} was refused: {why}')} Nothing has been changed.", "members": [], "lost": lost}
 
     label = _label(plan["release"])
     rows = []
@@ -87,13 +88,16 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         verdict = evidence.get("verdict", "clean")
         problem = local.get("__deploy_evidence_problem")
         if verdict in ("lost", "degraded", "unconfirmed") or problem:
-            sentence = f"{title.capitalize()} to {label} is in place, but {problem or evidence.get('sentence', verdict)}"
+            sentence = f"{title.capitalize()} to {label} is in place, but {problem or _lower(evidence.get('sentence', verdict))}"
             return {"result": "failed", "sentence": _stop(sentence), "members": rows, "lost": lost}
         count = len(plan["going_back_to"])
         sentence = (f"{title.capitalize()}: {count} of {len(plan['members'])} members were moved to {label}" if count
                     else f"{title.capitalize()}: all {len(plan['members'])} members run {label} already, and nothing was moved")
+        if checking:
+            return {"result": "succeeded", "sentence": f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed.",
+                    "members": rows, "lost": lost}
         if evidence.get("sentence"):
-            sentence += f"; {evidence['sentence']}"
+            sentence += f"; {_lower(evidence['sentence'])}"
         return {"result": "succeeded", "sentence": _stop(sentence), "members": rows, "lost": lost}
 
     why = _why(hostvars, members) or (f"{', '.join(lost)} cannot be reached" if lost else "a step failed")
@@ -146,7 +150,11 @@ def _why(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str]) -> str:
         if text:
             said.setdefault(text, []).append(name)
     # A step that ran once for all failed for everybody with the same words: it is nobody's in particular.
-    return "; ".join(text if LOCAL in names or all(name in text for name in names) else f"{', '.join(names)}: {text.rstrip('.')}" for text, names in said.items())
+    sentences = [text if LOCAL in names or all(name in text for name in names) else f"{', '.join(names)}: {text}" for text, names in said.items()]
+    if len(sentences) > 2:
+        others = [name for names in list(said.values())[1:] for name in names]
+        return f"{sentences[0].rstrip('.')} (and likewise on {', '.join(others)})"
+    return "; ".join(sentence.rstrip(".") for sentence in sentences)
 
 
 def _label(release: t.Mapping[str, t.Any] | None) -> str | None:
@@ -155,5 +163,10 @@ def _label(release: t.Mapping[str, t.Any] | None) -> str | None:
     return release.get("label") or release["digest"][:12]
 
 
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
 def _stop(sentence: str) -> str:
-    return sentence.rstrip(". ") + "."
+    sentence = sentence.rstrip(". ")
+    return sentence if sentence.endswith("?") else sentence + "."
