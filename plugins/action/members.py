@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _members, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _members, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
 
@@ -49,9 +49,14 @@ class ActionModule(ActionBase):
             if not self._task.check_mode:
                 _events.append(args["run_dir"], args["step"], event, members=args["members"], batch=args["batch"], **detail)
 
+        def keep(host: str, result: dict[str, t.Any]) -> None:
+            # A reading at every move: of a worker that a reload ends meanwhile, the last one is all there will be.
+            if result.get("counters") and not self._task.check_mode:
+                _balance.append(args["run_dir"], host, result, args["step"])
+
         note("started")
         what = "member" if driver.runs_on == "members" else "balancer"
-        results = _fanout.run_on(self, hosts, driver.module("members"), args_for, task_vars, what=what)
+        results = _fanout.run_on(self, hosts, driver.module("members"), args_for, task_vars, what=what, on_result=keep)
         failures = {host: result for host, result in results.items() if result.get("failed")}
         merged: dict[str, t.Any] = {
             "changed": any(result.get("changed") for result in results.values()),
