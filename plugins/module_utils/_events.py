@@ -54,18 +54,18 @@ def read(run_dir: str) -> list[dict[str, t.Any]]:
 
 
 def steps(events: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Pair C(started) with C(finished) or C(failed) of the same step, batch and balancer.
+    """Pair C(started) with C(finished) or C(failed) of the same step, batch, balancer and members.
 
-    Returns C([{name, started, finished, result, members, batch}]) by time of start. A step that never ended has
+    Returns C([{name, started, finished, result, members, batch, balancer}]) by time of start. A step that never ended has
     C(finished) null and the result C(running).
     """
     found: list[dict[str, t.Any]] = []
     running: dict[tuple[t.Any, ...], dict[str, t.Any]] = {}
     for event in events:
-        key = (event["step"], event.get("batch"), event.get("balancer"))
+        key = (event["step"], event.get("batch"), event.get("balancer"), tuple(event.get("members", ())))
         if event["event"] == "started":
             step = {"name": event["step"], "started": event["time"], "finished": None, "result": "running",
-                    "members": event.get("members", []), "batch": event.get("batch")}
+                    "members": event.get("members", []), "batch": event.get("batch"), "balancer": event.get("balancer")}
             running[key] = step
             found.append(step)
         elif event["event"] in ("finished", "failed") and key in running:

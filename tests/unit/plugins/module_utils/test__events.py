@@ -17,12 +17,12 @@ def test_steps_pair_what_began_with_what_ended(tmp_path):
     _events.append(run, "drain", "started", members=["app1"], batch=1, now=now)
     _events.append(run, "drain", "finished", members=["app1"], batch=1, now=now)
     _events.append(run, "drain", "started", members=["app2"], batch=2, now=now)
-    _events.append(run, "drain", "failed", batch=2, now=now, reason="timed out")
+    _events.append(run, "drain", "failed", members=["app2"], batch=2, now=now, reason="timed out")
     _events.append(run, "return", "started", batch=2, now=now)
     assert _events.steps(_events.read(run)) == [
-        {"name": "drain", "started": 1.0, "finished": 2.0, "result": "succeeded", "members": ["app1"], "batch": 1},
-        {"name": "drain", "started": 3.0, "finished": 4.0, "result": "failed", "members": ["app2"], "batch": 2, "reason": "timed out"},
-        {"name": "return", "started": 5.0, "finished": None, "result": "running", "members": [], "batch": 2},
+        {"name": "drain", "started": 1.0, "finished": 2.0, "result": "succeeded", "members": ["app1"], "batch": 1, "balancer": None},
+        {"name": "drain", "started": 3.0, "finished": 4.0, "result": "failed", "members": ["app2"], "batch": 2, "balancer": None, "reason": "timed out"},
+        {"name": "return", "started": 5.0, "finished": None, "result": "running", "members": [], "batch": 2, "balancer": None},
     ]
 
 
