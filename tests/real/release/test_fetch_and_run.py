@@ -23,7 +23,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _release
+from ansible_collections.zero.downtime.plugins.module_utils import _release, _service
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 TOKEN = "Bearer of-a-secret"
@@ -298,7 +298,7 @@ def test_a_real_service_is_restarted_and_read_back(tmp_path: pathlib.Path) -> No
         assert not again["changed"] and pid.read_text() == alive
         second = call(root, "activated", "2.0.0", **options)
         assert second["running"]["digest"] == digests["2.0.0"] and second["active"]["label"] == "1.0.0"
-        with pytest.raises(_release.ActivationError) as caught:
+        with pytest.raises(_service.ActivationError) as caught:
             call(root, "activated", "3.0.0-bad", **options)
         assert "failed with rc 3" in str(caught.value) and "this release never comes up" in str(caught.value)
         assert "now points at 3.0.0-bad" in str(caught.value) and caught.value.details["rc"] == 3

@@ -21,7 +21,7 @@ import time
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release, _release_store, _service
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 DEPLOY = "shop-1"
@@ -338,7 +338,7 @@ def test_failing_restart_tells_code_lines_and_link(host):
     host.activate("1.0.0", service=UNIT)
     host.answers["systemctl restart shop.service"] = (1, "Job for shop.service failed.\n")
     host.answers["systemctl status --no-pager --full --lines=12 shop.service"] = (3, "shop: cannot bind\n")
-    with pytest.raises(_release.ActivationError) as caught:
+    with pytest.raises(_service.ActivationError) as caught:
         host.activate("2.0.0", service=UNIT)
     text = str(caught.value)
     assert "systemctl restart shop.service failed with rc 1" in text and "cannot bind" in text
@@ -437,12 +437,12 @@ def test_commands_get_the_release(host):
 
 def test_daemon_that_keeps_the_output_open_is_not_waited_for():
     start = time.monotonic()
-    rc, output = _release._default_run(["sh", "-c", "echo up; sleep 3 & exit 7"], 20)
+    rc, output = _service.default_run(["sh", "-c", "echo up; sleep 3 & exit 7"], 20)
     assert (rc, output) == (7, "up\n") and time.monotonic() - start < 2
 
 
 def test_command_that_hangs_is_killed():
-    assert _release._default_run(["sh", "-c", "echo half; sleep 60"], 0.3) == (None, "half\n")
+    assert _service.default_run(["sh", "-c", "echo half; sleep 60"], 0.3) == (None, "half\n")
 
 
 def test_command_that_does_not_exist(host):
@@ -676,7 +676,7 @@ def test_readers_never_miss_the_link(host):
 KILLED = """
 import os, sys
 sys.path[:0] = sys.argv[4:]
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release, _release_store, _service
 params = {k: v.get('default') for k, v in _release.argument_spec().items()}
 artifact = {k: v.get('default') for k, v in _release.artifact_spec().items()}
 artifact.update(src=sys.argv[2], digest=sys.argv[3])
@@ -712,12 +712,12 @@ def test_kill_9_in_the_middle_of_unpacking(host):
 
 def test_activation_does_not_wait_for_a_staging(host):
     host.stage("1")
-    with _release.Store(host.root, host.world, 0).lock("stage"):
+    with _release_store.Store(host.root, 0).lock("stage"):
         assert host.activate("1", lock_timeout=0)["changed"]
 
 
 def test_crash_between_link_and_ledger(three):
-    store = _release.Store(three.root, three.world, 0)
+    store = _release_store.Store(three.root, 0)
     store.link("current", three.digests["1"])
     found = three.call("observed")
     assert found["active"]["label"] == "1" and found["previous"]["label"] == "3"
@@ -726,8 +726,8 @@ def test_crash_between_link_and_ledger(three):
 
 
 def test_history_of_an_empty_ledger():
-    assert _release.history([]) == []
+    assert _release_store.history([]) == []
 
 
 def test_sync_tree_works_here(tmp_path):
-    _release.sync_tree(str(tmp_path))
+    _release_store.sync_tree(str(tmp_path))
