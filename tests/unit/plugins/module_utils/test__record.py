@@ -50,7 +50,7 @@ def test_steps_are_closed():
     steps = {step["name"]: step for step in compose()["steps"]}
     assert steps["plan"]["result"] == "succeeded" and steps["plan"]["finished"] == 1001.0
     assert steps["drain"]["result"] == "interrupted" and steps["drain"]["finished"] is None
-    assert steps["record"] == {"name": "record", "started": 1002.0, "finished": 1010.0, "result": "succeeded", "members": [], "batch": None}
+    assert steps["record"] == {"name": "record", "started": 1002.0, "finished": 1010.0, "result": "succeeded", "members": [], "batch": None, "balancer": None}
     assert compose()["notes"][0]["detail"] == {"text": "slow"}
 
 
