@@ -75,14 +75,15 @@ class Section:
     def servers(self) -> dict[str, list[str]]:
         """Words after each server's address, those of default-server first."""
         found: dict[str, list[str]] = {}
+        shared = self.default_server
         for line in self.lines:
             if line[0] == "server" and len(line) >= 3:
-                found[line[1]] = self.default_server + line[3:]
+                found[line[1]] = shared + line[3:]
             elif line[0] == "server-template" and len(line) >= 4:
                 low, dummy, high = line[2].rpartition("-")
                 if (low or "1").isdigit() and high.isdigit():
                     for number in range(int(low or 1), int(high) + 1):
-                        found[f"{line[1]}{number}"] = self.default_server + line[4:]
+                        found[f"{line[1]}{number}"] = shared + line[4:]
         return found
 
     def mentions(self, pattern: str) -> bool:

@@ -111,11 +111,11 @@ class Mover:
         pools = {key[0]: everything[key].iid for keys in self.places.values() for key in keys}
         look = self.balancer.look([f"show stat {iid} 4 -1" for iid in pools.values()] + [f"show servers state {pool}" for pool in pools],
                                   ["show stat -1 4 -1"])
-        found = read_servers(look.replies[:len(pools)], look.replies[len(pools):])
-        for keys in self.places.values():
-            for key in keys:
-                if key not in found:
-                    raise DowntimeError(f"server {'/'.join(key)} is gone from haproxy since it was reloaded or changed; it was there when this move began")
+        wanted = {key for keys in self.places.values() for key in keys}
+        found = read_servers(look.replies[:len(pools)], look.replies[len(pools):], wanted)
+        for key in wanted:
+            if key not in found:
+                raise DowntimeError(f"server {'/'.join(key)} is gone from haproxy since it was reloaded or changed; it was there when this move began")
         return View(look, {**everything, **found})
 
     def run(self) -> dict[str, t.Any]:
@@ -402,9 +402,8 @@ class Mover:
                 members.append(row)
         # Both are maintenance to HAProxy: who asks for "down" must not be told of a change from "drained" that nobody made.
         same = request.state == "down"
-        found = {member: [{**row, "state": "down"} if same and row["status"].startswith("MAINT") else row for row in before[member]]
-                 for member in request.members}
-        diff = {"before": _compact(found), "after": _compact({row["name"]: [r for r in members if r["name"] == row["name"]] for row in members})}
+        found = [{**row, "state": "down"} if same and row["status"].startswith("MAINT") else row for member in request.members for row in before[member]]
+        diff = {"before": _compact(found), "after": _compact(members)}
         out_before = [member for member in request.members if all(row["status"].startswith("MAINT") for row in before[member])]
         return {
             "changed": bool(self.commanded),
@@ -417,5 +416,5 @@ class Mover:
         }
 
 
-def _compact(rows: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]]) -> dict[str, t.Any]:
-    return {f"{row['pool']}/{row['server']}": {"state": row["state"], "weight": row["weight"]} for found in rows.values() for row in found}
+def _compact(rows: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    return {f"{row['pool']}/{row['server']}": {"state": row["state"], "weight": row["weight"]} for row in rows}

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import typing as t
 
@@ -124,7 +125,7 @@ def find_places(everything: t.Mapping[Key, Server], members: t.Sequence[str], po
     Raises DowntimeError for what does not exist, naming what does.
     """
     known = pools_of(everything)
-    duplicates = sorted({name for name in members if list(members).count(name) > 1})
+    duplicates = sorted(name for name, count in collections.Counter(members).items() if count > 1)
     if duplicates:
         raise DowntimeError(f"members names {', '.join(duplicates)} more than once; each member is accepted once")
     for pool in pools or ():
@@ -133,7 +134,7 @@ def find_places(everything: t.Mapping[Key, Server], members: t.Sequence[str], po
     wanted = list(pools) if pools else list(known)
     found: dict[str, list[Key]] = {}
     for member in members:
-        places = [(pool, member) for pool in wanted if member in known[pool]]
+        places = [(pool, member) for pool in wanted if (pool, member) in everything]
         if not places:
             inside = "; ".join(f"{pool}: {_listed(known[pool])}" for pool in wanted)
             raise DowntimeError(f"member '{member}' is not a server of {'these pools' if pools else 'any pool'}; known are {inside or 'no servers at all'}")
@@ -195,6 +196,7 @@ def in_flight(look: Look, everything: t.Mapping[Key, Server], places: t.Mapping[
     return counts
 
 
-def read_servers(stat_reply: t.Sequence[str], state_reply: t.Sequence[str]) -> dict[Key, Server]:
-    rows = [row for reply in stat_reply for row in parse_stat(reply)]
-    return servers(rows, [row for reply in state_reply for row in parse_servers_state(reply)])
+def read_servers(stat_reply: t.Sequence[str], state_reply: t.Sequence[str], only: t.Collection[Key] | None = None) -> dict[Key, Server]:
+    """The servers in the replies to C(show stat) and C(show servers state), or C(only) these."""
+    rows = [row for reply in stat_reply for row in parse_stat(reply, only)]
+    return servers(rows, [row for reply in state_reply for row in parse_servers_state(reply, only)])

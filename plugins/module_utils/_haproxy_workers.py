@@ -127,12 +127,21 @@ class Balancer:
         self.processes = processes or Processes()
         self.clock, self.sleep = clock, sleep
         self._known_old: list[int] = []
+        self._answered = False
 
     def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Look:
         """Ask the newest worker C(commands) and every older one C(old_commands)."""
         deadline = self.clock() + self.runtime.timeout
         while True:
-            replies = self.runtime.ask_all(["show info", *commands])
+            try:
+                replies = self.runtime.ask_all(["show info", *commands])
+            except Refused:
+                # One that has answered before may be in the middle of a reload; one that has not is simply not there.
+                if not self._answered or self.clock() >= deadline:
+                    raise
+                self.sleep(0.02)
+                continue
+            self._answered = True
             info = parse_info(replies[0])
             if not info.get("Pid", "").isdigit():
                 raise DowntimeError(f"{self.runtime.label} answered 'show info' with: {replies[0][:200] or 'nothing'}")

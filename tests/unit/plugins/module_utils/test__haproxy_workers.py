@@ -66,6 +66,14 @@ def test_in_the_middle_of_a_reload_it_looks_again():
     assert balancer(runtime, master).look([]).current == 7
 
 
+def test_a_socket_that_is_gone_for_a_moment():
+    runtime = Script((["show info"], ["Pid: 5"]), (["show info"], Refused("nothing listens")), (["show info"], ["Pid: 7"]))
+    both = balancer(runtime, old_workers="ignore")
+    assert [both.look([]).current, both.look([]).current] == [5, 7]
+    with pytest.raises(Refused):
+        balancer(Script((["show info"], Refused("nothing listens"))), old_workers="ignore").look([])
+
+
 def test_after_a_failed_reload_the_only_worker_is_the_current_one():
     runtime = Script((["show info"], ["Pid: 5"]))
     master = Script((["show proc"], [proc("# workers", "# old workers", "5 worker 1 0d01h00m00s 2.6")]))
