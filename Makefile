@@ -46,3 +46,33 @@ stage: runtime  ## Start the local stage: HAProxy at http://127.0.0.1:8080/, no 
 .PHONY: stage-down
 stage-down:  ## End the local stage.
 	@$(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON)) tests/stage/stage.py down
+
+.PHONY: demo
+demo: runtime  ## Show four deploys, three of them under load, and what each one cost. The exit code is 0 only if no request failed.
+	@$(VENV)/bin/python tests/stage/demo.py
+
+SUITE = $(VENV)/bin/python tests/bin/suite.py
+
+.PHONY: test
+test: setup  ## Run every test; the last line says how many passed and failed.
+	@$(SUITE)
+
+.PHONY: test-quick
+test-quick: setup  ## Run what needs no server: unit tests and lint.
+	@$(SUITE) unit lint
+
+.PHONY: unit lint sanity conformance integration molecule
+unit lint sanity conformance integration molecule: setup
+	@$(SUITE) $@
+
+.PHONY: real
+real: setup  ## Run the tests against real servers: real and conformance. (Also: unit, lint, sanity, integration, molecule.)
+	@$(SUITE) real conformance
+
+.PHONY: docs
+docs: setup  ## Write what follows from the registries: argument specs, docs/variables.md, the README's table of drivers.
+	@$(VENV)/bin/python tests/bin/generate
+
+.PHONY: clean
+clean: stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
+	@rm -rf $(BUILD)/artifacts $(BUILD)/demo $(BUILD)/integration $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/stage

@@ -130,7 +130,8 @@ def up(labels: list[str]) -> None:
         down()  # what a killed stage may have left: members without a balancer
         shutil.rmtree(layout.STAGE, ignore_errors=True)
         if busy := _busy_ports():
-            layout.stop_with_sentence("port %s is taken by another program; the stage needs it" % ", ".join(map(str, busy)))
+            layout.stop_with_sentence("%s taken by another program; the stage needs %s" % (
+                "port %d is" % busy[0] if len(busy) == 1 else "ports %s are" % ", ".join(map(str, busy)), "it" if len(busy) == 1 else "them"))
         _make_directories()
         _note_python()
         with open(os.path.join(layout.ETC, "split.map"), "w", encoding="utf-8") as file:
