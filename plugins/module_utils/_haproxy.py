@@ -168,7 +168,8 @@ def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str],
     if not params.get("master_socket"):
         path = master_socket(processes.argv(look.current))
         found.append(finding("warning", "master_socket", "without the master's socket, requests that a worker from before a reload still holds "
-                             "cannot be counted; such a worker is waited for", [f"deploy_traffic: master_socket: {path}" if path else "haproxy -W -S /run/haproxy-master.sock"]))
+                             "cannot be counted; such a worker is waited for",
+                             [f"deploy_traffic: master_socket: {path}" if path else "haproxy -W -S /run/haproxy-master.sock"]))
     old = [worker.pid for worker in look.workers if not worker.current]
     if old:
         found.append(finding("warning", "reload", f"workers from before a reload still live ({', '.join(map(str, old))}); drains wait for what they hold"))
