@@ -257,6 +257,8 @@ def request(
     port = parts.port or (443 if secure else 80)
     where = f"[{hostname}]:{port}" if ":" in hostname else f"{hostname}:{port}"
     path = parts.path + (f"?{parts.query}" if parts.query else "")
+    # What the certificate has to be for: a Host header may carry a port, an address of IPv6 has colons of its own.
+    certified = host.rsplit(":", 1)[0] if host and host.count(":") == 1 else host or hostname
     # A default port is left out, as browsers do: some virtual hosts compare the header literally.
     host_header = host or (where if parts.port else where.rsplit(":", 1)[0])
     lines = [
@@ -275,7 +277,7 @@ def request(
         try:
             if secure:
                 phase = "tls"
-                sock = (context or ssl.create_default_context()).wrap_socket(sock, server_hostname=(host or hostname).split(":")[0])
+                sock = (context or ssl.create_default_context()).wrap_socket(sock, server_hostname=certified)
             phase = "answer"
             sock.settimeout(read_timeout)
             sock.sendall(message.encode("utf-8"))
@@ -306,6 +308,9 @@ def request(
         return Answer(error=f"{where} reset the connection")
     except http.client.HTTPException as exc:
         return Answer(error=f"{where} did not answer in HTTP ({type(exc).__name__}: {str(exc)[:80]})")
+    except ValueError as exc:
+        # A name that no resolver or certificate can have, such as one with an empty label.
+        return Answer(error=f"{where} cannot be asked ({exc})")
     except OSError as exc:
         return Answer(error=f"{where} cannot be reached ({exc.strerror or exc})")
 

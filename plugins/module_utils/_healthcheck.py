@@ -497,7 +497,10 @@ class Mover:
         off_since = self.world.clock() - max(0.0, before.off_for or 0.0)
         if not self.p["wait"]:
             after = self.read()
-            return self.result(before, after, "draining" if self.p["state"] == "drained" else "down", changed)
+            if self.p["state"] == "down":
+                return self.result(before, after, "down", changed)
+            # Only statistics can say without waiting that it is out already.
+            return self.result(before, after, "drained" if after.rows and self.state_of(after) == "drained" else "draining", changed)
         failing = self._until_failing(before, changed)
         if self.p["state"] == "down":
             return self.result(before, failing, "down", changed)

@@ -256,9 +256,10 @@ def test_a_trickling_answer_meets_the_same_deadline() -> None:
     (ConnectionResetError(104, "reset"), "reset the connection"),
     (socket.timeout("timed out"), "did not accept a connection within 1 s"),
     (socket.gaierror(-2, "Name or service not known"), "app1.example cannot be resolved (Name or service not known)"),
+    (UnicodeError("label empty or too long"), "app1.example:8000 cannot be asked (label empty or too long)"),
     (OSError(113, "No route to host"), "cannot be reached (No route to host)"),
 ])
-def test_connection_errors_are_told_apart(error: OSError, words: str) -> None:
+def test_connection_errors_are_told_apart(error: Exception, words: str) -> None:
     def connect(address: t.Any, timeout: float) -> socket.socket:
         raise error
 

@@ -240,6 +240,15 @@ def test_down_does_not_wait_for_what_is_in_flight(world: World) -> None:
     assert result["waited"] < 0.5
 
 
+def test_without_waiting_only_statistics_say_drained(world: World) -> None:
+    begun = call(world, "drained", wait=False, **STATS_GIVEN)
+    assert (only(begun)["state"], begun["changed"], begun["waited"]) == ("draining", True, 0.0)
+    world.now += 20
+    assert only(call(world, "drained", wait=False, **STATS_GIVEN))["state"] == "drained"
+    assert only(call(world, "drained", wait=False))["state"] == "draining"
+    assert only(call(world, "down", wait=False))["state"] == "down"
+
+
 def test_commands_switch_where_there_is_no_file(world: World) -> None:
     first = call(world, "drained", **COMMANDS, **GAUGE_GIVEN)
     assert world.commands == [["off", "the member"]]
