@@ -98,9 +98,13 @@ def nothing_lost(stage: Stage) -> t.Callable[[], None]:
         assert evidence["probe"]["failed"] == 0, evidence["probe"]["failures"]
         assert evidence["probe"]["sent"] > 50
         assert evidence["attributed"] == []
-        assert evidence["kernel"]["overflows"] == evidence["kernel"]["drops"] == 0
         balance = evidence["balance"]
-        if balance is not None:
+        if stage.record["driver"] == "healthcheck":
+            # Who has no balancer to ask has one line of evidence; the others must not be made up.
+            assert balance is None
+        else:
+            assert evidence["kernel"]["overflows"] == evidence["kernel"]["drops"] == 0
+            assert balance["complete"] is True
             assert (balance["truncated"], balance["unanswered"], balance["cut"]) == (0, 0, 0)
             assert balance["errors_during"] == 0
         assert evidence["verdict"] == "clean"
