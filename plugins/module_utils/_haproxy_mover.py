@@ -234,8 +234,10 @@ class Mover:
         """The deadline is over: fail, leaving everybody out and everything in flight alone, or cut."""
         request = self.request
         if request.timeout_action != "cut":
-            raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; nothing was cut, and "
-                                f"{', '.join(self.places)} get no new requests until they are activated")
+            sticking = any(count and not view.servers[key].admin & FORCED_MAINT for keys in counts.values() for key, count in keys.items())
+            raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; nothing was cut, and {', '.join(self.places)} get "
+                                + ("only the requests of clients that stick to them (take_out=maint sends those elsewhere, too)" if sticking
+                                   else "no new requests") + " until they are activated")
         if blocked and view.look.unreadable:
             raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; they cannot be cut without master_socket")
         members = [member for member in self.places if sum(counts[member].values())]

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from haproxy_load import Load
+from haproxy_stage import ask
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 POOL = {"shop": ["app1", "app2", "app3"]}
 
@@ -72,3 +76,20 @@ def test_a_reload_in_the_middle_of_a_roll_loses_nothing_of_the_members(stage, mo
         slow.__exit__()
         assert [failure for failure in load.failures if "status" in failure] == []
         assert [failure for failure in slow.failures if "status" in failure] == []
+
+
+def test_sticky_clients_that_never_pause_can_be_sent_elsewhere(stage, move):
+    balancer = stage(POOL, backend_lines=["stick-table type ip size 100 expire 1m", "stick on src"])
+    with Load(balancer.port, keepalive=1, fresh=1, posts=4, pause=0) as load:
+        time.sleep(0.3)
+        rows = [line.split(",") for line in ask(balancer.socket, "show stat -1 4 -1").splitlines()[1:] if line]
+        busy = max(rows, key=lambda row: int(row[7]))[1]
+        with pytest.raises(DowntimeError, match="clients that stick to them"):
+            move(balancer, [busy], "drained", timeout=1)
+        out = move(balancer, [busy], "drained", take_out="maint")
+        assert out["changed"] and out["members"][0]["in_flight"] == 0
+        balancer.kill(busy)
+        time.sleep(0.2)
+        balancer.start_app(busy)
+        move(balancer, [busy], "active")
+    assert load.failures == []

@@ -210,6 +210,13 @@ def test_cut_counts():
     assert [m["cut"] for m in result["members"]] == [2, 0]
 
 
+def test_who_sticks_is_named_when_a_drain_expires():
+    fake = Fake("shop/app1")
+    fake.servers["shop/app1"].update(cookie="a", scur=1)
+    with pytest.raises(DowntimeError, match="take_out=maint sends those elsewhere"):
+        run(fake, ["app1"], "drained", timeout=0.2)
+
+
 def test_reload_voids_a_drain():
     fake = Fake("shop/app1")
     fake.servers["shop/app1"]["scur"] = 1
