@@ -142,7 +142,11 @@ def main(wanted: list[str]) -> int:
             continue
         print("=== %s" % section.name, flush=True)
         began = time.monotonic()
-        count = _run(section)
+        if section.name == "molecule" and os.geteuid():
+            print("skipped molecule: its containers need root")
+            count = Count(skipped=1)
+        else:
+            count = _run(section)
         total += count
         summary.append("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (section.name, *count, time.monotonic() - began))
     print("\n" + "\n".join(summary))
