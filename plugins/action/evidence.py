@@ -107,7 +107,8 @@ class Keeper:
         self.check_mode = check_mode
         self.clock = clock
         self.sleep = sleep
-        self.run_dir: str | None = args["run_dir"]
+        # Only check mode and calls that have nothing to say get by without one; they return before they use it.
+        self.run_dir: str = args["run_dir"] or ""
 
     # -- started --
 
@@ -137,7 +138,7 @@ class Keeper:
         if not args["url"]:
             return None
         config = {name: args[name] for name in ("url", "connect_to", "rate", "streams", "timeout", "validate_certs", "ca_path", "expect_serving")}
-        config.update(run_dir=self.run_dir, release_header=args["health_header"])
+        config.update(run_dir=self.run_dir or None, release_header=args["health_header"])
         parent = os.getppid()
         # ansible-playbook itself: the worker that runs this is gone in a moment.
         config["watch"] = {"pid": parent, "start_time": _probe.start_time_of(parent)}
@@ -148,14 +149,12 @@ class Keeper:
 
     def _ask_once(self, config: dict[str, t.Any]) -> dict[str, t.Any]:
         """Ask the URL before anything relies on it."""
-        outcome = None
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self.sleep(0.5)
-            outcome = _probe.once(config)
+        outcome = _probe.once(config)
+        for _attempt in range(ATTEMPTS - 1):
             if outcome.kind is None or not self.args["expect_serving"]:
                 break
-        assert outcome is not None
+            self.sleep(0.5)
+            outcome = _probe.once(config)
         asked = {"ok": outcome.kind is None, "kind": outcome.kind, "status": outcome.status or None, "version": outcome.version,
                  "release": outcome.release, "detail": outcome.detail}
         if outcome.kind is not None and self.args["expect_serving"]:
@@ -165,7 +164,6 @@ class Keeper:
         return asked
 
     def _spawn(self) -> int:
-        assert self.run_dir
         for name in (ACCOUNT, SNAPSHOT, PROGRESS, RESULT):
             if os.path.exists(os.path.join(self.run_dir, name)):
                 os.unlink(os.path.join(self.run_dir, name))
@@ -190,14 +188,14 @@ class Keeper:
 
     def _log(self) -> str:
         try:
-            with open(os.path.join(self.run_dir or "", LOG), encoding="utf-8", errors="replace") as stream:
+            with open(os.path.join(self.run_dir, LOG), encoding="utf-8", errors="replace") as stream:
                 return stream.read().strip()[-300:]
         except FileNotFoundError:
             return ""
 
     def _process(self) -> dict[str, t.Any] | None:
         """The probe that runs, if it is still the one that was started."""
-        process = _load(self.run_dir or "", PROCESS) if self.run_dir else None
+        process = _load(self.run_dir, PROCESS)
         if process and process["start_time"] is not None and _probe.start_time_of(process["pid"]) == process["start_time"]:
             return process
         return None
@@ -222,7 +220,6 @@ class Keeper:
 
     def _observe(self, seconds: float) -> None:
         """Watch for so long; leave at once when the probe is over its budget."""
-        assert self.run_dir
         end = self.clock() + seconds
         while self.clock() < end:
             progress = _load(self.run_dir, PROGRESS)
@@ -232,7 +229,6 @@ class Keeper:
 
     def _snapshot(self) -> tuple[dict[str, t.Any] | None, str | None]:
         """What the running probe knows by now; and why that is not whole."""
-        assert self.run_dir
         path = os.path.join(self.run_dir, SNAPSHOT)
         process = self._process()
         if process is None:
@@ -250,7 +246,6 @@ class Keeper:
 
     def _closed(self) -> tuple[dict[str, t.Any] | None, str | None]:
         """The account of a probe that has ended."""
-        assert self.run_dir
         account = _load(self.run_dir, ACCOUNT)
         if account is None:
             log = self._log()
@@ -261,7 +256,6 @@ class Keeper:
         return account, None
 
     def _judge(self, at: str, account: t.Callable[[], tuple[dict[str, t.Any] | None, str | None]]) -> dict[str, t.Any]:
-        assert self.run_dir
         config = _load(self.run_dir, CONFIG) or {}
         probe, died = account() if config.get("url") else (None, None)
         moment = "%s %d" % (at, time.time_ns())

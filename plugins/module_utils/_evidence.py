@@ -229,6 +229,10 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         notes += probe.get("notes") or []
         if spans["before"]["transport"] and began is not None:
             notes.append("%s failed before anything moved" % _plural(spans["before"]["transport"], "probe request"))
+        # Latencies and gaps below this may be the probe's own doing.
+        probe["void_below_ms"] = probe["stall_ms"]
+        if (probe["p99_ms"] or 0) < probe["stall_ms"] > 50:
+            notes.append("the probe itself stood still for %d ms at worst: it cannot vouch for gaps and latencies below that" % math.ceil(probe["stall_ms"]))
         if probe.get("skipped"):
             notes.append("%s could not be sent in time by the probe itself" % _plural(probe["skipped"], "request"))
         probe["series"] = {"bucket_s": probe["series"]["bucket_s"],

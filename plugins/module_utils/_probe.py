@@ -232,13 +232,13 @@ class Answer:
 
     def _read_head(self) -> bytes:
         while True:
-            assert self._head is not None
-            end = self._head.find(b"\r\n\r\n")
+            seen = self._head or bytearray()
+            end = seen.find(b"\r\n\r\n")
             if end < 0:
-                if len(self._head) > _MAX_HEAD or (len(self._head) >= 5 and not self._head.startswith(b"HTTP/")):
+                if len(seen) > _MAX_HEAD or (len(seen) >= 5 and not seen.startswith(b"HTTP/")):
                     raise Malformed("no HTTP/1 header")
                 return b""
-            head, rest = bytes(self._head[:end]), bytes(self._head[end + 4:])
+            head, rest = bytes(seen[:end]), bytes(seen[end + 4:])
             lines = head.split(b"\r\n")
             first = lines[0].split(None, 2)
             if len(first) < 2 or not first[0].startswith(b"HTTP/1.") or len(first[1]) != 3 or not first[1].isdigit():
@@ -1170,4 +1170,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    raise SystemExit(main(sys.argv))

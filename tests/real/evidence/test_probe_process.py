@@ -122,11 +122,16 @@ def test_a_release_header_names_the_version_where_no_body_does():
         assert _probe.once({"url": "http://127.0.0.1:%d/" % port}).version == "abc"
 
 
+def certificate(key, path):
+    """A certificate for shop.example that nobody has signed but itself."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", path,
+                    "-days", "2", "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"], check=True, capture_output=True)
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
 def test_https_is_verified_unless_told_otherwise(tmp_path):
     pem = str(tmp_path / "both.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", pem, "-out", pem + ".crt", "-days", "2", "-subj", "/CN=shop.example",
-                    "-addext", "subjectAltName=DNS:shop.example"], check=True, capture_output=True)
+    certificate(pem, pem + ".crt")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem + ".crt", pem)
     with server(say(OK), context) as port:
@@ -141,8 +146,7 @@ def test_https_streams_through_a_real_balancer(stage, measure, pause, tmp_path):
     if not shutil.which("openssl"):
         pytest.skip("openssl makes the certificate")
     pem = str(tmp_path / "both.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", pem + ".key", "-out", pem + ".crt",
-                    "-days", "2", "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"], check=True, capture_output=True)
+    certificate(pem + ".key", pem + ".crt")
     with open(pem, "w", encoding="ascii") as both:
         for part in (pem + ".crt", pem + ".key"):
             with open(part, encoding="ascii") as stream:
@@ -167,10 +171,10 @@ def account(tmp_path):
 
 
 def test_it_ends_within_two_seconds_of_its_parent(tmp_path):
-    with server(lambda connection: time.sleep(5)) as port, subprocess.Popen(["sleep", "30"]) as parent:
+    with server(say(b"", lambda connection: time.sleep(5))) as port, subprocess.Popen(["sleep", "30"]) as parent:
         watch = {"pid": parent.pid, "start_time": _probe.start_time_of(parent.pid)}
         probe = start(tmp_path, url="http://127.0.0.1:%d/" % port, watch=watch)
-        wait_until(lambda: (tmp_path / "progress.json").exists(), "it runs")
+        wait_until((tmp_path / "progress.json").exists, "it runs")
         # Ctrl-C in a terminal must not end it before the account is asked for.
         probe.send_signal(signal.SIGINT)
         time.sleep(0.7)

@@ -153,7 +153,8 @@ def test_since_leaves_out_what_came_before_anything_served():
 
 
 def test_moments_say_between_which_readings():
-    found = _balance.moments([sample(1, row(requests=100)), sample(2, row(requests=200)), sample(3, row(requests=300, ok=298)), sample(4, row(requests=400, ok=398))])
+    found = _balance.moments([sample(1, row(requests=100)), sample(2, row(requests=200)), sample(3, row(requests=300, ok=298)),
+                              sample(4, row(requests=400, ok=398))])
     assert found == [{"balancer": "lb1", "began": 2, "ended": 3, "unanswered": 2, "truncated": 0, "own_errors": 0}]
 
 
