@@ -165,6 +165,8 @@ class HaproxyStage:
 
     # -- processes -----------------------------------------------------------------------------------------------
     def __enter__(self) -> HaproxyStage:
+        if self.process is not None:
+            raise AssertionError("this stage has been started already; a second start would leave the first one behind")
         try:
             if self.start_apps:
                 for name in self.names:
