@@ -46,7 +46,6 @@ class ActionModule(ActionBase):
             if args["state"] == "resolved":
                 plan = self._resolve(args["verb"], task_vars)
                 _events.append(plan["run_dir"], "plan", "finished")
-                _events.append(plan["run_dir"], "stage", "started", members=plan["members"])
             else:
                 plan = self._batch(args["plan"], args["staged"])
         except DowntimeError as error:
@@ -79,7 +78,7 @@ class ActionModule(ActionBase):
         if "pools" in driver.traffic_spec:
             traffic["pools"] = _plan.live_pools(traffic, side)
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
-        capacity, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], verb, task_vars)
+        capacity, held, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], verb, task_vars)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
@@ -87,6 +86,11 @@ class ActionModule(ActionBase):
         if verb in _plan.SHIFTS and not checked["deploy_evidence_url"]:
             warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
 
+        if held and verb in _plan.SHIFTS:
+            warnings.append(f"{', '.join(held)} was taken out of traffic before this deploy: it gets the release and stays out; "
+                            "the playbook activate brings it back")
+        if capacity.get("impossible") and verb in _plan.SHIFTS:
+            raise DowntimeError(f"deploy_min_active is {checked['deploy_min_active']}, which cannot be held while a member is out: {capacity['impossible']}")
         _plan.batches(members, checked["deploy_batches"])
         started = datetime.datetime.now(datetime.timezone.utc)
         deploy_id = checked["deploy_id"] or "-".join(
@@ -105,17 +109,18 @@ class ActionModule(ActionBase):
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
             "records_dir": records_dir, "run_dir": self._run_dir(records_dir, deploy_id) if verb in _plan.SHIFTS else None,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
+            "held": held if verb in _plan.SHIFTS else [],
             "findings": findings, "warnings": warnings, "started": started.timestamp(),
         }
 
     def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], hosts: dict[str, t.Any], min_active: str,
-              verb: str, task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+              verb: str, task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]]]:
         """Ask each balancer what it has; check the members against it. Without an info module the members themselves are the count."""
         if verb in ("status", "doctor"):
             # Those ask by themselves, and have to work when a balancer does not answer.
-            return {"first": False, "most": None, "tightest": ""}, []
+            return {"first": False, "most": None, "tightest": ""}, [], []
         if not driver.info or driver.info_args is None:
-            return {"first": False, **_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active)}, []
+            return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], []
         info_args = driver.info_args(traffic)
         results = _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars)
         failed = [result["msg"] if host in str(result["msg"]) else f"balancer {host}: {result['msg']}"
@@ -124,6 +129,7 @@ class ActionModule(ActionBase):
             raise DowntimeError("; ".join(failed))
         pools = {}
         findings = []
+        held = set()
         for balancer, result in results.items():
             for pool in result["pools"]:
                 have = {entry["name"]: entry for entry in pool["members"]}
@@ -131,10 +137,12 @@ class ActionModule(ActionBase):
                     if host["server"] not in have:
                         raise DowntimeError(f"pool {pool['name']} on balancer {balancer} has no server {host['server']} for member {name}; "
                                             f"it has {', '.join(have) or 'none'}")
+                # Somebody took it out: it is staged and activated, and stays out.
+                held |= {name for name, host in hosts.items() if have[host["server"]]["state"] in ("drained", "draining")}
                 pools[f"pool {pool['name']} on {balancer}"] = [
                     {"full": entry["state"] == "active" and entry.get("throttle") in (None, 100)} for entry in pool["members"]]
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
-        return _plan.capacity(pools, min_active), findings
+        return _plan.capacity(pools, min_active), [name for name in hosts if name in held], findings
 
     def _run_dir(self, records_dir: str, deploy_id: str) -> str | None:
         """Where this run's events and samples go. The records directory is proven writable here, before anything moves."""
@@ -154,7 +162,6 @@ class ActionModule(ActionBase):
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any]) -> dict[str, t.Any]:
         plan = {**plan, **_plan.moves(plan, staged)}
-        _events.append(plan["run_dir"], "stage", "finished", members=plan["members"])
         if self._task.check_mode or display.verbosity:
             for line in describe(plan):
                 display.display(line)

@@ -16,7 +16,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _events
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 MODULE = "zero.downtime.release"
@@ -33,11 +33,23 @@ class ActionModule(ActionBase):
         del tmp
         task_vars = task_vars or {}
         args = dict(self._task.args)
+        event = {"run_dir": None if self._task.check_mode else args.pop("run_dir", None), "step": args.pop("step", None) or "activate",
+                 "members": [task_vars.get("inventory_hostname", "")], "batch": args.pop("batch", None)}
+        args.pop("run_dir", None)
+        _events.append(event="started", **event)
+        try:
+            result.update(self._release(args, task_vars))
+        finally:
+            # An exception is an event as well: a host that is lost in the middle must not look as if it were still at work.
+            good = not (result.get("failed", "changed" not in result) or result.get("unreachable"))
+            _events.append(event="finished" if good else "failed", reason=result.get("msg"), **event)
+        return result
+
+    def _release(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         try:
             local = self._resolve(args)
         except DowntimeError as error:
-            result.update(failed=True, msg=str(error))
-            return result
+            return {"failed": True, "msg": str(error)}
         answer = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
         if local and answer.get("needed") and not answer.get("failed"):
             try:
@@ -49,8 +61,7 @@ class ActionModule(ActionBase):
             finally:
                 self._remove_tmp_path(self._connection._shell.tmpdir)
         answer.pop("needed", None)
-        result.update(answer)
-        return result
+        return answer
 
     def _resolve(self, args: dict[str, t.Any]) -> str | None:
         """Settle what only the controller can: its checksum file and its artifact. Returns the artifact's path here, if it is one of the controller's.

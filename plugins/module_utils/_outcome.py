@@ -69,15 +69,14 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
 
     label = _label(plan["release"])
     rows = []
+    held = plan.get("held") or []
     for name in plan["members"]:
         facts = hostvars[name]
         moved = name in plan["going_back_to"]
         if failed and not here(facts):
             rows.append({"name": name, "release": None, "state": "lost"})
-        elif not moved:
-            rows.append({"name": name, "release": label, "state": "active"})
-        elif not failed:
-            rows.append({"name": name, "release": label, "state": "active"})
+        elif not moved or not failed:
+            rows.append({"name": name, "release": label, "state": "drained" if name in held else "active"})
         else:
             at = place(facts)
             release = {"new": label, "old": _label(plan["going_back_to"].get(name)), "unknown": None}[at]
@@ -93,6 +92,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         count = len(plan["going_back_to"])
         sentence = (f"{title.capitalize()}: {count} of {len(plan['members'])} members were moved to {label}" if count
                     else f"{title.capitalize()}: all {len(plan['members'])} members run {label} already, and nothing was moved")
+        if held:
+            sentence += f"; {', '.join(held)} stays out of traffic, as it was found"
         if checking:
             return {"result": "succeeded", "sentence": f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed.",
                     "members": rows, "lost": lost}
@@ -103,7 +104,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     why = _why(hostvars, members) or (f"{', '.join(lost)} cannot be reached" if lost else "a step failed")
     moved_once = [name for name in plan["going_back_to"] if ran(hostvars[name].get("__rolling_moved"))]
     still_new = [row["name"] for row in rows if row["name"] in moved_once and row["release"] == label and plan["verb"] != "restart"]
-    out = [row["name"] for row in rows if row["state"] == "drained"]
+    out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held]
     problems = list(local.get("__rolling_problems") or [])
     serving: dict[str, list[str]] = {}
     for row in rows:

@@ -146,14 +146,16 @@ def capacity(pools: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]], min_activ
     """
     most: int | None = None
     first = True
-    tightest = ""
+    tightest = impossible = ""
     for label, members in pools.items():
         floor = _members.floor_of(min_active, len(members))
         serving = sum(1 for entry in members if entry["full"])
         first = first and not serving
+        if floor >= len(members) and not impossible:
+            impossible = f"{label}: {floor} of {len(members)} have to serve"
         if most is None or serving - floor < most:
             most, tightest = serving - floor, f"{label}: {serving} of {len(members)} serve, and {floor} have to"
-    return {"first": first, "most": most, "tightest": tightest}
+    return {"first": first, "most": most, "tightest": tightest, "impossible": impossible}
 
 
 def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Container[str] = ()) -> dict[str, t.Any]:

@@ -89,10 +89,15 @@ def argument_spec() -> dict[str, t.Any]:
         "running": {"type": "dict", "options": running_spec()},
         "keep": {"type": "int", "default": 5},
         "pinned": {"type": "list", "elements": "str", "default": []},
+        "prune": {"type": "bool", "default": False},
         "restart": {"type": "bool", "default": False},
         "going_back": {"type": "bool", "default": False},
         "deploy_id": {"type": "str"},
         "lock_timeout": {"type": "float", "default": 120.0},
+        # The action plugin's own, for the record of a running deploy; it does not hand them on.
+        "run_dir": {"type": "path"},
+        "step": {"type": "str"},
+        "batch": {"type": "int"},
     }
 
 
@@ -259,7 +264,12 @@ class _Call:
         diff = {"before": {"staged": _listing(found)}, "after": {"staged": sorted(set(_listing(found)) | {str(release)})}}
         if done == "needed":
             return self._result(found, release, True, needed=True, diff=diff)
-        return self._result(found, release, done is not None, diff=diff if done == "staged" else {"before": {}, "after": {}})
+        result = self._result(found, release, done is not None, diff=diff if done == "staged" else {"before": {}, "after": {}})
+        if self.params["prune"]:
+            # What has just been asked for is about to be activated, however long ago it came here.
+            pruned = self._prune({release.digest})
+            result.update(changed=result["changed"] or pruned["changed"], pruned=pruned["pruned"], leftovers=pruned["leftovers"])
+        return result
 
     def _stage(self, found: Found, release: Release) -> str | None:
         """Bring a release here unless it is here; what was done: C(staged), C(labelled), C(needed) (by the action plugin) or None."""
@@ -471,8 +481,11 @@ class _Call:
         return self._result(found, release, True, diff=diff)
 
     def _pruned(self) -> dict[str, t.Any]:
+        return self._prune(set())
+
+    def _prune(self, needed: set[str]) -> dict[str, t.Any]:
         found = self.store.read()
-        pinned = {self._pin(found, text) for text in self.params["pinned"]}
+        pinned = needed | {self._pin(found, text) for text in self.params["pinned"]}
         doomed = self._doomed(found, pinned)
         if self.check_mode or not (doomed or found.leftovers):
             return self._result(found, None, bool(doomed or found.leftovers), pruned=[t.cast(Release, found.release(one)).as_dict() for one in doomed],

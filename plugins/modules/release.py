@@ -189,6 +189,11 @@ options:
     type: list
     elements: str
     default: []
+  prune:
+    description:
+      - Whether O(state=staged) also does what O(state=pruned) does, in the same call. The release that is staged stays.
+    type: bool
+    default: false
   restart:
     description:
       - Restart even if the slot runs the release already.
@@ -209,6 +214,18 @@ options:
       - Seconds to wait for another run of this module that works on the same root.
     type: float
     default: 120
+  run_dir:
+    description:
+      - Directory on the controller that takes the events of a running deploy.
+    type: path
+  step:
+    description:
+      - Name of the step in the events.
+    type: str
+  batch:
+    description:
+      - Number of the batch in the events.
+    type: int
 """
 
 EXAMPLES = r"""

@@ -115,7 +115,8 @@ def test_two_members_with_one_address():
 def test_capacity_is_that_of_the_tightest_pool():
     full, out = {"full": True}, {"full": False}
     found = _plan.capacity({"a": [full] * 4, "b": [full] * 3 + [out]}, "50%")
-    assert found == {"first": False, "most": 1, "tightest": "b: 3 of 4 serve, and 2 have to"}
+    assert found == {"first": False, "most": 1, "tightest": "b: 3 of 4 serve, and 2 have to", "impossible": ""}
+    assert _plan.capacity({"a": [full] * 4}, "4")["impossible"] == "a: 4 of 4 have to serve"
     assert _plan.capacity({"a": [out] * 4}, "50%")["first"]
 
 
