@@ -32,6 +32,7 @@ $(VENV)/.stamp-runtime: tests/requirements-runtime.txt | $(STAMPS)/system
 	@touch $@
 
 $(VENV)/.stamp-test: tests/requirements-test.txt $(VENV)/.stamp-runtime
+	@tests/bin/system-packages --tests
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-runtime.txt -r $<
 	@touch $@
 
