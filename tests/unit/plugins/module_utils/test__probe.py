@@ -259,6 +259,27 @@ def test_own_time_out_is_not_the_sites():
     probe.finish()
 
 
+def test_the_servers_idle_time_out_is_told_from_a_deploys_close():
+    probe = _probe.Probe({"url": "http://127.0.0.1:9/"})
+    probe.now = 100.0
+    assert not probe.is_idle_race(5.0)
+    # A reload: many connections of any age, all at once.
+    probe.idle_closes = [(90.0, age) for age in (4.9, 5.0, 5.01, 0.4)]
+    assert not probe.is_idle_race(5.0)
+    # A time-out of five seconds: always after the same rest.
+    probe.idle_closes = [(80.0, 5.0), (90.0, 5.02)]
+    assert probe.is_idle_race(4.99) and not probe.is_idle_race(3.0) and not probe.is_idle_race(0.1)
+    exchange = _probe.Exchange("keepalive", 100.0)
+    exchange.reused, exchange.rested = True, 5.0
+    probe.lose(exchange, "eof_reused", "")
+    assert (probe.idle_races, probe.tally.sent) == (1, 0)
+    exchange = _probe.Exchange("keepalive", 100.0)
+    exchange.reused, exchange.rested = True, 3.0
+    probe.lose(exchange, "eof_reused", "")
+    assert probe.tally.failures == {"eof_reused": 1}
+    probe.finish()
+
+
 def test_one_family_of_addresses():
     def resolve(host, port, **kwargs):
         return [(_probe.socket.AF_INET6, 1, 6, "", ("::1", port, 0, 0)), (_probe.socket.AF_INET, 1, 6, "", ("127.0.0.1", port)),
