@@ -584,7 +584,8 @@ class Mover:
         for url in self.p["stats_url"]:
             answer = self._get(re.sub(r";csv\b.*$", "", url), self.headers)
             uptime = parse_uptime(answer.body) if answer.status == 200 else None
-            if uptime is None or uptime <= self.p["slowest_request"]:
+            # HAProxy subtracts whole seconds of the clock: a worker that was born at 10.99 says 1 s at 11.00.
+            if uptime is None or uptime - 1 < self.p["slowest_request"]:
                 return False
         return True
 

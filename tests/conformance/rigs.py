@@ -203,7 +203,7 @@ class StatsRig(HealthcheckRig):
     def __enter__(self) -> Rig:
         super().__enter__()
         # Statistics of a worker younger than the slowest request prove nothing; see the driver.
-        time.sleep(SLOWEST + 0.2)
+        time.sleep(SLOWEST + 1.2)
         return self
 
     def traffic(self, member: str | None = None) -> dict[str, t.Any]:

@@ -149,13 +149,20 @@ def test_statistics_on_the_way_down_do_not_count_as_out(world: World) -> None:
         call(world, "drained", timeout=20, **STATS_GIVEN)
 
 
-def test_statistics_of_a_young_worker_prove_nothing(world: World) -> None:
+# 10 s told may be a little more than 9 s lived.
+@pytest.mark.parametrize("uptime", [0, 3, 10])
+def test_statistics_of_a_young_worker_prove_nothing(world: World, uptime: int) -> None:
     # A reload a moment ago: an old worker may still carry a request that this one knows nothing of.
-    world.uptime = 3
+    world.uptime = uptime
     result = call(world, "drained", **STATS_GIVEN)
     assert only(result)["drained_by"] == "waited"
     assert result["proof"] is None
     assert result["waited"] >= 10.0
+
+
+def test_statistics_of_a_worker_that_is_old_enough_prove_it(world: World) -> None:
+    world.uptime = 11
+    assert only(call(world, "drained", **STATS_GIVEN))["drained_by"] == "sessions"
 
 
 def test_statistics_of_a_young_worker_with_the_gauge_prove_it(world: World) -> None:
