@@ -62,7 +62,7 @@ def load(name: str) -> Driver:
     collection, dot, short = name.rpartition(".")
     if not dot:
         if short not in NAMES:
-            raise DowntimeError(f"deploy_traffic.driver is '{name}'; accepted are {', '.join(NAMES)}, or namespace.collection.name of another collection's driver")
+            raise DowntimeError(f"deploy_traffic.driver is '{name}'; accepted are {', '.join(NAMES)}, or namespace.collection.name of another collection's")
         collection = COLLECTION
     path = f"ansible_collections.{collection}.plugins.module_utils._{short}"
     try:
