@@ -206,7 +206,8 @@ def test_the_label_decides_how_a_release_misbehaves(app):
 
 def test_the_inventory_says_the_same_as_the_layout(tmp_path):
     inventory = os.path.join(layout.REPO, "inventories", "local")
-    said = json.loads(in_inventory(inventory, "app3", "{'traffic': deploy_traffic, 'artifact': deploy_artifact, 'records': deploy_records_dir} | to_json", tmp_path))
+    wanted = "{'traffic': deploy_traffic, 'artifact': deploy_artifact, 'records': deploy_records_dir} | to_json"
+    said = json.loads(in_inventory(inventory, "app3", wanted, tmp_path))
     assert said["traffic"]["socket"] == os.path.join(layout.run_dir(), "admin.sock")
     assert said["traffic"]["master_socket"] == os.path.join(layout.run_dir(), "master.sock")
     assert said["traffic"]["config"] == layout.CONFIG
