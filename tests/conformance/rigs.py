@@ -28,6 +28,8 @@ COLLECTIONS = HERE.parent.parent / "build" / "collections"
 
 # HAProxy's checks in the stages below: inter 100 ms, fall 2, rise 3.
 INTER, FALL, RISE = 0.1, 2, 3
+# Else a check fails after inter already, and a busy machine looks like a sick member.
+PATIENT = ["timeout check 2s"]
 # A request that is under way while its member leaves. The drivers are told that none takes longer.
 SLOW_MS, SLOWEST = 700, 0.9
 
@@ -93,7 +95,7 @@ class BalancedRig(Rig):
         self.stage = self.make_stage()
 
     def make_stage(self) -> haproxy_stage.HaproxyStage:
-        return haproxy_stage.HaproxyStage({"shop": list(self.members)})
+        return haproxy_stage.HaproxyStage({"shop": list(self.members)}, defaults_lines=PATIENT)
 
     def __enter__(self) -> Rig:
         self.stage.__enter__()
@@ -146,7 +148,7 @@ class SwitchableStage(haproxy_stage.HaproxyStage):
 
     def __init__(self, pools: dict[str, list[str]]) -> None:
         self.stats_port = haproxy_stage.free_port()
-        super().__init__(pools, extra=f"listen stats\n    bind 127.0.0.1:{self.stats_port}\n    stats enable\n    stats uri /stats\n")
+        super().__init__(pools, defaults_lines=PATIENT, extra=f"listen stats\n    bind 127.0.0.1:{self.stats_port}\n    stats enable\n    stats uri /stats\n")
 
     def off_file(self, name: str) -> str:
         return str(self.dir / f"{name}.off")
