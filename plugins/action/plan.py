@@ -15,7 +15,7 @@ import uuid
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _plan, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _plan, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
@@ -83,7 +83,12 @@ class ActionModule(ActionBase):
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
             raise DowntimeError("; ".join(errors))
-        if verb in _plan.SHIFTS and not checked["deploy_evidence_url"]:
+        if checked["deploy_evidence_url"]:
+            try:
+                _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
+            except _probe.BadConfig as error:
+                raise DowntimeError(f"deploy_evidence_url is '{checked['deploy_evidence_url']}': {error}") from error
+        elif verb in _plan.SHIFTS:
             warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
 
         if held and verb in _plan.SHIFTS:
@@ -149,15 +154,18 @@ class ActionModule(ActionBase):
         parent = records_dir
         while not os.path.exists(parent):
             parent = os.path.dirname(parent)
-        if not os.path.isdir(parent) or not os.access(parent, os.W_OK | os.X_OK):
-            mode = oct(os.stat(parent).st_mode & 0o7777)
-            raise DowntimeError(f"deploy_records_dir is '{records_dir}', which user {getpass.getuser()} cannot write to "
-                                f"({parent} has mode {mode}); a directory that can be written is accepted")
-        if self._task.check_mode:
-            return None
         run_dir = os.path.join(records_dir, ".running", deploy_id)
-        os.makedirs(run_dir, mode=0o755, exist_ok=True)
-        _events.append(run_dir, "plan", "started")
+        try:
+            if not os.path.isdir(parent) or not os.access(parent, os.W_OK | os.X_OK):
+                raise PermissionError
+            if self._task.check_mode:
+                return None
+            os.makedirs(run_dir, mode=0o755, exist_ok=True)
+            _events.append(run_dir, "plan", "started")
+        except OSError as error:
+            mode = oct(os.stat(parent).st_mode & 0o7777)
+            raise DowntimeError(f"deploy_records_dir is '{records_dir}', where user {getpass.getuser()} cannot write "
+                                f"({parent} has mode {mode}); a directory that can be written is accepted") from error
         return run_dir
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any]) -> dict[str, t.Any]:

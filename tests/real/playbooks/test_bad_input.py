@@ -92,7 +92,7 @@ def test_archive_that_is_truncated(stage, tmp_path):
     half = tmp_path / "half.tar.gz"
     half.write_bytes(whole.read_bytes()[:-40])
     digest = hashlib.sha256(half.read_bytes()).hexdigest()
-    refused(stage, ["half.tar.gz"], deploy_release="6.6.7", deploy_artifact=artifact(src=str(half), digest=digest))
+    refused(stage, ["6.6.7", "truncated"], deploy_release="6.6.7", deploy_artifact=artifact(src=str(half), digest=digest))
 
 
 def test_socket_that_never_answers(stage, tmp_path):
