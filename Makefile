@@ -70,6 +70,10 @@ unit lint sanity conformance integration molecule: setup
 real: setup  ## Run the tests against real servers: real and conformance. (Also: unit, lint, sanity, integration, molecule.)
 	@$(SUITE) real conformance
 
+.PHONY: bench
+bench: setup  ## Compare with community.general.haproxy and with what the machine allows; writes build/bench.json and docs/bench.md.
+	@$(VENV)/bin/python tests/bench/bench.py
+
 .PHONY: docs
 docs: setup  ## Write what follows from the registries: argument specs, docs/variables.md, the README's table of drivers.
 	@$(VENV)/bin/python tests/bin/generate

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares the collection with the module that people use today, and with what the machine allows, all in one run.
+
+    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe] [--no-table]
+
+Writes build/bench.json and, from a whole run, docs/bench.md. The exit code is 0 when every target is met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+import typing as t
+
+import ansible_collections
+import balancer
+import probe_cost
+import rolling
+import table
+from haproxy_stage import HAPROXY
+from measure import BUILD, FORKS, REPO, Finding
+
+PARTS = ("balancer", "growth", "probe", "rolling")
+SIZES = (10, 100, 1000)
+
+
+def _machine() -> dict[str, t.Any]:
+    if HAPROXY is None:
+        raise Finding("haproxy is not installed; run make setup")
+    version = subprocess.run([HAPROXY, "-v"], capture_output=True, text=True, check=True).stdout.split()[2]
+    general = json.loads((_collections() / "community" / "general" / "MANIFEST.json").read_text(encoding="utf-8"))
+    return {
+        "date": datetime.date.today().isoformat(), "cores": len(os.sched_getaffinity(0)), "load_before": round(os.getloadavg()[0], 2),
+        "forks": FORKS, "python": platform.python_version(), "linux": platform.release().split("-")[0], "haproxy": version.split("-")[0],
+        "ansible_core": importlib.metadata.version("ansible-core"), "gunicorn": importlib.metadata.version("gunicorn"),
+        "community_general": general["collection_info"]["version"],
+    }
+
+
+def _collections() -> pathlib.Path:
+    return pathlib.Path(next(iter(ansible_collections.__path__)))
+
+
+def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    targets = []
+
+    def target(name: str, value: float, wanted: float, least: bool) -> None:
+        targets.append({"name": name, "value": value, "target": wanted, "least": least, "met": value >= wanted if least else value <= wanted})
+
+    if "balancer" in found:
+        target("times faster than a call for each server", found["balancer"]["ratio"], 30, True)
+    if "rolling" in found:
+        target("times faster than the guide's playbook", found["rolling"]["ratio"], 4, True)
+        target("requests lost by our deploy", found["rolling"]["ours"]["failed"] + found["rolling"]["ours"]["evidence"]["probe_failed"], 0, False)
+    if "probe" in found:
+        target("share of a core that the probe takes", found["probe"]["share"], 0.05, False)
+    return targets
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", type=int, default=200)
+    parser.add_argument("--members", type=int, default=40)
+    parser.add_argument("--rate", type=float, default=20.0, help="fresh requests a second of the load; as many kept alive, half as many POSTs")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to run, by comma")
+    parser.add_argument("--no-table", action="store_true", help="do not write docs/bench.md")
+    options = parser.parse_args()
+    parts = options.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error("--only names %s; accepted: %s" % (", ".join(sorted(unknown)), ", ".join(PARTS)))
+    # A terminated bench ends its servers as well.
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(143))
+    work: dict[str, t.Callable[[], t.Any]] = {
+        "balancer": lambda: balancer.compare(options.servers),
+        "growth": lambda: balancer.growth(SIZES),
+        "probe": lambda: probe_cost.cost(100, 20),
+        "rolling": lambda: rolling.compare(options.members, options.rate),
+    }
+    try:
+        found: dict[str, t.Any] = {"machine": _machine()}
+        for part in PARTS:
+            if part in parts:
+                print("bench: %s …" % part, flush=True)
+                found[part] = work[part]()
+    except Finding as finding:
+        print("bench: %s" % finding)
+        return 1
+    found["targets"] = _targets(found)
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if set(parts) == set(PARTS):
+        text = table.render(found)
+        print("\n" + text)
+        if not options.no_table:
+            (REPO / "docs" / "bench.md").write_text(text, encoding="utf-8")
+    for one in found["targets"]:
+        print("bench: %s: %g, target %s %g: %s" % (one["name"], one["value"], "at least" if one["least"] else "at most", one["target"],
+                                                  "met" if one["met"] else "MISSED"))
+    return 0 if all(one["met"] for one in found["targets"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

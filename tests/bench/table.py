@@ -1,0 +1,85 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The results as a page of docs/: ratios first, since seconds belong to one machine."""
+
+from __future__ import annotations
+
+import typing as t
+
+STEPS = {"plan": "plan", "stage": "stage on all hosts", "drain": "drain", "activate": "activate and restart", "gate": "health gate",
+         "return": "back into traffic", "verify": "evidence between batches and at the end", "record": "record"}
+
+
+def _table(head: t.Sequence[str], rows: t.Iterable[t.Sequence[t.Any]]) -> list[str]:
+    return ["|%s|" % "|".join(head), "|%s|" % "|".join("-" if number == 0 else "-:" for number in range(len(head))),
+            *("|%s|" % "|".join(str(cell) for cell in row) for row in rows), ""]
+
+
+def _seconds(value: float) -> str:
+    return "%.2f s" % value if value < 10 else "%.1f s" % value
+
+
+def _lost(one: dict[str, t.Any]) -> str:
+    kinds = ", ".join("%d %s" % (count, kind) for kind, count in sorted(one["failures"].items()))
+    return "%d of %s%s" % (one["failed"], format(one["sent"], ","), " (%s)" % kinds if kinds else "")
+
+
+def render(found: dict[str, t.Any]) -> str:
+    machine = found["machine"]
+    lines = [
+        "<!-- Written by make bench. -->",
+        "# What it costs",
+        "",
+        "Measured by `make bench` in one run on %(cores)d cores, everything on one machine, %(forks)d forks, Ansible's defaults otherwise: ansible-core %(ansible_core)s, "
+        "Python %(python)s, HAProxy %(haproxy)s, gunicorn %(gunicorn)s, community.general %(community_general)s, Linux %(linux)s; %(date)s. "
+        "Seconds belong to the machine; the ratios are what to compare." % machine,
+        "",
+    ]
+    lines += _balancer(found["balancer"]) + _rolling(found["rolling"]) + _growth(found["growth"]) + _probe(found["probe"])
+    lines += ["## Targets", ""] + _table(["target", "wanted", "found", ""], (
+        (one["name"], "%s %g" % ("≥" if one["least"] else "≤", one["target"]), "%g" % one["value"], "met" if one["met"] else "**missed**")
+        for one in found["targets"]))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _balancer(one: dict[str, t.Any]) -> list[str]:
+    ours, theirs, call = one["ours"], one["theirs"], one["call"]
+    return ["## Taking %d servers out and bringing them back" % one["servers"], ""] + _table(["", "time", "CPU", "ratio"], [
+        ("`community.general.haproxy`, a call for each server", _seconds(theirs["seconds"]), _seconds(theirs["cpu"]), "1"),
+        ("one `haproxy_members` call each way, as a play", _seconds(ours["seconds"]), _seconds(ours["cpu"]), "**%.0f×**" % one["ratio"]),
+        ("the same two calls without a controller", _seconds(call["both"]), "", "%.0f×" % one["ratio_call"]),
+    ]) + ["Ours includes the checks that a server has to pass before it gets traffic again; the other side's `wait` ends as soon as the status reads UP, "
+          "which is before any check.", ""]
+
+
+def _rolling(one: dict[str, t.Any]) -> list[str]:
+    ours, theirs, limit = one["ours"], one["theirs"], one["limit"]
+    lines = ["## A rolling deploy of %(members)d members in %(batches)d batches, under %(load)g requests a second" % one, ""]
+    lines += _table(["", "time", "times faster", "requests lost", "longest gap"], [
+        ("the Ansible guide's playbook with `community.general.haproxy`, drained and waited for", _seconds(theirs["seconds"]), "1", _lost(theirs),
+         "%d ms" % theirs["longest_gap_ms"]),
+        ("`zero.downtime.deploy`, with evidence", _seconds(ours["seconds"]), "**%.1f×**" % one["ratio"], _lost(ours), "%d ms" % ours["longest_gap_ms"]),
+        ("the least: drain, restart, rise, without Ansible and without proof", _seconds(limit["seconds"]),
+         "%.1f×" % (theirs["seconds"] / limit["seconds"]), _lost(limit), "%d ms" % limit["longest_gap_ms"]),
+    ])
+    evidence = ours["evidence"]
+    lines += ["Our deploy's own evidence: the probe lost %s of %s, and of %s real requests %s went unanswered. It takes %.1f times the least. Where its time goes:" % (
+        evidence["probe_failed"], format(evidence["probe_sent"], ","), format(evidence["received"] or 0, ","), evidence["unanswered"], one["to_limit"]), ""]
+    parts = limit["parts"]
+    least = {"drain": parts["drain"], "activate": parts["restart"], "return": parts["rise"]}
+    rows = [("start, inventory, plan: before the first step", _seconds(ours["before"]), "")]
+    rows += [(STEPS.get(name, name), _seconds(seconds), _seconds(least[name]) if name in least else "") for name, seconds in ours["steps"].items()]
+    rows += [("between the steps: Ansible's own work", _seconds(ours["between"]), ""), ("close the evidence, write the record, end", _seconds(ours["after"]), "")]
+    return lines + _table(["part", "ours", "the least"], rows)
+
+
+def _growth(rows: list[dict[str, t.Any]]) -> list[str]:
+    return ["## The balancer's part of a batch, as it grows", "",
+            "All servers of a pool at once; the way back includes two health checks 0.2 s apart.", ""] + _table(
+        ["servers", "out", "back", "both as a play"], ((row["servers"], _seconds(row["drain"]), _seconds(row["return"]), _seconds(row["play"])) for row in rows))
+
+
+def _probe(one: dict[str, t.Any]) -> list[str]:
+    return ["## The probe", "", "At %g requests a second for %g s it used %.1f %% of a core and %.0f MB." % (
+        one["rate"], one["seconds"], one["share"] * 100, one["memory_mb"]), ""]
