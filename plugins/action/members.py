@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
         def args_for(host: str) -> dict[str, t.Any]:
             members = [host] if driver.runs_on == "members" else args["members"]
             # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
-            return {**shared, **driver.member_args(traffic, list(servers.values())), "members": [servers[name] for name in members]}
+            return {**shared, **driver.member_args(args["own_traffic"].get(host) or traffic, list(servers.values())), "members": [servers[name] for name in members]}
 
         def note(event: str, **detail: t.Any) -> None:
             if not self._task.check_mode:
@@ -79,6 +79,7 @@ FACADE = {
     "driver": {"type": "str", "required": True},
     "traffic": {"type": "dict", "required": True},
     "servers": {"type": "dict", "default": {}},
+    "own_traffic": {"type": "dict", "default": {}},
     "on_failure": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
     "run_dir": {"type": "path"},
     "step": {"type": "str", "default": "drain"},

@@ -68,8 +68,11 @@ class ActionModule(ActionBase):
         side = _plan.SIDES[0]
         pools = [pool["name"] for pool in _plan.live_pools(checked["deploy_traffic"], side)]
         hosts = {}
+        own_traffic = {}
         for name in members:
             own, _driver = _plan.check_application({**values, **variables.of(name, PER_MEMBER)}, verb)
+            if driver.runs_on == "members":
+                own_traffic[name] = own["deploy_traffic"]
             hosts[name] = _plan.member(name, own, side, _address(variables, name))
         if verb in _plan.SHIFTS:
             _plan.distinct_addresses(hosts)
@@ -104,7 +107,7 @@ class ActionModule(ActionBase):
         return {
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
             "strategy": checked["deploy_strategy"], "driver": checked_driver(values), "side": side, "pools": pools, "balancers": balancers,
-            "traffic": traffic, "members": members, "hosts": hosts, "servers": {name: host["server"] for name, host in hosts.items()},
+            "traffic": traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts, "servers": {name: host["server"] for name, host in hosts.items()},
             "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
             "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key != "root" and value is not None} if verb == "deploy" else None, "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],

@@ -29,6 +29,11 @@ options:
       - What the balancers call a member, where that is not its inventory name.
     type: dict
     default: {}
+  own_traffic:
+    description:
+      - By inventory name, what stands in place of O(traffic) for that member, where a driver's modules run on the members' own hosts.
+    type: dict
+    default: {}
   on_failure:
     description:
       - Whether failures fail the task, or are reported in RV(ignore:problems) alone. The latter is for going back, where one balancer's

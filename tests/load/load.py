@@ -9,7 +9,9 @@ sending), retries nothing, follows nothing, and treats an answer as good only wh
 
     python load.py --target http://10.0.0.1:8080 --report report.json -- ansible-playbook ...
 
-``--hold PATH`` adds one long request per target and ``--holds`` times, sent ``--before`` seconds ahead of the command.
+``--holds N`` adds N long requests a target, sent ``--before`` seconds ahead of the command: POSTs whose second half follows
+``--hold-more`` seconds after ``--hold-until`` was read in the command's output. So they end when the test needs it, on a fast
+machine and on a slow one.
 The exit code says whether the command ended as ``--expect`` asks for; losses are data in the report, judged by the reader.
 """
 
@@ -26,6 +28,8 @@ from urllib.parse import urlsplit
 
 POST_BODY = b'{"order": "' + b"x" * 4000 + b'"}'
 KEPT_LOSSES = 200
+# What is waited for between the halves of a body.
+Pause = t.Callable[[], t.Awaitable[None]]
 
 
 class Loss(Exception):
@@ -62,7 +66,7 @@ class Connection:
         self.reader = self.writer = None
         self.used = 0
 
-    async def request(self, method: str, path: str, body: bytes, keep: bool, slow_body: float) -> tuple[int, dict[str, str], bytes]:
+    async def request(self, method: str, path: str, body: bytes, keep: bool, pause: Pause) -> tuple[int, dict[str, str], bytes]:
         assert self.reader is not None and self.writer is not None
         head = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "User-Agent: load", f"Connection: {'keep-alive' if keep else 'close'}"]
         if body:
@@ -77,7 +81,7 @@ class Connection:
                 half = len(body) // 2
                 self.writer.write(body[:half])
                 await self.writer.drain()
-                await asyncio.sleep(slow_body)
+                await pause()
                 self.writer.write(body[half:])
             await self.writer.drain()
             answered = await self.reader.readline()
@@ -132,9 +136,11 @@ class Load:
         self.last_ok: float | None = None
         self.longest_gap = self.stall = self.slowest = 0.0
         self.crash: BaseException | None = None
+        self.begun = False
 
     # -- one request -------------------------------------------------------------------------------------------------
-    async def one(self, stream: str, host: str, port: int, connection: Connection, keep: bool, method: str, path: str, timeout: float) -> dict[str, t.Any]:
+    async def one(self, stream: str, host: str, port: int, connection: Connection, keep: bool, method: str, path: str, timeout: float,
+                  pause: Pause | None = None) -> dict[str, t.Any]:
         began = time.time()
         target = f"{host}:{port}"
         self.sent += 1
@@ -147,7 +153,7 @@ class Load:
             body = POST_BODY if method == "POST" else b""
             try:
                 status, headers, data = await asyncio.wait_for(
-                    connection.request(method, path, body, keep, self.options.slow_body if body else 0.0), timeout)
+                    connection.request(method, path, body, keep, pause or self.slow_body), timeout)
             except asyncio.TimeoutError as error:
                 raise Loss("timeout", f"no whole answer within {timeout} s") from error
             if not 200 <= status < 300:
@@ -223,15 +229,30 @@ class Load:
 
             self.spawn(run())
 
+    async def slow_body(self) -> None:
+        await asyncio.sleep(self.options.slow_body)
+
     async def hold(self, host: str, port: int) -> None:
-        outcome = await self.one("hold", host, port, Connection(host, port), False, "GET", self.options.hold, self.options.hold_timeout)
+        outcome = await self.one("hold", host, port, Connection(host, port), False, "POST", "/", self.options.hold_timeout, self.until_said)
         outcome["finished"] = time.time()
         self.holds.append(outcome)
+
+    async def until_said(self) -> None:
+        """Wait until the command has said so, and a little more; should it never say so, its end will do."""
+        wanted = self.options.hold_until.encode()
+        while not self.stopping.is_set():
+            if self.begun:
+                with open(self.options.output, "rb") as log:
+                    if wanted in log.read():
+                        break
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(self.options.hold_more)
 
     # -- the whole run -----------------------------------------------------------------------------------------------
     async def command(self) -> dict[str, t.Any]:
         began = time.time()
-        with open(self.options.output, "wb") if self.options.output else open(os.devnull, "wb") as log:
+        with open(self.options.output or os.devnull, "wb") as log:
+            self.begun = True
             process = await asyncio.create_subprocess_exec(*self.options.command, stdout=log, stderr=asyncio.subprocess.STDOUT)
             rc = await process.wait()
         return {"rc": rc, "started": began, "finished": time.time()}
@@ -245,7 +266,7 @@ class Load:
             runners.append(self.spawn(self.fresh("fresh", "GET", "/", options.rate, host, port, offset)))
             runners.append(self.spawn(self.keepalive(options.rate, host, port, offset + 0.3)))
             runners.append(self.spawn(self.fresh("post", "POST", "/", options.rate / 2, host, port, offset + 0.6)))
-            for _number in range(options.holds if options.hold else 0):
+            for _number in range(options.holds):
                 self.spawn(self.hold(host, port))
         await asyncio.sleep(options.before)
         command = await self.command()
@@ -274,12 +295,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=10.0)
     parser.add_argument("--before", type=float, default=1.5)
     parser.add_argument("--after", type=float, default=1.5)
-    parser.add_argument("--hold", help="path of a long request")
-    parser.add_argument("--holds", type=int, default=4, help="long requests a target")
-    parser.add_argument("--hold-timeout", type=float, default=90.0)
+    parser.add_argument("--holds", type=int, default=0, help="long requests a target; needs --hold-until and --output")
+    parser.add_argument("--hold-until", help="text in the command's output that ends the long requests")
+    parser.add_argument("--hold-more", type=float, default=3.0, help="seconds that they last after it")
+    parser.add_argument("--hold-timeout", type=float, default=240.0)
     parser.add_argument("--expect", choices=["success", "failure", "any"], default="success")
     parser.add_argument("command", nargs="+")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.holds and not (options.hold_until and options.output):
+        parser.error("--holds needs --hold-until and --output")
+    return options
 
 
 async def measure(options: argparse.Namespace) -> dict[str, t.Any]:

@@ -128,3 +128,12 @@ def test_a_connection_lost_between_two_requests_is_a_kind_of_its_own(measure, ki
 def test_the_commands_end_is_judged_as_asked(measure, expect, rc):
     report = measure("good", "--expect", expect, command=["sh", "-c", "exit 3"])
     assert (report["command"]["rc"], report["rc"]) == (3, rc)
+
+
+def test_a_held_request_ends_when_the_command_says_so(measure, tmp_path):
+    report = measure("good", "--holds=2", "--hold-until=go", "--hold-more=0.3", f"--output={tmp_path}/output",
+                     command=["sh", "-c", "sleep 0.5; echo go; sleep 0.5"])
+    assert [hold["ok"] for hold in report["holds"]] == [True, True]
+    for hold in report["holds"]:
+        assert 0.7 < hold["finished"] - report["command"]["started"] < 1.5
+    assert report["failed"] == 0
