@@ -211,6 +211,8 @@ class Keeper:
         result = {"changed": False, "verdict": evidence["verdict"], "rollback": evidence["rollback"], "sentence": evidence["sentence"],
                   "evidence": _small(evidence)}
         if evidence["verdict"] != "clean":
+            # A person reads this: the sentence is enough, and the record will have the rest.
+            del result["evidence"]
             result.update(failed=True, msg=evidence["sentence"])
         self._event("failed" if result.get("failed") else "finished", reason=result.get("msg"))
         return result

@@ -43,7 +43,8 @@ class ActionModule(ActionBase):
         def args_for(host: str) -> dict[str, t.Any]:
             members = [host] if driver.runs_on == "members" else args["members"]
             # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
-            return {**shared, **driver.member_args(args["own_traffic"].get(host) or traffic, list(servers.values())), "members": [servers[name] for name in members]}
+            own = args["own_traffic"].get(host) or traffic
+            return {**shared, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
         def note(event: str, **detail: t.Any) -> None:
             if not self._task.check_mode:
@@ -67,11 +68,16 @@ class ActionModule(ActionBase):
             "diff": [{**diff, "before_header": host, "after_header": host} for host, result in results.items() for diff in _as_list(result.get("diff"))],
             "problems": [_sentence(host, result, what) for host, result in failures.items()],
         }
+        cut = sum(member.get("cut") or 0 for member in merged["members"])
         if failures:
             merged["msg"] = "; ".join(merged["problems"])
             merged["failed"] = args["on_failure"] == "fail"
+            if merged["failed"]:
+                # What a person reads at this moment is the sentence; the rest is in the balancers' own words in the record.
+                for name in ("balancers", "diff", "members"):
+                    del merged[name]
         note("failed" if failures else "finished", reason=merged.get("msg"), waited=merged["waited"],
-             cut=sum(member.get("cut") or 0 for member in merged["members"]))
+             cut=cut)
         return merged
 
 

@@ -62,7 +62,8 @@ class ActionModule(ActionBase):
         checked, driver = _plan.check_application(values, verb)
         missing = [host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]
         if missing:
-            raise DowntimeError(f"the play lacks {', '.join(missing)} of deploy_hosts '{checked['deploy_hosts']}'; a deploy is for all members, so no --limit is accepted")
+            raise DowntimeError(f"the play lacks {', '.join(missing)} of deploy_hosts '{checked['deploy_hosts']}'; "
+                                "a deploy is for all members, so no --limit is accepted")
 
         # Sides beyond the first come with the strategies that use them; rolling works on the side that serves.
         side = _plan.SIDES[0]
@@ -107,9 +108,11 @@ class ActionModule(ActionBase):
         return {
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
             "strategy": checked["deploy_strategy"], "driver": checked_driver(values), "side": side, "pools": pools, "balancers": balancers,
-            "traffic": traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts, "servers": {name: host["server"] for name, host in hosts.items()},
+            "traffic": traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
+            "servers": {name: host["server"] for name, host in hosts.items()},
             "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
-            "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key != "root" and value is not None} if verb == "deploy" else None, "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
+            "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key != "root" and value is not None} if verb == "deploy" else None,
+            "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"], "drain_timeout_action": checked["deploy_drain_timeout_action"],
             "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],

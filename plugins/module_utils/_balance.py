@@ -264,8 +264,8 @@ def balance(samples: t.Sequence[dict[str, t.Any]], moved_at: float | None = None
     total["cut"] = cut
     total["complete"] = all(one["complete"] for one in balancers.values())
     notes = [note for one in balancers.values() for note in one.pop("notes")]
-    if total["truncated"] and cut:
-        notes.append("%d connections were cut on purpose; those among the truncated answers cannot be told apart" % cut)
+    if cut:
+        notes.append("%d connections were cut on purpose; they are among the truncated, unanswered or 5xx" % cut)
     total["note"] = "; ".join(notes) or None
     total["balancers"] = balancers
     return total

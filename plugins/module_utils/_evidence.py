@@ -289,7 +289,8 @@ def _judge_sheet(sheet: dict[str, t.Any], app_worse: list[str], first: bool) -> 
         if worse(errors_before, before, errors_during, during):
             app_worse.append("%d of %s real requests were answered with a 5xx, %d of %s before"
                              % (errors_during, format(during, ","), errors_before, format(before, ",")))
-    return lost
+    # A connection that was cut on purpose shows as one of these too (a 502, a truncated answer, none at all). It was asked for, and it is told apart.
+    return max(0, lost - sheet["cut"])
 
 
 def _verdict(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, grown: bool, over_probe: int, over_sheet: int, app_worse: list[str],
@@ -321,9 +322,12 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
                      + (" failed (%s)" % _kinds(probe["failures"]) if probe["failed"] else ""))
     if sheet is not None:
         what = [name for name in ("unanswered", "truncated") if sheet[name]]
-        own = sheet["lost"] - sheet["unanswered"] - sheet["truncated"]
+        own = sheet["lost"] + sheet["cut"] - sheet["unanswered"] - sheet["truncated"] if sheet["lost"] else 0
         told = ["%d %s" % (sheet[name], name) for name in what] + (["%d answered by the balancer with a 5xx" % own] if own > 0 else [])
-        parts.append("%s of %s%s" % (format(sheet["lost"], ","), _plural(sheet["received"], "real request"), " lost (%s)" % ", ".join(told) if told else ""))
+        kinds = " lost (%s)" % ", ".join(told) if told and sheet["lost"] else ""
+        parts.append("%s of %s%s" % (format(sheet["lost"], ","), _plural(sheet["received"], "real request"), kinds))
+        if sheet["cut"]:
+            parts[-1] += " (%d more cut on purpose)" % sheet["cut"]
     numbers = " and ".join(parts)
     if verdict == "clean":
         if not parts:

@@ -95,8 +95,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         if held:
             sentence += f"; {', '.join(held)} stays out of traffic, as it was found"
         if checking:
-            return {"result": "succeeded", "sentence": f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed.",
-                    "members": rows, "lost": lost}
+            sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed."
+            return {"result": "succeeded", "sentence": sentence, "members": rows, "lost": lost}
         if evidence.get("sentence"):
             sentence += f"; {_lower(evidence['sentence'])}"
         return {"result": "succeeded", "sentence": _stop(sentence), "members": rows, "lost": lost}

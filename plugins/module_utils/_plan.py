@@ -63,7 +63,8 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
     checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.")
     strategy = checked["deploy_strategy"]
     if strategy not in driver.strategies:
-        raise DowntimeError(f"deploy_strategy is '{strategy}', which driver {driver.name} cannot carry out; with it work {', '.join(driver.strategies) or 'none'}")
+        raise DowntimeError(f"deploy_strategy is '{strategy}', which driver {driver.name} cannot carry out; "
+                            f"with it work {', '.join(driver.strategies) or 'none'}")
     if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
         raise DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready")
     if driver.check and verb in SHIFTS:
@@ -94,7 +95,8 @@ def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.
     found = {key: value for key, value in _spec.check(service, SERVICE, path).items() if value}
     ways = sorted({"unit", "command", "start"} & set(found))
     if len(ways) != 1 or ("unit" in found and "stop" in found) or ("start" in found and "stop" not in found):
-        raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found)) or 'nothing'}; one of unit, command (with or without stop), or start with stop, is accepted")
+        raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found)) or 'nothing'}; "
+                            "one of unit, command (with or without stop), or start with stop, is accepted")
     return found
 
 

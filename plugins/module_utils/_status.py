@@ -27,7 +27,8 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
                     states[names[entry["name"]]][f"{balancer}/{pool['name']}"] = entry
         old = [worker for worker in info.get("workers", []) if not worker["current"]]
         if old:
-            problems.append(f"balancer {balancer} still has {len(old)} worker{'s' * (len(old) > 1)} from before a reload (process {', '.join(str(w['pid']) for w in old)})")
+            processes = ", ".join(str(worker["pid"]) for worker in old)
+            problems.append(f"balancer {balancer} still has {len(old)} worker{'s' * (len(old) > 1)} from before a reload (process {processes})")
     rows = []
     for name in plan["members"]:
         result = releases[name]
@@ -51,12 +52,14 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
                 problems.append(f"balancers disagree on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
             elif out:
                 problems.append(f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))})")
-    found = sorted({row["release"] or row["digest"][:12] for row in rows if row["digest"]})
+    runs: dict[str, list[str]] = {}
+    for row in rows:
+        if row["digest"]:
+            runs.setdefault(row["release"] or row["digest"][:12], []).append(row["name"])
     if len({row["digest"] for row in rows if row["digest"]}) > 1:
-        problems.append("members run different releases: " + "; ".join(
-            f"{release} on {', '.join(row['name'] for row in rows if row['digest'] and (row['release'] or row['digest'][:12]) == release)}" for release in found))
+        problems.append("members run different releases: " + "; ".join(f"{release} on {', '.join(names)}" for release, names in sorted(runs.items())))
     return {"app": plan["app"], "environment": plan["environment"], "members": rows, "problems": problems,
-            "sentence": "; ".join(problems) if problems else _healthy(plan, found)}
+            "sentence": "; ".join(problems) if problems else _healthy(plan, sorted(runs))}
 
 
 def table(status: t.Mapping[str, t.Any]) -> list[str]:
@@ -65,7 +68,8 @@ def table(status: t.Mapping[str, t.Any]) -> list[str]:
     rows = [["member", "release", "previous", *places, "in flight"]]
     for row in status["members"]:
         flight = "-" if row["in_flight"] is None else str(row["in_flight"])
-        rows.append([row["name"], row["release"] or (row["digest"] or "-")[:12], row["previous"] or "-", *(row["states"].get(place, "-") for place in places), flight])
+        states = [row["states"].get(place, "-") for place in places]
+        rows.append([row["name"], row["release"] or (row["digest"] or "-")[:12], row["previous"] or "-", *states, flight])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 

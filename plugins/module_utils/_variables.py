@@ -40,7 +40,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_environment": {"type": "str", "default": "production", "description": "Name of the environment, such as V(production) or V(staging)."},
     "deploy_hosts": {"type": "str", "required": True, "description": "Group, or pattern, of the hosts that are the application's members."},
     "deploy_release": {"type": "str", "description":
-                       "The release to deploy: its label (V(2.0.0)) or its sha256 digest. Needed by the playbook deploy; rollback goes to the previous one without it."},
+                       "The release to deploy: its label (V(2.0.0)) or its sha256 digest. Needed by the playbook deploy; without it, rollback goes to the "
+                       "previous one."},
     "deploy_strategy": {"type": "str", "default": "rolling", "choices": list(STRATEGIES), "description": "In which order traffic moves."},
     "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from, and where they live on the hosts.", "options": {
         "root": {"type": "path", "required": True, "description": "Directory on each host that holds the releases and the slots' links."},
@@ -52,9 +53,11 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "headers": {"type": "dict", "no_log": True, "description": "HTTP headers for fetching, such as a token. Kept out of every log."},
     }},
     "deploy_service": {"type": "dict", "description":
-                       "What runs a slot's release: C({unit: NAME}), C({command: …}) or C({start: …, stop: …}); where a host carries two sides, one of these under "
+                       "What runs a slot's release: C({unit: NAME}), C({command: …}) or C({start: …, stop: …}); where a host carries two sides, "
+                       "one of these under "
                        "C(blue) and one under C(green)."},
-    "deploy_slot": {"type": "str", "description": "Name of the slot's link below the root. Without it V(current), or the side's name where the pools have sides."},
+    "deploy_slot": {"type": "str", "description":
+                    "Name of the slot's link below the root. Without it V(current), or the side's name where the pools have sides."},
     "deploy_traffic": {"type": "dict", "required": True, "description": "The driver that moves traffic, as C(driver), and that driver's own options."},
     "deploy_health": {"type": "dict", "default": {}, "description": "How a member shows that it is ready, and with which release.", "options": {
         "path": {"type": "str", "description": "Path of the readiness check, such as V(/ready). Needed where the driver has pools with ports."},
@@ -70,16 +73,21 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "from": {"type": "str", "description": "Host that checks, such as a balancer, where the controller cannot reach the members."},
     }},
     "deploy_batches": {"type": "list", "elements": "raw", "default": [1, "25%"], "description":
-                       "Sizes of the batches as Ansible's C(serial) has them: counts or percentages, the last one repeated. No batch is larger than the floor allows."},
+                       "Sizes of the batches as Ansible's C(serial) has them: counts or percentages, the last one repeated. "
+                       "No batch is larger than the floor allows."},
     "deploy_batch_pause": {"type": "int", "default": 0, "minimum": 0, "description": "Seconds of observation between two batches, under evidence."},
     "deploy_min_active": {"type": "str", "default": "50%", "description":
-                          "The floor: how many members have to serve at full weight, in each pool and on each balancer, as a count or a percentage rounded up."},
-    "deploy_drain_timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds that requests in flight have to finish while a member is taken out."},
+                          "The floor: how many members have to serve at full weight, in each pool and on each balancer, as a count or a percentage "
+                          "rounded up."},
+    "deploy_drain_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
+                             "Seconds that requests in flight have to finish while a member is taken out."},
     "deploy_drain_timeout_action": {"type": "str", "default": "fail", "choices": ["fail", "cut"], "description":
                                     "Whether a drain that takes longer fails, or cuts what is left and counts it."},
-    "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds within which a member has to serve again once the balancer admits it."},
+    "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
+                             "Seconds within which a member has to serve again once the balancer admits it."},
     "deploy_soak": {"type": "int", "default": 1, "minimum": 0, "description": "Seconds of observation after the last batch before the evidence is judged."},
-    "deploy_evidence_url": {"type": "str", "description": "Public address that the probe asks before, during and after the deploy. Without it there is no probe."},
+    "deploy_evidence_url": {"type": "str", "description":
+                            "Public address that the probe asks before, during and after the deploy. Without it there is no probe."},
     "deploy_evidence_rate": {"type": "float", "default": 50, "minimum": 1, "description": "Probe requests a second."},
     "deploy_evidence_max_failed": {"type": "int", "default": 0, "minimum": 0, "description": "Transport failures that a deploy may cause."},
     "deploy_evidence_connect_to": {"type": "str", "description": "host:port that the probe connects to in place of the address of O(deploy_evidence_url)."},

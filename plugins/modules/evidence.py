@@ -176,12 +176,12 @@ rollback:
   sample: false
 sentence:
   description: The verdict in one sentence.
-  returned: when O(state=stopped), or O(state=checked) and something was measured
+  returned: when O(state=stopped), or O(state=checked) found nothing wrong
   type: str
   sample: "No request was lost: 0 of 1,203 probe requests and 0 of 12,034 real requests; longest gap 23 ms, own stall 3 ms."
 evidence:
   description: The three lines, attribution and verdict. A check leaves out series and losses.
-  returned: when O(state=stopped), or O(state=checked) and something was measured
+  returned: when O(state=stopped), or O(state=checked) found nothing wrong
   type: dict
   contains:
     probe:

@@ -100,19 +100,19 @@ EXAMPLES = r"""
 RETURN = r"""
 members:
   description: Each member as each balancer has it after the move.
-  returned: always
+  returned: when no host failed, or with O(on_failure=report)
   type: list
   elements: dict
   contains:
-    name: {description: Name of the member., type: str, sample: app1}
-    balancer: {description: Host that said so., type: str, sample: lb1}
-    pool: {description: Pool on that balancer., type: str, sample: shop}
-    address: {description: Address and port of the member., type: str, sample: "192.0.2.11:8000"}
-    state: {description: active, draining, drained or down., type: str, sample: drained}
-    weight: {description: Its weight., type: int, sample: 100}
-    in_flight: {description: Its open requests; null where the balancer cannot know., type: int, sample: 0}
-    drained_by: {description: What proved that nothing was in flight., type: str, sample: sessions}
-    cut: {description: Connections that were closed on purpose., type: int, sample: 0}
+    name: {description: "Name of the member.", type: str, sample: app1}
+    balancer: {description: "Host that said so.", type: str, sample: lb1}
+    pool: {description: "Pool on that balancer.", type: str, sample: shop}
+    address: {description: "Address and port of the member.", type: str, sample: "192.0.2.11:8000"}
+    state: {description: "active, draining, drained or down.", type: str, sample: drained}
+    weight: {description: "Its weight.", type: int, sample: 100}
+    in_flight: {description: "Its open requests; null where the balancer cannot know.", type: int, sample: 0}
+    drained_by: {description: "What proved that nothing was in flight.", type: str, sample: sessions}
+    cut: {description: "Connections that were closed on purpose.", type: int, sample: 0}
 waited:
   description: Seconds that the slowest balancer took.
   returned: always
@@ -120,7 +120,7 @@ waited:
   sample: 0.4
 balancers:
   description: The whole result of the driver's module, for each host that it ran on.
-  returned: always
+  returned: when no host failed, or with O(on_failure=report)
   type: dict
 problems:
   description: One sentence for each host that failed.

@@ -61,15 +61,15 @@ plan:
   returned: success
   type: dict
   contains:
-    deploy_id: {description: Name of the deploy., type: str}
-    app: {description: Name of the application., type: str}
-    strategy: {description: Order of the moves., type: str}
-    driver: {description: What moves traffic., type: str}
-    members: {description: All members., type: list, elements: str}
+    deploy_id: {description: "Name of the deploy.", type: str}
+    app: {description: "Name of the application.", type: str}
+    strategy: {description: "Order of the moves.", type: str}
+    driver: {description: "What moves traffic.", type: str}
+    members: {description: "All members.", type: list, elements: str}
     batches: {description: "The batches, each with C(n) and C(members). Only with O(state=batched).", type: list, elements: dict}
-    going_back_to: {description: The release that each moving member runs now. Only with O(state=batched)., type: dict}
-    capacity: {description: Whether anything serves, and how many members may be out at a time., type: dict}
-    warnings: {description: What deserves attention and does not prevent the deploy., type: list, elements: str}
+    going_back_to: {description: "The release that each moving member runs now. Only with O(state=batched).", type: dict}
+    capacity: {description: "Whether anything serves, and how many members may be out at a time.", type: dict}
+    warnings: {description: "What deserves attention and does not prevent the deploy.", type: list, elements: str}
 run_dir:
   description: Directory on the controller for the events and samples of this deploy. Null in check mode.
   returned: success

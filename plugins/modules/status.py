@@ -54,8 +54,8 @@ status:
   type: dict
   contains:
     members: {description: "Each member with C(release), C(digest), C(previous), C(states) and C(in_flight).", type: list, elements: dict}
-    problems: {description: One sentence for each thing that is not as it should be., type: list, elements: str}
-    sentence: {description: The whole in one sentence., type: str}
+    problems: {description: "One sentence for each thing that is not as it should be.", type: list, elements: str}
+    sentence: {description: "The whole in one sentence.", type: str}
 findings:
   description: What the balancers' configurations lack, with the lines to add.
   returned: success

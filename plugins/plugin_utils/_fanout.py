@@ -102,6 +102,9 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
     if result.pop("unreachable", False):
         result.update(failed=True, unreachable_host=True, msg=f"{what} {host} cannot be reached: {result.get('msg', 'no answer')}")
     result.pop("invocation", None)
+    # Where a module failed with a sentence this holds the sentence once more, as an object of Ansible's own; a traceback is a text.
+    if not isinstance(result.get("exception"), str):
+        result.pop("exception", None)
     return result
 
 

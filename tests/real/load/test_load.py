@@ -93,7 +93,8 @@ def measure(tmp_path: pathlib.Path) -> t.Iterator[t.Callable[..., dict[str, t.An
             threading.Thread(target=serve, args=(listener, kind), daemon=True).start()
         report = tmp_path / "report.json"
         done = subprocess.run(
-            [sys.executable, str(LOAD), f"--target=http://127.0.0.1:{port}", f"--report={report}", "--before=0.2", "--after=0.2", "--timeout=1", "--slow-body=0.02", "--rate=20",
+            [sys.executable, str(LOAD), f"--target=http://127.0.0.1:{port}", f"--report={report}", "--before=0.2", "--after=0.2",
+             "--timeout=1", "--slow-body=0.02", "--rate=20",
              *options, "--", *command], capture_output=True, text=True, timeout=30, check=False)
         return {**json.loads(report.read_text(encoding="utf-8")), "rc": done.returncode, "said": done.stdout}
 

@@ -33,15 +33,19 @@ def end(hostvars, the_plan=None):
     return _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"})
 
 
+def measured(verdict, sentence):
+    return {"localhost": {"__deploy_evidence": {"evidence": {"verdict": verdict, "sentence": sentence}}}, **{name: {} for name in MEMBERS}}
+
+
 def test_all_went_well():
-    hostvars = {"localhost": {"__deploy_evidence": {"evidence": {"verdict": "clean", "sentence": "0 of 12 real requests lost"}}}, **{name: {} for name in MEMBERS}}
+    hostvars = measured("clean", "0 of 12 real requests lost")
     found = end(hostvars)
     assert found["result"] == "succeeded"
     assert found["sentence"] == "Deploy of shop: 3 of 3 members were moved to 2.0.0; 0 of 12 real requests lost."
 
 
 def test_losses_seen_at_the_end_fail_the_deploy():
-    hostvars = {"localhost": {"__deploy_evidence": {"evidence": {"verdict": "lost", "sentence": "2 of 12 requests were lost"}}}, **{name: {} for name in MEMBERS}}
+    hostvars = measured("lost", "2 of 12 requests were lost")
     found = end(hostvars)
     assert found["result"] == "failed"
     assert "2 of 12 requests were lost" in found["sentence"]
@@ -54,7 +58,8 @@ def test_refused_before_anything_moved():
 
 
 def test_everybody_went_back():
-    hostvars = facts({"__deploy_why": "", "__rolling_begun": 2, "__rolling_readmitted": MEMBERS, "__rolling_fit": {"members": [{"name": n, "ok": True} for n in MEMBERS]}},
+    gate = {"members": [{"name": name, "ok": True} for name in MEMBERS]}
+    hostvars = facts({"__deploy_why": "", "__rolling_begun": 2, "__rolling_readmitted": MEMBERS, "__rolling_fit": gate},
                      app1={"__rolling_moved": OK, "__rolling_back": OK},
                      app2={"__rolling_moved": OK, "__rolling_back": OK},
                      app3={"__rolling_moved": BAD, "__rolling_back": OK})
@@ -91,7 +96,8 @@ def test_a_batch_that_was_only_taken_out_comes_back_as_it_was():
 
 def test_a_first_deploy_has_nothing_to_go_back_to():
     first = plan(going_back_to=dict.fromkeys(MEMBERS))
-    hostvars = facts({"__rolling_begun": 2, "__rolling_readmitted": ["app1"]}, app1={"__rolling_moved": OK}, app2={"__rolling_moved": BAD}, app3={"__rolling_moved": BAD})
+    hostvars = facts({"__rolling_begun": 2, "__rolling_readmitted": ["app1"]},
+                     app1={"__rolling_moved": OK}, app2={"__rolling_moved": BAD}, app3={"__rolling_moved": BAD})
     assert _outcome.back_members(first, MEMBERS, hostvars) == []
     found = end(hostvars, first)
     assert found["result"] == "failed"

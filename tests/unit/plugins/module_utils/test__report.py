@@ -94,7 +94,8 @@ def test_headline():
 
 def test_whole_page():
     text, elements = page(sample())
-    for words in ("1 of 1,203,441 real requests lost", "✕ 1 failure", "It failed.", "1 lost", "app1", "health gate", "503", "careful", "a note", "5xx before"):
+    for words in ("1 of 1,203,441 real requests lost", "✕ 1 failure", "It failed.", "1 lost",
+                  "app1", "health gate", "503", "careful", "a note", "5xx before"):
         assert words in text
     assert elements.seen.count("svg") == 3
     # The same step on two balancers at the same time is one band.
@@ -166,7 +167,9 @@ def test_duration(value, expected):
     assert _report._duration(value) == expected
 
 
-@pytest.mark.parametrize("value, expected", [(3.14, "3.1 ms"), (3.0, "3 ms"), (1180, "1,180 ms"), (12500, "12.5 s"), (10000, "10 s"), (None, "–"), (True, "–")])
+@pytest.mark.parametrize("value, expected", [
+    (3.14, "3.1 ms"), (3.0, "3 ms"), (1180, "1,180 ms"), (12500, "12.5 s"), (10000, "10 s"), (None, "–"), (True, "–"),
+])
 def test_ms(value, expected):
     assert _report._ms(value) == expected
 

@@ -11,9 +11,12 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._variables import VARIABLES, check_names, distance
 
 
-@pytest.mark.parametrize("one, other, expected", [("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("abc", "acb", 1), ("", "abc", 3), ("kitten", "sitting", 3)])
+@pytest.mark.parametrize("one, other, expected", [
+    ("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("abc", "acb", 1), ("", "abc", 3), ("kitten", "sitting", 3),
+])
 def test_distance(one, other, expected):
-    assert distance(one, other) == expected == distance(other, one)
+    there, back = (one, other), (other, one)
+    assert distance(*there) == expected == distance(*back)
 
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))
