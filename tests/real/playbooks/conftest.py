@@ -30,8 +30,8 @@ class Stage:
     def script(self, *args: str) -> None:
         subprocess.run([sys.executable, str(REPO / "tests" / "stage" / "stage.py"), *args], check=True, timeout=60)
 
-    def play(self, playbook: str, *args: str, timeout: float = 240, **variables: t.Any) -> "Played":
-        command = [str(self.ansible), "-i", str(REPO / "inventories" / "local"), playbook, *args]
+    def play(self, playbook: str, *args: str, timeout: float = 300, inventory: str = str(REPO / "inventories" / "local"), **variables: t.Any) -> "Played":
+        command = [str(self.ansible), "-i", inventory, playbook, *args]
         if variables:
             command += ["-e", json.dumps(variables)]
         env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}

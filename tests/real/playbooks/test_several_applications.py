@@ -1,0 +1,84 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many applications in one inventory: one is picked by its name, and the others are left alone. Workers: nothing moves but the release."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pathlib
+import tarfile
+
+import pytest
+
+INVENTORY = """
+all:
+  vars:
+    ansible_connection: local
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  children:
+    shop:
+      children:
+        shop_worker:
+          hosts:
+            sw1:
+            sw2:
+      vars: &app
+        deploy_app: "{{ 'shop' if 'shop' in group_names else 'billing' }}"
+        deploy_hosts: "{{ deploy_app }}_worker"
+        deploy_artifact:
+          src: "%(dir)s/{{ deploy_app }}-{{ deploy_release }}.tar.gz"
+          checksums: "%(dir)s/SHA256SUMS"
+          root: "%(dir)s/hosts/{{ inventory_hostname }}"
+        deploy_service:
+          command: [/bin/sh, -c, "cp current/version {{ inventory_hostname }}.runs"]
+        deploy_traffic: {driver: none}
+        deploy_batches: [1]
+        deploy_records_dir: "%(dir)s/records"
+    billing:
+      children:
+        billing_worker:
+          hosts:
+            bw1:
+            bw2:
+      vars: *app
+"""
+
+
+@pytest.fixture
+def site(stage, tmp_path) -> pathlib.Path:
+    """An inventory of two applications without a balancer, and a release for each."""
+    sums = []
+    for app in ("shop", "billing"):
+        for label in ("1", "2"):
+            path = tmp_path / f"{app}-{label}.tar.gz"
+            with tarfile.open(path, "w:gz") as tar:
+                data = f"{app} {label}\n".encode()
+                member = tarfile.TarInfo("version")
+                member.size, member.mode = len(data), 0o644
+                tar.addfile(member, io.BytesIO(data))
+            sums.append(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+    (tmp_path / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    (tmp_path / "inventory.yml").write_text(INVENTORY % {"dir": tmp_path}, encoding="utf-8")
+    return tmp_path
+
+
+def runs(site: pathlib.Path) -> dict[str, str]:
+    return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((site / "hosts").glob("*/*.runs"))}
+
+
+def test_one_application_is_picked(stage, site):
+    inventory = str(site / "inventory.yml")
+    unpicked = stage.play("zero.downtime.deploy", inventory=inventory, deploy_release="1")
+    assert unpicked.rc != 0
+    assert "billing, shop" in unpicked.sentence and "-e deploy_app=" in unpicked.sentence
+
+    for label in ("1", "2"):
+        played = stage.play("zero.downtime.deploy", inventory=inventory, deploy_app="billing", deploy_release=label)
+        assert played.rc == 0, played.output
+    assert runs(site) == {"bw1": "billing 2", "bw2": "billing 2"}
+    back = stage.play("zero.downtime.rollback", inventory=inventory, deploy_app="billing")
+    assert back.rc == 0, back.output
+    assert runs(site) == {"bw1": "billing 1", "bw2": "billing 1"}
+    assert (stage.play("zero.downtime.status", inventory=inventory, deploy_app="billing")).rc == 0
