@@ -216,9 +216,14 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         if since is None:
             samples = ()
     cut = sum(int((event.get("detail") or {}).get("cut") or 0) for event in events)
+    notes: list[str] = []
+    baseline = [event["detail"] for event in events if (event.get("detail") or {}).get("baseline")]
+    if baseline:
+        # The counters begin anew there: what was lost before is said, and it is not the deploy's.
+        samples = [sample for sample in samples if sample["time"] >= baseline[-1]["baseline"]]
+        notes.append("before anything moved: %s" % baseline[-1]["reason"])
     sheet = balance(samples, moved_at=began, since=since, cut=cut)
     kernel = kernel_of(samples)
-    notes: list[str] = []
 
     over_probe, app_worse = 0, []
     if probe is not None:

@@ -101,6 +101,12 @@ options:
       - Seconds to watch before V(checked) judges. It judges at once when the budget is exceeded meanwhile.
     type: float
     default: 0.0
+  baseline:
+    description:
+      - For O(state=checked) right before the first move. It never fails because of losses. It says in a warning what was lost already, and such
+        losses are not counted later.
+    type: bool
+    default: false
   batch:
     description:
       - Number of the batch in the events.

@@ -37,7 +37,8 @@ def _backend(side: str) -> str:
         "    balance roundrobin",
         "    option httpchk GET /ready",
         "    http-check expect status 200",
-        "    default-server check inter 500ms fastinter 200ms downinter 200ms rise 2 fall 2 weight 100",
+        "    timeout check 3s",
+        "    default-server check inter 500ms fastinter 200ms downinter 200ms rise 2 fall 3 weight 100",
     ]
     lines += ["    server %s 127.0.0.1:%d" % (member, layout.port(member, side)) for member in layout.MEMBERS]
     return "\n".join(lines) + "\n"

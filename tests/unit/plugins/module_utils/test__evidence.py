@@ -187,3 +187,15 @@ def test_a_time_out_is_put_down_to_what_ran_when_it_was_asked():
     assert _evidence.attribute([loss], [], STEPS)[0]["step"] == "drain"
     assert _evidence.attribute([{"time": T0 + 30, "scheduled": T0 + 30, "kind": "reset"}], [], STEPS)[0]["step"] is None
     assert "while no step ran" in _evidence.attribute([{"time": T0 + 30, "scheduled": T0 + 30, "kind": "reset"}], [], STEPS)[0]["text"]
+
+
+def test_what_was_lost_before_anything_moved_is_said_and_not_counted():
+    rows = [(T0, 100, 100), (T0 + 5, 150, 149), (T0 + 15, 250, 249)]
+    samples = [{"time": at, "balancer": "lb1", "counters": [
+        {"worker": 1, "current": True, "requests": requests, "responses": {"2xx": answered}, "open": 0, "server_5xx": 0}]} for at, requests, answered in rows]
+    assert _evidence.compose(None, samples)["verdict"] == "lost"
+    note = {"time": T0 + 5, "step": "verify", "event": "note", "detail": {"baseline": T0 + 5, "reason": "1 was lost."}}
+    found = _evidence.compose(None, samples, [note])
+    assert found["verdict"] == "clean"
+    assert found["balance"]["received"] == 100
+    assert "before anything moved: 1 was lost." in found["notes"]
