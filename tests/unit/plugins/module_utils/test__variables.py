@@ -15,8 +15,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._variables import VA
     ("", "", 0), ("abc", "abc", 0), ("abc", "abd", 1), ("abc", "acb", 1), ("", "abc", 3), ("kitten", "sitting", 3),
 ])
 def test_distance(one, other, expected):
-    there, back = (one, other), (other, one)
-    assert distance(*there) == expected == distance(*back)
+    assert [distance(*pair) for pair in ((one, other), (other, one))] == [expected, expected]
 
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))
