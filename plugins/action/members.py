@@ -38,13 +38,15 @@ class ActionModule(ActionBase):
         servers = {name: args["servers"].get(name) or name for name in args["members"]}
         names = {server: name for name, server in servers.items()}
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
-        shared = {key: args[key] for key in _members.common_spec() if key != "members" and args[key] is not None}
+        shared = {key: args[key] for key in _members.common_spec() if key not in ("members", "lock") and args[key] is not None}
+        lock = args["lock"] or {"hosts": []}
 
         def args_for(host: str) -> dict[str, t.Any]:
             members = [host] if driver.runs_on == "members" else args["members"]
             # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
             own = args["own_traffic"].get(host) or traffic
-            return {**shared, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
+            fence = {"lock": lock["path"]} if host in lock["hosts"] else {}
+            return {**shared, **fence, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
         def note(event: str, **detail: t.Any) -> None:
             if not self._task.check_mode:
@@ -82,6 +84,7 @@ class ActionModule(ActionBase):
 
 
 FACADE = {
+    "lock": {"type": "dict"},
     "driver": {"type": "str", "required": True},
     "traffic": {"type": "dict", "required": True},
     "servers": {"type": "dict", "default": {}},

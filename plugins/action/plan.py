@@ -15,7 +15,7 @@ import uuid
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _plan, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _lock, _plan, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
@@ -27,6 +27,7 @@ SPEC = {
     "verb": {"type": "str", "choices": list(_plan.VERBS), "default": "deploy"},
     "plan": {"type": "dict"},
     "staged": {"type": "dict"},
+    "locked": {"type": "dict", "default": {}},
 }
 
 # Only these may differ from member to member; the rest is the application's.
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):
                 plan = self._resolve(args["verb"], task_vars)
                 _events.append(plan["run_dir"], "plan", "finished")
             else:
-                plan = self._batch(args["plan"], args["staged"])
+                plan = self._batch(args["plan"], args["staged"], args["locked"])
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
         return {"changed": False, "plan": plan, "run_dir": plan["run_dir"], "warnings": plan["warnings"] if args["state"] == "resolved" else []}
@@ -120,6 +121,7 @@ class ActionModule(ActionBase):
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
             "records_dir": records_dir, "run_dir": self._run_dir(records_dir, deploy_id) if verb in _plan.SHIFTS else None,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
+            "lock": self._lock(checked, driver, balancers, members, task_vars),
             "held": held if verb in _plan.SHIFTS else [],
             "findings": findings, "warnings": warnings, "started": started.timestamp(),
         }
@@ -174,8 +176,23 @@ class ActionModule(ActionBase):
                                 f"({parent} has mode {mode}); a directory that can be written is accepted") from error
         return run_dir
 
-    def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any]) -> dict[str, t.Any]:
-        plan = {**plan, **_plan.moves(plan, staged)}
+    def _lock(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str],
+              task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Which hosts keep the lock, and where."""
+        hosts = balancers if driver.runs_on == "balancers" else members[:1]
+        if checked["deploy_state_hosts"]:
+            hosts = _inventory.group(checked["deploy_state_hosts"], "deploy_state_hosts", task_vars)
+        directory = os.path.normpath(checked["deploy_state_dir"])
+        if not os.path.isabs(directory):
+            raise DowntimeError(f"deploy_state_dir is '{checked['deploy_state_dir']}'; an absolute path is accepted")
+        name = _lock.name_of(checked["deploy_app"], checked["deploy_environment"])
+        return {"hosts": hosts, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"), "break": checked["deploy_lock_break"]}
+
+    def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any], locked: dict[str, t.Any]) -> dict[str, t.Any]:
+        # What an earlier deploy took out nobody holds: this one brings it back.
+        orphans = [name for name in plan["held"] if plan["servers"][name] in locked.get("out", [])]
+        plan = {**plan, "held": [name for name in plan["held"] if name not in orphans]}
+        plan = {**plan, **_plan.moves(plan, staged, orphans, locked.get("interrupted"))}
         if self._task.check_mode or display.verbosity:
             for line in describe(plan):
                 display.display(line)

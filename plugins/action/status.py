@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec, _status
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
 
 display = Display()
 
@@ -41,7 +41,10 @@ class ActionModule(ActionBase):
         if driver.info and driver.info_args:
             options = driver.info_args(plan["traffic"])
             infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars)
-        status = _status.build(plan, releases, infos)
+        lock = plan["lock"]
+        locks = _fanout.run_on(self, sorted(lock["hosts"]), "zero.downtime.lock",
+                               lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host")
+        status = _status.build(plan, releases, infos, locks, _holder.dead)
         findings = [{**finding, "balancer": host} for host, info in infos.items() for finding in info.get("findings", [])]
         if args["show"]:
             for line in _status.table(status):

@@ -54,4 +54,13 @@ options:
     description:
       - Name of the deploy on whose behalf members are moved.
     type: str
+  lock:
+    description:
+      - The file of the lock that M(zero.downtime.lock) took on this host for O(deploy_id). The move is noted in the lock's journal before it is
+        made, and refused when the lock is another deploy's.
+    type: path
+  intent:
+    description:
+      - What the deploy sets out to do, noted with the move in the journal of O(lock).
+    type: dict
 """

@@ -22,6 +22,12 @@ def gates_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> list[dict
     return [{"name": name, "url": plan["hosts"][name]["url"]} for name in members]
 
 
+def intent_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> dict[str, t.Any]:
+    """What goes into the journal with a move: what the deploy is about, and what these members ran before it."""
+    return {"verb": plan["verb"], "release": plan["release"]["digest"], "label": plan["release"].get("label"),
+            "before": {name: plan["going_back_to"][name]["digest"] for name in members if plan["going_back_to"].get(name)}}
+
+
 def active_everywhere(result: t.Mapping[str, t.Any]) -> list[str]:
     """The members that every balancer of a facade's result reported active."""
     members = result.get("members", [])
@@ -38,6 +44,7 @@ class FilterModule:
             "gates_of": gates_of,
             "gates_back": _outcome.gates_back,
             "back_members": _outcome.back_members,
+            "intent_of": intent_of,
             "active_everywhere": active_everywhere,
             "fit": _outcome.fit,
             "outcome": _outcome.outcome,

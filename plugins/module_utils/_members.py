@@ -24,6 +24,8 @@ def common_spec() -> dict[str, t.Any]:
         "timeout_action": {"type": "str", "choices": ["fail", "cut"], "default": "fail"},
         "min_active": {"type": "str", "default": "0"},
         "deploy_id": {"type": "str"},
+        "lock": {"type": "path"},
+        "intent": {"type": "dict"},
     }
 
 

@@ -160,44 +160,71 @@ def capacity(pools: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]], min_activ
     return {"first": first, "most": most, "tightest": tightest, "impossible": impossible}
 
 
-def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Container[str] = ()) -> dict[str, t.Any]:
+def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Sequence[str] = (),
+          interrupted: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
     """Batches, and what each member goes back to, from what staging found on the hosts.
 
-    A member that runs the release already is left alone, unless the verb is restart. Members in C(out) serve nowhere.
+    A member that runs the release already is left alone, unless the verb is restart, an earlier deploy left it out of traffic (C(out)), or an
+    interrupted deploy moved it: that one has to be able to go back with the others, to what it ran before that deploy.
+
     Raises DowntimeError when hosts disagree on the release, or the floor leaves no room.
     """
+    before = (interrupted or {}).get("before") or {}
+    targets = {name: target(plan, result, name, before) for name, result in staged.items()}
     digests: dict[str, list[str]] = {}
-    found_on: dict[str, dict[str, t.Any]] = {}
-    for name, result in staged.items():
-        found_on[name] = result.get("active") if plan["verb"] == "restart" else result.get("release")
-        if not found_on[name]:
+    for name, release in targets.items():
+        if not release:
             raise DowntimeError(f"member {name} has no release to {plan['verb']}{' to' if plan['verb'] == 'rollback' else ''}; deploy one first")
-        digests.setdefault(found_on[name]["digest"], []).append(name)
+        digests.setdefault(release["digest"], []).append(name)
     if len(digests) > 1:
         found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
         raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
-    release = next(iter(found_on.values()))
+    # The label is whatever a host knows; one that never staged it by that name does not.
+    release = max(targets.values(), key=lambda entry: bool(entry and entry.get("label")))
+    assert release is not None
+    was = {name: origin(staged[name], before.get(name)) for name in plan["members"]}
     moving = []
     for name in plan["members"]:
         active = staged[name].get("active") or {}
-        if plan["verb"] == "restart" or active.get("digest") != release["digest"] or name in out:
+        moved_before = bool(was[name]) and was[name] != active and was[name]["digest"] != active.get("digest")
+        if plan["verb"] == "restart" or active.get("digest") != release["digest"] or name in out or (moved_before and was[name]["digest"] != release["digest"]):
             moving.append(name)
     first = plan["capacity"]["first"]
     most = None if first else plan["capacity"]["most"]
     if moving and most is not None and most < 1:
-        if all(name in out for name in moving):
-            most = 1
-        else:
+        # Who is out already may be moved without taking anybody else out.
+        moving.sort(key=lambda name: name not in out)
+        if moving[0] not in out:
             raise DowntimeError(f"deploy_min_active is {plan['min_active']}, which cannot be held while a member is out: {plan['capacity']['tightest']}")
-    previous = [staged[name].get("active") for name in moving if staged[name].get("active")]
+        most = 1
+    previous = [was[name] for name in moving if was[name]]
     return {
         "release": release,
         "previous": previous[0] if previous else None,
         "first": first,
         "batches": batches(moving, plan["batch_sizes"], most) if moving else [],
-        "going_back_to": {name: staged[name].get("active") for name in moving},
+        "going_back_to": {name: was[name] for name in moving},
         "unmoved": [name for name in plan["members"] if name not in moving],
     }
+
+
+def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str, before: t.Mapping[str, str]) -> dict[str, t.Any] | None:
+    """The release that a member shall run, as its host knows it."""
+    if plan["verb"] == "restart":
+        return result.get("active")
+    if plan["verb"] == "rollback" and plan["release"] == "previous" and before:
+        # Members that the interrupted deploy did not reach still run what the others go back to.
+        return origin(result, before.get(name))
+    return result.get("release")
+
+
+def origin(result: t.Mapping[str, t.Any], digest: str | None) -> dict[str, t.Any] | None:
+    """What a member ran before: the release of that digest if the host still has it, else what is active."""
+    if not digest:
+        return result.get("active")
+    known = [result.get("active"), result.get("previous"), *(result.get("staged") or [])]
+    found = next((entry for entry in known if entry and entry["digest"] == digest), None)
+    return {"digest": found["digest"], "label": found.get("label")} if found else result.get("active")
 
 
 def ran(result: t.Any) -> bool:

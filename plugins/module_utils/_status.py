@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _lock
 
-def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t.Any]], infos: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+
+def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t.Any]], infos: t.Mapping[str, t.Mapping[str, t.Any]],
+          locks: t.Mapping[str, t.Mapping[str, t.Any]] | None = None, dead: t.Callable[[t.Mapping[str, t.Any]], bool] = lambda lock: False) -> dict[str, t.Any]:
     """Join the release of each member's host with the state of each member on each balancer.
 
+    :param locks: what each state host says of lock and journal.
+    :param dead: whether a lock's holder is proven dead.
     :returns: C(members) ([{name, release, digest, previous, states{balancer/pool: state}, in_flight}]), C(problems) ([sentence]), C(workers).
     """
     problems: list[str] = []
@@ -29,6 +34,17 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
         if old:
             processes = ", ".join(str(worker["pid"]) for worker in old)
             problems.append(f"balancer {balancer} still has {len(old)} worker{'s' * (len(old) > 1)} from before a reload (process {processes})")
+    orphans: set[str] = set()
+    running: dict[str, str] = {}
+    for host, result in (locks or {}).items():
+        if result.get("failed"):
+            problems.append(_named("state host", host, result))
+            continue
+        if result.get("lock"):
+            running[_lock.told(result["lock"])] = "dead" if dead(result["lock"]) else "running"
+        orphans |= {names[server] for server in _lock.out_of(result.get("journal") or []) if server in names}
+    for told, how in running.items():
+        problems.append(f"{told} has the lock" + (", and its controller has died; deploy or rollback again takes it over" if how == "dead" else ""))
     rows = []
     for name in plan["members"]:
         result = releases[name]
@@ -51,14 +67,15 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
             if out and len(out) < len(seen):
                 problems.append(f"balancers disagree on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
             elif out:
-                problems.append(f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))})")
+                whose = ", left by a deploy that did not end" if name in orphans and "running" not in running.values() else ""
+                problems.append(f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))}){whose}")
     runs: dict[str, list[str]] = {}
     for row in rows:
         if row["digest"]:
             runs.setdefault(row["release"] or row["digest"][:12], []).append(row["name"])
     if len({row["digest"] for row in rows if row["digest"]}) > 1:
         problems.append("members run different releases: " + "; ".join(f"{release} on {', '.join(names)}" for release, names in sorted(runs.items())))
-    return {"app": plan["app"], "environment": plan["environment"], "members": rows, "problems": problems,
+    return {"app": plan["app"], "environment": plan["environment"], "members": rows, "locks": running, "problems": problems,
             "sentence": "; ".join(problems) if problems else _healthy(plan, sorted(runs))}
 
 

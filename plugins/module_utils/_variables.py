@@ -97,6 +97,13 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_pinned": {"type": "list", "elements": "str", "default": [], "description": "Digests that are never removed."},
     "deploy_hooks": {"type": "dict", "default": {}, "description": "Files with tasks of your own.", "options": {
         name: {"type": "path", "description": text} for name, text in HOOKS.items()}},
+    "deploy_state_hosts": {"type": "raw", "description":
+                           "Group, host or list of hosts that keep the lock and the journal. Without it the balancers, or the first member where there are "
+                           "none. All controllers have to reach them."},
+    "deploy_state_dir": {"type": "path", "default": "/var/lib/zero-downtime", "description":
+                         "Directory on these hosts for the lock and the journal."},
+    "deploy_lock_break": {"type": "bool", "default": False, "description":
+                          "Takes the lock from another deploy that is known to be dead but cannot be proven so, because it ran on another controller."},
     "deploy_members": {"type": "list", "elements": "str", "description": "For the playbooks drain and activate: the members to take out or bring back."},
     "deploy_id": {"type": "str", "description": "Name of this deploy. Made from time, application and environment when it is not given."},
 }

@@ -185,14 +185,15 @@ kernel:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_haproxy.members_spec(), supports_check_mode=True)
     try:
-        result = _haproxy.move(module.params, module.check_mode)
+        with _lock.fence(module.params, module.check_mode):
+            result = _haproxy.move(module.params, module.check_mode)
     except DowntimeError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -240,18 +240,20 @@ proof:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _healthcheck
+from ansible_collections.zero.downtime.plugins.module_utils import _healthcheck, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_healthcheck.argument_spec(), supports_check_mode=True)
     try:
-        module.exit_json(**_healthcheck.run(module.params, module.run_command, module.check_mode))
+        with _lock.fence(module.params, module.check_mode):
+            result = _healthcheck.run(module.params, module.run_command, module.check_mode)
     except _healthcheck.NotReached as error:
         module.fail_json(msg=str(error), **error.result)
     except DowntimeError as error:
         module.fail_json(msg=str(error))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ options:
       - What the balancers call a member, where that is not its inventory name.
     type: dict
     default: {}
+  lock:
+    description:
+      - The lock of a plan of M(zero.downtime.plan). On its hosts a move is refused when the lock is another deploy's.
+    type: dict
   own_traffic:
     description:
       - By inventory name, what stands in place of O(traffic) for that member, where a driver's modules run on the members' own hosts.

@@ -96,16 +96,18 @@ floor:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _none
+from ansible_collections.zero.downtime.plugins.module_utils import _lock, _none
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_none.argument_spec(), supports_check_mode=True)
     try:
-        module.exit_json(**_none.run(module.params))
+        with _lock.fence(module.params, module.check_mode):
+            result = _none.run(module.params)
     except DowntimeError as error:
         module.fail_json(msg=str(error))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,11 @@ options:
     description:
       - For O(state=batched), the result of M(zero.downtime.release) for each member.
     type: dict
+  locked:
+    description:
+      - For O(state=batched), the result of M(zero.downtime.deploy_lock).
+    type: dict
+    default: {}
 version_added: 0.1.0
 author:
   - zero.downtime contributors (@zero-downtime)

@@ -11,12 +11,14 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import typing as t
 
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 SERVED = "1.0.0"
+LOCAL = str(REPO / "inventories" / "local")
 
 
 class Stage:
@@ -30,13 +32,24 @@ class Stage:
     def script(self, *args: str) -> None:
         subprocess.run([sys.executable, str(REPO / "tests" / "stage" / "stage.py"), *args], check=True, timeout=60)
 
-    def play(self, playbook: str, *args: str, timeout: float = 300, inventory: str = str(REPO / "inventories" / "local"), **variables: t.Any) -> "Played":
+    def play(self, playbook: str, *args: str, timeout: float = 300, inventory: str = LOCAL, **variables: t.Any) -> "Played":
+        """Run a playbook to its end."""
+        with tempfile.TemporaryFile() as output:
+            process = self.start(playbook, *args, inventory=inventory, output=output, **variables)
+            try:
+                process.wait(timeout)
+            finally:
+                process.kill()
+            output.seek(0)
+            return Played(process.returncode, output.read().decode())
+
+    def start(self, playbook: str, *args: str, inventory: str = LOCAL, output: t.Any = subprocess.DEVNULL, **variables: t.Any) -> "subprocess.Popen[bytes]":
+        """Start a playbook."""
         command = [str(self.ansible), "-i", inventory, playbook, *args]
         if variables:
             command += ["-e", json.dumps(variables)]
         env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}
-        done = subprocess.run(command, cwd=REPO, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
-        return Played(done.returncode, done.stdout)
+        return subprocess.Popen(command, cwd=REPO, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
     def seen(self) -> dict[str, t.Any]:
         """All that a refused deploy must leave alone: links, staged releases, and what the balancer says of each server."""

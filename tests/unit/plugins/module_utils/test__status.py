@@ -51,3 +51,15 @@ def test_nothing_deployed_yet_is_no_problem():
     found = _status.build(PLAN, {"app1": {"active": None}, "app2": {"active": None}}, {"lb1": info(app1="down", app2="down")})
     assert found["problems"] == []
     assert "no release has been deployed yet" in found["sentence"]
+
+
+def test_a_dead_holder_and_what_it_left_out():
+    locks = {"lb1": {"lock": {"deploy_id": "d1", "holder": {"user": "ops", "controller": "ctl1", "pid": 7}},
+                     "journal": [{"state": "drained", "members": ["app2"]}]}}
+    arguments = (PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="drained")}, locks)
+    found = _status.build(*arguments, lambda lock: True)
+    assert "its controller has died; deploy or rollback again takes it over" in found["problems"][0]
+    assert found["problems"][1] == "member app2 is out of traffic (drained), left by a deploy that did not end"
+    running = _status.build(*arguments)
+    assert running["problems"][0].startswith("deploy d1 of ops on ctl1 (process 7)")
+    assert running["problems"][1] == "member app2 is out of traffic (drained)"

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Take or give back the lock of a deploy on all of its state hosts: all or none."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _lock, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
+
+MODULE = "zero.downtime.lock"
+
+SPEC = {
+    "state": {"type": "str", "choices": ["acquired", "released"], "required": True},
+    "plan": {"type": "dict", "required": True},
+    "clean": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ActionBase):
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, SPEC)
+            if args["state"] == "acquired":
+                return self._acquire(args["plan"], task_vars)
+            return self._release(args["plan"], args["clean"], task_vars)
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _on(self, hosts: list[str], options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+        return _fanout.run_on(self, hosts, MODULE, lambda _host: options, task_vars, what="state host")
+
+    def _acquire(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        lock = plan["lock"]
+        options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"], "holder": _holder.me(),
+                   "force": lock["break"]}
+        hosts = sorted(lock["hosts"])
+        # Whoever gets the first host gets the others: two controllers that begin at once do not both end with half of them.
+        results: dict[str, dict[str, t.Any]] = {}
+        for some in (hosts[:1], hosts[1:]):
+            got = self._on(some, options, task_vars)
+            for host, result in list(got.items()):
+                holder = result.get("holder") or (self._task.check_mode and result.get("lock"))
+                if not result.get("failed") and holder and holder["deploy_id"] != plan["deploy_id"] and _holder.dead(holder):
+                    got.update(self._on([host], {**options, "over": holder["deploy_id"]}, task_vars))
+            results.update(got)
+            problems = [str(problem) for host, result in got.items() if (problem := self._problem(host, result, plan))]
+            if problems:
+                mine = [host for host, result in results.items() if result.get("acquired") and not result.get("taken_over") and result.get("changed")]
+                self._on(mine, {"state": "released", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"]}, task_vars)
+                return {"failed": True, "msg": "; ".join(problems)}
+        journal = max((result.get("journal") or [] for result in results.values()), key=len)
+        taken_over = next((result["taken_over"] for result in results.values() if result.get("taken_over")), None)
+        found: dict[str, t.Any] = {
+            "changed": any(result.get("changed") for result in results.values()),
+            "taken_over": taken_over,
+            # Each balancer has its own journal: a member that any of them still has out was taken out by a deploy.
+            "out": sorted({member for result in results.values() for member in _lock.out_of(result.get("journal") or [])}),
+            "interrupted": _lock.interrupted_of(journal),
+        }
+        if taken_over:
+            found["warnings"] = [f"took the lock over from {_lock.told(taken_over)}, whose controller has died"
+                                 if not lock["break"] else f"broke the lock of {_lock.told(taken_over)}"]
+        return found
+
+    def _problem(self, host: str, result: dict[str, t.Any], plan: dict[str, t.Any]) -> str | None:
+        if result.get("failed"):
+            return str(result["msg"]) if host in str(result["msg"]) else f"state host {host}: {result['msg']}"
+        holder = result.get("holder")
+        if self._task.check_mode and result.get("lock") and result["lock"]["deploy_id"] != plan["deploy_id"] and not _holder.dead(result["lock"]):
+            holder = result["lock"]
+        if holder and not plan["lock"]["break"]:
+            return (f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(holder)}; wait for it, or, if it is known to be dead, "
+                    "break the lock with -e deploy_lock_break=true")
+        return None
+
+    def _release(self, plan: dict[str, t.Any], clean: bool, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        lock = plan["lock"]
+        results = self._on(sorted(lock["hosts"]), {"state": "released", "directory": lock["directory"], "name": lock["name"],
+                                                   "deploy_id": plan["deploy_id"], "clean": clean}, task_vars)
+        problems = [str(result["msg"]) if host in str(result["msg"]) else f"state host {host}: {result['msg']}"
+                    for host, result in results.items() if result.get("failed")]
+        # The deploy has ended, however that was: a lock that could not be given back is found to be a dead holder's by the next one.
+        return {"changed": any(result.get("changed") for result in results.values()), "warnings": problems}

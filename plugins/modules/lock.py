@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lock
+short_description: One deploy at a time for an application in an environment
+description:
+  - Takes, gives back or looks at the lock of an application on one host that all its controllers reach, such as a balancer's.
+  - The lock names its holder. Beside it is the journal, where every move is written before it is made. The journal stays when a deploy does not
+    end cleanly, so that the next one knows which members were taken out by a deploy, and not by a person.
+  - A takeover waits for moves of the old holder that still run, and every later one is refused.
+version_added: 0.1.0
+author:
+  - zero.downtime contributors (@zero-downtime)
+extends_documentation_fragment:
+  - zero.downtime.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(acquired) takes the lock or tells who has it. V(released) gives it back. V(observed) only looks.
+    type: str
+    choices: [acquired, released, observed]
+    required: true
+  directory:
+    description:
+      - Directory of the lock. It is made if need be (mode C(0755)).
+    type: path
+    required: true
+  name:
+    description:
+      - Name of the lock, of the application and the environment.
+    type: str
+    required: true
+  deploy_id:
+    description:
+      - The deploy that takes or gives back the lock.
+    type: str
+  holder:
+    description:
+      - Who runs the deploy (C(controller), C(boot_id), C(pid), C(start_time), C(user)).
+    type: dict
+  over:
+    description:
+      - The deploy whose holder is proven dead. Its lock is taken over.
+    type: str
+  force:
+    description:
+      - Takes the lock whoever holds it.
+    type: bool
+    default: false
+  clean:
+    description:
+      - With O(state=released), whether the deploy left nothing behind, so that the journal ends too.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - Seconds that a takeover waits for moves of the old holder that still run.
+    type: float
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Take the lock
+  zero.downtime.lock:
+    state: acquired
+    directory: /var/lib/zero-downtime
+    name: production-shop
+    deploy_id: 20261123T120000Z-production-shop-4f2a9c
+  register: lock
+
+- name: Give it back
+  zero.downtime.lock:
+    state: released
+    directory: /var/lib/zero-downtime
+    name: production-shop
+    deploy_id: 20261123T120000Z-production-shop-4f2a9c
+    clean: true
+"""
+
+RETURN = r"""
+acquired:
+  description: Whether the lock is this deploy's now.
+  returned: with O(state=acquired)
+  type: bool
+holder:
+  description: The lock of another deploy that is in the way, or null.
+  returned: with O(state=acquired)
+  type: dict
+taken_over:
+  description: The lock that was taken over, or null.
+  returned: with O(state=acquired)
+  type: dict
+lock:
+  description: The lock as it is, or null.
+  returned: with O(state=observed), and in check mode
+  type: dict
+journal:
+  description: The journal's entries, the oldest first.
+  returned: with O(state=acquired) and O(state=observed)
+  type: list
+  elements: dict
+path:
+  description: Path of the lock's file.
+  returned: success
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.zero.downtime.plugins.module_utils import _lock
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=_lock.argument_spec(), supports_check_mode=True)
+    try:
+        result = _lock.run(module.params, module.check_mode)
+    except DowntimeError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

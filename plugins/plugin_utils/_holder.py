@@ -1,0 +1,44 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who runs a deploy, and whether somebody who ran one is proven dead. Private to the collection."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _probe
+
+
+def me() -> dict[str, t.Any]:
+    """Who runs this deploy: the process of ansible-playbook, which a worker has as its parent."""
+    pid = os.getppid()
+    return {**machine(), "pid": pid, "start_time": _probe.start_time_of(pid), "user": getpass.getuser()}
+
+
+def machine() -> dict[str, t.Any]:
+    """This controller. Names of machines and of containers repeat, so each part is needed before two may be called the same."""
+    return {"controller": platform.node(), "machine_id": _first_line("/etc/machine-id"), "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
+            "pid_namespace": os.readlink("/proc/self/ns/pid")}
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as handle:
+            return handle.readline().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def dead(lock: t.Mapping[str, t.Any]) -> bool:
+    """Whether a lock's holder is proven dead: it ran on this controller, and its process is not there any more, or the machine was started anew."""
+    holder, here = lock.get("holder") or {}, machine()
+    if not here["machine_id"] or any(holder.get(name) != here[name] for name in ("controller", "machine_id")):
+        return False
+    if holder.get("boot_id") != here["boot_id"]:
+        return True
+    return holder.get("pid_namespace") == here["pid_namespace"] and _probe.start_time_of(int(holder["pid"])) != holder.get("start_time")

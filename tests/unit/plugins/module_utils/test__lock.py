@@ -1,0 +1,179 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _lock
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+ME = {"controller": "ctl1", "boot_id": "b", "pid": 7, "start_time": "1", "user": "ops"}
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return _lock.Lock(str(tmp_path / "state"), "production-shop")
+
+
+def test_one_holder_at_a_time(lock):
+    assert lock.acquire("d1", ME)["acquired"]
+    again = lock.acquire("d2", ME)
+    assert not again["acquired"]
+    assert again["holder"]["deploy_id"] == "d1"
+    assert "deploy d1 of ops on ctl1 (process 7)" in _lock.told(again["holder"])
+    assert lock.acquire("d1", ME)["acquired"]
+    assert lock.release("d1", clean=True)
+    assert lock.acquire("d2", ME)["acquired"]
+
+
+def test_only_the_holder_releases(lock):
+    lock.acquire("d1", ME)
+    assert not lock.release("d2", clean=True)
+    assert lock.read()["deploy_id"] == "d1"
+    assert not _lock.Lock(lock.directory, "other").release("d1", clean=True)
+
+
+def test_a_takeover_names_whom_it_proved_dead(lock):
+    lock.acquire("d1", ME)
+    assert not lock.acquire("d3", ME, over="d0")["acquired"]
+    got = lock.acquire("d3", ME, over="d1")
+    assert got["acquired"] and got["taken_over"]["deploy_id"] == "d1"
+    assert lock.acquire("d4", ME, force=True)["taken_over"]["deploy_id"] == "d3"
+
+
+def test_the_fence_refuses_who_does_not_hold_it(lock):
+    with pytest.raises(DowntimeError, match="is gone"):
+        with lock.fence("d1"):
+            raise AssertionError
+    lock.acquire("d1", ME)
+    with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+        pass
+    lock.acquire("d2", ME, over="d1")
+    with pytest.raises(DowntimeError, match="held by deploy d2 .* so deploy d1 may not move anything any more"):
+        with lock.fence("d1", {"state": "drained", "members": ["app2"]}):
+            raise AssertionError
+    assert [entry["members"] for entry in lock.entries()] == [["app1"]]
+
+
+def test_a_takeover_waits_for_a_move_that_runs(lock):
+    lock.acquire("d1", ME)
+    inside, leave, order = threading.Event(), threading.Event(), []
+
+    def move():
+        with lock.fence("d1"):
+            inside.set()
+            leave.wait(10)
+            order.append("moved")
+
+    def take():
+        _lock.Lock(lock.directory, "production-shop").acquire("d2", ME, over="d1")
+        order.append("taken")
+
+    mover, taker = threading.Thread(target=move), threading.Thread(target=take)
+    mover.start()
+    assert inside.wait(10)
+    taker.start()
+    leave.set()
+    mover.join()
+    taker.join()
+    assert order == ["moved", "taken"]
+    assert lock.read()["deploy_id"] == "d2"
+
+
+def test_a_takeover_does_not_wait_forever(lock):
+    lock.acquire("d1", ME)
+    with lock.fence("d1"):
+        with pytest.raises(DowntimeError, match="still hold the lock .* after 0.1 s"):
+            _lock.Lock(lock.directory, "production-shop").acquire("d2", ME, over="d1", timeout=0.1)
+    assert lock.read()["deploy_id"] == "d1"
+
+
+def _race(directory, number, results):
+    results.put((number, _lock.Lock(directory, "production-shop").acquire(f"d{number}", ME)["acquired"]))
+
+
+def test_of_many_at_once_one_gets_it(tmp_path):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    children = [context.Process(target=_race, args=(str(tmp_path), number, results)) for number in range(8)]
+    for child in children:
+        child.start()
+    got = [results.get(timeout=20) for _child in children]
+    for child in children:
+        child.join()
+    assert sum(acquired for _number, acquired in got) == 1
+    assert sorted(os.listdir(tmp_path)) == ["production-shop.lock"]
+
+
+def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
+    lock.acquire("d1", ME)
+    for number, before in enumerate(({"app1": "o"}, {"app2": "o", "app1": "n"})):
+        intent = {"verb": "deploy", "release": "n" * number, "label": "2.0.0", "before": before}
+        with lock.fence("d1", {"state": "drained", "members": ["app1", "app2"], "intent": intent}):
+            pass
+    with lock.fence("d1", {"state": "active", "members": ["app2"]}):
+        pass
+    with open(lock.journal, "a", encoding="utf-8") as handle:
+        handle.write('{"state": "drai')
+    lock.release("d1", clean=False)
+    got = lock.acquire("d2", ME)
+    assert _lock.out_of(got["journal"]) == ["app1"]
+    with lock.fence("d2", {"state": "drained", "members": ["app3"]}):
+        pass
+    assert _lock.out_of(lock.entries()) == ["app1", "app3"]
+    assert _lock.interrupted_of(got["journal"]) == {"verb": "deploy", "release": "n", "label": "2.0.0", "before": {"app1": "o", "app2": "o"}}
+    lock.release("d2", clean=True)
+    assert lock.entries() == []
+    assert _lock.interrupted_of([]) is None
+
+
+def test_check_mode_only_looks(tmp_path):
+    params = {"directory": str(tmp_path / "none"), "name": "production-shop", "state": "acquired", "deploy_id": "d1"}
+    assert _lock.run(params, True) == {"changed": True, "lock": None, "journal": [], "path": str(tmp_path / "none" / "production-shop.lock")}
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_second_run_changes_nothing(tmp_path):
+    params = {"directory": str(tmp_path), "name": "production-shop", "state": "acquired", "deploy_id": "d1", "holder": ME, "over": None, "force": False,
+              "timeout": 1, "clean": True}
+    assert _lock.run(params, False)["changed"]
+    assert not _lock.run(params, False)["changed"]
+    params["state"] = "released"
+    assert _lock.run(params, False)["changed"]
+    assert not _lock.run(params, False)["changed"]
+
+
+def test_a_state_directory_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(DowntimeError, match="deploy_state_dir is .*file/state"):
+        _lock.Lock(str(tmp_path / "file" / "state"), "x").acquire("d1", ME)
+
+
+def test_the_fence_of_a_module(tmp_path):
+    lock = _lock.Lock(str(tmp_path), "production-shop")
+    params = {"lock": lock.path, "deploy_id": "d1", "state": "drained", "members": ["app1"]}
+    with _lock.fence({**params, "lock": None}, False):
+        pass
+    with _lock.fence(params, True):
+        pass
+    with pytest.raises(DowntimeError, match="is gone"):
+        with _lock.fence(params, False):
+            raise AssertionError
+    lock.acquire("d1", ME)
+    with _lock.fence(params, False):
+        pass
+    assert json.loads(open(lock.journal, encoding="utf-8").read())["members"] == ["app1"]
+    with pytest.raises(DowntimeError, match="deploy_id is missing"):
+        with _lock.fence({**params, "deploy_id": None}, False):
+            raise AssertionError
+
+
+def test_names_are_file_names():
+    assert _lock.name_of("shop/../x", "production") == "production-shop_.._x"
