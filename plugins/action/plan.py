@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import pwd
+import socket
 import typing as t
 import uuid
 
@@ -86,6 +87,9 @@ class ActionModule(ActionBase):
             traffic["pools"] = _plan.live_pools(traffic, side)
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
         capacity, held, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], verb, task_vars)
+        if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
+            # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
+            capacity["first"] = nobody_serves(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
@@ -199,6 +203,21 @@ def _address(variables: _inventory.Variables, name: str) -> str:
     """Where a member answers: what Ansible connects to, which is this machine with a local connection."""
     local = variables.one(name, "ansible_connection") == "local"
     return str(variables.one(name, "ansible_host", "127.0.0.1" if local else name))
+
+
+def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
+    """Whether every member's port refuses a connection. One that says nothing may well serve those who can reach it."""
+    for host in hosts.values():
+        if not host["port"]:
+            return False
+        try:
+            connect((host["address"], host["port"]), timeout=2).close()
+            return False
+        except ConnectionRefusedError:
+            continue
+        except OSError:
+            return False
+    return True
 
 
 def _user() -> str:
