@@ -69,6 +69,8 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error)}
         except _probe.BadConfig as error:
             return {"failed": True, "msg": str(error)}
+        except OSError as error:
+            return {"failed": True, "msg": f"the evidence in run_dir {self._task.args.get('run_dir')} cannot be kept: {error.strerror or error}"}
 
     def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Sampler | None:
         """What reads every balancer's counters at the same time; None for a driver whose balancers tell none."""

@@ -46,14 +46,16 @@ class ActionModule(ActionBase):
             own = self._with_secrets(driver, args["own_traffic"].get(host) or traffic, host, task_vars)
             return {**shared, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
+        notes = _events.Notes()
+
         def note(event: str, **detail: t.Any) -> None:
             if not self._task.check_mode:
-                _events.append(args["run_dir"], args["step"], event, members=args["members"], batch=args["batch"], **detail)
+                notes.write(_events.append, args["run_dir"], args["step"], event, members=args["members"], batch=args["batch"], **detail)
 
         def keep(host: str, result: dict[str, t.Any]) -> None:
             # A reading at every move: of a worker that a reload ends meanwhile, the last one is all there will be.
             if result.get("counters") and not self._task.check_mode:
-                _balance.append(args["run_dir"], host, result, args["step"])
+                notes.write(_balance.append, args["run_dir"], host, result, args["step"])
 
         note("started")
         what = "member" if driver.runs_on == "members" else "balancer"
@@ -78,6 +80,8 @@ class ActionModule(ActionBase):
                     del merged[name]
         note("failed" if failures else "finished", reason=merged.get("msg"), waited=merged["waited"],
              cut=cut)
+        if notes.warnings:
+            merged["warnings"] = notes.warnings
         return merged
 
     def _with_secrets(self, driver: _drivers.Driver, traffic: dict[str, t.Any], host: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
