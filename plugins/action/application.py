@@ -31,6 +31,9 @@ class ActionModule(ActionBase):
 
 def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the application's name as C(app), and its C(hosts) and C(members)."""
+    if task_vars.get("ansible_limit") and _inventory.CONTROLLER not in task_vars["ansible_play_hosts_all"]:
+        # Without the controller the next play would have no hosts, and nothing would happen, with success.
+        raise DowntimeError(f"--limit is '{task_vars['ansible_limit']}'; no --limit is accepted, or one with localhost and all members of the application")
     hosts = list(task_vars["groups"]["all"])
     if not hosts:
         raise DowntimeError("the inventory has no hosts; name one with -i")
@@ -45,4 +48,6 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
     wanted = next((found["deploy_hosts"] for host in candidates if (found := variables.of(host, ("deploy_hosts",)))), None)
     if not wanted:
         raise DowntimeError(f"deploy_hosts is missing for application {app}; the group of its members is needed")
-    return {"app": app, "hosts": wanted, "members": _inventory.group(wanted, "deploy_hosts", task_vars)}
+    members = _inventory.group(wanted, "deploy_hosts", task_vars)
+    # By name: a pattern of the inventory's own would not go together with the play's.
+    return {"app": app, "hosts": ",".join(members), "members": members}

@@ -41,7 +41,8 @@ class ActionModule(ActionBase):
 
     def _gate(self, names: list[str], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         run_dir = None if self._task.check_mode else args["run_dir"]
-        _events.append(run_dir, args["step"], "started", members=names, batch=args["batch"])
+        notes = _events.Notes()
+        notes.write(_events.append, run_dir, args["step"], "started", members=names, batch=args["batch"])
         result = _health.run(args) if args["from"] == "controller" or not names else self._from_host(args["from"], args, task_vars)
         if result.get("failed") and args["on_failure"] == "report":
             # The host could not be asked at all: that is told in the same way as a member that did not pass.
@@ -49,8 +50,10 @@ class ActionModule(ActionBase):
         if not result.get("problems") and result.get("msg"):
             result["problems"] = [result["msg"]]
         bad = bool(result.get("problems"))
-        _events.append(run_dir, args["step"], "failed" if bad else "finished", members=names, batch=args["batch"],
-                       reason=result.get("msg"), waited=result.get("waited"))
+        notes.write(_events.append, run_dir, args["step"], "failed" if bad else "finished", members=names, batch=args["batch"],
+                    reason=result.get("msg"), waited=result.get("waited"))
+        if notes.warnings:
+            result["warnings"] = [*result.get("warnings", []), *notes.warnings]
         return result
 
     def _from_host(self, host: str, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

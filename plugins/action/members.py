@@ -44,18 +44,20 @@ class ActionModule(ActionBase):
         def args_for(host: str) -> dict[str, t.Any]:
             members = [host] if driver.runs_on == "members" else args["members"]
             # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
-            own = args["own_traffic"].get(host) or traffic
+            own = self._with_secrets(driver, args["own_traffic"].get(host) or traffic, host, task_vars)
             fence = {"lock": lock["path"]} if host in lock["hosts"] else {}
             return {**shared, **fence, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
+        notes = _events.Notes()
+
         def note(event: str, **detail: t.Any) -> None:
             if not self._task.check_mode:
-                _events.append(args["run_dir"], args["step"], event, members=args["members"], batch=args["batch"], **detail)
+                notes.write(_events.append, args["run_dir"], args["step"], event, members=args["members"], batch=args["batch"], **detail)
 
         def keep(host: str, result: dict[str, t.Any]) -> None:
             # A reading at every move: of a worker that a reload ends meanwhile, the last one is all there will be.
             if result.get("counters") and not self._task.check_mode:
-                _balance.append(args["run_dir"], host, result, args["step"])
+                notes.write(_balance.append, args["run_dir"], host, result, args["step"])
 
         note("started")
         what = "member" if driver.runs_on == "members" else "balancer"
@@ -80,7 +82,15 @@ class ActionModule(ActionBase):
                     del merged[name]
         note("failed" if failures else "finished", reason=merged.get("msg"), waited=merged["waited"],
              cut=cut)
+        if notes.warnings:
+            merged["warnings"] = notes.warnings
         return merged
+
+    def _with_secrets(self, driver: _drivers.Driver, traffic: dict[str, t.Any], host: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """C(traffic) with what a plan leaves out because it is shown: read here, from the variables of C(host)."""
+        names = [name for name, option in driver.traffic_spec.items() if option.get("no_log") and traffic.get(name) is None]
+        given = _inventory.Variables(self, task_vars).of(host, ("deploy_traffic",)).get("deploy_traffic") if names else None
+        return {**traffic, **{name: given[name] for name in names if name in given}} if given else traffic
 
 
 FACADE = {

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 import os
+import pwd
+import socket
 import typing as t
 import uuid
 
@@ -74,16 +75,22 @@ class ActionModule(ActionBase):
         for name in members:
             own, _driver = _plan.check_application({**values, **variables.of(name, PER_MEMBER)}, verb)
             if driver.runs_on == "members":
-                own_traffic[name] = own["deploy_traffic"]
+                own_traffic[name] = _plan.without_secrets(own["deploy_traffic"], driver.traffic_spec)
             hosts[name] = _plan.member(name, own, side, _address(variables, name))
         if verb in _plan.SHIFTS:
             _plan.distinct_addresses(hosts)
+            checked["deploy_hooks"] = {name: path and self._hook(name, path) for name, path in checked["deploy_hooks"].items()}
+        if verb not in ("status", "doctor"):
+            _plan.distinct_servers(hosts)
 
-        traffic = dict(checked["deploy_traffic"])
+        traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
         if "pools" in driver.traffic_spec:
             traffic["pools"] = _plan.live_pools(traffic, side)
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
         capacity, held, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], verb, task_vars)
+        if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
+            # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
+            capacity["first"] = nobody_serves(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
@@ -103,8 +110,8 @@ class ActionModule(ActionBase):
             raise DowntimeError(f"deploy_min_active is {checked['deploy_min_active']}, which cannot be held while a member is out: {capacity['impossible']}")
         _plan.batches(members, checked["deploy_batches"])
         started = datetime.datetime.now(datetime.timezone.utc)
-        deploy_id = checked["deploy_id"] or "-".join(
-            [started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6]])
+        deploy_id = checked["deploy_id"] or _plan.name_of(
+            started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6])
         records_dir = os.path.abspath(os.path.expanduser(checked["deploy_records_dir"]))
         return {
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
@@ -112,7 +119,9 @@ class ActionModule(ActionBase):
             "traffic": traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
             "servers": {name: host["server"] for name, host in hosts.items()},
             "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
-            "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key != "root" and value is not None} if verb == "deploy" else None,
+            # Less its headers, which are secrets: each host's task reads those for itself.
+            "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
+            if verb == "deploy" else None,
             "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"], "drain_timeout_action": checked["deploy_drain_timeout_action"],
@@ -172,9 +181,17 @@ class ActionModule(ActionBase):
             _events.append(run_dir, "plan", "started")
         except OSError as error:
             mode = oct(os.stat(parent).st_mode & 0o7777)
-            raise DowntimeError(f"deploy_records_dir is '{records_dir}', where user {getpass.getuser()} cannot write "
+            raise DowntimeError(f"deploy_records_dir is '{records_dir}', where user {_user()} cannot write "
                                 f"({parent} has mode {mode}); a directory that can be written is accepted") from error
         return run_dir
+
+    def _hook(self, name: str, path: str) -> str:
+        """Where a hook's file lies: beside the playbook, or below the directory that ansible-playbook was called in."""
+        places = [os.path.join(place, path) for place in (self._loader.get_basedir(), os.getcwd())]
+        found = next((os.path.abspath(place) for place in places if os.path.isfile(place)), None)
+        if not found:
+            raise DowntimeError(f"deploy_hooks.{name} is '{path}', which is no file here ({', '.join(dict.fromkeys(places))}); a file with tasks is accepted")
+        return found
 
     def _lock(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str],
               task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -203,6 +220,29 @@ def _address(variables: _inventory.Variables, name: str) -> str:
     """Where a member answers: what Ansible connects to, which is this machine with a local connection."""
     local = variables.one(name, "ansible_connection") == "local"
     return str(variables.one(name, "ansible_host", "127.0.0.1" if local else name))
+
+
+def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
+    """Whether every member's port refuses a connection. One that says nothing may well serve those who can reach it."""
+    for host in hosts.values():
+        if not host["port"]:
+            return False
+        try:
+            connect((host["address"], host["port"]), timeout=2).close()
+            return False
+        except ConnectionRefusedError:
+            continue
+        except OSError:
+            return False
+    return True
+
+
+def _user() -> str:
+    """Who runs this; a container's arbitrary user has a number and no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def checked_driver(values: t.Mapping[str, t.Any]) -> str:

@@ -26,7 +26,12 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         args = self.validate_argument_spec(argument_spec=_record.ARGUMENT_SPEC)[1]
         try:
-            events = _events.read(args["run_dir"]) if args["run_dir"] else []
+            try:
+                events = _events.read(args["run_dir"]) if args["run_dir"] else []
+            except OSError as error:
+                # A record without its steps is better than none.
+                events = []
+                result["warnings"] = [f"the record lacks its steps: run_dir {args['run_dir']} cannot be read ({error.strerror})"]
             record = _record.compose(
                 plan=args["plan"],
                 result=args["result"],

@@ -36,13 +36,16 @@ class ActionModule(ActionBase):
         event = {"run_dir": None if self._task.check_mode else args.pop("run_dir", None), "step": args.pop("step", None) or "activate",
                  "members": [task_vars.get("inventory_hostname", "")], "batch": args.pop("batch", None)}
         args.pop("run_dir", None)
-        _events.append(event="started", **event)
+        notes = _events.Notes()
+        notes.write(_events.append, event="started", **event)
         try:
             result.update(self._release(args, task_vars))
         finally:
             # An exception is an event as well: a host that is lost in the middle must not look as if it were still at work.
             good = not (result.get("failed", "changed" not in result) or result.get("unreachable"))
-            _events.append(event="finished" if good else "failed", reason=result.get("msg"), **event)
+            notes.write(_events.append, event="finished" if good else "failed", reason=result.get("msg"), **event)
+            if notes.warnings:
+                result["warnings"] = [*result.get("warnings", []), *notes.warnings]
         return result
 
     def _release(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -43,6 +43,24 @@ def append(run_dir: str | None, step: str, event: str, members: t.Sequence[str] 
         os.close(handle)
 
 
+class Notes:
+    """Writes that must not stop a move: on a full disk members still have to go back. What could not be written is told as warnings.
+
+    The proof does not get weaker by it: the evidence reads its own files, and fails where those cannot be written.
+    """
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def write(self, call: t.Callable[..., t.Any], *args: t.Any, **options: t.Any) -> None:
+        try:
+            call(*args, **options)
+        except OSError as error:
+            text = f"the events of this deploy cannot be written ({error.strerror}: {error.filename or 'its working directory'}); its record will lack some"
+            if text not in self.warnings:
+                self.warnings.append(text)
+
+
 def read(run_dir: str) -> list[dict[str, t.Any]]:
     """All complete events so far, oldest first; none when nothing has been written yet."""
     try:

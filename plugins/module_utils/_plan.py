@@ -18,6 +18,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._variables import SE
 
 SIDES = ("blue", "green")
 VERBS = ("deploy", "rollback", "restart", "drain", "activate", "status", "doctor")
+# A deploy's name becomes a directory that is removed at the end, so it may not lead elsewhere.
+_ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 # The verbs that bring another release into traffic, or the same one anew.
 SHIFTS = ("deploy", "rollback", "restart")
 
@@ -75,7 +77,19 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
         except re.error as error:
             raise DowntimeError(f"deploy_health.body is {checked['deploy_health']['body']!r}; a regular expression is accepted ({error})") from error
     _members.floor_of(checked["deploy_min_active"], 1)
+    if checked["deploy_id"] and not _ID.fullmatch(checked["deploy_id"]):
+        raise DowntimeError(f"deploy_id is '{checked['deploy_id']}'; letters, digits, and . _ + - (no dot first) are accepted")
     return checked, driver
+
+
+def name_of(*parts: str) -> str:
+    """A deploy's name from its parts, of which some are the user's own words."""
+    return "-".join(re.sub(r"[^A-Za-z0-9._+-]", "_", part) for part in parts)[:200]
+
+
+def without_secrets(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """C(values) less what C(spec) keeps out of logs: a plan is shown with C(-v) and registered on every host."""
+    return {name: value for name, value in values.items() if not spec.get(name, {}).get("no_log")}
 
 
 def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.Any]]:
@@ -139,6 +153,16 @@ def distinct_addresses(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
         if host["url"] in seen:
             raise DowntimeError(f"members {seen[host['url']]} and {name} have one address, {host['address']}:{host['port']}; each member needs its own")
         seen[host["url"]] = name
+
+
+def distinct_servers(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuse two members that are one server to the balancer: the second would be restarted while it serves."""
+    seen: dict[str, str] = {}
+    for name, host in hosts.items():
+        if host["server"] in seen:
+            raise DowntimeError(f"members {seen[host['server']]} and {name} have one server name, {host['server']}, in deploy_traffic.pools; "
+                                "each member needs its own")
+        seen[host["server"]] = name
 
 
 def capacity(pools: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]], min_active: str) -> dict[str, t.Any]:

@@ -9,22 +9,27 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 CONTROLLER = "localhost"
 PREFIX = "deploy_"
+# Above what a person gives a group with ansible_group_priority.
+PREFERRED = 1_000_000
 
 
 def group(name: t.Any, option: str, task_vars: t.Mapping[str, t.Any]) -> list[str]:
-    """The hosts of a group, of one host's name, or of a list of those. Raises DowntimeError for what the inventory does not have."""
+    """The hosts of a group, of one host's name, of a pattern, or of a list of those. Raises DowntimeError for what the inventory does not have."""
     found: list[str] = []
     for entry in name if isinstance(name, list) else [name]:
         if entry in task_vars["groups"]:
             found += task_vars["groups"][entry]
         elif entry in task_vars["hostvars"]:
             found.append(entry)
+        elif matched := _pattern(str(entry), task_vars):
+            found += matched
         else:
             groups = sorted(set(task_vars["groups"]) - {"all", "ungrouped"})
             raise DowntimeError(f"{option} is '{entry}'; a group or host of the inventory is accepted, whose groups are {', '.join(groups) or 'none'}")
@@ -32,6 +37,13 @@ def group(name: t.Any, option: str, task_vars: t.Mapping[str, t.Any]) -> list[st
     if not found:
         raise DowntimeError(f"{option} is '{name}', a group without hosts")
     return found
+
+
+def _pattern(entry: str, task_vars: t.Mapping[str, t.Any]) -> list[str]:
+    """The hosts of a pattern as plays have it, such as C(shop_app:!app9)."""
+    if not set(entry) & set(",:!&*~["):
+        return []
+    return list(lookup_loader.get("ansible.builtin.inventory_hostnames").run([entry], variables=task_vars))
 
 
 def hosts_of(driver: _drivers.Driver, traffic: t.Mapping[str, t.Any], members: t.Sequence[str], task_vars: t.Mapping[str, t.Any]) -> list[str]:
@@ -55,9 +67,21 @@ class Variables:
     def __init__(self, action: ActionBase, task_vars: dict[str, t.Any]) -> None:
         self._hostvars = task_vars["hostvars"]
         self._templar = action._templar
+        if task_vars.get("deploy_app"):
+            self._prefer(str(self._templar.copy_with_new_env(available_variables=task_vars).template(task_vars["deploy_app"])))
         own = self._hostvars.raw_get(CONTROLLER)
         self._overrides = {name: value for name, value in task_vars.items()
                            if _ours(name) and not name.startswith("__") and (name not in own or own[name] is not value and own[name] != value)}
+
+    def _prefer(self, app: str) -> None:
+        """Let the variables of the group named as the application win over those of another application on the same hosts.
+
+        Otherwise the last group by name would win, and one application's release would go out under the other's name. This counts in this
+        task's process only.
+        """
+        group = self._hostvars._inventory.groups.get(app)
+        if group:
+            group.set_priority(PREFERRED)
 
     def of(self, host: str, names: t.Container[str] | None = None) -> dict[str, t.Any]:
         """All C(deploy_*) variables for C(host), templated; C(names) picks some of them."""

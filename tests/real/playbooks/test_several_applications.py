@@ -82,3 +82,42 @@ def test_one_application_is_picked(stage, site):
     assert back.rc == 0, back.output
     assert runs(site) == {"bw1": "billing 1", "bw2": "billing 1"}
     assert (stage.play("zero.downtime.status", inventory=inventory, deploy_app="billing")).rc == 0
+
+
+SHARED = """
+all:
+  vars:
+    ansible_connection: local
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+    deploy_records_dir: "%(dir)s/records"
+    deploy_traffic: {driver: none}
+    deploy_min_active: "0"
+  children:
+    billing:
+      vars:
+        deploy_app: billing
+        deploy_hosts: billing:!sw2
+        deploy_artifact: {src: "%(dir)s/billing-1.tar.gz", checksums: "%(dir)s/SHA256SUMS", root: "%(dir)s/hosts/billing/{{ inventory_hostname }}"}
+      hosts: {sw1: , sw2: }
+    shop:
+      vars:
+        deploy_app: shop
+        deploy_hosts: shop
+        deploy_artifact: {src: "%(dir)s/shop-1.tar.gz", checksums: "%(dir)s/SHA256SUMS", root: "%(dir)s/hosts/shop/{{ inventory_hostname }}"}
+      hosts: {sw1: , sw2: }
+"""
+
+
+def test_two_applications_on_the_same_hosts_are_not_mixed(stage, site):
+    inventory = site / "shared.yml"
+    inventory.write_text(SHARED % {"dir": site}, encoding="utf-8")
+    played = stage.play("zero.downtime.deploy", inventory=str(inventory), deploy_app="billing", deploy_release="1")
+    assert played.rc == 0, played.output
+    # By its name's order the group shop would win on these hosts.
+    assert [path.parent.relative_to(site / "hosts") for path in (site / "hosts").glob("*/*/current")] == [pathlib.Path("billing/sw1")]
+
+
+def test_a_limit_is_refused(stage, site):
+    played = stage.play("zero.downtime.deploy", "--limit", "sw1", inventory=str(site / "inventory.yml"), deploy_app="shop", deploy_release="1")
+    assert played.rc != 0
+    assert "--limit is 'sw1'" in played.sentence

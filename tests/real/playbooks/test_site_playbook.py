@@ -54,6 +54,39 @@ def test_role_in_a_site_playbook(stage, tmp_path):
         assert version() == release
 
 
+TWICE = """
+- name: A deploy that works
+  hosts: localhost,shop_app
+  gather_facts: false
+  vars:
+    deploy_release: "{first}"
+    deploy_batches: [2]
+  roles:
+    - role: zero.downtime.deploy
+
+- name: A deploy that is refused
+  hosts: localhost,shop_app
+  gather_facts: false
+  vars:
+    deploy_release: "{second}"
+  roles:
+    - role: zero.downtime.deploy
+"""
+
+
+def test_twice_in_one_playbook(stage, tmp_path):
+    site = tmp_path / "site.yml"
+    site.write_text(TWICE.format(first="2.0.0", second="9.9.9"), encoding="utf-8")
+    played = stage.play(str(site))
+    # The second one's failure is nothing that the first one's members go back for.
+    assert played.rc != 0 and "was refused" in played.sentence and "9.9.9 is unknown" in played.sentence
+    assert version() == "2.0.0"
+    site.write_text(TWICE.format(first="1.0.0", second="1.0.0"), encoding="utf-8")
+    played = stage.play(str(site))
+    assert played.rc == 0, played.output
+    assert "nothing was moved" in played.sentence and version() == "1.0.0"
+
+
 def test_check_mode_shows_the_plan_and_changes_nothing(stage):
     before = stage.seen()
     played = stage.play("zero.downtime.deploy", "--check", deploy_release="2.0.0")

@@ -36,3 +36,11 @@ def test_a_line_that_is_still_being_written_is_not_read(tmp_path):
 def test_without_a_directory_nothing_is_written(tmp_path):
     _events.append(None, "drain", "started")
     assert _events.read(str(tmp_path)) == []
+
+
+def test_a_move_goes_on_where_its_events_cannot_be_written(tmp_path):
+    notes = _events.Notes()
+    for event in ("started", "finished"):
+        notes.write(_events.append, str(tmp_path / "gone"), "back_drain", event)
+    assert len(notes.warnings) == 1
+    assert "cannot be written (No such file or directory" in notes.warnings[0]

@@ -74,6 +74,8 @@ def test_application_gets_its_defaults():
     ({"deploy_drain_timeout": "soon"}, ["deploy_drain_timeout", "soon", "whole number"]),
     ({"deploy_drain_timeout_action": "pray"}, ["deploy_drain_timeout_action", "pray", "fail, cut"]),
     ({"deploy_hooks": {"before_lunch": "x.yml"}}, ["deploy_hooks.before_lunch", "before_drain"]),
+    ({"deploy_id": "../.."}, ["deploy_id", "../..", "letters"]),
+    ({"deploy_id": ".hidden"}, ["deploy_id", "no dot first"]),
 ])
 def test_application_refused(changes, words):
     with pytest.raises(DowntimeError) as caught:
@@ -162,3 +164,19 @@ def test_first_deploy_is_not_held_back_by_the_floor():
     found = _plan.moves(plan(capacity=first), {name: staged(None) for name in HOSTS[:4]})
     assert [len(batch["members"]) for batch in found["batches"]] == [1, 2, 1]
     assert found["previous"] is None
+
+
+def test_a_deploys_name_is_one_directory():
+    assert _plan.name_of("20260101T000000Z", "eu/west", "..", "abc") == "20260101T000000Z-eu_west-..-abc"
+    assert _plan.check_application(application(deploy_id="20260101T000000Z-eu_west-..-abc"), "deploy")
+
+
+def test_members_need_servers_of_their_own():
+    _plan.distinct_servers({"app1": {"server": "one"}, "app2": {"server": "two"}})
+    with pytest.raises(DowntimeError, match="app1 and app2 have one server name, web"):
+        _plan.distinct_servers({"app1": {"server": "web"}, "app2": {"server": "web"}})
+
+
+def test_secrets_stay_out_of_a_plan():
+    spec = {"stats_user": {"type": "str"}, "stats_password": {"type": "str", "no_log": True}}
+    assert _plan.without_secrets({"stats_user": "me", "stats_password": "hush"}, spec) == {"stats_user": "me"}
