@@ -61,6 +61,8 @@ class ActionModule(ActionBase):
         values = variables.of(members[0])
         warnings = check_names(values)
         checked, driver = _plan.check_application(values, verb)
+        if isinstance(values.get("deploy_release"), float):
+            warnings.append(f"deploy_release is the number {checked['deploy_release']}, and of 2.10 a number keeps 2.1; put the label in quotes")
         missing = [host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]
         if missing:
             raise DowntimeError(f"the play lacks {', '.join(missing)} of deploy_hosts '{checked['deploy_hosts']}'; "
