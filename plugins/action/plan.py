@@ -81,8 +81,6 @@ class ActionModule(ActionBase):
         if verb in _plan.SHIFTS:
             _plan.distinct_addresses(hosts)
             checked["deploy_hooks"] = {name: path and self._hook(name, path) for name, path in checked["deploy_hooks"].items()}
-        if verb not in ("status", "doctor"):
-            _plan.distinct_servers(hosts)
 
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
         if "pools" in driver.traffic_spec:
@@ -92,6 +90,8 @@ class ActionModule(ActionBase):
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
             capacity["first"] = nobody_serves(hosts)
+        if verb not in ("status", "doctor"):
+            _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
