@@ -62,6 +62,8 @@ class ActionModule(ActionBase):
         values = variables.of(members[0])
         warnings = check_names(values)
         checked, driver = _plan.check_application(values, verb)
+        if isinstance(values.get("deploy_release"), float):
+            warnings.append(f"deploy_release is the number {checked['deploy_release']}, and of 2.10 a number keeps 2.1; put the label in quotes")
         missing = [host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]
         if missing:
             raise DowntimeError(f"the play lacks {', '.join(missing)} of deploy_hosts '{checked['deploy_hosts']}'; "
@@ -80,8 +82,6 @@ class ActionModule(ActionBase):
         if verb in _plan.SHIFTS:
             _plan.distinct_addresses(hosts)
             checked["deploy_hooks"] = {name: path and self._hook(name, path) for name, path in checked["deploy_hooks"].items()}
-        if verb not in ("status", "doctor"):
-            _plan.distinct_servers(hosts)
 
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
         if "pools" in driver.traffic_spec:
@@ -91,6 +91,8 @@ class ActionModule(ActionBase):
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
             capacity["first"] = nobody_serves(hosts)
+        if verb not in ("status", "doctor"):
+            _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:

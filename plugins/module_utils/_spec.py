@@ -10,6 +10,7 @@ Conversions are Ansible's own; only the sentences are ours, since its validator 
 from __future__ import annotations
 
 import difflib
+import json
 import typing as t
 
 from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
@@ -59,7 +60,8 @@ def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any]) -> t.Any:
             raise TypeError
         if kind == "float" and isinstance(value, bool):
             raise TypeError
-        value = validator(value)
+        # With -e NAME=[1,2] a list arrives as its text, which the validator would cut at the commas.
+        value = json.loads(value) if kind == "list" and isinstance(value, str) and value.strip().startswith("[") else validator(value)
     except (TypeError, ValueError) as error:
         raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} is accepted") from error
     if "minimum" in option and value < option["minimum"]:

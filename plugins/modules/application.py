@@ -39,10 +39,10 @@ app:
   type: str
   sample: shop
 hosts:
-  description: Group or pattern of its members, from C(deploy_hosts).
+  description: Names of its members with commas between them, for the hosts of a play; C(deploy_hosts) may be a pattern that does not go together with that.
   returned: success
   type: str
-  sample: shop_app
+  sample: app1,app2
 members:
   description: Names of its members.
   returned: success

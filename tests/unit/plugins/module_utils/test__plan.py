@@ -75,6 +75,7 @@ def test_application_gets_its_defaults():
     ({"deploy_drain_timeout_action": "pray"}, ["deploy_drain_timeout_action", "pray", "fail, cut"]),
     ({"deploy_hooks": {"before_lunch": "x.yml"}}, ["deploy_hooks.before_lunch", "before_drain"]),
     ({"deploy_id": "../.."}, ["deploy_id", "../..", "letters"]),
+    ({"deploy_batches": "[1, 2"}, ["deploy_batches", "[1, 2", "a list"]),
     ({"deploy_id": ".hidden"}, ["deploy_id", "no dot first"]),
 ])
 def test_application_refused(changes, words):
@@ -180,3 +181,8 @@ def test_members_need_servers_of_their_own():
 def test_secrets_stay_out_of_a_plan():
     spec = {"stats_user": {"type": "str"}, "stats_password": {"type": "str", "no_log": True}}
     assert _plan.without_secrets({"stats_user": "me", "stats_password": "hush"}, spec) == {"stats_user": "me"}
+
+
+@pytest.mark.parametrize("written, batches", [("[1, 2]", [1, 2]), ('[1, "25%"]', [1, "25%"]), ("1,2", ["1", "2"]), (2, ["2"])])
+def test_a_list_from_the_command_line(written, batches):
+    assert _plan.check_application(application(deploy_batches=written), "deploy")[0]["deploy_batches"] == batches
