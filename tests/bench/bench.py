@@ -104,8 +104,8 @@ def main() -> int:
         if not options.no_table:
             (REPO / "docs" / "bench.md").write_text(text, encoding="utf-8")
     for one in found["targets"]:
-        print("bench: %s: %g, target %s %g: %s" % (one["name"], one["value"], "at least" if one["least"] else "at most", one["target"],
-                                                  "met" if one["met"] else "MISSED"))
+        bound, how = ("at least" if one["least"] else "at most"), ("met" if one["met"] else "MISSED")
+        print("bench: %s: %g, target %s %g: %s" % (one["name"], one["value"], bound, one["target"], how))
     return 0 if all(one["met"] for one in found["targets"]) else 1
 
 

@@ -31,7 +31,8 @@ def render(found: dict[str, t.Any]) -> str:
         "<!-- Written by make bench. -->",
         "# What it costs",
         "",
-        "Measured by `make bench` in one run on %(cores)d cores, everything on one machine, %(forks)d forks, Ansible's defaults otherwise: ansible-core %(ansible_core)s, "
+        "Measured by `make bench` in one run on %(cores)d cores, everything on one machine, %(forks)d forks, Ansible's defaults otherwise: "
+        "ansible-core %(ansible_core)s, "
         "Python %(python)s, HAProxy %(haproxy)s, gunicorn %(gunicorn)s, community.general %(community_general)s, Linux %(linux)s; %(date)s. "
         "Seconds belong to the machine; the ratios are what to compare." % machine,
         "",
@@ -61,25 +62,29 @@ def _rolling(one: dict[str, t.Any]) -> list[str]:
          _seconds(facts["seconds"]), "%.2f×" % (theirs["seconds"] / facts["seconds"]), _lost(facts), "%d ms" % facts["longest_gap_ms"]),
         ("the same without facts", _seconds(theirs["seconds"]), "1", _lost(theirs),
          "%d ms" % theirs["longest_gap_ms"]),
-        ("`zero.downtime.deploy`, with evidence", _seconds(ours["seconds"]), "**%.1f×** (%.1f× with facts)" % (one["ratio"], one["ratio_with_facts"]), _lost(ours), "%d ms" % ours["longest_gap_ms"]),
+        ("`zero.downtime.deploy`, with evidence", _seconds(ours["seconds"]), "**%.1f×** (%.1f× with facts)" % (one["ratio"], one["ratio_with_facts"]),
+         _lost(ours), "%d ms" % ours["longest_gap_ms"]),
         ("the least: drain, restart, rise, without Ansible and without proof", _seconds(limit["seconds"]),
          "%.1f×" % (theirs["seconds"] / limit["seconds"]), _lost(limit), "%d ms" % limit["longest_gap_ms"]),
     ])
     evidence = ours["evidence"]
-    lines += ["Our deploy's own evidence: the probe lost %s of %s, and of %s real requests %s went unanswered. It takes %.1f times the least. Where its time goes:" % (
+    lines += ["Our deploy's own evidence: the probe lost %s of %s, and of %s real requests %s went unanswered. It takes %.1f times the least. "
+              "Where its time goes:" % (
         evidence["probe_failed"], format(evidence["probe_sent"], ","), format(evidence["received"] or 0, ","), evidence["unanswered"], one["to_limit"]), ""]
     parts = limit["parts"]
     least = {"drain": parts["drain"], "activate": parts["restart"], "return": parts["rise"]}
     rows = [("start, inventory, plan: before the first step", _seconds(ours["before"]), "")]
     rows += [(STEPS.get(name, name), _seconds(seconds), _seconds(least[name]) if name in least else "") for name, seconds in ours["steps"].items()]
-    rows += [("between the steps: Ansible's own work", _seconds(ours["between"]), ""), ("close the evidence, write the record, end", _seconds(ours["after"]), "")]
+    rows += [("between the steps: Ansible's own work", _seconds(ours["between"]), ""),
+             ("close the evidence, write the record, end", _seconds(ours["after"]), "")]
     return lines + _table(["part", "ours", "the least"], rows)
 
 
 def _growth(rows: list[dict[str, t.Any]]) -> list[str]:
     return ["## The balancer's part of a batch, as it grows", "",
             "All servers of a pool at once; the way back includes two health checks 0.2 s apart.", ""] + _table(
-        ["servers", "out", "back", "both as a play"], ((row["servers"], _seconds(row["drain"]), _seconds(row["return"]), _seconds(row["play"])) for row in rows))
+        ["servers", "out", "back", "both as a play"],
+        ((row["servers"], _seconds(row["drain"]), _seconds(row["return"]), _seconds(row["play"])) for row in rows))
 
 
 def _probe(one: dict[str, t.Any]) -> list[str]:
