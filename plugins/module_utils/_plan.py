@@ -204,8 +204,7 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
         found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
         raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
     # The label is whatever a host knows; one that never staged it by that name does not.
-    release = max(targets.values(), key=lambda entry: bool(entry and entry.get("label")))
-    assert release is not None
+    release = max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
     was = {name: origin(staged[name], before.get(name)) for name in plan["members"]}
     moving = []
     for name in plan["members"]:

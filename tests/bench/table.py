@@ -68,9 +68,9 @@ def _rolling(one: dict[str, t.Any]) -> list[str]:
          "%.1f×" % (theirs["seconds"] / limit["seconds"]), _lost(limit), "%d ms" % limit["longest_gap_ms"]),
     ])
     evidence = ours["evidence"]
-    lines += ["Our deploy's own evidence: the probe lost %s of %s, and of %s real requests %s went unanswered. It takes %.1f times the least. "
-              "Where its time goes:" % (
-        evidence["probe_failed"], format(evidence["probe_sent"], ","), format(evidence["received"] or 0, ","), evidence["unanswered"], one["to_limit"]), ""]
+    counts = (evidence["probe_failed"], format(evidence["probe_sent"], ","), format(evidence["received"] or 0, ","), evidence["unanswered"])
+    lines += ["Our deploy's own evidence: the probe lost %s of %s, and of %s real requests %s went unanswered." % counts
+              + " It takes %.1f times the least. Where its time goes:" % one["to_limit"], ""]
     parts = limit["parts"]
     least = {"drain": parts["drain"], "activate": parts["restart"], "return": parts["rise"]}
     rows = [("start, inventory, plan: before the first step", _seconds(ours["before"]), "")]
