@@ -10,6 +10,7 @@ import datetime
 import os
 import pwd
 import socket
+import time
 import typing as t
 import uuid
 
@@ -22,6 +23,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._variables import ch
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
 
 display = Display()
+
+POLL = 0.2
 
 SPEC = {
     "state": {"type": "str", "choices": ["resolved", "batched"], "default": "resolved"},
@@ -87,7 +90,7 @@ class ActionModule(ActionBase):
         if "pools" in driver.traffic_spec:
             traffic["pools"] = _plan.live_pools(traffic, side)
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
-        capacity, held, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], verb, task_vars)
+        capacity, held, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], checked["deploy_ready_timeout"], verb, task_vars)
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
             capacity["first"] = nobody_serves(hosts)
@@ -138,7 +141,7 @@ class ActionModule(ActionBase):
         }
 
     def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], hosts: dict[str, t.Any], min_active: str,
-              verb: str, task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]]]:
+              ready_timeout: int, verb: str, task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]]]:
         """Ask each balancer what it has; check the members against it. Without an info module the members themselves are the count."""
         if verb in ("status", "doctor"):
             # Those ask by themselves, and have to work when a balancer does not answer.
@@ -146,7 +149,7 @@ class ActionModule(ActionBase):
         if not driver.info or driver.info_args is None:
             return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], []
         info_args = driver.info_args(traffic)
-        results = _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars)
+        results = self._known(lambda: _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars), ready_timeout)
         failed = [result["msg"] if host in str(result["msg"]) else f"balancer {host}: {result['msg']}"
                   for host, result in results.items() if result.get("failed")]
         if failed:
@@ -164,9 +167,19 @@ class ActionModule(ActionBase):
                 # Somebody took it out: it is staged and activated, and stays out.
                 held |= {name for name, host in hosts.items() if have[host["server"]]["state"] in ("drained", "draining")}
                 pools[f"pool {pool['name']} on {balancer}"] = [
-                    {"full": entry["state"] == "active" and entry.get("throttle") in (None, 100)} for entry in pool["members"]]
+                    {"full": entry["full"]} for entry in pool["members"]]
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
         return _plan.capacity(pools, min_active), [name for name in hosts if name in held], findings
+
+    def _known(self, ask: t.Callable[[], dict[str, dict[str, t.Any]]], timeout: float) -> dict[str, dict[str, t.Any]]:
+        """What the balancers say once they have checked every server: one that has just started calls servers UP that nobody has looked at."""
+        end = time.monotonic() + timeout
+        while True:
+            results = ask()
+            unknown = any(not entry.get("known", True) for result in results.values() for pool in result.get("pools", []) for entry in pool["members"])
+            if not unknown or time.monotonic() > end:
+                return results
+            time.sleep(POLL)
 
     def _run_dir(self, records_dir: str, deploy_id: str) -> str | None:
         """Where this run's events and samples go. The records directory is proven writable here, before anything moves."""

@@ -82,6 +82,11 @@ class Server:
         """Serves at full weight: no check is failing and slow start is over."""
         return self.serves and self.op == RUNNING and self.status in ("UP", "no check") and self.throttle == 100 and not self.backup
 
+    @property
+    def known(self) -> bool:
+        """Whether its health is known: right after a start or a reload HAProxy calls a server UP that it has not checked yet."""
+        return not self.checked or not self.check.startswith("INI")
+
     def state(self, in_flight: int | None) -> str:
         if self.maint:
             return "draining" if in_flight else "drained"

@@ -129,6 +129,10 @@ pools:
           description: Whether it serves at full weight.
           type: bool
           returned: success
+        known:
+          description: Whether its health is known. Right after a start HAProxy calls servers UP that it has not checked yet.
+          type: bool
+          returned: success
         backup:
           description: Whether it is a backup server.
           type: bool

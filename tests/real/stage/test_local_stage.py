@@ -235,7 +235,7 @@ def test_the_configuration_is_one_haproxy_accepts_and_its_map_splits(running_sta
     split = os.path.join(layout.ETC, "split.map")
 
     def green_is_up() -> bool:
-        return stage._ask(socket_path, "show stat").count(",UP,") >= 2
+        return stage._ask(socket_path, "show stat").count(",L7OK,") >= 2
 
     eventually(green_is_up)
     for share, expected in ((0, {"1.0.0"}), (100, {"2.0.0"}), (50, {"1.0.0", "2.0.0"})):
