@@ -130,6 +130,7 @@ class Mover:
             raise DowntimeError(f"{self.balancer.runtime.label} gives the level '{view.level}'; moving members needs 'level admin' in its stats socket line")
         moved = {key for keys in self.places.values() for key in keys}
         if request.state != "active":
+            view = self.checked(view, {pool for pool, dummy in moved}, started)
             check_floor(view.servers, moved, request.min_active)
         before = {member: self.summary(view, member) for member in request.members}
         if request.check_mode:
@@ -138,6 +139,13 @@ class Mover:
             view = self.activate(view, started) if request.state == "active" else self.take_out(view, started)
             after = {member: self.summary(view, member) for member in request.members}
         return self.result(view, before, after, self.clock() - started)
+
+    def checked(self, view: View, pools: t.Collection[str], started: float) -> View:
+        """The servers once each of the pools' has been checked: a floor cannot be judged while a fresh worker knows nobody's health."""
+        while any(not server.known for key, server in view.servers.items() if key[0] in pools) and self.clock() - started < self.request.timeout:
+            self.sleep(POLL)
+            view = self.view()
+        return view
 
     def told(self, view: View, worker: int) -> int:
         """The worker that was told, or 0 when it is not the one that was looked at, so that the commands rest on another's state."""

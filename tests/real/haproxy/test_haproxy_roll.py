@@ -81,9 +81,14 @@ def test_a_reload_in_the_middle_of_a_roll_loses_nothing_of_the_members(stage, mo
 def test_sticky_clients_that_never_pause_can_be_sent_elsewhere(stage, move):
     balancer = stage(POOL, backend_lines=["stick-table type ip size 100 expire 1m", "stick on src"])
     with Load(balancer.port, keepalive=1, fresh=1, posts=4, pause=0) as load:
-        time.sleep(0.3)
-        rows = [line.split(",") for line in ask(balancer.socket, "show stat -1 4 -1").splitlines()[1:] if line]
-        busy = max(rows, key=lambda row: int(row[7]))[1]
+        end, busy = time.monotonic() + 10, ""
+        while not busy:
+            # The first requests come before the first entry of the table: wait until one server has them all.
+            rows = [line.split(",") for line in ask(balancer.socket, "show stat -1 4 -1").splitlines()[1:] if line]
+            used = [row[1] for row in rows if int(row[4])]
+            busy = used[0] if len(used) == 1 and sum(int(row[4]) for row in rows) >= 3 else ""
+            assert time.monotonic() < end, rows
+            time.sleep(0.05)
         with pytest.raises(DowntimeError, match="clients that stick to them"):
             move(balancer, [busy], "drained", timeout=1)
         out = move(balancer, [busy], "drained", take_out="maint")
