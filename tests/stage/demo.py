@@ -109,7 +109,7 @@ def deploy(number: int, step: Step) -> tuple[tuple[str, ...], list[str], str]:
     before = _records()
     if step.load:
         rc = _run([sys.executable, LOAD, "--target", URL.rstrip("/"), "--report", load_report, "--output", log,
-                   "--hold", "/slow?ms=4000", "--holds", "2", "--expect", "any", "--", *_command(step)], log[:-4] + ".load.log")
+                   "--holds", "2", "--hold-until", "Out of traffic", "--hold-more", "2", "--expect", "any", "--", *_command(step)], log[:-4] + ".load.log")
         if rc:
             raise Finding("the load generator failed: %s" % _tail(log[:-4] + ".load.log"))
         with open(load_report, encoding="utf-8") as file:
