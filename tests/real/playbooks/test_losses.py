@@ -86,7 +86,7 @@ def test_a_member_killed_under_load_takes_the_deploy_back(stage, tmp_path):
     hook.write_text(
         "- name: Kill the last member, as the first batch begins\n"
         "  ansible.builtin.shell: >-\n"
-        "    kill -9 -$(ps -o pgid= $(cat {{ stage_dir }}/pids/app4-blue.pid))\n"
+        "    pkill -9 -f '[a]pp4-blue.pid'\n"
         "  when: rolling_batch.n == 1\n", encoding="utf-8")
     with Slow(30, 8) as slow:
         played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[1], deploy_hooks={"before_drain": str(hook)},
