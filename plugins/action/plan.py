@@ -55,7 +55,9 @@ class ActionModule(ActionBase):
                 plan = self._batch(args["plan"], args["staged"], args["locked"])
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
-        return {"changed": False, "plan": plan, "run_dir": plan["run_dir"], "warnings": plan["warnings"] if args["state"] == "resolved" else []}
+        warnings = plan["warnings"] if args["state"] == "resolved" else [
+            f"{name} cannot be reached and serves nobody: it is left out, and keeps what it runs" for name in plan["absent"]]
+        return {"changed": False, "plan": plan, "run_dir": plan["run_dir"], "warnings": warnings}
 
     def _resolve(self, verb: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
@@ -136,7 +138,9 @@ class ActionModule(ActionBase):
             "records_dir": records_dir, "run_dir": self._run_dir(records_dir, deploy_id) if verb in _plan.SHIFTS else None,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
             "lock": self._lock(checked, driver, balancers, members, task_vars),
-            "held": held if verb in _plan.SHIFTS else [],
+            "held": held if verb in _plan.SHIFTS else [], "max_absent": checked["deploy_max_absent"],
+            # Only these need tasks of the members' own within a batch.
+            "hooks_on_members": bool(checked["deploy_hooks"]["restart"] or checked["deploy_hooks"]["after_activate"]),
             "findings": findings, "warnings": warnings, "started": started.timestamp(),
         }
 
@@ -156,7 +160,7 @@ class ActionModule(ActionBase):
             raise DowntimeError("; ".join(failed))
         pools = {}
         findings = []
-        held = set()
+        held, serving = set(), set()
         for balancer, result in results.items():
             for pool in result["pools"]:
                 have = {entry["name"]: entry for entry in pool["members"]}
@@ -166,10 +170,11 @@ class ActionModule(ActionBase):
                                             f"it has {', '.join(have) or 'none'}")
                 # Somebody took it out: it is staged and activated, and stays out.
                 held |= {name for name, host in hosts.items() if have[host["server"]]["state"] in ("drained", "draining")}
+                serving |= {name for name, host in hosts.items() if have[host["server"]]["state"] not in ("down", "drained")}
                 pools[f"pool {pool['name']} on {balancer}"] = [
                     {"full": entry["full"]} for entry in pool["members"]]
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
-        return _plan.capacity(pools, min_active), [name for name in hosts if name in held], findings
+        return {**_plan.capacity(pools, min_active), "serving": sorted(serving)}, [name for name in hosts if name in held], findings
 
     def _known(self, ask: t.Callable[[], dict[str, dict[str, t.Any]]], timeout: float) -> dict[str, dict[str, t.Any]]:
         """What the balancers say once they have checked every server: one that has just started calls servers UP that nobody has looked at."""
@@ -224,6 +229,11 @@ class ActionModule(ActionBase):
         # What an earlier deploy took out nobody holds: this one brings it back.
         orphans = [name for name in plan["held"] if plan["servers"][name] in locked.get("out", [])]
         plan = {**plan, "held": [name for name in plan["held"] if name not in orphans]}
+        if "serving" not in plan["capacity"]:
+            # No balancer can be asked: whoever cannot be reached by Ansible is asked for a connection.
+            away = [name for name, result in staged.items() if result.get("unreachable_host")]
+            serving = [name for name in away if plan["hosts"][name]["port"] and _connects(plan["hosts"][name])]
+            plan = {**plan, "capacity": {**plan["capacity"], "serving": serving}}
         plan = {**plan, **_plan.moves(plan, staged, orphans, locked.get("interrupted"))}
         if self._task.check_mode or display.verbosity:
             for line in describe(plan):
@@ -249,6 +259,14 @@ def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Calla
             continue
         except OSError:
             return False
+    return True
+
+
+def _connects(host: t.Mapping[str, t.Any], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
+    try:
+        connect((host["address"], host["port"]), timeout=2).close()
+    except OSError:
+        return False
     return True
 
 

@@ -44,6 +44,8 @@ class FilterModule:
             "gates_of": gates_of,
             "gates_back": _outcome.gates_back,
             "back_members": _outcome.back_members,
+            "slots_of": _outcome.slots_of,
+            "slots_back": _outcome.slots_back,
             "intent_of": intent_of,
             "active_everywhere": active_everywhere,
             "fit": _outcome.fit,

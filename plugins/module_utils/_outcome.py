@@ -4,6 +4,9 @@
 
 """How a deploy ended, from what each host and balancer reported: pure functions. Private to the collection.
 
+A strategy leaves what it did on the controller, whatever its moves are: C(__deploy_begun) (batches), C(__deploy_moved) and C(__deploy_back)
+(each member's own report, by name), C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems).
+
 Only a host's own report counts. A host that said nothing is lost, and what it runs is unknown.
 """
 
@@ -16,28 +19,75 @@ from ansible_collections.zero.downtime.plugins.module_utils._plan import ran, we
 LOCAL = "localhost"
 
 
-def here(facts: t.Mapping[str, t.Any]) -> bool:
-    """Whether the host answered after the failure."""
-    return bool(facts.get("__deploy_here"))
+def moved(local: t.Mapping[str, t.Any], name: str) -> t.Any:
+    """A member's own report of its move to the release; None when it was not asked to."""
+    return ((local.get("__deploy_moved") or {}).get("members") or {}).get(name)
 
 
-def place(facts: t.Mapping[str, t.Any]) -> str:
-    return where(facts.get("__rolling_moved"), facts.get("__rolling_back"))
+def back(local: t.Mapping[str, t.Any], name: str) -> t.Any:
+    """A member's own report of its way back."""
+    return ((local.get("__deploy_back") or {}).get("members") or {}).get(name)
+
+
+def place(local: t.Mapping[str, t.Any], name: str) -> str:
+    return where(moved(local, name), back(local, name))
+
+
+def lost(hostvars: t.Mapping[str, t.Any], name: str) -> bool:
+    """Whether a member's host did not answer when it was asked last, by one of the calls or by a task of a hook."""
+    last = back(hostvars[LOCAL], name) or moved(hostvars[LOCAL], name) or {}
+    return bool(last.get("unreachable_host")) or not hostvars[name].get("__deploy_here")
 
 
 def back_members(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mapping[str, t.Any]) -> list[str]:
     """Those of a batch that go back: they moved, or tried to, and something ran there before."""
-    return [name for name in members if here(hostvars[name]) and ran(hostvars[name].get("__rolling_moved")) and plan["going_back_to"].get(name)]
+    return [name for name in members if ran(moved(hostvars[LOCAL], name)) and plan["going_back_to"].get(name)]
+
+
+def slots_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str], state: str = "activated") -> list[dict[str, t.Any]]:
+    """The places of C(members) on their hosts; to activate, also what runs there and how it tells its release."""
+    found = []
+    for name in members:
+        host = plan["hosts"][name]
+        entry = {"name": name, "root": host["root"], "slot": host["slot"]}
+        if state == "activated" and not plan["hooks"].get("restart"):
+            entry.update({key: host[key] for key in ("service", "running") if host.get(key)})
+        found.append(entry)
+    return found
+
+
+def slots_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], out: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """The places of those of a batch that go back, each with the release that it ran.
+
+    A member that could not be taken out everywhere (C(out) is what the balancers reported) keeps what it runs: a restart would cut what it serves.
+    """
+    free = set(drained_everywhere(plan, out))
+    found = []
+    for entry in slots_of(plan, [name for name in back_members(plan, members, hostvars) if name in free]):
+        name = entry["name"]
+        # Whoever failed on the way may run anything, whatever its link says.
+        restart = plan["verb"] == "restart" or not well(moved(hostvars[LOCAL], name))
+        found.append({**entry, "release": plan["going_back_to"][name]["digest"], "restart": restart})
+    return found
+
+
+def drained_everywhere(plan: t.Mapping[str, t.Any], out: t.Mapping[str, t.Any]) -> list[str]:
+    """The members that every balancer reported out of traffic."""
+    needed = 1 if plan.get("own_traffic") else len(plan["balancers"])
+    states: dict[str, list[str]] = {}
+    for entry in out.get("members") or []:
+        states.setdefault(entry["name"], []).append(entry["state"])
+    return [name for name, found in states.items() if len(found) >= needed and all(state in ("drained", "down") for state in found)]
 
 
 def gates_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     """The checks of those that may serve again, each with the digest that it has to show."""
     checks = []
     for name in members:
-        facts = hostvars[name]
-        if not here(facts) or place(facts) == "unknown":
+        at = place(hostvars[LOCAL], name)
+        if lost(hostvars, name) or at == "unknown":
             continue
-        expected = plan["release"] if place(facts) == "new" else plan["going_back_to"].get(name)
+        expected = plan["release"] if at == "new" else plan["going_back_to"].get(name)
         if expected:
             checks.append({"name": name, "url": plan["hosts"][name]["url"], **({"digest": expected["digest"]} if plan["health"].get("header") else {})})
     return checks
@@ -45,11 +95,24 @@ def gates_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: 
 
 def fit(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mapping[str, t.Any]) -> list[str]:
     """Members that may get traffic again after going back: they answered, they know what they run, and they passed the gate."""
-    gate = hostvars[LOCAL].get("__rolling_fit")
+    local = hostvars[LOCAL]
+    gate = local.get("__deploy_fit")
     passed = {entry["name"] for entry in gate.get("members", []) if entry.get("ok")} if ran(gate) else None
     return [name for name in members
-            if here(hostvars[name]) and place(hostvars[name]) != "unknown"
-            and (passed is None or name in passed)]
+            if not lost(hostvars, name) and place(local, name) != "unknown" and (passed is None or name in passed)]
+
+
+def together(said: t.Mapping[str, str]) -> str:
+    """One sentence from what each of several said: the same words once, with the names of those that used them."""
+    names: dict[str, list[str]] = {}
+    for name, text in said.items():
+        if text.strip():
+            names.setdefault(text.strip(), []).append(name)
+    sentences = [text if LOCAL in who or all(name in text for name in who) else f"{', '.join(who)}: {text}" for text, who in names.items()]
+    if len(sentences) > 2:
+        others = [name for who in list(names.values())[1:] for name in who]
+        return f"{sentences[0].rstrip('.')} (and likewise on {', '.join(others)})"
+    return "; ".join(sentence.rstrip(".") for sentence in sentences)
 
 
 def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any], resolved: t.Mapping[str, t.Any],
@@ -59,59 +122,61 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     :returns: C(result) (succeeded, rolled_back, failed), C(sentence), C(members) ([{name, release, state}]), C(lost).
     """
     local = hostvars[LOCAL]
-    failed = here(local)
+    failed = bool(local.get("__deploy_here"))
     evidence = (local.get("__deploy_evidence") or {}).get("evidence") or {}
     title = f"{resolved['verb']} of {resolved['app']}" if resolved else "deploy"
     if not plan:
-        lost = [name for name in members if not here(hostvars[name])]
-        why = _why(hostvars, members) or (f"{', '.join(lost)} cannot be reached" if lost else "it could not be planned")
-        return {"result": "failed", "sentence": f"{_stop(f'{title.capitalize()} was refused: {why}')} Nothing has been changed.", "members": [], "lost": lost}
+        away = [name for name in members if lost(hostvars, name)]
+        why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "it could not be planned")
+        return {"result": "failed", "sentence": f"{_stop(f'{title.capitalize()} was refused: {why}')} Nothing has been changed.", "members": [], "lost": away}
 
     label = _label(plan["release"])
     rows = []
-    held = plan.get("held") or []
+    held, absent = plan.get("held") or [], plan.get("absent") or []
     for name in plan["members"]:
-        facts = hostvars[name]
-        moved = name in plan["going_back_to"]
-        if failed and not here(facts):
+        if name in absent:
+            rows.append({"name": name, "release": None, "state": "absent"})
+        elif failed and lost(hostvars, name):
             rows.append({"name": name, "release": None, "state": "lost"})
-        elif not moved or not failed:
+        elif name not in plan["going_back_to"] or not failed:
             rows.append({"name": name, "release": label, "state": "drained" if name in held else "active"})
         else:
-            at = place(facts)
+            at = place(local, name)
             release = {"new": label, "old": _label(plan["going_back_to"].get(name)), "unknown": None}[at]
             rows.append({"name": name, "release": release, "state": "active" if _serves(plan, name, hostvars) else "drained"})
-    lost = [row["name"] for row in rows if row["state"] == "lost"]
+    away = [row["name"] for row in rows if row["state"] == "lost"]
 
     if not failed:
         verdict = evidence.get("verdict", "clean")
         problem = local.get("__deploy_evidence_problem")
         if verdict in ("lost", "degraded", "unconfirmed") or problem:
             sentence = f"{title.capitalize()} to {label} is in place, but {problem or _lower(evidence.get('sentence', verdict))}"
-            return {"result": "failed", "sentence": _stop(sentence), "members": rows, "lost": lost}
+            return {"result": "failed", "sentence": _stop(sentence), "members": rows, "lost": away}
         count = len(plan["going_back_to"])
         sentence = (f"{title.capitalize()}: {count} of {len(plan['members'])} members were moved to {label}" if count
                     else f"{title.capitalize()}: all {len(plan['members'])} members run {label} already, and nothing was moved")
         if held:
             sentence += f"; {', '.join(held)} stays out of traffic, as it was found"
+        if absent:
+            sentence += f"; {', '.join(absent)} could not be reached, serves nobody, and runs what it ran"
         if checking:
             sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed."
-            return {"result": "succeeded", "sentence": sentence, "members": rows, "lost": lost}
+            return {"result": "succeeded", "sentence": sentence, "members": rows, "lost": away}
         if evidence.get("sentence"):
             sentence += f"; {_lower(evidence['sentence'])}"
-        return {"result": "succeeded", "sentence": _stop(sentence), "members": rows, "lost": lost}
+        return {"result": "succeeded", "sentence": _stop(sentence), "members": rows, "lost": away}
 
-    why = _why(hostvars, members) or (f"{', '.join(lost)} cannot be reached" if lost else "a step failed")
-    moved_once = [name for name in plan["going_back_to"] if ran(hostvars[name].get("__rolling_moved"))]
+    why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")
+    moved_once = [name for name in plan["going_back_to"] if ran(moved(local, name))]
     still_new = [row["name"] for row in rows if row["name"] in moved_once and row["release"] == label and plan["verb"] != "restart"]
     out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held]
-    problems = list(local.get("__rolling_problems") or [])
+    problems = list(local.get("__deploy_problems") or [])
     serving: dict[str, list[str]] = {}
     for row in rows:
         if row["state"] == "active" and row["release"]:
             serving.setdefault(row["release"], []).append(row["name"])
     served = "; ".join(f"{len(names)} of {len(rows)} members serve {release}" for release, names in serving.items()) or "no member serves"
-    whole = not (still_new or out or lost or problems or local.get("__deploy_stay"))
+    whole = not (still_new or out or away or problems or local.get("__deploy_stay"))
     parts = [f"{title.capitalize()} to {label} failed: {why.rstrip('.')}"]
     if local.get("__deploy_stay"):
         parts.append("nothing was moved back")
@@ -121,41 +186,29 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         parts.append("no member had changed its release")
     if still_new and not local.get("__deploy_stay"):
         parts.append(f"{', '.join(still_new)} kept {label}")
-    if lost:
-        parts.append(f"{', '.join(lost)} cannot be reached and may run either release")
+    if away:
+        parts.append(f"{', '.join(away)} cannot be reached and may run either release")
     if out:
         parts.append(f"{', '.join(out)} stays out of traffic")
     parts += [problem.rstrip(".") for problem in problems]
     parts.append(served)
-    return {"result": "rolled_back" if whole else "failed", "sentence": _stop("; ".join(parts)), "members": rows, "lost": lost}
+    return {"result": "rolled_back" if whole else "failed", "sentence": _stop("; ".join(parts)), "members": rows, "lost": away}
 
 
 def _serves(plan: t.Mapping[str, t.Any], name: str, hostvars: t.Mapping[str, t.Any]) -> bool:
     """Whether a member of a failed deploy serves: it was never taken out, or a balancer reported it active again."""
-    begun = int(hostvars[LOCAL].get("__rolling_begun") or 0)
+    begun = int(hostvars[LOCAL].get("__deploy_begun") or 0)
     batch = next((batch["n"] for batch in plan["batches"] if name in batch["members"]), 0)
     if batch > begun or hostvars[LOCAL].get("__deploy_stay"):
         return bool(plan["going_back_to"].get(name)) or batch <= begun
-    return name in (hostvars[LOCAL].get("__rolling_readmitted") or [])
+    return name in (hostvars[LOCAL].get("__deploy_readmitted") or [])
 
 
 def _why(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str]) -> str:
-    """What failed first, in the words of those that failed; the same words of several are said once."""
-    said: dict[str, list[str]] = {}
-    for name in [LOCAL, *members]:
-        facts = hostvars[name]
-        text = str(facts.get("__deploy_why") or "").strip()
-        moved = facts.get("__rolling_moved")
-        if name != LOCAL and ran(moved) and not well(moved) and moved.get("msg"):
-            text = str(moved["msg"]).strip()
-        if text:
-            said.setdefault(text, []).append(name)
-    # A step that ran once for all failed for everybody with the same words: it is nobody's in particular.
-    sentences = [text if LOCAL in names or all(name in text for name in names) else f"{', '.join(names)}: {text}" for text, names in said.items()]
-    if len(sentences) > 2:
-        others = [name for names in list(said.values())[1:] for name in names]
-        return f"{sentences[0].rstrip('.')} (and likewise on {', '.join(others)})"
-    return "; ".join(sentence.rstrip(".") for sentence in sentences)
+    """What failed first, in the words of those that failed."""
+    said = {name: str(hostvars[name].get("__deploy_why") or "") for name in [LOCAL, *members]}
+    # What the controller was told, all were told; only a hook fails on a host by itself.
+    return together({name: text for name, text in said.items() if name == LOCAL or text != said[LOCAL]})
 
 
 def _label(release: t.Mapping[str, t.Any] | None) -> str | None:

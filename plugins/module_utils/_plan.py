@@ -191,9 +191,17 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
     A member that runs the release already is left alone, unless the verb is restart, an earlier deploy left it out of traffic (C(out)), or an
     interrupted deploy moved it: that one has to be able to go back with the others, to what it ran before that deploy.
 
+    A host that cannot be reached is left out (C(absent)), as long as no balancer counts on it.
+
     Raises DowntimeError when hosts disagree on the release, or the floor leaves no room.
     """
     before = (interrupted or {}).get("before") or {}
+    absent = [name for name, result in staged.items() if result.get("unreachable_host")]
+    serving = [name for name in absent if name in plan["capacity"].get("serving", ())]
+    if serving:
+        raise DowntimeError(f"{', '.join(serving)} cannot be reached, but serves: it would go on with the release that it runs; "
+                            "deploy_max_absent is for members that do not serve")
+    staged = {name: result for name, result in staged.items() if name not in absent}
     targets = {name: target(plan, result, name, before) for name, result in staged.items()}
     digests: dict[str, list[str]] = {}
     for name, release in targets.items():
@@ -205,9 +213,9 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
         raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
     # The label is whatever a host knows; one that never staged it by that name does not.
     release = max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
-    was = {name: origin(staged[name], before.get(name)) for name in plan["members"]}
+    was = {name: origin(staged[name], before.get(name)) for name in staged}
     moving = []
-    for name in plan["members"]:
+    for name in staged:
         active = staged[name].get("active") or {}
         moved_before = bool(was[name]) and was[name] != active and was[name]["digest"] != active.get("digest")
         if plan["verb"] == "restart" or active.get("digest") != release["digest"] or name in out or (moved_before and was[name]["digest"] != release["digest"]):
@@ -227,7 +235,8 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
         "first": first,
         "batches": batches(moving, plan["batch_sizes"], most) if moving else [],
         "going_back_to": {name: was[name] for name in moving},
-        "unmoved": [name for name in plan["members"] if name not in moving],
+        "unmoved": [name for name in staged if name not in moving],
+        "absent": absent,
     }
 
 

@@ -76,6 +76,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                        "Sizes of the batches as Ansible's C(serial) has them: counts or percentages, the last one repeated. "
                        "No batch is larger than the floor allows."},
     "deploy_batch_pause": {"type": "int", "default": 0, "minimum": 0, "description": "Seconds of observation between two batches, under evidence."},
+    "deploy_max_absent": {"type": "int", "default": 0, "minimum": 0, "description":
+                          "How many members may be out of reach at the start. They are left out and named, if no balancer counts on them; one that serves "
+                          "is never left out."},
     "deploy_min_active": {"type": "str", "default": "50%", "description":
                           "The floor: how many members have to serve at full weight, in each pool and on each balancer, as a count or a percentage "
                           "rounded up."},

@@ -24,19 +24,22 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import become_loader, connection_loader
 
+Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
+
 
 def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_for: t.Callable[[str], dict[str, t.Any]],
            task_vars: dict[str, t.Any], what: str = "balancer", on_result: t.Callable[[str, dict[str, t.Any]], None] | None = None,
-           ) -> dict[str, dict[str, t.Any]]:
+           work: Work | None = None) -> dict[str, dict[str, t.Any]]:
     """Run C(module_name) on every one of C(hosts) (inventory names) with C(args_for(host)); return each host's result.
 
-    C(on_result) is called in this process as results arrive. C(what) is the word for a host in sentences.
+    C(on_result) is called in this process as results arrive. C(what) is the word for a host in sentences. C(work) stands in place of one run of
+    the module: it gets the arguments and the host's variables, in the child, where the action has the host's connection.
     """
     waiting = selectors.DefaultSelector()
     results: dict[str, dict[str, t.Any]] = {}
     buffers: dict[str, bytearray] = {}
     for host in hosts:
-        reader, pid = _spawn(action, host, module_name, args_for(host), task_vars, what)
+        reader, pid = _spawn(action, host, module_name, args_for(host), task_vars, what, work)
         buffers[host] = bytearray()
         waiting.register(reader, selectors.EVENT_READ, (host, pid))
     while waiting.get_map():
@@ -59,7 +62,8 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
     return {host: results[host] for host in hosts}
 
 
-def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str) -> tuple[int, int]:
+def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str,
+           work: Work | None) -> tuple[int, int]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid:
@@ -69,7 +73,7 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
     try:
         os.close(reader)
         try:
-            result = _run(action, host, module_name, args, task_vars, what)
+            result = _run(action, host, module_name, args, task_vars, what, work)
             # Through JSON: what a module returned is plain data, and the template engine's tags do not survive another process.
             answer = pickle.dumps(json.loads(json.dumps(result, default=str)))
         except AnsibleError as error:
@@ -83,7 +87,8 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
         os._exit(0)
 
 
-def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str) -> dict[str, t.Any]:
+def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str,
+         work: Work | None) -> dict[str, t.Any]:
     variables = {name: task_vars[name] for name in ("hostvars", "groups", "group_names", "ansible_version", "vars") if name in task_vars}
     variables.update(task_vars["hostvars"].raw_get(host))
     variables["inventory_hostname"] = host
@@ -93,7 +98,7 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
         connection = _connect(action, host, variables)
         action._connection = connection
         action._remote_address = host
-        result = action._execute_module(module_name=module_name, module_args=args, task_vars=variables)
+        result = work(args, variables) if work else action._execute_module(module_name=module_name, module_args=args, task_vars=variables)
     except AnsibleConnectionFailure as error:
         return {"failed": True, "unreachable_host": True, "msg": f"{what} {host} cannot be reached: {error}"}
     finally:

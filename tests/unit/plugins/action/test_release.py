@@ -16,6 +16,7 @@ import pytest
 from ansible.errors import AnsibleError
 from ansible_collections.zero.downtime.plugins.action import release
 from ansible_collections.zero.downtime.plugins.module_utils import _artifact
+from ansible_collections.zero.downtime.plugins.plugin_utils import _sending
 
 
 class Controller:
@@ -27,7 +28,7 @@ class Controller:
         self.sent: list[str] = []
         self.staged = False
         (path / "local_tmp").mkdir()
-        monkeypatch.setattr(release.C, "DEFAULT_LOCAL_TMP", str(path / "local_tmp"), raising=False)
+        monkeypatch.setattr(_sending.C, "DEFAULT_LOCAL_TMP", str(path / "local_tmp"), raising=False)
         monkeypatch.setattr(release.ActionBase, "run", lambda action, tmp=None, task_vars=None: {})
         (path / "shop-1.0.0.tar.gz").write_bytes(b"one")
         self.digest = hashlib.sha256(b"one").hexdigest()
@@ -83,7 +84,7 @@ def test_a_host_that_has_it_costs_one_call(controller: Controller, monkeypatch: 
 
 def test_check_mode_verifies_and_copies_nothing(controller: Controller) -> None:
     assert controller.run(True, root="/srv", state="staged", release="1.0.0", artifact={"src": controller.src, "checksums": controller.sums})["changed"]
-    assert len(controller.calls) == 1 and controller.sent == ["removed None"]
+    assert len(controller.calls) == 1 and controller.sent == []
 
 
 def test_the_digest_is_worked_out_once_for_all_hosts(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:

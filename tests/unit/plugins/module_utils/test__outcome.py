@@ -24,7 +24,11 @@ def plan(**changes):
 def facts(local=None, **members):
     found = {"localhost": {"__deploy_here": True, **(local or {})}}
     for name in MEMBERS:
-        found[name] = {"__deploy_here": True, **members.get(name, {})}
+        found[name] = {"__deploy_here": True}
+    for name, (moved, back) in members.items():
+        for key, result in (("__deploy_moved", moved), ("__deploy_back", back)):
+            if result:
+                found["localhost"].setdefault(key, {"members": {}})["members"][name] = result
     return found
 
 
@@ -59,10 +63,10 @@ def test_refused_before_anything_moved():
 
 def test_everybody_went_back():
     gate = {"members": [{"name": name, "ok": True} for name in MEMBERS]}
-    hostvars = facts({"__deploy_why": "", "__rolling_begun": 2, "__rolling_readmitted": MEMBERS, "__rolling_fit": gate},
-                     app1={"__rolling_moved": OK, "__rolling_back": OK},
-                     app2={"__rolling_moved": OK, "__rolling_back": OK},
-                     app3={"__rolling_moved": BAD, "__rolling_back": OK})
+    hostvars = facts({"__deploy_why": "app3: unit shop.service did not start", "__deploy_begun": 2, "__deploy_readmitted": MEMBERS, "__deploy_fit": gate},
+                     app1=(OK, OK),
+                     app2=(OK, OK),
+                     app3=(BAD, OK))
     found = end(hostvars)
     assert found["result"] == "rolled_back"
     assert "app3: unit shop.service did not start" in found["sentence"]
@@ -70,8 +74,8 @@ def test_everybody_went_back():
 
 
 def test_a_lost_host_is_named_and_runs_nobody_knows_what():
-    hostvars = facts({"__rolling_begun": 2, "__rolling_readmitted": ["app1", "app2"]},
-                     app1={"__rolling_moved": OK, "__rolling_back": OK}, app2={"__rolling_moved": OK, "__rolling_back": OK})
+    hostvars = facts({"__deploy_begun": 2, "__deploy_readmitted": ["app1", "app2"]},
+                     app1=(OK, OK), app2=(OK, OK))
     hostvars["app3"] = {}
     found = end(hostvars)
     assert found["result"] == "failed"
@@ -81,14 +85,14 @@ def test_a_lost_host_is_named_and_runs_nobody_knows_what():
 
 
 def test_who_fails_to_go_back_is_not_readmitted():
-    hostvars = facts({"__rolling_begun": 1}, app1={"__rolling_moved": OK, "__rolling_back": BAD})
+    hostvars = facts({"__deploy_begun": 1}, app1=(OK, BAD))
     assert _outcome.fit(plan(), ["app1"], hostvars) == []
     assert _outcome.gates_back(plan(), ["app1"], hostvars) == []
     assert "app1 stays out of traffic" in end(hostvars)["sentence"]
 
 
 def test_a_batch_that_was_only_taken_out_comes_back_as_it_was():
-    hostvars = facts({"__rolling_begun": 1, "__rolling_fit": {"members": [{"name": "app1", "ok": True}]}}, app1={"__rolling_moved": SKIPPED})
+    hostvars = facts({"__deploy_begun": 1, "__deploy_fit": {"members": [{"name": "app1", "ok": True}]}})
     assert _outcome.fit(plan(), ["app1"], hostvars) == ["app1"]
     assert _outcome.back_members(plan(), ["app1"], hostvars) == []
     assert _outcome.gates_back(plan(), ["app1"], hostvars)[0]["digest"] == OLD["digest"]
@@ -96,8 +100,8 @@ def test_a_batch_that_was_only_taken_out_comes_back_as_it_was():
 
 def test_a_first_deploy_has_nothing_to_go_back_to():
     first = plan(going_back_to=dict.fromkeys(MEMBERS))
-    hostvars = facts({"__rolling_begun": 2, "__rolling_readmitted": ["app1"]},
-                     app1={"__rolling_moved": OK}, app2={"__rolling_moved": BAD}, app3={"__rolling_moved": BAD})
+    hostvars = facts({"__deploy_begun": 2, "__deploy_readmitted": ["app1"]},
+                     app1=(OK, None), app2=(BAD, None), app3=(BAD, None))
     assert _outcome.back_members(first, MEMBERS, hostvars) == []
     found = end(hostvars, first)
     assert found["result"] == "failed"
@@ -108,4 +112,4 @@ def test_a_first_deploy_has_nothing_to_go_back_to():
     (None, None, "old"), (SKIPPED, None, "old"), (OK, None, "new"), (BAD, None, "unknown"), (OK, OK, "old"), (OK, BAD, "unknown"), (OK, SKIPPED, "new"),
 ])
 def test_only_a_report_tells_what_runs(moved, back, expected):
-    assert _outcome.place({"__rolling_moved": moved, "__rolling_back": back}) == expected
+    assert _outcome.place(facts(app1=(moved, back))["localhost"], "app1") == expected
