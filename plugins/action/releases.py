@@ -106,7 +106,7 @@ class ActionModule(ActionBase):
         told = {name: result["msg"] for name, result in failures.items() if not (allowed and name in unreachable)}
         merged: dict[str, t.Any] = {
             "changed": any(result.get("changed") for result in results.values()), "members": {**args["so_far"], **results}, "absent": unreachable,
-            "problems": [text if name in text else f"{name}: {text}" for name, text in told.items()], "diff": diffs,
+            "problems": [text if _outcome.named(name, text) else f"{name}: {text}" for name, text in told.items()], "diff": diffs,
         }
         if told:
             merged["msg"] = _outcome.together(told)

@@ -11,9 +11,9 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils import _outcome
 
 
-def batches_of(plan: t.Mapping[str, t.Any], host: str, begun: t.Any = None) -> list[dict[str, t.Any]]:
-    """The batches that a host takes part in: all of them on the controller, its own on a member; C(begun) bounds them by number."""
-    found = plan["batches"] if begun is None else plan["batches"][:int(begun)]
+def batches_of(plan: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:
+    """The batches that a host takes part in: all of them on the controller, its own on a member."""
+    found = plan["batches"]
     return found if host == _outcome.LOCAL else [batch for batch in found if host in batch["members"]]
 
 
@@ -41,6 +41,7 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "batches_of": batches_of,
+            "batches_back": _outcome.batches_back,
             "gates_of": gates_of,
             "gates_back": _outcome.gates_back,
             "back_members": _outcome.back_members,

@@ -12,6 +12,7 @@ Only a host's own report counts. A host that said nothing is lost, and what it r
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._plan import ran, well, where
@@ -37,6 +38,18 @@ def lost(hostvars: t.Mapping[str, t.Any], name: str) -> bool:
     """Whether a member's host did not answer when it was asked last, by one of the calls or by a task of a hook."""
     last = back(hostvars[LOCAL], name) or moved(hostvars[LOCAL], name) or {}
     return bool(last.get("unreachable_host")) or not hostvars[name].get("__deploy_here")
+
+
+def batches_back(plan: t.Mapping[str, t.Any], host: str, hostvars: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """The batches that have begun and that a host takes part in, the last one first.
+
+    While somebody is lost the others have less room: they go one by one, where a whole batch might break the floor.
+    """
+    begun = plan["batches"][:int(hostvars[LOCAL].get("__deploy_begun") or 0)]
+    found = [{"n": batch["n"], "members": list(batch["members"])} for batch in reversed(begun)]
+    if any(lost(hostvars, name) for batch in begun for name in batch["members"]):
+        found = [{"n": batch["n"], "members": [name]} for batch in found for name in batch["members"]]
+    return found if host == LOCAL else [batch for batch in found if host in batch["members"]]
 
 
 def back_members(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mapping[str, t.Any]) -> list[str]:
@@ -102,13 +115,18 @@ def fit(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mappi
             if not lost(hostvars, name) and place(local, name) != "unknown" and (passed is None or name in passed)]
 
 
+def named(name: str, text: str) -> bool:
+    """Whether a sentence names C(name): app1 is not named by a word about app10."""
+    return re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text) is not None
+
+
 def together(said: t.Mapping[str, str]) -> str:
     """One sentence from what each of several said: the same words once, with the names of those that used them."""
     names: dict[str, list[str]] = {}
     for name, text in said.items():
         if text.strip():
             names.setdefault(text.strip(), []).append(name)
-    sentences = [text if LOCAL in who or all(name in text for name in who) else f"{', '.join(who)}: {text}" for text, who in names.items()]
+    sentences = [text if LOCAL in who or all(named(name, text) for name in who) else f"{', '.join(who)}: {text}" for text, who in names.items()]
     if len(sentences) > 2:
         others = [name for who in list(names.values())[1:] for name in who]
         return f"{sentences[0].rstrip('.')} (and likewise on {', '.join(others)})"

@@ -17,6 +17,9 @@ import typing as t
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(REPO / "tests" / "real"))
+
+from haproxy_stage import ask  # noqa: E402
 SERVED = "1.0.0"
 LOCAL = str(REPO / "inventories" / "local")
 
@@ -32,10 +35,11 @@ class Stage:
     def script(self, *args: str) -> None:
         subprocess.run([sys.executable, str(REPO / "tests" / "stage" / "stage.py"), *args], check=True, timeout=60)
 
-    def play(self, playbook: str, *args: str, timeout: float = 300, inventory: str = LOCAL, **variables: t.Any) -> "Played":
+    def play(self, playbook: str, *args: str, timeout: float = 300, inventory: str = LOCAL, env: t.Mapping[str, str] | None = None,
+             **variables: t.Any) -> "Played":
         """Run a playbook to its end."""
         with tempfile.TemporaryFile() as output:
-            process = self.start(playbook, *args, inventory=inventory, output=output, **variables)
+            process = self.start(playbook, *args, inventory=inventory, output=output, env=env, **variables)
             try:
                 process.wait(timeout)
             finally:
@@ -43,12 +47,13 @@ class Stage:
             output.seek(0)
             return Played(process.returncode, output.read().decode())
 
-    def start(self, playbook: str, *args: str, inventory: str = LOCAL, output: t.Any = subprocess.DEVNULL, **variables: t.Any) -> "subprocess.Popen[bytes]":
+    def start(self, playbook: str, *args: str, inventory: str = LOCAL, output: t.Any = subprocess.DEVNULL, env: t.Mapping[str, str] | None = None,
+              **variables: t.Any) -> "subprocess.Popen[bytes]":
         """Start a playbook."""
         command = [str(self.ansible), "-i", inventory, playbook, *args]
         if variables:
             command += ["-e", json.dumps(variables)]
-        env = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}
+        env = {**os.environ, **(env or {}), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}
         return subprocess.Popen(command, cwd=REPO, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
     def seen(self) -> dict[str, t.Any]:
@@ -58,16 +63,9 @@ class Stage:
             for path in sorted(root.glob("*")):
                 found[str(path)] = os.readlink(path) if path.is_symlink() else None
             found[str(root / "releases")] = sorted(os.listdir(root / "releases")) if (root / "releases").is_dir() else None
-        import socket  # pylint: disable=import-outside-toplevel
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
-            client.connect(self.socket())
-            client.sendall(b"show servers state\n")
-            answer = b""
-            while chunk := client.recv(65536):
-                answer += chunk
+        answer = ask(self.socket(), "show servers state")
         # Columns 5 to 8: operational state, administrative state, weights.
-        found["servers"] = [line.split()[3:8] for line in answer.decode().splitlines() if re.match(r"\d+ shop_", line)]
+        found["servers"] = [line.split()[3:8] for line in answer.splitlines() if re.match(r"\d+ shop_", line)]
         return found
 
     def socket(self) -> str:

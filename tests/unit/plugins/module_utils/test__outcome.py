@@ -113,3 +113,45 @@ def test_a_first_deploy_has_nothing_to_go_back_to():
 ])
 def test_only_a_report_tells_what_runs(moved, back, expected):
     assert _outcome.place(facts(app1=(moved, back))["localhost"], "app1") == expected
+
+
+def test_going_back_begins_with_the_last_batch_and_takes_one_member_at_a_time_while_somebody_is_lost():
+    hostvars = facts({"__deploy_begun": 2}, app1=(OK, None), app2=(OK, None), app3=(OK, None))
+    assert [batch["members"] for batch in _outcome.batches_back(plan(), "localhost", hostvars)] == [["app2", "app3"], ["app1"]]
+    assert [batch["n"] for batch in _outcome.batches_back(plan(), "app1", hostvars)] == [1]
+    hostvars = facts({"__deploy_begun": 2}, app1=(OK, None), app2=(OK, None), app3=({**BAD, "unreachable_host": True}, None))
+    assert [batch["members"] for batch in _outcome.batches_back(plan(), "localhost", hostvars)] == [["app2"], ["app3"], ["app1"]]
+    hostvars["localhost"]["__deploy_begun"] = 1
+    assert [batch["members"] for batch in _outcome.batches_back(plan(), "localhost", hostvars)] == [["app1"]]
+
+
+def test_who_could_not_be_taken_out_on_every_balancer_keeps_what_it_runs():
+    the_plan = plan(balancers=["lb1", "lb2"], hooks={"restart": None})
+    the_plan["hosts"] = {name: {"root": "/srv", "slot": "current", "service": {"unit": "shop"}, "running": None} for name in MEMBERS}
+    out = {"members": [{"name": "app2", "state": "drained"}, {"name": "app3", "state": "drained"}, {"name": "app2", "state": "drained"},
+                       {"name": "app3", "state": "draining"}]}
+    hostvars = facts({"__deploy_begun": 2}, app2=(OK, None), app3=(BAD, None))
+    assert _outcome.slots_back(the_plan, ["app2", "app3"], out, hostvars) == [
+        {"name": "app2", "root": "/srv", "slot": "current", "service": {"unit": "shop"}, "release": OLD["digest"], "restart": False}]
+    # One balancer that said nothing is no proof either.
+    assert _outcome.slots_back(the_plan, ["app2"], {"members": [{"name": "app2", "state": "drained"}]}, hostvars) == []
+
+
+def test_who_was_absent_from_the_start_is_said_and_fails_nothing():
+    found = end(measured("clean", "0 of 12 real requests lost"), plan(absent=["app3"], going_back_to={"app1": OLD, "app2": OLD}))
+    assert found["result"] == "succeeded"
+    assert "2 of 3 members were moved to 2.0.0; app3 could not be reached, serves nobody, and runs what it ran" in found["sentence"]
+    assert {"name": "app3", "release": None, "state": "absent"} in found["members"]
+
+
+@pytest.mark.parametrize("said, expected", [
+    ({"a": "no space left"}, "a: no space left"),
+    ({"a": "no space left.", "b": "no space left."}, "a, b: no space left"),
+    ({"a": "member a is away"}, "member a is away"),
+    ({"app1": "app10 is away."}, "app1: app10 is away"),
+    ({"a": "x", "b": "y"}, "a: x; b: y"),
+    ({"a": "x", "b": "y", "c": "z"}, "a: x (and likewise on b, c)"),
+    ({"localhost": "refused", "a": ""}, "refused"),
+])
+def test_the_same_words_are_said_once(said, expected):
+    assert _outcome.together(said) == expected

@@ -186,3 +186,18 @@ def test_secrets_stay_out_of_a_plan():
 @pytest.mark.parametrize("written, batches", [("[1, 2]", [1, 2]), ('[1, "25%"]', [1, "25%"]), ("1,2", ["1", "2"]), (2, ["2"])])
 def test_a_list_from_the_command_line(written, batches):
     assert _plan.check_application(application(deploy_batches=written), "deploy")[0]["deploy_batches"] == batches
+
+
+def test_who_is_away_and_serves_nobody_is_left_out():
+    away = {"failed": True, "unreachable_host": True, "msg": "member app2 cannot be reached"}
+    found = _plan.moves(plan(), {name: away if name == HOSTS[1] else staged("o") for name in HOSTS[:4]})
+    assert found["absent"] == [HOSTS[1]]
+    assert HOSTS[1] not in [name for batch in found["batches"] for name in batch["members"]]
+    assert HOSTS[1] not in found["going_back_to"]
+
+
+def test_who_is_away_but_serves_is_never_left_out():
+    away = {"failed": True, "unreachable_host": True, "msg": "member app2 cannot be reached"}
+    the_plan = plan(capacity={**plan()["capacity"], "serving": [HOSTS[1]]})
+    with pytest.raises(DowntimeError, match="cannot be reached, but serves"):
+        _plan.moves(the_plan, {name: away if name == HOSTS[1] else staged("o") for name in HOSTS[:4]})
