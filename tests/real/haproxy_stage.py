@@ -15,6 +15,7 @@ Every process it starts ends with the ``with`` block.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -28,6 +29,8 @@ import tempfile
 import time
 import typing as t
 import urllib.request
+
+import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEFAULT_SERVER = "check inter 100ms fastinter 50ms downinter 50ms fall 2 rise 3 weight 100"
@@ -258,11 +261,20 @@ class HaproxyStage:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+@pytest.fixture
+def stage() -> t.Iterator[t.Callable[..., HaproxyStage]]:
+    """``stage(pools, …)`` starts a real HAProxy and its members; they end with the test. A room's conftest takes this fixture over by its name."""
+    if HAPROXY is None:
+        pytest.skip("haproxy is not installed")
+    with contextlib.ExitStack() as started:
+        yield lambda *args, **kwargs: started.enter_context(HaproxyStage(*args, **kwargs))
+
+
 def serve(directory: str, limit: float = 300.0) -> None:
     """Keep a stage up until ``<directory>/stop`` exists, for tests that are playbooks; ``stage.json`` there says where it is."""
     where = pathlib.Path(directory)
-    with HaproxyStage({"shop": ["app1", "app2", "app3"], "api": ["app1"]}) as stage:
-        found = {"socket": stage.socket, "master_socket": stage.master_socket, "url": stage.url, "config": stage.config, "ports": stage.ports}
+    with HaproxyStage({"shop": ["app1", "app2", "app3"], "api": ["app1"]}) as up:
+        found = {"socket": up.socket, "master_socket": up.master_socket, "url": up.url, "config": up.config, "ports": up.ports}
         # Renamed, so that nobody reads half of it.
         (where / "stage.json.new").write_text(json.dumps(found), encoding="utf-8")
         (where / "stage.json.new").rename(where / "stage.json")

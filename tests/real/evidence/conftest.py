@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import haproxy_stage  # noqa: E402
+from haproxy_stage import stage  # noqa: E402,F401  pylint: disable=unused-import
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _evidence, _haproxy, _probe  # noqa: E402
 
@@ -83,23 +84,6 @@ def measure(tmp_path):
         return Measurement(run_dir, url, stage, config)
 
     return begin
-
-
-@pytest.fixture
-def stage():
-    """``stage(pools, …)`` starts a real HAProxy and its members; they end with the test."""
-    if haproxy_stage.HAPROXY is None:
-        pytest.skip("haproxy is not installed")
-    started = []
-
-    def start(*args, **kwargs):
-        found = haproxy_stage.HaproxyStage(*args, **kwargs)
-        started.append(found)
-        return found.__enter__()
-
-    yield start
-    for found in started:
-        found.stop()
 
 
 @pytest.fixture

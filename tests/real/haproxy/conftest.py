@@ -11,26 +11,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import haproxy_stage  # noqa: E402
+from haproxy_stage import stage  # noqa: E402,F401  pylint: disable=unused-import
 
 from ansible_collections.zero.downtime.plugins.module_utils import _haproxy  # noqa: E402
-
-
-@pytest.fixture
-def stage():
-    """``stage(pools, …)`` starts a HaproxyStage that ends with the test; without haproxy the test is skipped."""
-    if haproxy_stage.HAPROXY is None:
-        pytest.skip("haproxy is not installed")
-    started = []
-
-    def start(*args, **kwargs):
-        found = haproxy_stage.HaproxyStage(*args, **kwargs)
-        started.append(found)
-        return found.__enter__()
-
-    yield start
-    for found in started:
-        found.stop()
 
 
 @pytest.fixture

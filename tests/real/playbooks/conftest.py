@@ -5,21 +5,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 import typing as t
 
 import pytest
 
-REPO = pathlib.Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(REPO / "tests" / "real"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+import playing  # noqa: E402
 from haproxy_stage import ask  # noqa: E402
+
+REPO = playing.REPO
 SERVED = "1.0.0"
 LOCAL = str(REPO / "inventories" / "local")
 
@@ -30,31 +30,19 @@ class Stage:
     def __init__(self) -> None:
         self.dir = REPO / "build" / "stage"
         self.artifacts = REPO / "build" / "artifacts"
-        self.ansible = pathlib.Path(sys.executable).with_name("ansible-playbook")
 
     def script(self, *args: str) -> None:
         subprocess.run([sys.executable, str(REPO / "tests" / "stage" / "stage.py"), *args], check=True, timeout=60)
 
     def play(self, playbook: str, *args: str, timeout: float = 300, inventory: str = LOCAL, env: t.Mapping[str, str] | None = None,
-             **variables: t.Any) -> "Played":
+             **variables: t.Any) -> playing.Played:
         """Run a playbook to its end."""
-        with tempfile.TemporaryFile() as output:
-            process = self.start(playbook, *args, inventory=inventory, output=output, env=env, **variables)
-            try:
-                process.wait(timeout)
-            finally:
-                process.kill()
-            output.seek(0)
-            return Played(process.returncode, output.read().decode())
+        return playing.play(playing.command(playbook, *args, inventories=[inventory], variables=variables), timeout, env)
 
     def start(self, playbook: str, *args: str, inventory: str = LOCAL, output: t.Any = subprocess.DEVNULL, env: t.Mapping[str, str] | None = None,
               **variables: t.Any) -> "subprocess.Popen[bytes]":
         """Start a playbook."""
-        command = [str(self.ansible), "-i", inventory, playbook, *args]
-        if variables:
-            command += ["-e", json.dumps(variables)]
-        env = {**os.environ, **(env or {}), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}
-        return subprocess.Popen(command, cwd=REPO, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        return playing.start(playing.command(playbook, *args, inventories=[inventory], variables=variables), output, env)
 
     def seen(self) -> dict[str, t.Any]:
         """All that a refused deploy must leave alone: links, staged releases, and what the balancer says of each server."""
@@ -72,20 +60,6 @@ class Stage:
         sys.path.insert(0, str(REPO / "tests" / "stage"))
         import layout  # pylint: disable=import-outside-toplevel
         return os.path.join(layout.run_dir(), "admin.sock")
-
-
-class Played:
-    """What a run of ansible-playbook printed, and how it ended."""
-
-    def __init__(self, rc: int, output: str) -> None:
-        self.rc = rc
-        self.output = output
-
-    @property
-    def sentence(self) -> str:
-        """The last message: how it ended."""
-        found = re.findall(r'"msg": ("(?:[^"\\]|\\.)*")', self.output)
-        return json.loads(found[-1]) if found else ""
 
 
 @pytest.fixture(scope="session")
