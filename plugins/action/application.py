@@ -38,6 +38,9 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
     if not hosts:
         raise DowntimeError("the inventory has no hosts; name one with -i")
     names = {str(name) for host in hosts if (name := variables.of(host, ("deploy_app",)).get("deploy_app"))}
+    # The controller is no member: what it has is what was set for this run, or for all.
+    if not task_vars.get("deploy_app"):
+        names |= _inventory.apps_of_groups(task_vars)
     if not names:
         raise DowntimeError("deploy_app is missing; the name of an application is needed, in the inventory or as -e deploy_app=NAME")
     if len(names) > 1:

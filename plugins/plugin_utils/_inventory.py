@@ -10,6 +10,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
+from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -55,6 +56,20 @@ def hosts_of(driver: _drivers.Driver, traffic: t.Mapping[str, t.Any], members: t
     if not traffic.get("balancers"):
         raise DowntimeError("deploy_traffic.balancers is missing; a group or a host of the inventory is needed")
     return group(traffic["balancers"], "deploy_traffic.balancers", task_vars)
+
+
+def apps_of_groups(task_vars: t.Mapping[str, t.Any]) -> set[str]:
+    """The applications that groups of the inventory name. On hosts that carry several, the variables of only one of them are seen."""
+    hostvars = task_vars["hostvars"]
+    inventory, loader = hostvars._inventory, hostvars._loader
+    found = set()
+    for group in inventory.groups.values():
+        values = {**group.get_vars(), **get_vars_from_inventory_sources(loader, inventory._sources, [group], "task"),
+                  **get_vars_from_path(loader, loader.get_basedir(), [group], "task")}
+        # What is written as a template is another thing on each host, where it is seen.
+        if isinstance(values.get("deploy_app"), str) and "{{" not in values["deploy_app"] and group.get_hosts():
+            found.add(str(values["deploy_app"]))
+    return found
 
 
 class Variables:

@@ -111,6 +111,9 @@ all:
 def test_two_applications_on_the_same_hosts_are_not_mixed(stage, site):
     inventory = site / "shared.yml"
     inventory.write_text(SHARED % {"dir": site}, encoding="utf-8")
+    unpicked = stage.play("zero.downtime.deploy", inventory=str(inventory), deploy_release="1")
+    assert unpicked.rc != 0
+    assert "the inventory has several applications, billing, shop; pick one with -e deploy_app=NAME" in unpicked.sentence
     played = stage.play("zero.downtime.deploy", inventory=str(inventory), deploy_app="billing", deploy_release="1")
     assert played.rc == 0, played.output
     # By its name's order the group shop would win on these hosts.
