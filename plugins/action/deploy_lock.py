@@ -16,6 +16,9 @@ from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _hol
 
 MODULE = "zero.downtime.lock"
 
+# Seconds that moves of an old holder may take to end.
+WAIT = 60
+
 SPEC = {
     "state": {"type": "str", "choices": ["acquired", "released"], "required": True},
     "plan": {"type": "dict", "required": True},
@@ -40,12 +43,12 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error)}
 
     def _on(self, hosts: list[str], options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-        return _fanout.run_on(self, hosts, MODULE, lambda _host: options, task_vars, what="state host")
+        return _fanout.run_on(self, hosts, MODULE, lambda _host: options, task_vars, what="state host", timeout=_fanout.limit(self, WAIT))
 
     def _acquire(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
         options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"], "holder": _holder.me(),
-                   "force": lock["break"]}
+                   "force": lock["break"], "timeout": WAIT}
         hosts = sorted(lock["hosts"])
         # Whoever gets the first host gets the others: two controllers that begin at once do not both end with half of them.
         results: dict[str, dict[str, t.Any]] = {}

@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
 
         def sample(run_dir: str | None, at: str, moment: str | None = None) -> list[dict[str, t.Any]]:
             found: list[dict[str, t.Any]] = []
-            _fanout.run_on(self, hosts, driver.module("info"), lambda host: dict(info_args), task_vars,
+            _fanout.run_on(self, hosts, driver.module("info"), lambda host: dict(info_args), task_vars, timeout=_fanout.limit(self, _fanout.QUESTION),
                            on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at, moment)))
             return found
 

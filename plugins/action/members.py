@@ -14,6 +14,9 @@ from ansible_collections.zero.downtime.plugins.module_utils import _balance, _dr
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
 
+# Seconds that sessions may take to end once they were told to.
+CUT = 5
+
 
 class ActionModule(ActionBase):
     # Once for the batch, and a failure is everybody's: with run_once only the first host would be rescued.
@@ -61,7 +64,8 @@ class ActionModule(ActionBase):
 
         note("started")
         what = "member" if driver.runs_on == "members" else "balancer"
-        results = _fanout.run_on(self, hosts, driver.module("members"), args_for, task_vars, what=what, on_result=keep)
+        limit = _fanout.limit(self, args["timeout"] + (CUT if args["timeout_action"] == "cut" else 0))
+        results = _fanout.run_on(self, hosts, driver.module("members"), args_for, task_vars, what=what, on_result=keep, timeout=limit)
         failures = {host: result for host, result in results.items() if result.get("failed")}
         merged: dict[str, t.Any] = {
             "changed": any(result.get("changed") for result in results.values()),

@@ -153,7 +153,8 @@ class ActionModule(ActionBase):
         if not driver.info or driver.info_args is None:
             return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], []
         info_args = driver.info_args(traffic)
-        results = self._known(lambda: _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars), ready_timeout)
+        results = self._known(lambda: _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars,
+                                                     timeout=_fanout.limit(self, _fanout.QUESTION)), ready_timeout)
         failed = [result["msg"] if host in str(result["msg"]) else f"balancer {host}: {result['msg']}"
                   for host, result in results.items() if result.get("failed")]
         if failed:

@@ -34,16 +34,18 @@ class ActionModule(ActionBase):
             driver = _drivers.load(plan["driver"])
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
+        limit = _fanout.limit(self, _fanout.QUESTION)
         releases = _fanout.run_on(
             self, plan["members"], "zero.downtime.release",
-            lambda host: {"state": "observed", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member")
+            lambda host: {"state": "observed", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member", timeout=limit)
         infos = {}
         if driver.info and driver.info_args:
             options = driver.info_args(plan["traffic"])
-            infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars)
+            infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars, timeout=limit)
         lock = plan["lock"]
         locks = _fanout.run_on(self, sorted(lock["hosts"]), "zero.downtime.lock",
-                               lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host")
+                               lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host",
+                               timeout=limit)
         status = _status.build(plan, releases, infos, locks, _holder.dead)
         findings = [{**finding, "balancer": host} for host, info in infos.items() for finding in info.get("findings", [])]
         if args["show"]:

@@ -6,19 +6,23 @@
 
 A loop with C(delegate_to) asks one balancer after the other, and an unreachable balancer makes the *application's* host
 unreachable. Here each host gets a child process with a connection of its own, so that balancers drain at the same time, and a host
-that cannot be reached is a failed result that names it.
+that cannot be reached, or does not end in time, is a failed result that names it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
 import selectors
+import signal
+import time
 import traceback
 import typing as t
 
 from ansible import constants as C
+from ansible import context as command_line
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
@@ -26,51 +30,123 @@ from ansible.plugins.loader import become_loader, connection_loader
 
 Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 
+# What starting a module costs on a busy host, beside the connection's own time-out.
+MARGIN = 2.0
+# What a host that is only asked for something may take to answer.
+QUESTION = 5.0
+
+
+def limit(action: ActionBase, seconds: float) -> float:
+    """The C(timeout) of C(run_on) for a module that takes C(seconds) at most: with the time that Ansible may take to connect."""
+    return seconds + (action._play_context.timeout or C.DEFAULT_TIMEOUT) + MARGIN
+
 
 def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_for: t.Callable[[str], dict[str, t.Any]],
            task_vars: dict[str, t.Any], what: str = "balancer", on_result: t.Callable[[str, dict[str, t.Any]], None] | None = None,
-           work: Work | None = None) -> dict[str, dict[str, t.Any]]:
+           work: Work | None = None, timeout: float | None = None) -> dict[str, dict[str, t.Any]]:
     """Run C(module_name) on every one of C(hosts) (inventory names) with C(args_for(host)); return each host's result.
 
     C(on_result) is called in this process as results arrive. C(what) is the word for a host in sentences. C(work) stands in place of one run of
-    the module: it gets the arguments and the host's variables, in the child, where the action has the host's connection.
+    the module: it gets the arguments and the host's variables, in the child, where the action has the host's connection. As many hosts work at a
+    time as Ansible has forks. After C(timeout) seconds a host's child is killed with all that it started here, and the host counts as not reached:
+    what it did is as unknown.
     """
     waiting = selectors.DefaultSelector()
     results: dict[str, dict[str, t.Any]] = {}
-    buffers: dict[str, bytearray] = {}
-    for host in hosts:
-        reader, pid = _spawn(action, host, module_name, args_for(host), task_vars, what, work)
-        buffers[host] = bytearray()
-        waiting.register(reader, selectors.EVENT_READ, (host, pid))
-    while waiting.get_map():
-        for key, _events in waiting.select():
-            host, pid = key.data
-            chunk = os.read(key.fd, 1 << 16)
-            if chunk:
-                buffers[host] += chunk
-                continue
-            waiting.unregister(key.fd)
-            os.close(key.fd)
-            os.waitpid(pid, 0)
-            if buffers[host]:
-                results[host] = pickle.loads(bytes(buffers[host]))
-            else:
-                results[host] = {"failed": True, "msg": f"the process that worked on {what} {host} ended without an answer"}
-            if on_result:
-                on_result(host, results[host])
+    running: dict[str, _Child] = {}
+    left = list(hosts)
+    forks = max(1, int(command_line.CLIARGS.get("forks") or C.DEFAULT_FORKS))
+    with _passed_on(running):
+        while left or running:
+            while left and len(running) < forks:
+                host = left.pop(0)
+                child = _spawn(action, host, module_name, args_for(host), task_vars, what, work, timeout)
+                running[host] = child
+                waiting.register(child.reader, selectors.EVENT_READ, host)
+            now = time.monotonic()
+            for key, _events in waiting.select(max(0.0, min(child.end for child in running.values()) - now) if timeout else None):
+                chunk = os.read(key.fd, 1 << 16)
+                running[key.data].answer += chunk
+                running[key.data].closed = not chunk
+            for host, child in list(running.items()):
+                late = time.monotonic() >= child.end
+                if not child.closed and not late:
+                    continue
+                waiting.unregister(child.reader)
+                child.finish()
+                del running[host]
+                if child.closed and child.answer:
+                    results[host] = pickle.loads(bytes(child.answer))
+                elif child.closed:
+                    results[host] = {"failed": True, "msg": f"the process that worked on {what} {host} ended without an answer"}
+                else:
+                    results[host] = {"failed": True, "unreachable_host": True, "timed_out": True,
+                                     "msg": f"{what} {host} cannot be reached: it gave no answer within {timeout:g} s"}
+                if on_result:
+                    on_result(host, results[host])
     waiting.close()
     return {host: results[host] for host in hosts}
 
 
+class _Child:
+    """One host's process, and what it has answered so far."""
+
+    def __init__(self, pid: int, reader: int, end: float) -> None:
+        self.pid, self.reader, self.end = pid, reader, end
+        self.answer = bytearray()
+        self.closed = False
+
+    def finish(self) -> None:
+        """Collect it; one that has not ended is killed, with its connection."""
+        os.close(self.reader)
+        if not self.closed:
+            self.signal(signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def signal(self, number: int) -> None:
+        # Of its group, some may be another user's (sudo); those end when their pipes do.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+@contextlib.contextmanager
+def _passed_on(running: t.Mapping[str, _Child]) -> t.Iterator[None]:
+    """Hand signals that end this process on to the children, which are groups of their own."""
+    before = {}
+
+    def hand_on(number: int, frame: t.Any) -> None:
+        for child in running.values():
+            child.signal(number)
+        signal.signal(number, before[number])
+        os.kill(os.getpid(), number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # None is a handler that Python cannot put back.
+        found = signal.getsignal(number)
+        if found is not None:
+            before[number] = found
+            signal.signal(number, hand_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str,
-           work: Work | None) -> tuple[int, int]:
+           work: Work | None, timeout: float | None) -> _Child:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid:
         os.close(writer)
-        return reader, pid
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)  # as the child does, whoever comes first: it must be a group before it can be killed as one
+        return _Child(pid, reader, time.monotonic() + timeout if timeout else float("inf"))
     # The child must never return into the worker's code: whatever happens, it answers and leaves.
     try:
+        os.setpgid(0, 0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         os.close(reader)
         try:
             result = _run(action, host, module_name, args, task_vars, what, work)

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import types
+import typing as t
+
+import pytest
+
+from ansible import context
+from ansible.module_utils.common.collections import ImmutableDict
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+
+
+@pytest.fixture
+def run_on(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., dict[str, t.Any]]:
+    """C(run_on) with real processes, whose hosts do what C(work) does."""
+
+    def call(work: t.Callable[[str], dict[str, t.Any]], hosts: list[str], forks: int = 5, **options: t.Any) -> dict[str, t.Any]:
+        monkeypatch.setattr(context, "CLIARGS", ImmutableDict(forks=forks))
+        monkeypatch.setattr(_fanout, "_run", lambda action, host, *rest: work(host))
+        return _fanout.run_on(types.SimpleNamespace(), hosts, "some.module", lambda host: {}, {}, **options)  # type: ignore[arg-type]
+
+    return call
+
+
+def living(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as handle:
+            return handle.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    end = time.monotonic() + 5
+    while living(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not living(pid)
+
+
+def hang(where: pathlib.Path) -> None:
+    """As a hung ssh: a process of the child's own, which it waits for."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        (where / "new").write_text(str(process.pid), encoding="utf-8")
+        (where / "new").rename(where / "pid")
+        process.wait()
+
+
+def test_a_host_that_hangs_is_named_and_its_processes_are_killed(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
+    def work(host: str) -> dict[str, t.Any]:
+        if host == "lb2":
+            hang(tmp_path)
+        return {"changed": False, "host": host}
+
+    began = time.monotonic()
+    told: list[str] = []
+    results = run_on(work, ["lb1", "lb2", "lb3"], timeout=1.0, on_result=lambda host, result: told.append(host))
+    assert 1.0 <= time.monotonic() - began < 3.0
+    assert [results[name].get("host") for name in ("lb1", "lb3")] == ["lb1", "lb3"]
+    assert results["lb2"]["msg"] == "balancer lb2 cannot be reached: it gave no answer within 1 s"
+    assert results["lb2"]["failed"] and results["lb2"]["unreachable_host"] and results["lb2"]["timed_out"]
+    assert sorted(told) == ["lb1", "lb2", "lb3"] and told[-1] == "lb2"
+    assert gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+def test_no_more_hosts_at_a_time_than_forks(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
+    def work(host: str) -> dict[str, t.Any]:
+        (tmp_path / host).touch()
+        seen = len(list(tmp_path.iterdir()))
+        time.sleep(0.05)
+        (tmp_path / host).unlink()
+        return {"seen": seen}
+
+    hosts = [f"app{number}" for number in range(7)]
+    results = run_on(work, hosts, forks=2, timeout=30.0)
+    assert list(results) == hosts
+    assert max(result["seen"] for result in results.values()) == 2
+
+
+def test_the_time_of_a_host_begins_with_its_own_turn(run_on: t.Callable[..., dict[str, t.Any]]) -> None:
+    def work(host: str) -> dict[str, t.Any]:
+        time.sleep(0.4)
+        return {"changed": False}
+
+    results = run_on(work, ["lb1", "lb2", "lb3"], forks=1, timeout=1.0)
+    assert not any(result.get("failed") for result in results.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_this_process_ends_its_children(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path, number: int) -> None:
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            run_on(lambda host: hang(tmp_path) or {}, ["lb1"], timeout=60.0)
+        finally:
+            os._exit(0)
+    end = time.monotonic() + 10
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < end, "the host's work never began"
+        time.sleep(0.01)
+    os.kill(pid, number)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
+    assert gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
