@@ -69,7 +69,8 @@ class ActionModule(ActionBase):
         def work(given: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
             return self._call(sender, local, given, variables)
 
-        _fanout.run_on(self, list(machines), MODULE, args_for, task_vars, what="member", on_result=take, work=work)
+        _fanout.run_on(self, list(machines), MODULE, args_for, task_vars, what="member", on_result=take, work=work,
+                       timeout=_fanout.limit(self, _releases.longest(args)))
         return self._merged(args, {name: results[name] for name in members}, notes)
 
     def _call(self, sender: _sending.Sender, local: str | None, given: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:

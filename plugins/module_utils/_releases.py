@@ -54,6 +54,20 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
+def longest(args: t.Mapping[str, t.Any]) -> float:
+    """Seconds that a call may take on a host that works, from the time limits of its options: after that it is hung."""
+    seconds = float(args["lock_timeout"])
+    if args["state"] == "activated":
+        for member in args["members"]:
+            # Stopping and starting are apart for some.
+            own = 2 * (member.get("service") or {}).get("timeout", 0.0) + (member.get("running") or {}).get("timeout", 0.0)
+            seconds = max(seconds, args["lock_timeout"] + own)
+    if args.get("artifact"):
+        # Fetched, and unpacked no slower than it came.
+        seconds += 2 * args["artifact"].get("deadline", 900.0)
+    return seconds
+
+
 def run(params: t.Mapping[str, t.Any], check_mode: bool = False, world: _release.World | None = None) -> dict[str, t.Any]:
     """Each member's own result, by name; one that fails does not keep the others from being done."""
     members = params["members"]
