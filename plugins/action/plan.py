@@ -65,7 +65,8 @@ class ActionModule(ActionBase):
             raise DowntimeError("the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members")
         variables = _inventory.Variables(self, task_vars)
         values = variables.of(members[0])
-        warnings = check_names(values)
+        # A typing error in one host's variables counts as much as one in a group's.
+        warnings = check_names({name for member in members for name in variables.names(member)})
         checked, driver = _plan.check_application(values, verb)
         if isinstance(values.get("deploy_release"), float):
             warnings.append(f"deploy_release is the number {checked['deploy_release']}, and of 2.10 a number keeps 2.1; put the label in quotes")

@@ -35,6 +35,7 @@ class Driver:
     :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
     :param info: whether C(<driver>_info) exists and tells counters.
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
+    :param default_floor: what stands in place of the default of C(deploy_min_active).
     :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """
 
@@ -46,6 +47,7 @@ class Driver:
     info: bool = False
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
     check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None
+    default_floor: str | None = None
     collection: str = COLLECTION
 
     def module(self, kind: str) -> str:

@@ -76,6 +76,8 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
             re.compile(checked["deploy_health"]["body"])
         except re.error as error:
             raise DowntimeError(f"deploy_health.body is {checked['deploy_health']['body']!r}; a regular expression is accepted ({error})") from error
+    if values.get("deploy_min_active") is None and driver.default_floor:
+        checked["deploy_min_active"] = driver.default_floor
     _members.floor_of(checked["deploy_min_active"], 1)
     if checked["deploy_id"] and not _ID.fullmatch(checked["deploy_id"]):
         raise DowntimeError(f"deploy_id is '{checked['deploy_id']}'; letters, digits, and . _ + - (no dot first) are accepted")
@@ -129,9 +131,13 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
             raise DowntimeError(f"deploy_health.path is '{health['path']}'; a path that begins with / is accepted")
         url = f"{health['scheme']}://{'[' + host + ']' if ':' in host else host}:{port}{health['path']}"
     service = service_of(checked["deploy_service"], side)
+    servers = {pool["name"]: pool.get("server") or name for pool in pools}
+    if len(set(servers.values())) > 1:
+        raise DowntimeError(f"deploy_traffic.pools give member {name} several names ({', '.join(f'{server} in {pool}' for pool, server in servers.items())}); "
+                            "one server name in all pools is accepted")
     return {
         "name": name,
-        "server": next((pool["server"] for pool in pools if pool.get("server")), None) or name,
+        "server": next(iter(servers.values()), name),
         "address": host,
         "port": port,
         "url": url,

@@ -81,7 +81,7 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                           "is never left out."},
     "deploy_min_active": {"type": "str", "default": "50%", "description":
                           "The floor: how many members have to serve at full weight, in each pool and on each balancer, as a count or a percentage "
-                          "rounded up."},
+                          "rounded up. With driver V(none), without this, none has to."},
     "deploy_drain_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds that requests in flight have to finish while a member is taken out."},
     "deploy_drain_timeout_action": {"type": "str", "default": "fail", "choices": ["fail", "cut"], "description":

@@ -105,6 +105,10 @@ class Variables:
         templar = self._templar.copy_with_new_env(available_variables=raw)
         return {name: templar.template(value) for name, value in raw.items() if _ours(name) and (names is None or name in names)}
 
+    def names(self, host: str) -> set[str]:
+        """The names of all C(deploy_*) variables of C(host)."""
+        return {name for name in (*self._hostvars.raw_get(host), *self._overrides) if _ours(name)}
+
     def one(self, host: str, name: str, default: t.Any = None) -> t.Any:
         """One variable of C(host), templated."""
         raw = {**self._hostvars.raw_get(host), "hostvars": self._hostvars}

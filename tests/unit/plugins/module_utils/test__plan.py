@@ -201,3 +201,18 @@ def test_who_is_away_but_serves_is_never_left_out():
     the_plan = plan(capacity={**plan()["capacity"], "serving": [HOSTS[1]]})
     with pytest.raises(DowntimeError, match="cannot be reached, but serves"):
         _plan.moves(the_plan, {name: away if name == HOSTS[1] else staged("o") for name in HOSTS[:4]})
+
+
+def test_workers_need_no_floor_unless_one_is_set():
+    checked, _driver = _plan.check_application(application(deploy_traffic={"driver": "none"}), "deploy")
+    assert checked["deploy_min_active"] == "0"
+    checked, _driver = _plan.check_application(application(deploy_traffic={"driver": "none"}, deploy_min_active="50%"), "deploy")
+    assert checked["deploy_min_active"] == "50%"
+
+
+def test_a_member_has_one_name_in_all_pools():
+    pools = [{"name": "shop", "server": "web1", "port": 8000}, {"name": "shop_tls", "port": 8000}]
+    checked, _driver = _plan.check_application(application(deploy_traffic={
+        "driver": "haproxy", "balancers": "shop_lb", "socket": "/run/haproxy/admin.sock", "pools": pools}), "deploy")
+    with pytest.raises(DowntimeError, match="app1 several names .web1 in shop, app1 in shop_tls."):
+        _plan.member("app1", checked, "blue", "10.0.0.1")
