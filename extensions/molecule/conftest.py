@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import typing as t
 import urllib.request
 
@@ -40,6 +41,25 @@ class Stage:
         """The deploy's under load: the last one. The first is the prepare step's."""
         assert self.records, f"no record in {self.results}"
         return self.records[-1]
+
+    @property
+    def again(self) -> dict[str, t.Any]:
+        """The record of the run after the hazard."""
+        (path,) = (self.results / "again").glob("*.json")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    @property
+    def sentence(self) -> str:
+        """How the failed run under load ended, in its own last words."""
+        return re.findall(r"Action failed: ([^\n\x1b]*)", self.output)[-1]
+
+    def noted(self) -> dict[str, str]:
+        """Label of the release that each member answered with right after the run under load."""
+        return {name: json.loads((self.results / f"{name}.noted").read_text(encoding="utf-8"))["version"] for name in MEMBERS}
+
+    def no_lock_left(self) -> None:
+        for balancer in BALANCERS:
+            assert self.host(balancer).run("ls /var/lib/zero-downtime").stdout.split() == [], balancer
 
     def host(self, name: str) -> t.Any:
         return testinfra.get_host(f"podman://{name}")

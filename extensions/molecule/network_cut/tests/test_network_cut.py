@@ -1,0 +1,34 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cut of 20 s in the middle: no request was lost, the deploy ended in a state that it knew, and the next one ends clean."""
+
+from __future__ import annotations
+
+
+def test_no_request_was_lost(stage):
+    assert stage.load["failed"] == 0, stage.load["losses"]
+    evidence = stage.record["evidence"]
+    assert evidence["probe"]["failed"] == 0
+    assert (evidence["balance"]["truncated"], evidence["balance"]["unanswered"]) == (0, 0)
+
+
+def test_the_cut_was_felt(stage):
+    assert stage.record["finished"] - stage.record["started"] > 20
+
+
+def test_the_record_tells_what_each_member_ran(stage):
+    told = {row["name"]: row["release"] for row in stage.record["members"]}
+    known = {name: release for name, release in told.items() if release}
+    assert {name: stage.noted()[name] for name in known} == known
+    if stage.record["result"] != "failed":
+        assert len(known) == len(stage.members)
+    assert stage.record["sentence"] in stage.output.replace("\\n", "\n")
+
+
+def test_the_next_deploy_ends_clean(stage, nobody_left_out, nothing_left_running):
+    assert stage.again["result"] == "succeeded"
+    assert stage.running() == dict.fromkeys(stage.members, "2.0.0")
+    nobody_left_out()
+    nothing_left_running()
+    stage.no_lock_left()
