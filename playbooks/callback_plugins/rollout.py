@@ -99,7 +99,7 @@ def clean(value: t.Any) -> str:
 class Rollout:
     """What is known of the running deploy. Knows neither Ansible nor the terminal."""
 
-    def __init__(self, clock: t.Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: t.Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.run_dir: str | None = None
         self.reset()

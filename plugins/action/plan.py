@@ -14,6 +14,8 @@ import time
 import typing as t
 import uuid
 
+from ansible.errors import AnsibleError
+from ansible.playbook.helpers import load_list_of_tasks
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -87,7 +89,7 @@ class ActionModule(ActionBase):
             hosts[name] = _plan.member(name, own, side, _address(variables, name))
         if verb in _plan.SHIFTS:
             _plan.distinct_addresses(hosts)
-            checked["deploy_hooks"] = {name: path and self._hook(name, path) for name, path in checked["deploy_hooks"].items()}
+            checked["deploy_hooks"] = {name: path and self._hook(name, path, task_vars) for name, path in checked["deploy_hooks"].items()}
 
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
         if "pools" in driver.traffic_spec:
@@ -200,6 +202,7 @@ class ActionModule(ActionBase):
             if self._task.check_mode:
                 return None
             os.makedirs(run_dir, mode=0o755, exist_ok=True)
+            _events.start_clock(run_dir)
             _events.append(run_dir, "plan", "started")
         except OSError as error:
             mode = oct(os.stat(parent).st_mode & 0o7777)
@@ -207,12 +210,18 @@ class ActionModule(ActionBase):
                                 f"({parent} has mode {mode}); a directory that can be written is accepted") from error
         return run_dir
 
-    def _hook(self, name: str, path: str) -> str:
+    def _hook(self, name: str, path: str, task_vars: dict[str, t.Any]) -> str:
         """Where a hook's file lies: beside the playbook, or below the directory that ansible-playbook was called in."""
         places = [os.path.join(place, path) for place in (self._loader.get_basedir(), os.getcwd())]
         found = next((os.path.abspath(place) for place in places if os.path.isfile(place)), None)
         if not found:
             raise DowntimeError(f"deploy_hooks.{name} is '{path}', which is no file here ({', '.join(dict.fromkeys(places))}); a file with tasks is accepted")
+        try:
+            # Ansible reads it once more when its turn comes; what it cannot read then ends the whole run, members that are out or not.
+            load_list_of_tasks(self._loader.load_from_file(found), play=self._task.get_play(), variable_manager=task_vars["hostvars"]._variable_manager,
+                               loader=self._loader)
+        except (AnsibleError, AssertionError) as error:
+            raise DowntimeError(f"deploy_hooks.{name} is '{path}', which cannot be read as tasks: {' '.join(str(error).split())}") from error
         return found
 
     def _lock(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str],

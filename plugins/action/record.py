@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import time
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -35,7 +34,7 @@ class ActionModule(ActionBase):
             record = _record.compose(
                 plan=args["plan"],
                 result=args["result"],
-                finished=time.time(),
+                finished=_events.clock(args["run_dir"])(),
                 evidence=args["evidence"],
                 members=args["members"],
                 sentence=args["sentence"],

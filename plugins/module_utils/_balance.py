@@ -30,8 +30,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _events
 
 FILE = "counters.jsonl"
 
@@ -44,13 +45,13 @@ _SERVER_SIDE = ("client_aborts", "server_aborts", "retries", "redispatches", "de
 # -- the samples' file ----------------------------------------------------------------------------------------------
 
 def append(run_dir: str | None, balancer: str, result: dict[str, t.Any], at: str, moment: str | None = None,
-           now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
+           now: t.Callable[[], float] | None = None) -> dict[str, t.Any]:
     """Keep what one balancer's module returned as a sample: its counters, or why there are none.
 
     ``at`` says when (started, checked, stopped, or a step). Samples that share a ``moment`` are readings of the same thing, taken again
     because a single one can be off by a request in motion. Without a ``run_dir`` nothing is written.
     """
-    sample: dict[str, t.Any] = {"time": round(now(), 3), "balancer": balancer, "at": at}
+    sample: dict[str, t.Any] = {"time": round((now or _events.clock(run_dir))(), 3), "balancer": balancer, "at": at}
     if moment is not None:
         sample["moment"] = moment
     if result.get("counters"):

@@ -16,17 +16,34 @@ import time
 import typing as t
 
 FILE = "events.jsonl"
+CLOCK = "clock.json"
+
+
+def start_clock(run_dir: str, wall: t.Callable[[], float] = time.time, monotonic: t.Callable[[], float] = time.monotonic) -> None:
+    """From now on this deploy has a clock of its own, which goes on evenly when somebody sets the machine's."""
+    with open(os.path.join(run_dir, CLOCK), "w", encoding="ascii") as handle:
+        json.dump({"offset": wall() - monotonic()}, handle)
+
+
+def clock(run_dir: str | None, wall: t.Callable[[], float] = time.time, monotonic: t.Callable[[], float] = time.monotonic) -> t.Callable[[], float]:
+    """The clock of a deploy, in seconds since the epoch: all of the controller's processes share it. Without one, the machine's."""
+    try:
+        with open(os.path.join(run_dir or "", CLOCK), encoding="ascii") as handle:
+            offset = json.load(handle)["offset"]
+    except (OSError, ValueError):
+        return wall
+    return lambda: monotonic() + offset
 
 
 def append(run_dir: str | None, step: str, event: str, members: t.Sequence[str] = (), batch: int | None = None,
-           balancer: str | None = None, now: t.Callable[[], float] = time.time, **detail: t.Any) -> None:
+           balancer: str | None = None, now: t.Callable[[], float] | None = None, **detail: t.Any) -> None:
     """Append one event; without a C(run_dir) (check mode, a module used by itself) nothing is written.
 
     C(event) is one of started, finished, failed, note. Times are seconds since the epoch.
     """
     if not run_dir:
         return
-    line = {"time": now(), "step": step, "event": event}
+    line = {"time": (now or clock(run_dir))(), "step": step, "event": event}
     if members:
         line["members"] = list(members)
     if batch is not None:

@@ -51,6 +51,8 @@ CASES = {
     "evidence address that nothing answers": ({"deploy_evidence_url": "http://127.0.0.1:9/"}, ["http://127.0.0.1:9/"]),
     "two members with one address": ({"deploy_health": {"path": "/ready", "port": 8101}}, ["app1", "app2", "one address", "8101"]),
     "mistyped name": ({"deploy_batchs": [1]}, ["deploy_batchs", "deploy_batches"]),
+    "hook that is no file": ({"deploy_hooks": {"before_shift": "/nowhere/hook.yml"}}, ["deploy_hooks.before_shift", "/nowhere/hook.yml"]),
+    "hook that is no list of tasks": ({"deploy_hooks": {"after_activate": "galaxy.yml"}}, ["deploy_hooks.after_activate", "galaxy.yml", "tasks"]),
     "wrong type": ({"deploy_drain_timeout": "a while"}, ["deploy_drain_timeout", "a while", "whole number"]),
 }
 

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong on the controller itself, in the middle of a deploy: its records are gone, its clock jumps."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+import urllib.request
+
+import pytest
+
+HOOK = """
+- name: {name}
+  ansible.builtin.shell:
+    cmd: "{command}"
+  changed_when: true
+  when: rolling_batch.n == 2
+"""
+
+
+def version() -> str:
+    with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=5) as answer:
+        return json.load(answer)["version"]
+
+
+def hook(path: pathlib.Path, name: str, command: str) -> str:
+    path.write_text(HOOK.format(name=name, command=command), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def back(stage: t.Any) -> t.Iterator[None]:
+    """Whatever was left, the next deploy puts it right; the next test begins where this one did."""
+    yield
+    played = stage.play("zero.downtime.deploy", deploy_release="1.0.0", deploy_soak=0, deploy_batches=[2])
+    assert played.rc == 0, played.output
+    assert version() == "1.0.0"
+
+
+def test_the_records_are_gone_in_the_middle(stage: t.Any, tmp_path: pathlib.Path, back: None) -> None:
+    records = tmp_path / "records"
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_soak=0, deploy_batches=[2], deploy_records_dir=str(records), deploy_hooks={
+        "before_drain": hook(tmp_path / "gone.yml", "Remove the records", f"rm -rf {records}; : > {records}")})
+    # What was measured is gone with them, so that nobody can say that nothing was lost: it fails, goes back, and says why.
+    assert played.rc == 2, played.output
+    assert "Traceback" not in played.output
+    assert str(records) in played.sentence, played.sentence
+    assert "4 of 4 members serve 1.0.0" in played.sentence
+    assert version() == "1.0.0"
+
+
+@pytest.mark.parametrize("jump", ["-3600", "3600"])
+def test_the_clock_jumps(stage: t.Any, tmp_path: pathlib.Path, back: None, jump: str) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0", encoding="ascii")
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_soak=0, deploy_batches=[2], deploy_records_dir=str(tmp_path / "records"),
+                        # By a rename, so that nobody reads it half-written.
+                        deploy_hooks={"before_drain": hook(tmp_path / "jump.yml", "Let the clock jump", f"echo {jump} > {clock}.new; mv {clock}.new {clock}")},
+                        env={"PYTHONPATH": str(pathlib.Path(__file__).parent / "clock"), "JUMPING_CLOCK": str(clock)})
+    assert played.rc == 0, played.output
+    assert "no request was lost" in played.sentence
+    assert version() == "2.0.0"
+    (record,) = (json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "records").glob("*.json"))
+    assert record["result"] == "succeeded"
+    assert all(step["finished"] is not None for step in record["steps"])
