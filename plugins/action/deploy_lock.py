@@ -36,6 +36,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             args = _spec.check(self._task.args, SPEC)
+            _spec.has(args["plan"], "plan", ("deploy_id", "app", "environment", "lock"), "the plan that zero.downtime.plan returned")
             if args["state"] == "acquired":
                 return self._acquire(args["plan"], task_vars)
             return self._release(args["plan"], args["clean"], task_vars)

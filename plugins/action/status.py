@@ -31,6 +31,7 @@ class ActionModule(ActionBase):
         try:
             args = _spec.check(self._task.args, SPEC)
             plan = args["plan"]
+            _spec.has(plan, "plan", ("driver", "traffic", "members", "hosts", "servers", "balancers", "lock"), "the plan that zero.downtime.plan returned")
             driver = _drivers.load(plan["driver"])
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}

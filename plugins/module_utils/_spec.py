@@ -51,6 +51,13 @@ def check(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any], path: str 
     return checked
 
 
+def has(value: t.Mapping[str, t.Any], path: str, needed: t.Iterable[str], expected: str) -> None:
+    """Refuse a mapping of another's making that lacks something. Raises DowntimeError naming the first that is missing."""
+    for name in needed:
+        if name not in value:
+            raise DowntimeError(f"{path} has no {name}; {expected} is expected")
+
+
 def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any]) -> t.Any:
     kind = option.get("type", "str")
     validator = DEFAULT_TYPE_VALIDATORS[kind]

@@ -19,7 +19,6 @@ import pathlib
 import random
 import shlex
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile

@@ -1,0 +1,16 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+
+def test_what_lacks_something_is_refused_by_the_first_that_is_missing():
+    _spec.has({"a": None, "b": 1}, "plan", ("a", "b"), "a plan")
+    with pytest.raises(DowntimeError, match="^plan has no b; a plan is expected$"):
+        _spec.has({"a": None}, "plan", ("a", "b", "c"), "a plan")
