@@ -399,6 +399,10 @@ class _Call:
         # What the service did before decides whether it has to be stopped; the switch itself is noted below.
         # None: an activation that did not end well may or may not have left something running.
         was_up = {"activated": True, "stopped": False}.get(slot.settled or "", None if slot.link else False)
+        apart = bool(self.service and self.service.apart)
+        if apart:
+            # A worker at its last job may still open files by the slot's link: it leads to the new release only when that one has ended.
+            self._halt(found, slot, was_up)
         if move:
             with self.store.lock("root"):
                 if not self.store.is_staged(release.digest):
@@ -409,13 +413,23 @@ class _Call:
         stands = f"slot {self.slot} now points at {release}" + (f", before at {found.release(slot.active)}" if move and slot.active else "")
         if not move:
             stands = f"slot {self.slot} still points at {release}"
-        if self.service:
-            self.warnings += self.service.restart(self.store.root, self.slot, release, was_up, stands)
+        if self.service and apart:
+            self.service.start(self.store.root, self.slot, release, stands)
+        elif self.service:
+            self.service.restart(self.store.root, self.slot, release, stands)
         if self.params.get("running"):
             running = self._read_back(release, stands)
         with self.store.lock("root"):
             self.store.note("activated", release, self.deploy_id, slot=self.slot)
         return self._result(found, release, True, restarted=self.service is not None, running=running, diff=diff)
+
+    def _halt(self, found: Found, slot: Slot, was_up: bool | None) -> None:
+        service, old = t.cast(Service, self.service), found.release(slot.active)
+        self.warnings += service.halt(self.store.root, self.slot, old, was_up, f"slot {self.slot} still points at {old or 'no release'}")
+        if old and slot.settled != "stopped":
+            # Should this end here, the next run knows that the release has to be started, whatever the link says.
+            with self.store.lock("root"):
+                self.store.note("stopped", old, self.deploy_id, slot=self.slot)
 
     def _goes_back(self) -> bool:
         return self.params["going_back"] or self.params.get("release") == "previous"

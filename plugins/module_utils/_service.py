@@ -115,30 +115,38 @@ class Service:
             return rc == 0
         return None
 
-    def restart(self, root: str, slot: str, release: Release, was_up: bool | None, stands: str) -> list[str]:
-        """Let the slot run what its link names; what did not go smoothly, as warnings."""
+    def restart(self, root: str, slot: str, release: Release, stands: str) -> None:
+        """Let the slot run what its link names, where that is one command."""
         env = _environment(root, slot, release)
         if self.unit:
             self._do(self.systemctl + ["restart", self.unit], env, root, stands)
             self._not_failed(stands)
-        elif self.commands["command"]:
-            self._do(self.commands["command"], env, root, stands)
         else:
-            up = self.is_up()
-            if up is None:
-                up = was_up
-            warnings = []
-            if self.commands["stop"] and up is not False:
-                try:
-                    self._do(self.commands["stop"], env, root, stands)
-                except ActivationError as error:
-                    if up:
-                        raise
-                    # Perhaps there was nothing to stop. If there was, the start or the read-back fails.
-                    warnings.append(f"it is not known whether slot {slot} ran anything, and stopping it did not succeed: {error}")
-            self._do(t.cast("list[str]", self.commands["start"]), env, root, stands)
-            return warnings
+            self._do(t.cast("list[str]", self.commands["command"]), env, root, stands)
+
+    @property
+    def apart(self) -> bool:
+        """Whether starting and stopping are two commands, so that nothing of the old release may run beside the new one."""
+        return bool(self.commands["start"])
+
+    def halt(self, root: str, slot: str, release: Release | None, was_up: bool | None, stands: str) -> list[str]:
+        """Stop what runs, if anything does; what did not go smoothly, as warnings."""
+        up = self.is_up()
+        if up is None:
+            up = was_up
+        if not self.commands["stop"] or up is False:
+            return []
+        try:
+            self._do(self.commands["stop"], _environment(root, slot, release), root, stands)
+        except ActivationError as error:
+            if up:
+                raise
+            # Perhaps there was nothing to stop. If there was, the start or the read-back fails.
+            return [f"it is not known whether slot {slot} ran anything, and stopping it did not succeed: {error}"]
         return []
+
+    def start(self, root: str, slot: str, release: Release, stands: str) -> None:
+        self._do(t.cast("list[str]", self.commands["start"]), _environment(root, slot, release), root, stands)
 
     def stop(self, root: str, slot: str, release: Release | None) -> None:
         stands = f"slot {slot} points at {release}" if release else f"slot {slot} points at no release"

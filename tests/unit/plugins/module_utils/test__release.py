@@ -408,6 +408,34 @@ def test_start_and_stop(host):
     assert host.commands == ["svc down", "svc up"]
 
 
+def test_the_link_moves_between_stop_and_start(host):
+    """A worker at its last job opens files by the slot's link: until it has ended, these are the old release's."""
+    for label in ("1.0.0", "2.0.0"):
+        host.stage(label)
+    host.activate("1.0.0", service=COMMANDS)
+    seen = {}
+
+    def note(what):
+        def answer(env):
+            seen[what] = (os.path.basename(os.readlink(os.path.join(host.root, "current"))), env["RELEASE_LABEL"])
+            return (0, "")
+        return answer
+
+    host.answers.update({"svc down": note("stop"), "svc up": note("start")})
+    host.activate("2.0.0", service=COMMANDS)
+    assert seen == {"stop": (host.digests["1.0.0"], "1.0.0"), "start": (host.digests["2.0.0"], "2.0.0")}
+
+
+def test_what_cannot_be_stopped_keeps_its_link(host):
+    for label in ("1.0.0", "2.0.0"):
+        host.stage(label)
+    host.activate("1.0.0", service=COMMANDS)
+    host.answers["svc down"] = (1, "busy\n")
+    with pytest.raises(DowntimeError, match="svc down failed with rc 1, its last lines: busy; slot current still points at 1.0.0"):
+        host.activate("2.0.0", service=COMMANDS)
+    assert os.path.basename(os.readlink(os.path.join(host.root, "current"))) == host.digests["1.0.0"]
+
+
 def test_status_command_decides(host):
     host.stage("1.0.0")
     service = dict(COMMANDS, status="svc status")
