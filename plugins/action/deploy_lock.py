@@ -48,7 +48,8 @@ class ActionModule(ActionBase):
 
     def _acquire(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
-        options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"], "holder": _holder.me(),
+        options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"],
+                   "holder": {**_holder.me(), "verb": plan["verb"]},
                    "force": lock["break"], "timeout": WAIT}
         hosts = sorted(lock["hosts"])
         # Whoever gets the first host gets the others: two controllers that begin at once do not both end with half of them.
@@ -67,12 +68,14 @@ class ActionModule(ActionBase):
                 return {"failed": True, "msg": "; ".join(problems)}
         journal = max((result.get("journal") or [] for result in results.values()), key=len)
         taken_over = next((result["taken_over"] for result in results.values() if result.get("taken_over")), None)
+        # Check mode leaves the lock where it is, and plans for what a run would find.
+        ended = taken_over or next((result["lock"] for result in results.values() if result.get("lock")), None)
         found: dict[str, t.Any] = {
             "changed": any(result.get("changed") for result in results.values()),
             "taken_over": taken_over,
             # Each balancer has its own journal: a member that any of them still has out was taken out by a deploy.
             "out": sorted({member for result in results.values() for member in _lock.out_of(result.get("journal") or [])}),
-            "interrupted": _lock.interrupted_of(journal),
+            "interrupted": _lock.interrupted_of(journal) or _lock.unmoved(ended),
         }
         if taken_over:
             found["warnings"] = [f"took the lock over from {_lock.told(taken_over)}, whose controller has died"

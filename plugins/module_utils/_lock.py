@@ -226,13 +226,14 @@ def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.Iterator[None]:
 
 
 def out_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
-    """The members that deploys took out, by the journal, and have not brought back."""
+    """The members that deploys took out, by the journal, and have not brought back; without those that a person had taken out before."""
     out: dict[str, None] = {}
     for entry in entries:
+        held = (entry.get("intent") or {}).get("held") or ()
         for member in entry.get("members") or ():
             if entry.get("state") == "active":
                 out.pop(member, None)
-            elif entry.get("state"):
+            elif entry.get("state") and member not in held:
                 out[member] = None
     return list(out)
 
@@ -254,6 +255,15 @@ def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.An
             if digest:
                 before.setdefault(member, digest)
     return {"verb": last.get("verb"), "release": last.get("release"), "label": last.get("label"), "before": before} if last else None
+
+
+def unmoved(taken_over: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
+    """What a deploy whose lock was taken over set out to do, when its journal has no move: all members still run what they ran before it.
+
+    Of a rollback that moved nobody, nothing has to be known: another one begins where it did.
+    """
+    verb = ((taken_over or {}).get("holder") or {}).get("verb")
+    return {"verb": verb, "release": None, "label": None, "before": {}} if verb and verb != "rollback" else None
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:

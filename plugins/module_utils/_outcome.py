@@ -40,12 +40,20 @@ def lost(hostvars: t.Mapping[str, t.Any], name: str) -> bool:
     return bool(last.get("unreachable_host")) or not hostvars[name].get("__deploy_here")
 
 
+def unsettled(plan: t.Mapping[str, t.Any]) -> list[str]:
+    """Members that an interrupted deploy left out of traffic or on its release, and that this one has to move."""
+    return plan.get("unsettled") or []
+
+
 def batches_back(plan: t.Mapping[str, t.Any], host: str, hostvars: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
-    """The batches that have begun and that a host takes part in, the last one first.
+    """The batches that have begun and that a host takes part in, the last one first; before them, of later batches, whoever an interrupted deploy
+    left out of traffic or on its release.
 
     While somebody is lost the others have less room: they go one by one, where a whole batch might break the floor.
     """
-    begun = plan["batches"][:int(hostvars[LOCAL].get("__deploy_begun") or 0)]
+    number = int(hostvars[LOCAL].get("__deploy_begun") or 0)
+    left = [{"n": batch["n"], "members": [name for name in batch["members"] if name in unsettled(plan)]} for batch in plan["batches"][number:]]
+    begun = [*plan["batches"][:number], *(batch for batch in left if batch["members"])]
     found = [{"n": batch["n"], "members": list(batch["members"])} for batch in reversed(begun)]
     if any(lost(hostvars, name) for batch in begun for name in batch["members"]):
         found = [{"n": batch["n"], "members": [name]} for batch in found for name in batch["members"]]
@@ -53,8 +61,8 @@ def batches_back(plan: t.Mapping[str, t.Any], host: str, hostvars: t.Mapping[str
 
 
 def back_members(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mapping[str, t.Any]) -> list[str]:
-    """Those of a batch that go back: they moved, or tried to, and something ran there before."""
-    return [name for name in members if ran(moved(hostvars[LOCAL], name)) and plan["going_back_to"].get(name)]
+    """Those of a batch that go back: they moved, or tried to, in this deploy or in an interrupted one, and something ran there before."""
+    return [name for name in members if (ran(moved(hostvars[LOCAL], name)) or name in unsettled(plan)) and plan["going_back_to"].get(name)]
 
 
 def slots_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str], state: str = "activated") -> list[dict[str, t.Any]]:
@@ -79,7 +87,8 @@ def slots_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], out: t.Map
     for entry in slots_of(plan, [name for name in back_members(plan, members, hostvars) if name in free]):
         name = entry["name"]
         # Whoever failed on the way may run anything, whatever its link says.
-        restart = plan["verb"] == "restart" or not well(moved(hostvars[LOCAL], name))
+        report = moved(hostvars[LOCAL], name)
+        restart = plan["verb"] == "restart" or not ran(report) or not well(report)
         found.append({**entry, "release": plan["going_back_to"][name]["digest"], "restart": restart})
     return found
 
@@ -217,7 +226,7 @@ def _serves(plan: t.Mapping[str, t.Any], name: str, hostvars: t.Mapping[str, t.A
     """Whether a member of a failed deploy serves: it was never taken out, or a balancer reported it active again."""
     begun = int(hostvars[LOCAL].get("__deploy_begun") or 0)
     batch = next((batch["n"] for batch in plan["batches"] if name in batch["members"]), 0)
-    if batch > begun or hostvars[LOCAL].get("__deploy_stay"):
+    if (batch > begun and name not in unsettled(plan)) or hostvars[LOCAL].get("__deploy_stay"):
         return bool(plan["going_back_to"].get(name)) or batch <= begun
     return name in (hostvars[LOCAL].get("__deploy_readmitted") or [])
 

@@ -208,7 +208,7 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
         raise DowntimeError(f"{', '.join(serving)} cannot be reached, but serves: it would go on with the release that it runs; "
                             "deploy_max_absent is for members that do not serve")
     staged = {name: result for name, result in staged.items() if name not in absent}
-    targets = {name: target(plan, result, name, before) for name, result in staged.items()}
+    targets = {name: target(plan, result, name, interrupted) for name, result in staged.items()}
     digests: dict[str, list[str]] = {}
     for name, release in targets.items():
         if not release:
@@ -221,11 +221,14 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
     release = max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
     was = {name: origin(staged[name], before.get(name)) for name in staged}
     moving = []
+    unsettled = []
     for name in staged:
         active = staged[name].get("active") or {}
         moved_before = bool(was[name]) and was[name] != active and was[name]["digest"] != active.get("digest")
         if plan["verb"] == "restart" or active.get("digest") != release["digest"] or name in out or (moved_before and was[name]["digest"] != release["digest"]):
             moving.append(name)
+            if name in out or moved_before:
+                unsettled.append(name)
     first = plan["capacity"]["first"]
     most = None if first else plan["capacity"]["most"]
     if moving and most is not None and most < 1:
@@ -241,18 +244,24 @@ def moves(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.A
         "first": first,
         "batches": batches(moving, plan["batch_sizes"], most) if moving else [],
         "going_back_to": {name: was[name] for name in moving},
+        # What an interrupted deploy left of them is this one's to put right, also when it fails before their batch.
+        "unsettled": unsettled,
         "unmoved": [name for name in staged if name not in moving],
         "absent": absent,
     }
 
 
-def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str, before: t.Mapping[str, str]) -> dict[str, t.Any] | None:
+def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str,
+           interrupted: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
     """The release that a member shall run, as its host knows it."""
     if plan["verb"] == "restart":
         return result.get("active")
-    if plan["verb"] == "rollback" and plan["release"] == "previous" and before:
+    if plan["verb"] == "rollback" and plan["release"] == "previous" and interrupted:
+        if interrupted.get("verb") == "rollback":
+            # Going back once more ends what was begun, and does not undo it: whoever went back wanted to be there.
+            return origin(result, interrupted.get("release"))
         # Members that the interrupted deploy did not reach still run what the others go back to.
-        return origin(result, before.get(name))
+        return origin(result, (interrupted.get("before") or {}).get(name))
     return result.get("release")
 
 

@@ -134,6 +134,18 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
     assert _lock.interrupted_of([]) is None
 
 
+def test_whom_a_person_took_out_no_deploy_did():
+    entries = [{"state": "drained", "members": ["app1", "app2"], "intent": {"held": ["app2"]}}]
+    assert _lock.out_of(entries) == ["app1"]
+
+
+@pytest.mark.parametrize("taken_over, verb", [
+    ({"deploy_id": "d1", "holder": {**ME, "verb": "deploy"}}, "deploy"), ({"deploy_id": "d1", "holder": {**ME, "verb": "rollback"}}, None),
+    ({"deploy_id": "d1", "holder": ME}, None), (None, None)])
+def test_a_deploy_that_moved_nobody_is_known_by_its_lock(taken_over, verb):
+    assert (_lock.unmoved(taken_over) or {}).get("verb") == verb
+
+
 def test_check_mode_only_looks(tmp_path):
     params = {"directory": str(tmp_path / "none"), "name": "production-shop", "state": "acquired", "deploy_id": "d1"}
     assert _lock.run(params, True) == {"changed": True, "lock": None, "journal": [], "path": str(tmp_path / "none" / "production-shop.lock")}

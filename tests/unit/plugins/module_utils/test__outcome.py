@@ -125,6 +125,18 @@ def test_going_back_begins_with_the_last_batch_and_takes_one_member_at_a_time_wh
     assert [batch["members"] for batch in _outcome.batches_back(plan(), "localhost", hostvars)] == [["app1"]]
 
 
+def test_whoever_an_interrupted_deploy_left_goes_back_too_when_their_batch_never_began():
+    the_plan = plan(unsettled=["app1", "app3"], balancers=["lb1"], hooks={"restart": None})
+    the_plan["hosts"] = {name: {"root": "/srv", "slot": "current", "service": {"unit": "shop"}, "running": None} for name in MEMBERS}
+    hostvars = facts({"__deploy_begun": 1}, app1=(OK, None))
+    assert [batch["members"] for batch in _outcome.batches_back(the_plan, "localhost", hostvars)] == [["app3"], ["app1"]]
+    out = {"members": [{"name": "app3", "state": "drained"}]}
+    found = _outcome.slots_back(the_plan, ["app3"], out, hostvars)
+    # Nobody knows at which step it was left, so what it runs is started anew.
+    assert [(entry["name"], entry["release"], entry["restart"]) for entry in found] == [("app3", OLD["digest"], True)]
+    assert "app1, app3 stays out of traffic" in _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"})["sentence"]
+
+
 def test_who_could_not_be_taken_out_on_every_balancer_keeps_what_it_runs():
     the_plan = plan(balancers=["lb1", "lb2"], hooks={"restart": None})
     the_plan["hosts"] = {name: {"root": "/srv", "slot": "current", "service": {"unit": "shop"}, "running": None} for name in MEMBERS}

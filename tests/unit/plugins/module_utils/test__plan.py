@@ -154,6 +154,33 @@ def test_hosts_that_disagree_are_named():
         _plan.moves(plan(release="previous"), results)
 
 
+def gone_back(verb):
+    """What hosts and the journal say after a controller was killed that had moved app1 from n to o."""
+    known = {letter: {"digest": letter * 64, "label": letter} for letter in "on"}
+    results = {name: {"release": None, "active": known["o" if name == "app1" else "n"], "staged": list(known.values())} for name in HOSTS[:4]}
+    return results, {"verb": verb, "release": "o" * 64, "label": "o", "before": {"app1": "n" * 64}}
+
+
+@pytest.mark.parametrize("verb, release", [("rollback", "o"), ("deploy", "n")])
+def test_a_rollback_ends_a_rollback_that_was_killed_and_undoes_a_deploy(verb, release):
+    results, interrupted = gone_back(verb)
+    found = _plan.moves(plan(verb="rollback", release="previous"), results, (), interrupted)
+    assert found["release"] == {"digest": release * 64, "label": release}
+
+
+def test_what_an_interrupted_deploy_left_is_known():
+    results, interrupted = gone_back("rollback")
+    # app1 was moved, app2 was left out; the others are as they were.
+    found = _plan.moves(plan(verb="rollback", release="previous"), results, ["app2"], interrupted)
+    assert found["unsettled"] == ["app1", "app2"] and sum(len(batch["members"]) for batch in found["batches"]) == 4
+
+
+def test_a_rollback_of_a_deploy_that_moved_nobody_moves_nobody():
+    results = {name: {**staged("o"), "release": None, "previous": {"digest": "p" * 64, "label": "0.9.0"}} for name in HOSTS[:4]}
+    found = _plan.moves(plan(verb="rollback", release="previous"), results, (), {"verb": "deploy", "release": None, "label": None, "before": {}})
+    assert found["batches"] == [] and found["release"]["digest"] == "o" * 64
+
+
 def test_floor_that_cannot_be_held():
     tight = {"first": False, "most": 0, "tightest": "pool shop on lb1: 2 of 4 serve, and 2 have to"}
     with pytest.raises(DowntimeError, match="deploy_min_active is 50%.*2 of 4 serve"):
