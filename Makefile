@@ -70,6 +70,10 @@ unit lint sanity conformance integration molecule: setup
 real: setup  ## Run the tests against real servers: real and conformance. (Also: unit, lint, sanity, integration, molecule.)
 	@$(SUITE) real conformance
 
+.PHONY: chaos
+chaos: setup  ## Kill the controller at each step of a deploy, a rollback and going back; another one goes on. POINTS="batch 1" chooses some.
+	@$(VENV)/bin/python tests/chaos/sweep.py $(if $(POINTS),"$(POINTS)")
+
 .PHONY: bench
 bench: setup  ## Compare with community.general.haproxy and with what the machine allows; writes build/bench.json and docs/bench.md.
 	@$(VENV)/bin/python tests/bench/bench.py
@@ -80,4 +84,4 @@ docs: setup  ## Write what follows from the registries: argument specs, docs/var
 
 .PHONY: clean
 clean: stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
-	@rm -rf $(BUILD)/artifacts $(BUILD)/demo $(BUILD)/integration $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/stage
+	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/demo $(BUILD)/integration $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/stage

@@ -41,6 +41,7 @@ SECTIONS = [
     Section("conformance", _pytest("tests/conformance"), 20),
     Section("real", _pytest("tests/real"), 30),
     Section("integration", [PYTHON, "tests/bin/integration.py"], 30),
+    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 10),
     Section("demo", [PYTHON, "tests/stage/demo.py"], 10),
     Section("molecule", ["tests/bin/molecule"], 60),
 ]

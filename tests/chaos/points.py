@@ -1,0 +1,109 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the crash sweep kills the controller, and how it goes on: each point is a fact that can be observed, never a time."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+from controller import Fact, event, file, journal, linked, locked, record, unlocked
+
+
+class Point(t.NamedTuple):
+    """One kill.
+
+    C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy of a release that never gets ready, which
+    is on its way back). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release, before: a deploy of what served.
+    C(elsewhere): by a controller that cannot know whether the holder is dead.
+    """
+    name: str
+    verb: str
+    fact: t.Callable[[], Fact]
+    kill: str
+    resume: str
+    elsewhere: bool
+    locked: bool
+    in_short: bool
+
+
+def _batch(number: int) -> dict[str, t.Callable[[], Fact]]:
+    """The steps of a batch of two members."""
+    first = ("app1", "app3")[number - 1]
+    return {
+        f"batch {number}: drain begins": lambda: event("drain", "started", number),
+        f"batch {number}: drain in the journal": lambda: journal("drained", number),
+        f"batch {number}: drained": lambda: event("drain", "finished", number),
+        f"batch {number}: activation begins": lambda: event("activate", "started", number),
+        f"batch {number}: link moved": lambda: linked(first),
+        f"batch {number}: activated": lambda: event("activate", "finished", number, nth=2),
+        f"batch {number}: gate begins": lambda: event("gate", "started", number),
+        f"batch {number}: gate passed": lambda: event("gate", "finished", number),
+        f"batch {number}: return begins": lambda: event("return", "started", number),
+        f"batch {number}: return in the journal": lambda: journal("active", number),
+        f"batch {number}: returned": lambda: event("return", "finished", number),
+    }
+
+
+# A plan that is made holds no lock, and a last module that outlives its controller may still give it back: there is nothing to take over.
+UNLOCKED = {"planned", "about to unlock", "unlocked"}
+
+STEPS: dict[str, t.Callable[[], Fact]] = {
+    "planned": lambda: event("plan", "finished"),
+    "locked": lambda: locked,
+    "evidence begins": lambda: file("probe-config.json"),
+    "evidence runs": lambda: file("progress.json"),
+    "staging begins": lambda: event("stage", "started"),
+    "staged": lambda: event("stage", "finished", nth=4),
+    "baseline begins": lambda: event("verify", "started"),
+    "baseline noted": lambda: event("verify", "finished"),
+    **_batch(1),
+    "batch 1: verified": lambda: event("verify", "finished", 1),
+    **_batch(2),
+    "verification begins": lambda: event("verify", "started", nth=2),
+    "verified": lambda: event("verify", "finished", nth=2),
+    "evidence closed": lambda: file("evidence.json"),
+    "record written": lambda: record(".json"),
+    "about to unlock": lambda: record(".html"),
+    "unlocked": lambda: unlocked,
+}
+
+BACK: dict[str, t.Callable[[], Fact]] = {
+    "drain begins": lambda: event("back_drain", "started", 1),
+    "drain in the journal": lambda: journal("drained", 2),
+    "drained": lambda: event("back_drain", "finished", 1),
+    "activation begins": lambda: event("back_activate", "started", 1),
+    "link moved": lambda: linked("app1", turn=2),
+    "activated": lambda: event("back_activate", "finished", 1, nth=2),
+    "gate begins": lambda: event("back_gate", "started", 1),
+    "gate passed": lambda: event("back_gate", "finished", 1),
+    "return begins": lambda: event("back_return", "started", 1),
+    "return in the journal": lambda: journal("active"),
+    "returned": lambda: event("back_return", "finished", 1),
+}
+
+# One of each kind: every verb, both kinds of kill, most ways to go on, and a controller that has to break the lock.
+SHORT = {"deploy, batch 1: drain in the journal", "rollback, batch 2: link moved", "bad, going back: return begins"}
+
+
+def _points() -> t.Iterator[Point]:
+    for verb, steps in (("deploy", STEPS), ("rollback", STEPS), ("bad", BACK)):
+        # Ways to go on whose number has no factor in common with that of the kills, so that all pairs come up.
+        kills = itertools.cycle(["process", "tree"])
+        ways = itertools.cycle(["deploy", "rollback", "before"] if verb == "bad" else [verb, verb, "deploy" if verb == "rollback" else "rollback"])
+        for number, (step, fact) in enumerate(steps.items()):
+            name = f"{verb}, going back: {step}" if verb == "bad" else f"{verb}, {step}"
+            # A plan leaves no trace outside its controller: going back from there is an ordinary rollback, not a resumption.
+            way = next(ways)
+            yield Point(name, verb, fact, next(kills), verb if step == "planned" else way, number % 5 == 3 and step not in UNLOCKED,
+                        step not in UNLOCKED, name in SHORT)
+
+
+def _in_turn(points: list[Point]) -> list[Point]:
+    """A rollback after a deploy, so that most of them have something to go back to already; the bad ones last."""
+    turns = itertools.zip_longest(*([point for point in points if point.verb == verb] for verb in ("deploy", "rollback")))
+    return [point for turn in turns for point in turn if point] + [point for point in points if point.verb == "bad"]
+
+
+POINTS = _in_turn(list(_points()))

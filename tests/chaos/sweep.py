@@ -1,0 +1,301 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""sweep.py [--short] [--list] [TEXT…]: kills the controller at each step of a deploy, of a rollback and of going back, and lets another one go on.
+
+The local stage is under load all the while. Each point is right only if no request was lost, neither by the balance sheet of the run that
+went on nor by a load generator that shares no code with the collection, nobody is out, no lock is left, and every member runs the release
+that it should. TEXT chooses the points whose names hold it. The exit code is 0 only if every point was right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+import urllib.request
+
+from controller import CONTAINER, MACHINE, REPO, STATE, Controller, Lost, Run, layout
+from points import POINTS, Point
+
+import artifacts  # noqa: E402  found by controller's path
+import stage  # noqa: E402
+
+WORK = pathlib.Path(layout.BUILD) / "chaos"
+URL = f"http://127.0.0.1:{layout.PORT}"
+BAD = "3.0.0-bad"
+QUICK = {"deploy_batches": [2], "deploy_soak": 0, "deploy_evidence_rate": 20}
+# The bad release is never ready, so waiting longer for it proves nothing.
+BAD_HEALTH = {"deploy_health": {"path": "/ready", "header": "x-release", "timeout": 2}}
+
+
+class Load:
+    """Requests from a process of its own, for as long as the C(with) block lasts."""
+
+    def __init__(self, name: str) -> None:
+        self.report: dict[str, t.Any] = {}
+        self._report = WORK / f"{name}-load.json"
+        self._begun = WORK / f"{name}-load.out"
+
+    def __enter__(self) -> "Load":
+        # It sends until its command ends; cat ends with our end of the pipe, even if we are killed.
+        self._process = subprocess.Popen(
+            [sys.executable, str(REPO / "tests" / "load" / "load.py"), "--target", URL, "--report", str(self._report), "--output", str(self._begun),
+             "--rate", "8", "--before", "0.3", "--after", "0.3", "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        while not self._begun.exists():
+            if self._process.poll() is not None:
+                raise Lost("the load generator did not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self.report = json.loads(self._report.read_text(encoding="utf-8"))
+
+
+class Sweep:
+    def __init__(self) -> None:
+        self.here = Controller(WORK / "here")
+        self.other = Controller(WORK / "other")
+        self.container = Controller(WORK / "container", CONTAINER)
+        self.machine = Controller(WORK / "machine", MACHINE)
+        self.release = ""
+        # What a rollback goes to; unknown after a point that may have left it differently on each member.
+        self.previous: str | None = None
+        self.count = 0
+
+    def fresh(self) -> str:
+        """A release that nobody has seen yet, so that staging it is work."""
+        self.count += 1
+        label = f"1.{self.count}.0"
+        artifacts.build([label])
+        return label
+
+    def deploy(self, name: str, label: str) -> None:
+        """An ordinary deploy, to begin from."""
+        done = self.here.play("deploy", WORK / f"{name}.log", **QUICK, deploy_release=label)
+        if done.process.returncode:
+            raise Lost(f"the deploy of {label} to begin from failed: {done.sentence}")
+        self.previous, self.release = self.release or None, label
+
+    def renew(self) -> None:
+        """A stage that nothing is wrong with: what one point left behind must not be counted against the next one."""
+        stage.down()
+        shutil.rmtree(layout.STAGE, ignore_errors=True)
+        stage.up([BAD])
+        self.release, self.previous = "", None
+        self.deploy(f"first-{self.count}", self.fresh())
+
+    def point(self, number: int, point: Point) -> dict[str, t.Any]:
+        name = f"{number:02d}"
+        for left in WORK.glob(name + "-*"):
+            left.unlink()
+        if point.verb == "rollback" and not self.previous:
+            self.deploy(name + "-before", self.fresh())
+        began = time.monotonic()
+        wrong: list[str] = []
+        found: dict[str, t.Any] = {"point": point.name, "done": told(point), "requests": None, "balance": None, "lost": None, "orphans": None, "state": ""}
+        served = self.release
+        label = {"deploy": self.fresh, "rollback": lambda: self.previous, "bad": lambda: BAD}[point.verb]()
+        try:
+            with Load(name) as load:
+                self.killed(point, name, str(label))
+                resumed, wanted = self.resumed(point, name, str(label), served, wrong)
+                wrong += self.judge(name, resumed, wanted, found)
+        except Lost as lost:
+            wrong.append(str(lost))
+            found["wrong"] = wrong
+            return found
+        probe = load.report
+        found["requests"] = probe["sent"]
+        found["lost"] += probe["failed"]
+        found["load"] = {key: probe[key] for key in ("sent", "failed", "failures", "losses", "longest_gap_ms", "stall_ms")}
+        if probe["failed"]:
+            wrong.append(f"the load generator lost {probe['failed']} of {probe['sent']}: {probe['failures']}")
+        found.update(wrong=wrong, seconds=round(time.monotonic() - began, 1))
+        return found
+
+    def killed(self, point: Point, name: str, label: str) -> None:
+        """A run whose controller is killed there."""
+        variables: dict[str, t.Any] = dict(QUICK)
+        # Without a release, rollback goes to the previous one: the common case.
+        if point.verb != "rollback":
+            variables["deploy_release"] = label
+        if point.verb == "bad":
+            variables.update(BAD_HEALTH)
+        run = self.here.start("rollback" if point.verb == "rollback" else "deploy", WORK / f"{name}-killed.log", **variables)
+        try:
+            run.wait_for(point.fact())
+        finally:
+            run.kill(point.kill)
+        if run.process.returncode != -signal.SIGKILL:
+            raise Lost(f"the run ended with {run.process.returncode} before it could be killed")
+
+    def resumed(self, point: Point, name: str, label: str, served: str, wrong: list[str]) -> tuple[Run, str]:
+        """Another controller goes on; the release that every member should run then."""
+        if point.in_short and point.locked:
+            told_by_status = self.other.play("status", WORK / f"{name}-told.log")
+            if told_by_status.process.returncode != 2 or "its controller has died; deploy or rollback again takes it over" not in told_by_status.sentence:
+                wrong.append(f"status said before: {told_by_status.sentence}")
+        variables: dict[str, t.Any] = dict(QUICK)
+        controller = self.other
+        if point.elsewhere:
+            # From where nobody can know whether the holder lives, nothing may happen until somebody says so.
+            refused = self.container.play("restart", WORK / f"{name}-refused.log", **variables)
+            if refused.process.returncode != 2 or "deploy_lock_break" not in refused.sentence:
+                wrong.append(f"a controller that cannot know was not refused: {refused.sentence}")
+            controller = self.machine
+            variables["deploy_lock_break"] = True
+        playbook = "rollback" if point.resume == "rollback" else "deploy"
+        if playbook == "deploy":
+            variables["deploy_release"] = {"deploy": served if point.verb == "rollback" else label, "before": served}[point.resume]
+        if point.verb == "bad" and point.resume == "deploy":
+            variables.update(BAD_HEALTH)
+        run = controller.play(playbook, WORK / f"{name}-resumed.log", **variables)
+        bad_again = point.verb == "bad" and point.resume == "deploy"
+        if run.process.returncode != (2 if bad_again else 0):
+            wrong.append(f"the run that went on ended with {run.process.returncode}: {run.sentence}")
+        elif bad_again and "went back" not in run.sentence:
+            wrong.append(f"the run that went on said: {run.sentence}")
+        elif point.locked and not point.elsewhere and "whose controller has died" not in run.output:
+            wrong.append("the run that went on did not say whose lock it took over")
+        forward = (point.verb, point.resume) in (("deploy", "deploy"), ("rollback", "rollback"))
+        wanted = label if forward else served
+        # Whoever has moved, in whichever order: only a deploy from a state that is the same everywhere makes what is previous certain.
+        self.previous = served if (point.verb, point.resume) == ("deploy", "deploy") else None
+        self.release = wanted
+        return run, wanted
+
+    def judge(self, name: str, resumed: Run, wanted: str, found: dict[str, t.Any]) -> list[str]:
+        """What is not as it should be, now that it is over."""
+        wrong: list[str] = []
+        record: dict[str, t.Any] = json.loads(resumed.record.read_text(encoding="utf-8")) if resumed.record.exists() else {}
+        sheet = (record.get("evidence") or {}).get("balance") or {}
+        probe = (record.get("evidence") or {}).get("probe") or {}
+        if not sheet.get("complete") or not sheet.get("received") or not probe.get("sent"):
+            wrong.append(f"the record has no whole evidence: {sheet.get('note') or record.get('sentence') or 'there is none'}")
+        found["balance"] = sheet.get("received") or 0
+        found["lost"] = (sheet.get("lost") or 0) + (sheet.get("errors_during") or 0) + (probe.get("failed") or 0)
+        if found["lost"]:
+            wrong.append(f"the run that went on lost requests: {record.get('sentence')}")
+
+        status = WORK / f"{name}-status.json"
+        asked = self.other.play("status", WORK / f"{name}-status.log", status_file=str(status))
+        if not status.exists():
+            return [*wrong, f"status failed: {asked.sentence}"]
+        seen = json.loads(status.read_text(encoding="utf-8"))
+        if asked.process.returncode or seen["problems"]:
+            wrong.append(f"status found: {asked.sentence}")
+        servers = weights()
+        out = {row["name"] for row in seen["members"] if set(row["states"].values()) != {"active"}} | {
+            member for member in layout.MEMBERS if servers.get(member) != "up 100/100"}
+        found["orphans"] = len(out)
+        if out:
+            wrong.append("out of traffic: " + ", ".join(f"{member} ({servers.get(member)})" for member in sorted(out)))
+        runs = {member: asked_directly(member) for member in layout.MEMBERS}
+        labels = {row["name"]: row["release"] for row in seen["members"]}
+        found["state"] = "; ".join(sorted({f"{runs[member]}, {servers.get(member)}" for member in layout.MEMBERS}))
+        if set(runs.values()) != {wanted} or set(labels.values()) != {wanted}:
+            wrong.append(f"every member should run {wanted}; they answer with {runs}, and status says {labels}")
+        if left := sorted(path.name for path in STATE.iterdir()):
+            wrong.append("left beside the lock: " + ", ".join(left))
+        return wrong
+
+
+def told(point: Point) -> str:
+    """What was done, in short."""
+    again = {"before": "deploy of what served"}.get(point.resume, point.resume)
+    return f"{point.kill} killed; {again} by {'another machine, lock broken' if point.elsewhere else 'another controller'}"
+
+
+def weights() -> dict[str, str]:
+    """What the balancer itself says of each member."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(os.path.join(layout.run_dir(), "admin.sock"))
+        client.sendall(b"show servers state shop_blue\n")
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    found = {}
+    for line in answer.decode().splitlines():
+        columns = line.split()
+        if len(columns) > 8 and columns[1] == "shop_blue":
+            # Operational state 2 is running, administrative state 0 that nobody took it out.
+            how = "up" if columns[5:7] == ["2", "0"] else f"state {columns[5]}/{columns[6]}"
+            found[columns[3]] = f"{how} {columns[7]}/{columns[8]}"
+    return found
+
+
+def asked_directly(member: str) -> str:
+    """The release that answers at a member's own port."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{layout.port(member, 'blue')}/", timeout=5) as answer:
+            return json.load(answer)["version"]
+    except OSError as error:
+        return f"nothing ({error})"
+
+
+# Requests: by the load generator, all the while; counted: by the balance sheet of the run that went on, its own probe's included.
+COLUMNS = f"{'point':<42} {'what was done':<62} {'requests':>8} {'counted':>8} {'lost':>5} {'orphans':>7}  end state"
+
+
+def line(found: dict[str, t.Any]) -> str:
+    numbers = ["?" if found[key] is None else str(found[key]) for key in ("requests", "balance", "lost", "orphans")]
+    row = f"{found['point']:<42} {found['done']:<62} {numbers[0]:>8} {numbers[1]:>8} {numbers[2]:>5} {numbers[3]:>7}  {found['state']}"
+    return "\n".join([("not ok " if found["wrong"] else "ok ") + row, *("    " + text for text in found["wrong"])])
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="one point of each kind")
+    parser.add_argument("--list", action="store_true", help="say which points there are, and do nothing")
+    parser.add_argument("text", nargs="*", help="points whose names hold it")
+    options = parser.parse_args(arguments)
+    chosen = [point for point in POINTS if (point.in_short or not options.short) and (not options.text or any(text in point.name for text in options.text))]
+    if options.list:
+        print("\n".join(f"{point.name:<42} {told(point)}" for point in chosen))
+        return 0
+    if not chosen:
+        print("chaos: no point has a name with %s in it; --list says which there are" % " or ".join(options.text))
+        return 2
+    # A terminated sweep ends its stage as well.
+    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(143))
+    began = time.monotonic()
+    results: list[dict[str, t.Any]] = []
+    try:
+        shutil.rmtree(WORK, ignore_errors=True)
+        WORK.mkdir(parents=True)
+        sweep = Sweep()
+        sweep.renew()
+        print("   " + COLUMNS, flush=True)
+        for number, point in enumerate(chosen, 1):
+            if results and results[-1]["wrong"]:
+                sweep.renew()
+            results.append(sweep.point(number, point))
+            print(line(results[-1]), flush=True)
+    except Lost as lost:
+        print(f"not ok chaos: {lost}")
+        return 1
+    finally:
+        stage.down()
+        pathlib.Path(layout.BUILD, "chaos.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    bad = [found for found in results if found["wrong"]]
+    print("chaos: the controller was killed at %d points; %d ended as they should, %d did not; %d requests, %d lost; %.0f s" % (
+        len(results), len(results) - len(bad), len(bad), sum(found["requests"] or 0 for found in results), sum(found["lost"] or 0 for found in results),
+        time.monotonic() - began))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
