@@ -145,6 +145,9 @@ class Lock:
             if entry is not None:
                 self.note({"deploy_id": deploy_id, **entry})
             yield
+            if entry is not None and entry.get("state") == "active":
+                # Written before the move, the entry alone does not say that they came back: a module may be killed within it.
+                self.note({"deploy_id": deploy_id, "returned": entry["members"]})
 
     def _create(self, content: str) -> bool:
         temporary = self._temporary(content)
@@ -231,10 +234,10 @@ def out_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     for entry in entries:
         held = (entry.get("intent") or {}).get("held") or ()
         for member in entry.get("members") or ():
-            if entry.get("state") == "active":
-                out.pop(member, None)
-            elif entry.get("state") and member not in held:
+            if entry.get("state") not in (None, "active") and member not in held:
                 out[member] = None
+        for member in entry.get("returned") or ():
+            out.pop(member, None)
     return list(out)
 
 

@@ -134,6 +134,18 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
     assert _lock.interrupted_of([]) is None
 
 
+def test_a_return_that_was_killed_within_brought_nobody_back(lock):
+    lock.acquire("d1", ME)
+    with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+        pass
+    with pytest.raises(KeyboardInterrupt), lock.fence("d1", {"state": "active", "members": ["app1"]}):
+        raise KeyboardInterrupt
+    assert _lock.out_of(lock.entries()) == ["app1"]
+    with lock.fence("d1", {"state": "active", "members": ["app1"]}):
+        pass
+    assert _lock.out_of(lock.entries()) == []
+
+
 def test_whom_a_person_took_out_no_deploy_did():
     entries = [{"state": "drained", "members": ["app1", "app2"], "intent": {"held": ["app2"]}}]
     assert _lock.out_of(entries) == ["app1"]
