@@ -11,7 +11,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _lock, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
 
 MODULE = "zero.downtime.lock"
@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
         lock = plan["lock"]
         options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"],
                    "holder": {**_holder.me(), "verb": plan["verb"]},
-                   "force": lock["break"], "timeout": WAIT}
+                   "force": lock["break"], "timeout": WAIT, "without": plan.get("without", [])}
         hosts = sorted(lock["hosts"])
         # Whoever gets the first host gets the others: two controllers that begin at once do not both end with half of them.
         results: dict[str, dict[str, t.Any]] = {}
@@ -84,7 +84,7 @@ class ActionModule(ActionBase):
 
     def _problem(self, host: str, result: dict[str, t.Any], plan: dict[str, t.Any]) -> str | None:
         if result.get("failed"):
-            return str(result["msg"]) if host in str(result["msg"]) else f"state host {host}: {result['msg']}"
+            return named("state host", host, result)
         holder = result.get("holder")
         if self._task.check_mode and result.get("lock") and result["lock"]["deploy_id"] != plan["deploy_id"] and not _holder.dead(result["lock"]):
             holder = result["lock"]
@@ -96,8 +96,8 @@ class ActionModule(ActionBase):
     def _release(self, plan: dict[str, t.Any], clean: bool, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
         results = self._on(sorted(lock["hosts"]), {"state": "released", "directory": lock["directory"], "name": lock["name"],
-                                                   "deploy_id": plan["deploy_id"], "clean": clean}, task_vars)
-        problems = [str(result["msg"]) if host in str(result["msg"]) else f"state host {host}: {result['msg']}"
-                    for host, result in results.items() if result.get("failed")]
+                                                   "deploy_id": plan["deploy_id"], "clean": clean,
+                                                   "joined": plan["balancers"] if clean else []}, task_vars)
+        problems = [named("state host", host, result) for host, result in results.items() if result.get("failed")]
         # The deploy has ended, however that was: a lock that could not be given back is found to be a dead holder's by the next one.
         return {"changed": any(result.get("changed") for result in results.values()), "warnings": problems}

@@ -11,7 +11,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _members, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
 
 # Seconds that sessions may take to end once they were told to.
@@ -74,8 +74,13 @@ class ActionModule(ActionBase):
                         for host, result in results.items() for member in result.get("members", [])],
             "balancers": results,
             "diff": [{**diff, "before_header": host, "after_header": host} for host, result in results.items() for diff in _as_list(result.get("diff"))],
-            "problems": [_sentence(host, result, what) for host, result in failures.items()],
+            # By inventory name: whom somebody else has out on a balancer, and whom a reload had brought back there.
+            **{kind: sorted({names.get(server, server) for result in results.values() for server in result.get(kind) or ()}) for kind in ("theirs", "lost")},
+            "problems": [named(what, host, result) for host, result in failures.items()],
         }
+        told = [f"balancer {host}: {text}" for host, result in results.items() for text in result.get("notes") or ()]
+        for text in told:
+            note("note", text=text)
         cut = sum(member.get("cut") or 0 for member in merged["members"])
         if failures:
             merged["msg"] = "; ".join(merged["problems"])
@@ -86,8 +91,8 @@ class ActionModule(ActionBase):
                     del merged[name]
         note("failed" if failures else "finished", reason=merged.get("msg"), waited=merged["waited"],
              cut=cut)
-        if notes.warnings:
-            merged["warnings"] = notes.warnings
+        if told or notes.warnings:
+            merged["warnings"] = told + notes.warnings
         return merged
 
     def _with_secrets(self, driver: _drivers.Driver, traffic: dict[str, t.Any], host: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -112,8 +117,3 @@ FACADE = {
 
 def _as_list(value: t.Any) -> list[t.Any]:
     return value if isinstance(value, list) else [value] if value else []
-
-
-def _sentence(host: str, result: dict[str, t.Any], what: str) -> str:
-    text = str(result.get("msg", "failed without a word"))
-    return text if host in text else f"{what} {host}: {text}"

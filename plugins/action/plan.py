@@ -20,9 +20,9 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _lock, _plan, _probe, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _without
 
 display = Display()
 
@@ -95,6 +95,13 @@ class ActionModule(ActionBase):
         if "pools" in driver.traffic_spec:
             traffic["pools"] = _plan.live_pools(traffic, side)
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
+        looking = verb in ("status", "doctor")
+        without = self._without(checked, driver, traffic, balancers, variables, looking, task_vars)
+        if without and not looking:
+            # Whoever is given this plan's traffic, evidence and moves alike, sees the others only.
+            balancers = [name for name in balancers if name not in without]
+            traffic["balancers"] = balancers
+            warnings.append(f"{', '.join(without)} does not serve, and the deploy goes on without it; status names it until it agrees with the others again")
         capacity, held, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], checked["deploy_ready_timeout"], verb, task_vars)
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
@@ -140,7 +147,7 @@ class ActionModule(ActionBase):
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
             "records_dir": records_dir, "run_dir": self._run_dir(records_dir, deploy_id) if verb in _plan.SHIFTS else None,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
-            "lock": self._lock(checked, driver, balancers, members, task_vars),
+            "lock": self._lock(checked, driver, balancers, members, [] if looking else without, task_vars), "without": without,
             "held": held if verb in _plan.SHIFTS else [], "max_absent": checked["deploy_max_absent"],
             # Only these need tasks of the members' own within a batch.
             "hooks_on_members": bool(checked["deploy_hooks"]["restart"] or checked["deploy_hooks"]["after_activate"]),
@@ -158,8 +165,7 @@ class ActionModule(ActionBase):
         info_args = driver.info_args(traffic)
         results = self._known(lambda: _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars,
                                                      timeout=_fanout.limit(self, _fanout.QUESTION)), ready_timeout)
-        failed = [result["msg"] if host in str(result["msg"]) else f"balancer {host}: {result['msg']}"
-                  for host, result in results.items() if result.get("failed")]
+        failed = [named("balancer", host, result) + _without.hint(host, result, balancers) for host, result in results.items() if result.get("failed")]
         if failed:
             raise DowntimeError("; ".join(failed))
         pools = {}
@@ -179,6 +185,23 @@ class ActionModule(ActionBase):
                     {"full": entry["full"]} for entry in pool["members"]]
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
         return {**_plan.capacity(pools, min_active), "serving": sorted(serving)}, [name for name in hosts if name in held], findings
+
+    def _without(self, checked: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str],
+                 variables: _inventory.Variables, looking: bool, task_vars: dict[str, t.Any]) -> list[str]:
+        """The balancers that are left out, each proven not to serve. Where nothing moves (C(looking)), nothing needs a proof."""
+        chosen = _without.named(checked["deploy_without"], balancers, driver.runs_on)
+        if looking:
+            return list(chosen)
+        if chosen and driver.info and driver.info_args:
+            options = driver.info_args(traffic)
+            answers = _fanout.run_on(self, list(chosen), driver.module("info"), lambda _host: options, task_vars,
+                                     timeout=_fanout.limit(self, _fanout.QUESTION))
+        else:
+            answers = {}
+        for name, port in chosen.items():
+            _without.prove(name, answers.get(name), _address(variables, name),
+                           port or _without.port_of(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"]))
+        return list(chosen)
 
     def _known(self, ask: t.Callable[[], dict[str, dict[str, t.Any]]], timeout: float) -> dict[str, dict[str, t.Any]]:
         """What the balancers say once they have checked every server: one that has just started calls servers UP that nobody has looked at."""
@@ -224,12 +247,15 @@ class ActionModule(ActionBase):
             raise DowntimeError(f"deploy_hooks.{name} is '{path}', which cannot be read as tasks: {' '.join(str(error).split())}") from error
         return found
 
-    def _lock(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str],
+    def _lock(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str], without: list[str],
               task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Which hosts keep the lock, and where."""
         hosts = balancers if driver.runs_on == "balancers" else members[:1]
         if checked["deploy_state_hosts"]:
             hosts = _inventory.group(checked["deploy_state_hosts"], "deploy_state_hosts", task_vars)
+        hosts = [name for name in hosts if name not in without]
+        if not hosts:
+            raise DowntimeError(f"deploy_state_hosts is '{checked['deploy_state_hosts']}', and deploy_without leaves none of them")
         directory = os.path.normpath(checked["deploy_state_dir"])
         if not os.path.isabs(directory):
             raise DowntimeError(f"deploy_state_dir is '{checked['deploy_state_dir']}'; an absolute path is accepted")

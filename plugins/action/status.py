@@ -38,7 +38,8 @@ class ActionModule(ActionBase):
         limit = _fanout.limit(self, _fanout.QUESTION)
         releases = _fanout.run_on(
             self, plan["members"], "zero.downtime.release",
-            lambda host: {"state": "observed", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member", timeout=limit)
+            lambda host: {"state": "observed", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member",
+            timeout=limit)
         infos = {}
         if driver.info and driver.info_args:
             options = driver.info_args(plan["traffic"])

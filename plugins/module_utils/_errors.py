@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 
 class DowntimeError(Exception):
     """A refusal or a failure, as one clear sentence.
@@ -13,3 +15,13 @@ class DowntimeError(Exception):
     The sentence names the option, its value and what would be accepted. Modules and actions hand it on as their C(msg);
     any other exception is a defect of the collection and keeps its traceback.
     """
+
+
+class NoAnswer(DowntimeError):
+    """Nobody is there, as opposed to somebody who refuses: modules tell it apart as C(silent)."""
+
+
+def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:
+    """A host's failure in a sentence that names the host; C(what) is the word for it."""
+    text = str(result.get("msg") or "it failed without a word").rstrip(". ")
+    return text if name in text else f"{what} {name}: {text}"

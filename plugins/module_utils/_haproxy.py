@@ -20,6 +20,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client impo
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_mover import Knowledge, Mover, Request
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import in_flight, pools_of, read_servers
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look, Processes, config_files, master_socket
+from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
 
 DEFAULT_CONFIG = "/etc/haproxy/haproxy.cfg"
@@ -92,8 +93,8 @@ def _knowledge(config: _haproxy_config.Config | None) -> Knowledge:
     return Knowledge(True, config.sticky, config.cuts, config.lingers)
 
 
-def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Processes | None = None) -> dict[str, t.Any]:
-    """What C(haproxy_members) does; returns its result."""
+def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Processes | None = None, memory: Memory | None = None) -> dict[str, t.Any]:
+    """What C(haproxy_members) does; returns its result. C(memory) is what the journal says of the members before this move."""
     processes = processes or Processes()
     if params["timeout"] < 0:
         raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
@@ -106,7 +107,9 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
         raise DowntimeError("members is empty; at least one name is needed")
     pid = balancer.look([]).current
     config, dummy = _config(params, pid, processes)
-    result = Mover(balancer, request, _knowledge(config)).run()
+    result = Mover(balancer, request, _knowledge(config), memory=memory).run()
+    if memory:
+        memory.done["worker"] = result["worker"]
     look = balancer.look([_haproxy_counters.COMMAND], [_haproxy_counters.COMMAND])
     result["counters"] = _counters(look, params, config)
     result["kernel"] = _kernel.read()
@@ -178,8 +181,8 @@ def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str],
         return found
     started = float(look.info.get("Start_time_sec") or 0) or now - float(look.info.get("Uptime_sec") or 0)
     if config.modified > started + 1:
-        found.append(finding("warning", "reload", f"{', '.join(config.files)} was changed after haproxy started: what runs is not what is written, "
-                             "and the next reload, which must not fall into a deploy, changes more than expected"))
+        found.append(finding("warning", "reload", f"{', '.join(config.files)} was changed after haproxy started, so a reload is pending: what runs is "
+                             "not what is written, and that reload, which must not fall into a deploy, changes more than expected"))
     names = params.get("frontends") or [name for name in frontends if name not in config.pure_stats]
     return found + _haproxy_config.lint(config, pools, names)
 
@@ -209,7 +212,7 @@ DRIVER = Driver(
     runs_on="balancers",
     capabilities=("members",),
     traffic_spec={
-        "balancers": {"type": "str", "required": True},
+        "balancers": {"type": "raw", "required": True},
         **CONNECTION,
         **MOVING,
         "pools": {"type": "list", "elements": "dict", "options": POOL, "required": True},

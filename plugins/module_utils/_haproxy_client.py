@@ -24,7 +24,7 @@ import subprocess
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
 
 # The worker says "> ", the master "master> " or "master[ReloadFailed]> ".
 PROMPT = re.compile(rb"(?:\A|\n)(?:master[^>\n]{0,40})?> ")
@@ -104,12 +104,12 @@ def open_socket(option: str, address: str, timeout: float) -> Channel:
                 connection.close()
                 raise
     except FileNotFoundError as error:
-        raise DowntimeError(f"{option} is '{address}', which does not exist; haproxy makes it when it runs with such a stats socket") from error
+        raise NoAnswer(f"{option} is '{address}', which does not exist; haproxy makes it when it runs with such a stats socket") from error
     except PermissionError as error:
         raise DowntimeError(
             f"{option} is '{address}', which user {_user()} may not open ({_owner(address)}); become a user who may, or use socket_command") from error
     except (socket.timeout, BlockingIOError) as error:
-        raise DowntimeError(f"{option} is '{address}', which did not accept a connection within {timeout:g} s") from error
+        raise NoAnswer(f"{option} is '{address}', which did not accept a connection within {timeout:g} s") from error
     except ConnectionRefusedError as error:
         raise Refused(f"{option} is '{address}', where nothing listens; is haproxy running?") from error
     except OSError as error:
@@ -123,7 +123,7 @@ def open_socket(option: str, address: str, timeout: float) -> Channel:
     return Channel(connection.fileno(), connection.fileno(), close)
 
 
-class Refused(DowntimeError):
+class Refused(NoAnswer):
     """Nothing listens: final for a worker, momentary for a master that executes itself again."""
 
 
@@ -198,7 +198,7 @@ class Client:
         except BaseException as error:
             said = channel.close()
             if isinstance(error, Gone) and said:
-                raise DowntimeError(f"{self.label} failed: {said}") from error
+                raise NoAnswer(f"{self.label} failed: {said}") from error
             raise
         channel.close()
         return replies
@@ -209,8 +209,8 @@ class Client:
             return self.ask(commands)
         except Gone as error:
             unanswered = commands[min(len(error.replies), len(commands) - 1)]
-            raise DowntimeError(f"{self.label} closed the connection without a whole reply to '{unanswered}'"
-                                + (f"; it said: {error.text}" if error.text else "")) from error
+            raise NoAnswer(f"{self.label} closed the connection without a whole reply to '{unanswered}'"
+                           + (f"; it said: {error.text}" if error.text else "")) from error
 
     def _converse(self, channel: Channel, commands: t.Sequence[str]) -> list[str]:
         # Writing and reading take turns: haproxy stops reading while nobody takes its replies.
@@ -226,7 +226,7 @@ class Client:
                 ready = waiting.select(max(0.0, deadline - self.clock()))
                 if not ready and self.clock() >= deadline:
                     waited_for = (["prompt", *commands])[len(ends)]
-                    raise DowntimeError(f"{self.label} did not answer '{waited_for}' within {self.timeout:g} s")
+                    raise NoAnswer(f"{self.label} did not answer '{waited_for}' within {self.timeout:g} s")
                 for key, mask in ready:
                     if mask & selectors.EVENT_WRITE and outgoing:
                         outgoing = self._write(channel, outgoing)

@@ -22,6 +22,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state impor
     CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, check_floor, find_places, in_flight,
     read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
+from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
 
 POLL = 0.05
@@ -93,7 +94,8 @@ def probe(address: str, path: str | None, timeout: float = 1.0) -> str:
 
 class Mover:
     def __init__(self, balancer: Balancer, request: Request, knowledge: Knowledge | None = None, clock: t.Callable[[], float] = time.monotonic,
-                 sleep: t.Callable[[float], None] = time.sleep, probe_member: t.Callable[[str, str | None], str] = probe) -> None:
+                 sleep: t.Callable[[float], None] = time.sleep, probe_member: t.Callable[[str, str | None], str] = probe,
+                 memory: Memory | None = None) -> None:
         self.balancer, self.request, self.knowledge = balancer, request, knowledge or Knowledge()
         self.clock, self.sleep, self.probe = clock, sleep, probe_member
         self.places: dict[str, list[Key]] = {}
@@ -101,6 +103,9 @@ class Mover:
         self.cuts: dict[str, int] = {}
         self.notes: list[str] = []
         self.waited_for_workers = False
+        self.memory = memory
+        self.theirs: set[Key] = set()      # places that somebody else took out
+        self.lost: list[str] = []          # members that were out, and that a reload brought back
 
     # -- looking -----------------------------------------------------------------------------------------------------------
     def view(self, everything: t.Mapping[Key, Server] | None = None) -> View:
@@ -129,6 +134,7 @@ class Mover:
         if view.level != "admin":
             raise DowntimeError(f"{self.balancer.runtime.label} gives the level '{view.level}'; moving members needs 'level admin' in its stats socket line")
         moved = {key for keys in self.places.values() for key in keys}
+        self.remember(view)
         if request.state != "active":
             view = self.checked(view, {pool for pool, dummy in moved}, started)
             check_floor(view.servers, moved, request.min_active)
@@ -146,6 +152,44 @@ class Mover:
             self.sleep(POLL)
             view = self.view()
         return view
+
+    # -- what happened beside it -------------------------------------------------------------------------------------------
+    def remember(self, view: View) -> None:
+        """Compare what is found with what the journal says that deploys did; without a journal nothing is anybody's.
+
+        What is out and was not taken out by a deploy somebody else took out, and it is theirs to bring back. What a deploy took out and is back
+        came back by a reload, when another worker answers now, or else by somebody's hand.
+        """
+        memory = self.memory
+        if memory is None:
+            return
+        back: list[str] = []
+        theirs: dict[str, list[str]] = {}
+        for member, keys in self.places.items():
+            out = [key for key in keys if view.servers[key].admin & (FORCED_MAINT | FORCED_DRAIN)]
+            others = [key for key in out if member not in memory.out or view.servers[key].label in memory.theirs.get(member, [])]
+            self.theirs |= set(others)
+            theirs[member] = [view.servers[key].label for key in others]
+            worker = memory.out.get(member)
+            if not worker or len(out) == len(keys):
+                continue
+            if worker == view.look.identity:
+                back.append(member)
+            else:
+                self.lost.append(member)
+                self.notes.append(f"haproxy was reloaded or started anew while {member} was out (worker {worker['pid']} then, {view.look.current} now): "
+                                  f"{member} got requests since, and is taken out again"
+                                  + (" until it has passed its checks" if self.request.state == "active" else ""))
+        if not self.request.check_mode:
+            memory.found_out(theirs)
+        if self.theirs:
+            self.notes.append(f"{', '.join(member for member, places in theirs.items() if places)} was taken out of traffic by somebody else: "
+                              "it stays out, and is theirs to bring back")
+        if back:
+            told = f"{', '.join(back)} was brought back into traffic by somebody else while this deploy had it out"
+            if self.request.state != "active":
+                raise DowntimeError(told)
+            self.notes.append(told)
 
     def told(self, view: View, worker: int) -> int:
         """The worker that was told, or 0 when it is not the one that was looked at, so that the commands rest on another's state."""
@@ -311,11 +355,20 @@ class Mover:
         return self.balancer.command(commands) if commands else view.look.current
 
     def activate(self, view: View, started: float) -> View:
+        deadline = started + self.request.timeout
+        # What somebody else took out is left alone: it is neither admitted nor waited for.
+        everywhere = self.places
+        self.places = {member: mine for member, keys in everywhere.items() if (mine := [key for key in keys if key not in self.theirs])}
+        try:
+            return self.bring_back(view, deadline)
+        finally:
+            self.places = everywhere
+
+    def bring_back(self, view: View, deadline: float) -> View:
         request = self.request
-        deadline = started + request.timeout
         members = list(self.places)
         gated = [member for member in members
-                 if any(view.servers[key].admin & (FORCED_MAINT | FORCED_DRAIN) for key in self.places[member])]
+                 if member in self.lost or any(view.servers[key].admin & (FORCED_MAINT | FORCED_DRAIN) for key in self.places[member])]
         # Members that nobody took out need no gate: haproxy's own checks already decide about them.
         worker = self.told(view, self.admit(view, [member for member in members if member not in gated]))
         if gated and worker:
@@ -422,6 +475,9 @@ class Mover:
             "waited": round(waited, 3),
             "workers": [worker.as_dict() for worker in view.look.workers],
             "already_out": out_before,
+            "theirs": sorted({key[1] for key in self.theirs} & set(request.members)),
+            "lost": self.lost,
+            "worker": view.look.identity,
             "notes": self.notes,
         }
 

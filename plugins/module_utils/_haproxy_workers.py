@@ -117,6 +117,11 @@ class Look:
     old: dict[int, list[str]]
     unreadable: list[int]
 
+    @property
+    def identity(self) -> dict[str, t.Any]:
+        """The newest worker, told apart from a later one that happens to get its pid."""
+        return {"pid": self.current, "started": self.info.get("Start_time_sec", "")}
+
 
 class Balancer:
     """One HAProxy: its newest worker, and what is left of the ones before."""

@@ -14,6 +14,7 @@ controller's last module ends before the next deploy looks at anything, and one 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
@@ -40,6 +41,28 @@ def told(lock: t.Mapping[str, t.Any]) -> str:
             f"(process {holder.get('pid', 'unknown')}), since {since}")
 
 
+@dataclasses.dataclass
+class Memory:
+    """What the journal on a host says of the members there, for the move that is about to be made.
+
+    :param out: the members that deploys took out and have not brought back, each with the worker that was told so, when it was this deploy.
+    :param theirs: by member, the places where somebody else had it out when a deploy came to it, in the driver's own words.
+    :param note: writes to the journal.
+    """
+
+    out: dict[str, t.Any]
+    theirs: dict[str, list[str]]
+    note: t.Callable[[t.Mapping[str, t.Any]], None]
+    done: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def found_out(self, theirs: t.Mapping[str, t.Sequence[str]]) -> None:
+        """Write down, before anything is moved, where somebody else has each of these members out; nowhere is an answer too."""
+        news = {member: list(places) for member, places in theirs.items() if list(places) != self.theirs.get(member, [])}
+        if news:
+            self.note({"theirs": news})
+            self.theirs.update(news)
+
+
 class Lock:
     """The lock and the journal of one application in one environment, in a directory of this host."""
 
@@ -48,6 +71,7 @@ class Lock:
         self.directory = directory
         self.path = os.path.join(directory, name + ".lock")
         self.journal = os.path.join(directory, name + ".journal")
+        self.left_out = os.path.join(directory, name + ".without")
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
 
     def prepare(self) -> None:
@@ -109,17 +133,44 @@ class Lock:
                 return {"acquired": True, "taken_over": found, "holder": None, "journal": self.entries()}
         return {"acquired": False, "taken_over": None, "holder": self.read(), "journal": self.entries()}
 
-    def release(self, deploy_id: str, clean: bool) -> bool:
-        """Give the lock back, if it is this deploy's. C(clean) also ends the journal: nothing is left to resume."""
+    def release(self, deploy_id: str, clean: bool, joined: t.Collection[str] = ()) -> bool:
+        """Give the lock back, if it is this deploy's. C(clean) also ends the journal: nothing is left to resume. C(joined) took part in it."""
         with self._held(fcntl.LOCK_EX, 10, "moves of deploy " + deploy_id) as found:
             if found is None or found["deploy_id"] != deploy_id:
                 return False
             if clean:
+                self.take_in(joined)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.journal)
             os.unlink(self.path)
             self._sync()
             return True
+
+    def without(self) -> dict[str, dict[str, t.Any]]:
+        """The balancers that deploys went on without, each with the last such deploy, until one of theirs has them again."""
+        try:
+            with open(self.left_out, encoding="utf-8") as handle:
+                return json.load(handle)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+
+    def leave_out(self, deploy_id: str, names: t.Sequence[str]) -> None:
+        """Note that C(deploy_id) goes on without these balancers."""
+        if names:
+            self._keep_without({**self.without(), **{name: {"deploy_id": deploy_id, "time": self._clock()} for name in names}})
+
+    def take_in(self, names: t.Collection[str]) -> None:
+        """Forget that these were left out: a deploy with them has ended well."""
+        before = self.without()
+        after = {name: entry for name, entry in before.items() if name not in names}
+        if after and after != before:
+            self._keep_without(after)
+        elif before and not after:
+            os.unlink(self.left_out)
+
+    def _keep_without(self, entries: t.Mapping[str, t.Any]) -> None:
+        os.rename(self._temporary(json.dumps(entries)), self.left_out)
+        self._sync()
 
     def note(self, entry: t.Mapping[str, t.Any]) -> None:
         """Append to the journal, on the disk when this returns."""
@@ -135,19 +186,25 @@ class Lock:
             self._sync()
 
     @contextlib.contextmanager
-    def fence(self, deploy_id: str, entry: t.Mapping[str, t.Any] | None = None) -> t.Iterator[None]:
-        """Go on only while the lock is this deploy's, and keep it from being taken over until done. C(entry) is written down first."""
+    def fence(self, deploy_id: str, entry: t.Mapping[str, t.Any] | None = None) -> t.Iterator[Memory]:
+        """Go on only while the lock is this deploy's, and keep it from being taken over until done.
+
+        C(entry) is written down first, and once more when it has been done: a member that was on its way back is out until then.
+        """
         with self._held(fcntl.LOCK_SH, 10, "a takeover of the lock") as found:
             if found is None:
                 raise DowntimeError(f"the lock {self.path} is gone, so deploy {deploy_id} may not move anything")
             if found["deploy_id"] != deploy_id:
                 raise DowntimeError(f"the lock {self.path} is held by {told(found)}, so deploy {deploy_id} may not move anything any more")
+            memory = memory_of(self.entries(), deploy_id, self.note)
             if entry is not None:
                 self.note({"deploy_id": deploy_id, **entry})
-            yield
-            if entry is not None and entry.get("state") == "active":
-                # Written before the move, the entry alone does not say that they came back: a module may be killed within it.
-                self.note({"deploy_id": deploy_id, "returned": entry["members"]})
+            yield memory
+            if entry is not None:
+                done = {name: value for name, value in entry.items() if name != "intent"}
+                # The move has been made: a disk that is full by now must not make a failure of it. Without the note less is known, nothing wrong.
+                with contextlib.suppress(OSError):
+                    self.note({"deploy_id": deploy_id, **done, "done": True, **memory.done})
 
     def _create(self, content: str) -> bool:
         temporary = self._temporary(content)
@@ -186,9 +243,8 @@ class Lock:
         """The lock's content with its file locked; None when there is none. A file that was replaced meanwhile is opened anew."""
         end = self._monotonic() + timeout
         while True:
-            try:
-                handle = open(self.path, encoding="utf-8")
-            except (FileNotFoundError, NotADirectoryError):
+            handle = self._opened()
+            if handle is None:
                 yield None
                 return
             with handle:
@@ -202,8 +258,17 @@ class Lock:
                     self._sleep(POLL)
                     continue
                 if self._is_current(handle):
-                    yield json.load(handle)
+                    try:
+                        yield json.load(handle)
+                    finally:
+                        fcntl.flock(handle, fcntl.LOCK_UN)
                     return
+
+    def _opened(self) -> t.Any:
+        try:
+            return open(self.path, encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _is_current(self, handle: t.Any) -> bool:
         try:
@@ -214,31 +279,42 @@ class Lock:
         return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
 
-@contextlib.contextmanager
-def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.Iterator[None]:
+def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[Memory | None]:
     """The fence of a member module: by its options C(lock) and C(deploy_id). Without C(lock) there is none; in check mode nothing moves."""
     if not params.get("lock") or check_mode:
-        yield
-        return
+        return contextlib.nullcontext()
     if not params.get("deploy_id"):
         raise DowntimeError("deploy_id is missing; with lock, the name of the deploy that holds it is needed")
     directory, base = os.path.split(params["lock"])
     entry = {"state": params["state"], "members": params["members"], "intent": params.get("intent")}
-    with Lock(directory, base[:-len(".lock")] if base.endswith(".lock") else base).fence(params["deploy_id"], entry):
-        yield
+    return Lock(directory, base[:-len(".lock")] if base.endswith(".lock") else base).fence(params["deploy_id"], entry)
+
+
+def memory_of(entries: t.Iterable[t.Mapping[str, t.Any]], deploy_id: str | None, note: t.Callable[[t.Mapping[str, t.Any]], None]) -> Memory:
+    """What the journal's entries amount to. Only the deploy's own moves count as told to a worker: since an earlier one, people may have put things right."""
+    memory = Memory({}, {}, note)
+    for entry in entries:
+        memory.theirs.update(entry.get("theirs") or {})
+        # What was out before the deploy is a person's, by its plan.
+        held = (entry.get("intent") or {}).get("held") or ()
+        for member in entry.get("members") or ():
+            if entry.get("state") == "active":
+                if entry.get("done"):
+                    memory.out.pop(member, None)
+                elif member in memory.out:
+                    memory.out[member] = None  # it may be back by this very move, whose end nobody noted
+            elif entry.get("done"):
+                if member in memory.out:
+                    memory.out[member] = entry.get("worker") if entry.get("deploy_id") == deploy_id else None
+            elif entry.get("state") and member not in held:
+                memory.out.setdefault(member, None)
+    return memory
 
 
 def out_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
-    """The members that deploys took out, by the journal, and have not brought back; without those that a person had taken out before."""
-    out: dict[str, None] = {}
-    for entry in entries:
-        held = (entry.get("intent") or {}).get("held") or ()
-        for member in entry.get("members") or ():
-            if entry.get("state") not in (None, "active") and member not in held:
-                out[member] = None
-        for member in entry.get("returned") or ():
-            out.pop(member, None)
-    return list(out)
+    """The members that deploys took out, by the journal, and have not brought back; what somebody else took out is not among them."""
+    memory = memory_of(entries, None, lambda entry: None)
+    return [member for member in memory.out if not memory.theirs.get(member)]
 
 
 def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any] | None:
@@ -276,16 +352,19 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     if state == "observed" or (check_mode and state == "acquired"):
         found = lock.read()
         ours = found is not None and found["deploy_id"] == params.get("deploy_id")
-        return {"changed": state == "acquired" and not ours, "lock": found, "journal": lock.entries(), "path": lock.path}
+        return {"changed": state == "acquired" and not ours, "lock": found, "journal": lock.entries(), "without": lock.without(),
+                "path": lock.path}
     if not params.get("deploy_id"):
         raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
     if state == "released":
         if check_mode:
             found = lock.read()
             return {"changed": found is not None and found["deploy_id"] == params["deploy_id"], "lock": found, "path": lock.path}
-        return {"changed": lock.release(params["deploy_id"], params["clean"]), "lock": None, "path": lock.path}
+        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"]), "lock": None, "path": lock.path}
     before = lock.read() or {}
     got = lock.acquire(params["deploy_id"], params["holder"] or {}, params["over"], params["force"], params["timeout"])
+    if got["acquired"]:
+        lock.leave_out(params["deploy_id"], params["without"])
     return {"changed": got["acquired"] and before.get("deploy_id") != params["deploy_id"], "path": lock.path, **got}
 
 
@@ -301,4 +380,6 @@ def argument_spec() -> dict[str, t.Any]:
         "force": {"type": "bool", "default": False},
         "clean": {"type": "bool", "default": False},
         "timeout": {"type": "float", "default": 60.0},
+        "without": {"type": "list", "elements": "str", "default": []},
+        "joined": {"type": "list", "elements": "str", "default": []},
     }

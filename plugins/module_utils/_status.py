@@ -6,53 +6,54 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _lock
+from ansible_collections.zero.downtime.plugins.module_utils._errors import named
+
+
+# A deploy that has had the lock for so long is looked after by nobody, even where its holder cannot be proven dead.
+LONG = 6 * 3600.0
+
+
+class Watch:
+    """What is not as it should be: a kind for programs, whom it is about, and a sentence for people."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, t.Any]] = []
+
+    def add(self, kind: str, who: t.Sequence[str], text: str) -> None:
+        self.found.append({"kind": kind, "who": list(who), "text": text})
 
 
 def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t.Any]], infos: t.Mapping[str, t.Mapping[str, t.Any]],
-          locks: t.Mapping[str, t.Mapping[str, t.Any]] | None = None, dead: t.Callable[[t.Mapping[str, t.Any]], bool] = lambda lock: False) -> dict[str, t.Any]:
+          locks: t.Mapping[str, t.Mapping[str, t.Any]] | None = None, dead: t.Callable[[t.Mapping[str, t.Any]], bool] = lambda lock: False,
+          now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
     """Join the release of each member's host with the state of each member on each balancer.
+
+    What a deploy that runs has out or has not moved yet is its own affair, and no problem.
 
     :param locks: what each state host says of lock and journal.
     :param dead: whether a lock's holder is proven dead.
-    :returns: C(members) ([{name, release, digest, previous, states{balancer/pool: state}, in_flight}]), C(problems) ([sentence]), C(workers).
+    :returns: C(members) ([{name, release, digest, previous, states{balancer/pool: state}, in_flight}]), C(watch) ([{kind, who, text}]),
+        C(problems) (its texts), C(running) (deploys that have the lock and are not known to be dead), C(without), C(sentence).
     """
-    problems: list[str] = []
-    states: dict[str, dict[str, dict[str, t.Any]]] = {name: {} for name in plan["members"]}
+    locks = locks or {}
+    watch = Watch()
     names = {server: name for name, server in plan["servers"].items()}
-    for balancer, info in infos.items():
-        if info.get("failed"):
-            problems.append(_named("balancer", balancer, info))
-            continue
-        for pool in info.get("pools", []):
-            for entry in pool["members"]:
-                if entry["name"] in names:
-                    states[names[entry["name"]]][f"{balancer}/{pool['name']}"] = entry
-        old = [worker for worker in info.get("workers", []) if not worker["current"]]
-        if old:
-            processes = ", ".join(str(worker["pid"]) for worker in old)
-            problems.append(f"balancer {balancer} still has {len(old)} worker{'s' * (len(old) > 1)} from before a reload (process {processes})")
-    orphans: set[str] = set()
-    running: dict[str, str] = {}
-    for host, result in (locks or {}).items():
-        if result.get("failed"):
-            problems.append(_named("state host", host, result))
-            continue
-        if result.get("lock"):
-            running[_lock.told(result["lock"])] = "dead" if dead(result["lock"]) else "running"
-        orphans |= {names[server] for server in _lock.out_of(result.get("journal") or []) if server in names}
-    for told, how in running.items():
-        problems.append(f"{told} has the lock" + (", and its controller has died; deploy or rollback again takes it over" if how == "dead" else ""))
+    left_out = _left_out(plan, locks)
+    states = _states(plan, infos, names, left_out, watch)
+    held, orphans, holders = _of_locks(locks, infos, names, watch, dead, now)
     rows = []
     for name in plan["members"]:
         result = releases[name]
         active = None if result.get("failed") else result.get("active")
         if result.get("failed"):
-            problems.append(_named("member", name, result))
-        elif result.get("half_staged"):
-            problems.append(f"member {name} has half-staged releases, which can never be activated: {', '.join(result['half_staged'])}")
+            watch.add("unreachable", [name], named("member", name, result))
+        elif result.get("leftovers") and not holders:
+            watch.add("half_staged", [name], f"member {name} has what an interrupted staging left, which the next deploy removes: "
+                                             f"{', '.join(str(path) for path in result['leftovers'])}")
         seen = {place: entry["state"] for place, entry in states[name].items()}
         rows.append({
             "name": name,
@@ -62,21 +63,108 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
             "states": seen,
             "in_flight": _sum(entry.get("in_flight") for entry in states[name].values()),
         })
-        if active and seen:
-            out = [place for place, state in seen.items() if state != "active"]
-            if out and len(out) < len(seen):
-                problems.append(f"balancers disagree on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
-            elif out:
-                whose = ", left by a deploy that did not end" if name in orphans and "running" not in running.values() else ""
-                problems.append(f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))}){whose}")
+        if active and seen and not (holders and name in orphans):
+            _of_member(name, seen, name in orphans, watch)
+    reconciled = [name for name in left_out if not infos.get(name, {"failed": True}).get("failed") and not _differing(name, states)]
+    for name in left_out:
+        if name not in reconciled and not infos.get(name, {}).get("failed"):
+            watch.add("left_out", [name], f"balancer {name} has {', '.join(_differing(name, states)) or 'its members'} in another state than the others; "
+                                          f"{left_out[name]}")
     runs: dict[str, list[str]] = {}
     for row in rows:
         if row["digest"]:
             runs.setdefault(row["release"] or row["digest"][:12], []).append(row["name"])
-    if len({row["digest"] for row in rows if row["digest"]}) > 1:
-        problems.append("members run different releases: " + "; ".join(f"{release} on {', '.join(names)}" for release, names in sorted(runs.items())))
-    return {"app": plan["app"], "environment": plan["environment"], "members": rows, "locks": running, "problems": problems,
-            "sentence": "; ".join(problems) if problems else _healthy(plan, sorted(runs))}
+    if len({row["digest"] for row in rows if row["digest"]}) > 1 and not holders:
+        watch.add("mixed_releases", [row["name"] for row in rows if row["digest"]],
+                  "members run different releases: " + "; ".join(f"{release} on {', '.join(names)}" for release, names in sorted(runs.items())))
+    problems = [entry["text"] for entry in watch.found]
+    sentence = "; ".join(problems) or (f"{plan['app']} ({plan['environment']}): {'; '.join(holders)} runs" if holders else _healthy(plan, sorted(runs)))
+    return {"app": plan["app"], "environment": plan["environment"], "members": rows, "locks": held, "running": holders, "watch": watch.found,
+            "problems": problems, "without": [name for name in left_out if name not in reconciled], "sentence": sentence}
+
+
+def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Mapping[str, str], left_out: t.Mapping[str, str],
+            watch: Watch) -> dict[str, dict[str, dict[str, t.Any]]]:
+    """Each member as each balancer has it in each pool."""
+    states: dict[str, dict[str, dict[str, t.Any]]] = {name: {} for name in plan["members"]}
+    for balancer, info in infos.items():
+        if info.get("failed"):
+            told = named("balancer", balancer, info)
+            if balancer in left_out:
+                watch.add("left_out", [balancer], f"{told}; {left_out[balancer]}")
+            else:
+                watch.add("unreachable", [balancer], told)
+            continue
+        for pool in info.get("pools", []):
+            for entry in pool["members"]:
+                if entry["name"] in names:
+                    states[names[entry["name"]]][f"{balancer}/{pool['name']}"] = entry
+        old = [worker for worker in info.get("workers", []) if not worker["current"]]
+        if old:
+            processes = ", ".join(str(worker["pid"]) for worker in old)
+            watch.add("old_workers", [balancer],
+                      f"balancer {balancer} still has {len(old)} worker{'s' * (len(old) > 1)} from before a reload (process {processes})")
+    return states
+
+
+def _of_locks(locks: t.Mapping[str, t.Mapping[str, t.Any]], infos: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Mapping[str, str], watch: Watch,
+              dead: t.Callable[[t.Mapping[str, t.Any]], bool], now: t.Callable[[], float]) -> tuple[dict[str, str], set[str], list[str]]:
+    """Who has the lock (C(dead) or C(running)), the members that deploys have out by the journal, and the holders that run as far as one can tell."""
+    held: dict[str, str] = {}
+    orphans: set[str] = set()
+    late: set[str] = set()
+    for host, result in locks.items():
+        if result.get("failed"):
+            # A balancer that cannot be reached has been named already.
+            if not (infos.get(host, {}).get("failed") and result.get("unreachable_host")):
+                watch.add("unreachable", [host], named("state host", host, result))
+            continue
+        if result.get("lock"):
+            told = _lock.told(result["lock"])
+            held[told] = "dead" if dead(result["lock"]) else "running"
+            if now() - (result["lock"].get("since") or 0) > LONG:
+                late.add(told)
+        orphans |= {names[server] for server in _lock.out_of(result.get("journal") or []) if server in names}
+    for told, how in held.items():
+        if how == "dead":
+            watch.add("dead_lock", [], f"{told} has the lock, and its controller has died; deploy or rollback again takes it over")
+        elif told in late:
+            watch.add("old_lock", [], f"{told} has had the lock for more than {LONG / 3600:g} h; if it is known to be dead, the next deploy takes it over "
+                                      "with -e deploy_lock_break=true")
+    return held, orphans, [told for told, how in held.items() if how == "running" and told not in late]
+
+
+def _of_member(name: str, seen: t.Mapping[str, str], orphan: bool, watch: Watch) -> None:
+    """Whether a member that has a release is where it belongs."""
+    out = [place for place, state in seen.items() if state != "active"]
+    if out and len(out) < len(seen):
+        watch.add("disagree", [name], f"balancers disagree on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
+    elif out:
+        watch.add("orphan" if orphan else "out", [name], f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))})"
+                                                         + (", left by a deploy that did not end" if orphan else ""))
+
+
+def _left_out(plan: t.Mapping[str, t.Any], locks: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, str]:
+    """Why a balancer of the plan may lack what others did, for each that was left out and not been part of a deploy since."""
+    found = dict.fromkeys(plan.get("without") or [], "it is left out by deploy_without")
+    for result in locks.values():
+        for name, entry in (result.get("without") or {}).items():
+            if name in plan["balancers"]:
+                found[name] = f"deploy {entry['deploy_id']} went on without it"
+    return found
+
+
+def _differing(balancer: str, states: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]]) -> list[str]:
+    """The members that this balancer does not have in the state that all others have them in."""
+    found = []
+    for member, places in states.items():
+        by_pool: dict[str, dict[str, str]] = {}
+        for place, entry in places.items():
+            host, dummy, pool = place.partition("/")
+            by_pool.setdefault(pool, {})[host] = entry["state"]
+        if any(hosts.get(balancer) != state for hosts in by_pool.values() for state in hosts.values()):
+            found.append(member)
+    return found
 
 
 def table(status: t.Mapping[str, t.Any]) -> list[str]:
@@ -100,8 +188,3 @@ def _healthy(plan: t.Mapping[str, t.Any], found: list[str]) -> str:
 def _sum(values: t.Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def _named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:
-    text = str(result.get("msg", "it gave no answer")).rstrip(".")
-    return text if name in text else f"{what} {name}: {text}"

@@ -107,6 +107,10 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                          "Directory on these hosts for the lock and the journal."},
     "deploy_lock_break": {"type": "bool", "default": False, "description":
                           "Takes the lock from another deploy that is known to be dead but cannot be proven so, because it ran on another controller."},
+    "deploy_without": {"type": "list", "elements": "str", "default": [], "description":
+                       "Balancers that are known to be dead, as inventory names: the deploy goes on without them, if each is proven not to serve. It "
+                       "does not answer, and a connection to it at the port of O(deploy_evidence_url), or at a port given as C(NAME:PORT), fails. "
+                       "C(status) names it until it is back and agrees with the others."},
     "deploy_members": {"type": "list", "elements": "str", "description": "For the playbooks drain and activate: the members to take out or bring back."},
     "deploy_id": {"type": "str", "description": "Name of this deploy. Made from time, application and environment when it is not given."},
 }

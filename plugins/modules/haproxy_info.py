@@ -239,7 +239,7 @@ findings:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.zero.downtime.plugins.module_utils import _haproxy
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
 
 
 def main() -> None:
@@ -247,7 +247,7 @@ def main() -> None:
     try:
         result = _haproxy.info(module.params)
     except DowntimeError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
     module.exit_json(**result)
 
 

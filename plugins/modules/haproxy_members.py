@@ -150,6 +150,29 @@ already_out:
   returned: success
   type: list
   elements: str
+theirs:
+  description: Members that somebody else took out. With O(lock), they are left out and not brought back.
+  returned: success
+  type: list
+  elements: str
+lost:
+  description: Members that a deploy had taken out, and that a reload of HAProxy had brought back. They were taken out again.
+  returned: success
+  type: list
+  elements: str
+worker:
+  description: The worker that was told. A later call that finds another one knows that what was set may be lost.
+  returned: success
+  type: dict
+  contains:
+    pid:
+      description: Process id.
+      type: int
+      returned: success
+    started:
+      description: When it started, in seconds since the epoch, as HAProxy tells it.
+      type: str
+      returned: success
 notes:
   description: What happened meanwhile that is worth knowing, such as a reload that made the move begin again.
   returned: success
@@ -186,16 +209,16 @@ kernel:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.zero.downtime.plugins.module_utils import _haproxy, _lock
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_haproxy.members_spec(), supports_check_mode=True)
     try:
-        with _lock.fence(module.params, module.check_mode):
-            result = _haproxy.move(module.params, module.check_mode)
+        with _lock.fence(module.params, module.check_mode) as memory:
+            result = _haproxy.move(module.params, module.check_mode, memory=memory)
     except DowntimeError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
     module.exit_json(**result)
 
 

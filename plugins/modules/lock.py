@@ -69,6 +69,18 @@ options:
       - Seconds that a takeover waits for moves of the old holder that still run.
     type: float
     default: 60
+  without:
+    description:
+      - With O(state=acquired), the balancers that the deploy goes on without. That is kept beside the lock.
+    type: list
+    elements: str
+    default: []
+  joined:
+    description:
+      - With O(state=released) and O(clean), the balancers that took part. That they were once left out is forgotten.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -111,6 +123,10 @@ journal:
   returned: with O(state=acquired) and O(state=observed)
   type: list
   elements: dict
+without:
+  description: The balancers that deploys went on without, each with C(deploy_id) and C(time) of the last such deploy.
+  returned: with O(state=observed)
+  type: dict
 path:
   description: Path of the lock's file.
   returned: success

@@ -126,6 +126,16 @@ balancers:
   description: The whole result of the driver's module, for each host that it ran on.
   returned: when no host failed, or with O(on_failure=report)
   type: dict
+theirs:
+  description: Members that somebody else took out on a balancer. With O(lock), they are not brought back there.
+  returned: when a member was given
+  type: list
+  elements: str
+lost:
+  description: Members that a deploy had taken out and that a reload of a balancer had brought back. They were taken out again.
+  returned: when a member was given
+  type: list
+  elements: str
 problems:
   description: One sentence for each host that failed.
   returned: always

@@ -54,6 +54,19 @@ status:
   type: dict
   contains:
     members: {description: "Each member with C(release), C(digest), C(previous), C(states) and C(in_flight).", type: list, elements: dict}
+    watch:
+      description:
+        - What is not as it should be, each with C(kind), C(who) and C(text), the sentence.
+        - C(orphan) is a member that a deploy took out and left there, C(out) one that somebody else took out, C(disagree) one that balancers have in
+          different states.
+        - C(mixed_releases), C(half_staged) and C(old_workers) say what they are. C(dead_lock) is a lock whose holder is proven dead, C(old_lock) one
+          that is older than six hours.
+        - C(left_out) is a balancer that a deploy went on without and that does not agree with the others yet, C(unreachable) a host that does not answer.
+      type: list
+      elements: dict
+    running: {description: "The deploys that have the lock and are not known to be dead. What they have out is no problem.", type: list, elements: str}
+    without: {description: "Balancers that were left out and are not reconciled yet.", type: list, elements: str}
+    locks: {description: "Each holder of the lock, V(dead) or V(running).", type: dict}
     problems: {description: "One sentence for each thing that is not as it should be.", type: list, elements: str}
     sentence: {description: "The whole in one sentence.", type: str}
 findings:

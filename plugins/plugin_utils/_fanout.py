@@ -129,6 +129,9 @@ def _passed_on(running: t.Mapping[str, _Child]) -> t.Iterator[None]:
     try:
         yield
     finally:
+        # None is left but when this process was interrupted, as by a task's own time limit.
+        for child in running.values():
+            child.signal(signal.SIGKILL)
         for number, handler in before.items():
             signal.signal(number, handler)
 

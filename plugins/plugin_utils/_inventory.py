@@ -25,6 +25,8 @@ def group(name: t.Any, option: str, task_vars: t.Mapping[str, t.Any]) -> list[st
     """The hosts of a group, of one host's name, of a pattern, or of a list of those. Raises DowntimeError for what the inventory does not have."""
     found: list[str] = []
     for entry in name if isinstance(name, list) else [name]:
+        if not isinstance(entry, str):
+            raise DowntimeError(f"{option} is {entry!r}; a group or host of the inventory, or a list of those, is accepted")
         if entry in task_vars["groups"]:
             found += task_vars["groups"][entry]
         elif entry in task_vars["hostvars"]:

@@ -20,11 +20,11 @@ from ansible_collections.zero.downtime.plugins.module_utils import _haproxy  # n
 def move():
     """``move(stage, members, state, **options)`` does what the module haproxy_members does."""
 
-    def run(stage, members, state, check_mode=False, **options):
+    def run(stage, members, state, check_mode=False, memory=None, **options):
         params = {name: option.get("default") for name, option in _haproxy.members_spec().items()}
         params.update(socket=stage.socket, master_socket=stage.master_socket, members=members, state=state, timeout=10)
         params.update(options)
-        return _haproxy.move(params, check_mode)
+        return _haproxy.move(params, check_mode, memory=memory)
 
     return run
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
@@ -59,7 +58,7 @@ def test_the_fence_refuses_who_does_not_hold_it(lock):
     with pytest.raises(DowntimeError, match="held by deploy d2 .* so deploy d1 may not move anything any more"):
         with lock.fence("d1", {"state": "drained", "members": ["app2"]}):
             raise AssertionError
-    assert [entry["members"] for entry in lock.entries()] == [["app1"]]
+    assert [entry["members"] for entry in lock.entries()] == [["app1"]] * 2
 
 
 def test_a_takeover_waits_for_a_move_that_runs(lock):
@@ -120,6 +119,9 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
             pass
     with lock.fence("d1", {"state": "active", "members": ["app2"]}):
         pass
+    with pytest.raises(DowntimeError):
+        with lock.fence("d1", {"state": "active", "members": ["app1"]}):
+            raise DowntimeError("on its way back, and not there")
     with open(lock.journal, "a", encoding="utf-8") as handle:
         handle.write('{"state": "drai')
     lock.release("d1", clean=False)
@@ -160,13 +162,13 @@ def test_a_deploy_that_moved_nobody_is_known_by_its_lock(taken_over, verb):
 
 def test_check_mode_only_looks(tmp_path):
     params = {"directory": str(tmp_path / "none"), "name": "production-shop", "state": "acquired", "deploy_id": "d1"}
-    assert _lock.run(params, True) == {"changed": True, "lock": None, "journal": [], "path": str(tmp_path / "none" / "production-shop.lock")}
+    assert _lock.run(params, True) == {"changed": True, "lock": None, "journal": [], "without": {}, "path": str(tmp_path / "none" / "production-shop.lock")}
     assert not (tmp_path / "none").exists()
 
 
 def test_a_second_run_changes_nothing(tmp_path):
     params = {"directory": str(tmp_path), "name": "production-shop", "state": "acquired", "deploy_id": "d1", "holder": ME, "over": None, "force": False,
-              "timeout": 1, "clean": True}
+              "timeout": 1, "clean": True, "without": [], "joined": []}
     assert _lock.run(params, False)["changed"]
     assert not _lock.run(params, False)["changed"]
     params["state"] = "released"
@@ -193,7 +195,7 @@ def test_the_fence_of_a_module(tmp_path):
     lock.acquire("d1", ME)
     with _lock.fence(params, False):
         pass
-    assert json.loads(open(lock.journal, encoding="utf-8").read())["members"] == ["app1"]
+    assert [(entry["members"], entry.get("done")) for entry in lock.entries()] == [(["app1"], None), (["app1"], True)]
     with pytest.raises(DowntimeError, match="deploy_id is missing"):
         with _lock.fence({**params, "deploy_id": None}, False):
             raise AssertionError
@@ -201,3 +203,41 @@ def test_the_fence_of_a_module(tmp_path):
 
 def test_names_are_file_names():
     assert _lock.name_of("shop/../x", "production") == "production-shop_.._x"
+
+
+def test_the_journal_remembers_whose_a_member_is_and_who_was_told(lock):
+    lock.acquire("d1", ME)
+    worker = {"pid": 7, "started": "1"}
+    with lock.fence("d1", {"state": "drained", "members": ["app1", "app2"]}) as memory:
+        assert memory.out == {} == memory.theirs
+        memory.found_out({"app1": [], "app2": ["shop/app2"]})
+        memory.done["worker"] = worker
+    with lock.fence("d1", {"state": "active", "members": ["app1", "app2"]}) as memory:
+        assert memory.out == {"app1": worker, "app2": worker}
+        assert memory.theirs == {"app2": ["shop/app2"]}
+        assert _lock.out_of(lock.entries()) == ["app1"]
+    with lock.fence("d1", {"state": "drained", "members": ["app2"]}) as memory:
+        assert memory.out == {}
+        memory.found_out({"app2": []})
+        memory.done["worker"] = worker
+    assert _lock.out_of(lock.entries()) == ["app2"]
+    lock.release("d1", clean=False)
+    lock.acquire("d2", ME)
+    # People may have put things right since: another deploy does not hold the old one's worker against them.
+    with lock.fence("d2", {"state": "active", "members": ["app2"]}) as memory:
+        assert memory.out == {"app2": None}
+
+
+def test_who_was_left_out_is_kept_until_a_deploy_has_them_again(tmp_path):
+    lock = _lock.Lock(str(tmp_path), "production-shop")
+    params = {"directory": str(tmp_path), "name": "production-shop", "state": "acquired", "deploy_id": "d1", "holder": ME, "over": None, "force": False,
+              "timeout": 1, "clean": True, "without": ["lb2", "lb3"], "joined": []}
+    _lock.run(params, False)
+    assert {name: entry["deploy_id"] for name, entry in _lock.run({**params, "state": "observed"}, False)["without"].items()} == {"lb2": "d1", "lb3": "d1"}
+    assert set(lock.without()) == {"lb2", "lb3"}
+    _lock.run({**params, "state": "released", "joined": ["lb1", "lb3"]}, False)
+    assert set(lock.without()) == {"lb2"}
+    _lock.run({**params, "without": []}, False)
+    _lock.run({**params, "state": "released", "joined": ["lb1", "lb2"]}, False)
+    assert lock.without() == {}
+    assert os.listdir(tmp_path) == []

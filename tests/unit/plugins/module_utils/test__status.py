@@ -60,6 +60,34 @@ def test_a_dead_holder_and_what_it_left_out():
     found = _status.build(*arguments, lambda lock: True)
     assert "its controller has died; deploy or rollback again takes it over" in found["problems"][0]
     assert found["problems"][1] == "member app2 is out of traffic (drained), left by a deploy that did not end"
-    running = _status.build(*arguments)
-    assert running["problems"][0].startswith("deploy d1 of ops on ctl1 (process 7)")
-    assert running["problems"][1] == "member app2 is out of traffic (drained)"
+    assert [entry["kind"] for entry in found["watch"]] == ["dead_lock", "orphan"]
+
+
+def test_what_a_running_deploy_has_out_is_its_own_affair():
+    lock = {"deploy_id": "d1", "holder": {"user": "ops", "controller": "ctl1", "pid": 7}, "since": 1000.0}
+    locks = {"lb1": {"lock": lock, "journal": [{"state": "drained", "members": ["app2"]}]}}
+    arguments = (PLAN, {"app1": {"active": ONE, "leftovers": ["/srv/x"]}, "app2": {"active": TWO}}, {"lb1": info(app1="active", app2="drained")}, locks)
+    running = _status.build(*arguments, now=lambda: 1060.0)
+    assert running["problems"] == []
+    assert "deploy d1 of ops on ctl1 (process 7)" in running["sentence"] and running["sentence"].endswith(" runs")
+    somebody = _status.build(PLAN, arguments[1], {"lb1": info(app1="drained", app2="drained")}, locks, now=lambda: 1060.0)
+    assert [(entry["kind"], entry["who"]) for entry in somebody["watch"]] == [("out", ["app1"])]
+    late = _status.build(*arguments, now=lambda: 1000.0 + 7 * 3600)
+    assert [entry["kind"] for entry in late["watch"]] == ["old_lock", "half_staged", "orphan", "mixed_releases"]
+    assert "deploy_lock_break" in late["problems"][0]
+
+
+def test_a_balancer_that_was_left_out_is_named_until_it_agrees():
+    plan = {**PLAN, "balancers": ["lb1", "lb2"]}
+    releases = {"app1": {"active": ONE}, "app2": {"active": ONE}}
+    locks = {"lb1": {"lock": None, "journal": [], "without": {"lb2": {"deploy_id": "d1", "time": 1.0}, "lb9": {"deploy_id": "d0", "time": 1.0}}},
+             "lb2": {"failed": True, "unreachable_host": True, "msg": "state host lb2 cannot be reached"}}
+    well = info(app1="active", app2="active")
+    gone = _status.build(plan, releases, {"lb1": well, "lb2": {"failed": True, "unreachable_host": True, "msg": "balancer lb2 cannot be reached: no"}}, locks)
+    assert gone["problems"] == ["balancer lb2 cannot be reached: no; deploy d1 went on without it"]
+    assert gone["without"] == ["lb2"]
+    locks["lb2"] = {"lock": None, "journal": []}
+    other = _status.build(plan, releases, {"lb1": well, "lb2": info(app1="active", app2="drained")}, locks)
+    assert other["problems"][-1] == "balancer lb2 has app2 in another state than the others; deploy d1 went on without it"
+    back = _status.build(plan, releases, {"lb1": well, "lb2": well}, locks)
+    assert back["problems"] == [] and back["without"] == []

@@ -1,0 +1,102 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One of two balancers dies: before a deploy, in the middle of one, and for good."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import pair as pairs  # noqa: E402
+
+SERVING = "2 0"
+
+
+@pytest.fixture
+def pair(stage):
+    found = pairs.Pair(stage)
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def test_one_that_is_dead_is_left_out_only_when_asked_for_and_proven(stage, pair):
+    before = stage.seen()
+    serving = pair.play("zero.downtime.restart", deploy_without=f"lb2:{pairs.PORT}")
+    assert serving.rc == 2 and "deploy_without names lb2, but its balancer answers" in serving.sentence, serving.output
+    pair.kill()
+    refused = pair.play("zero.downtime.restart")
+    assert refused.rc == 2, refused.output
+    assert "lb2" in refused.sentence and "where nothing listens" in refused.sentence and "-e deploy_without=lb2 goes on without it" in refused.sentence
+    # The port of the public address is lb1's on this machine, and lb1 serves.
+    unproven = pair.play("zero.downtime.restart", deploy_without="lb2")
+    assert unproven.rc == 2 and "127.0.0.1:8080 takes connections, so it may serve" in unproven.sentence, unproven.output
+    assert stage.seen() == before
+    assert pair.state_files("lb1") == []
+
+    gone_on = pair.play("zero.downtime.restart", deploy_without=f"lb2:{pairs.PORT}")
+    assert gone_on.rc == 0, gone_on.output
+    assert "lb2 does not serve, and the deploy goes on without it" in gone_on.output
+    assert pair.states("lb1") == [SERVING] * 4
+    assert pair.state_files("lb1") == ["local-shop.without"]
+    status = pair.play("zero.downtime.status")
+    assert status.rc == 2 and "went on without it" in status.sentence, status.output
+
+    pair.start()
+    back = pair.play("zero.downtime.status")
+    assert back.rc == 0, back.output
+    assert pair.play("zero.downtime.restart").rc == 0
+    assert pair.state_files("lb1") == [] == pair.state_files("lb2")
+
+
+@pytest.mark.parametrize("without, words", [
+    ("lb3", "deploy_without is 'lb3', which is no balancer of this application; lb1, lb2 are"),
+    (["lb1", "lb2:81"], "which leaves no balancer"),
+])
+def test_bad_names_are_refused(pair, without, words):
+    played = pair.play("zero.downtime.restart", deploy_without=without)
+    assert played.rc == 2 and words in played.sentence, played.output
+
+
+def test_one_that_dies_in_the_middle_leaves_nobody_out_on_the_other(stage, pair, tmp_path):
+    first = {path.resolve().name for path in stage.dir.glob("hosts/app*/srv/blue")}
+    assert len(first) == 1
+    hook = tmp_path / "kill.yml"
+    hook.write_text(
+        "- name: Kill the second balancer, as the second batch begins\n"
+        f"  ansible.builtin.command: bash -c 'kill -9 -- -{pair.process.pid}; date +%s.%N > {tmp_path}/killed'\n"
+        "  when: rolling_batch.n == 2\n", encoding="utf-8")
+    played = pair.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_hooks={"before_drain": str(hook)}, deploy_batches=[1])
+    ended = time.time()
+    pair.process.wait()
+    assert played.rc == 2, played.output
+    assert "lb2" in played.sentence and "where nothing listens" in played.sentence
+    assert pair.states("lb1") == [SERVING] * 4
+    # The drain that meets it fails at once; the rest is the way back, and judging the evidence.
+    assert ended - float((tmp_path / "killed").read_text(encoding="utf-8")) < 60
+    # What could not be taken out everywhere kept what it ran; without the dead one, the way back ends.
+    assert "app1 kept 2.0.0" in played.sentence
+    back = pair.play("zero.downtime.rollback", deploy_without=f"lb2:{pairs.PORT}")
+    assert back.rc == 0, back.output
+    assert {link.name for link in (path.resolve() for path in stage.dir.glob("hosts/app*/srv/blue"))} == first
+    pair.start()
+    assert pair.play("zero.downtime.restart").rc == 0
+    assert pair.state_files("lb1") == [] == pair.state_files("lb2")
+
+
+def test_a_balancer_that_hangs_is_named_in_time(stage, pair):
+    before = stage.seen()
+    (pair.dir / "lb2" / "hang").touch()
+    began = time.monotonic()
+    played = pair.play("zero.downtime.restart", "--timeout", "3")
+    assert played.rc == 2, played.output
+    assert "balancer lb2 cannot be reached: it gave no answer within 10 s; if it is known to be dead, -e deploy_without=lb2" in played.sentence
+    assert time.monotonic() - began < 60
+    assert stage.seen() == before
