@@ -5,7 +5,8 @@
 """How a deploy ended, from what each host and balancer reported: pure functions. Private to the collection.
 
 A strategy leaves what it did on the controller, whatever its moves are: C(__deploy_begun) (batches), C(__deploy_moved) and C(__deploy_back)
-(each member's own report, by name), C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems).
+(each member's own report, by name), C(__deploy_returned) (the last return into traffic), C(__deploy_theirs) (whom people took out meanwhile),
+C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems).
 
 Only a host's own report counts. A host that said nothing is lost, and what it runs is unknown.
 """
@@ -160,13 +161,14 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     label = _label(plan["release"])
     rows = []
     held, absent = plan.get("held") or [], plan.get("absent") or []
+    theirs = sorted({*(local.get("__deploy_theirs") or ()), *((local.get("__deploy_returned") or {}).get("theirs") or ())} - set(held))
     for name in plan["members"]:
         if name in absent:
             rows.append({"name": name, "release": None, "state": "absent"})
         elif failed and lost(hostvars, name):
             rows.append({"name": name, "release": None, "state": "lost"})
         elif name not in plan["going_back_to"] or not failed:
-            rows.append({"name": name, "release": label, "state": "drained" if name in held else "active"})
+            rows.append({"name": name, "release": label, "state": "drained" if name in held or name in theirs else "active"})
         else:
             at = place(local, name)
             release = {"new": label, "old": _label(plan["going_back_to"].get(name)), "unknown": None}[at]
@@ -184,6 +186,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
                     else f"{title.capitalize()}: all {len(plan['members'])} members run {label} already, and nothing was moved")
         if held:
             sentence += f"; {', '.join(held)} stays out of traffic, as it was found"
+        if theirs:
+            sentence += f"; {', '.join(theirs)} stays out of traffic: somebody else took it out meanwhile"
         if absent:
             sentence += f"; {', '.join(absent)} could not be reached, serves nobody, and runs what it ran"
         if checking:
@@ -196,7 +200,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")
     moved_once = [name for name in plan["going_back_to"] if ran(moved(local, name))]
     still_new = [row["name"] for row in rows if row["name"] in moved_once and row["release"] == label and plan["verb"] != "restart"]
-    out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held]
+    out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held and row["name"] not in theirs]
     problems = list(local.get("__deploy_problems") or [])
     serving: dict[str, list[str]] = {}
     for row in rows:
@@ -217,6 +221,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         parts.append(f"{', '.join(away)} cannot be reached and may run either release")
     if out:
         parts.append(f"{', '.join(out)} stays out of traffic")
+    if theirs:
+        parts.append(f"{', '.join(theirs)} stays out of traffic, since somebody else took it out")
     parts += [problem.rstrip(".") for problem in problems]
     parts.append(served)
     return {"result": "rolled_back" if whole else "failed", "sentence": _stop("; ".join(parts)), "members": rows, "lost": away}

@@ -156,6 +156,15 @@ def test_who_was_absent_from_the_start_is_said_and_fails_nothing():
     assert {"name": "app3", "release": None, "state": "absent"} in found["members"]
 
 
+def test_whom_a_person_took_out_meanwhile_is_said_and_fails_nothing():
+    hostvars = measured("clean", "0 of 12 real requests lost")
+    hostvars["localhost"].update(__deploy_theirs=["app1"], __deploy_returned={"theirs": ["app3"]})
+    found = end(hostvars)
+    assert found["result"] == "succeeded"
+    assert "app1, app3 stays out of traffic: somebody else took it out meanwhile" in found["sentence"]
+    assert {row["name"]: row["state"] for row in found["members"]} == {"app1": "drained", "app2": "active", "app3": "drained"}
+
+
 @pytest.mark.parametrize("said, expected", [
     ({"a": "no space left"}, "a: no space left"),
     ({"a": "no space left.", "b": "no space left."}, "a, b: no space left"),
