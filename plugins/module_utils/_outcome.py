@@ -131,11 +131,14 @@ def named(name: str, text: str) -> bool:
 
 
 def together(said: t.Mapping[str, str]) -> str:
-    """One sentence from what each of several said: the same words once, with the names of those that used them."""
+    """One sentence from what each of several said: the same words once, with the names of those that used them.
+
+    What a command printed beyond its first line stays in the record's steps.
+    """
     names: dict[str, list[str]] = {}
     for name, text in said.items():
         if text.strip():
-            names.setdefault(text.strip(), []).append(name)
+            names.setdefault(_line(text), []).append(name)
     sentences = [text if LOCAL in who or all(named(name, text) for name in who) else f"{', '.join(who)}: {text}" for text, who in names.items()]
     if len(sentences) > 2:
         others = [name for who in list(names.values())[1:] for name in who]
@@ -201,7 +204,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     moved_once = [name for name in plan["going_back_to"] if ran(moved(local, name))]
     still_new = [row["name"] for row in rows if row["name"] in moved_once and row["release"] == label and plan["verb"] != "restart"]
     out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held and row["name"] not in theirs]
-    problems = list(local.get("__deploy_problems") or [])
+    problems = [_line(problem) for problem in local.get("__deploy_problems") or []]
     serving: dict[str, list[str]] = {}
     for row in rows:
         if row["state"] == "active" and row["release"]:
@@ -223,7 +226,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         parts.append(f"{', '.join(out)} stays out of traffic")
     if theirs:
         parts.append(f"{', '.join(theirs)} stays out of traffic, since somebody else took it out")
-    parts += [problem.rstrip(".") for problem in problems]
+    # A dead balancer fails at every step, in the same words.
+    parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why]
     parts.append(served)
     return {"result": "rolled_back" if whole else "failed", "sentence": _stop("; ".join(parts)), "members": rows, "lost": away}
 
@@ -248,6 +252,11 @@ def _label(release: t.Mapping[str, t.Any] | None) -> str | None:
     if not release:
         return None
     return release.get("label") or release["digest"][:12]
+
+
+def _line(text: str) -> str:
+    first, _newline, rest = text.strip().partition("\n")
+    return first.rstrip() + (" …" if rest else "")
 
 
 def _lower(sentence: str) -> str:

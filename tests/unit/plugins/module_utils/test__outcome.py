@@ -170,6 +170,7 @@ def test_whom_a_person_took_out_meanwhile_is_said_and_fails_nothing():
     ({"a": "no space left.", "b": "no space left."}, "a, b: no space left"),
     ({"a": "member a is away"}, "member a is away"),
     ({"app1": "app10 is away."}, "app1: app10 is away"),
+    ({"a": "it failed, its last lines: one\ntwo\nthree"}, "a: it failed, its last lines: one …"),
     ({"a": "x", "b": "y"}, "a: x; b: y"),
     ({"a": "x", "b": "y", "c": "z"}, "a: x (and likewise on b, c)"),
     ({"localhost": "refused", "a": ""}, "refused"),
