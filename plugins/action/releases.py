@@ -84,7 +84,8 @@ class ActionModule(ActionBase):
             if self._task.check_mode:
                 return answer
             with sender.on_host(path) as remote:
-                again = {**given, "artifact": _sending.arrived(given["artifact"], remote), "members": [one for one in given["members"] if one["name"] in lacking]}
+                left = [member for member in given["members"] if member["name"] in lacking]
+                again = {**given, "artifact": _sending.arrived(given["artifact"], remote), "members": left}
                 second = _sending.by_its_own_name(self._execute_module(module_name=MODULE, module_args=again, task_vars=variables), remote, path)
         except DowntimeError as error:
             second = {"failed": True, "msg": str(error)}
