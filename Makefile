@@ -62,13 +62,13 @@ test: setup  ## Run every test; the last line says how many passed and failed.
 test-quick: setup  ## Run what needs no server: unit tests and lint.
 	@$(SUITE) unit lint
 
-.PHONY: unit lint sanity conformance integration molecule
-unit lint sanity conformance integration molecule: setup
+.PHONY: unit lint sanity conformance playbooks integration molecule
+unit lint sanity conformance playbooks integration molecule: setup
 	@$(SUITE) $@
 
 .PHONY: real
-real: setup  ## Run the tests against real servers: real and conformance. (Also: unit, lint, sanity, integration, molecule.)
-	@$(SUITE) real conformance
+real: setup  ## Run the tests against real servers. (Also: unit, lint, sanity, conformance, playbooks, integration, molecule.)
+	@$(SUITE) real playbooks conformance
 
 .PHONY: chaos
 chaos: setup  ## Kill the controller at each step of a deploy, a rollback and going back; another one goes on. POINTS="batch 1" chooses some.

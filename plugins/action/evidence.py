@@ -45,6 +45,8 @@ CONFIG, PROCESS, ACCOUNT, SNAPSHOT, PROGRESS, RESULT, LOG = (
     "probe-config.json", "probe-process.json", "probe.json", "snapshot.json", "progress.json", "evidence.json", "probe.log")
 
 POLL = 0.1
+# Seconds for which a reading after the last move stands for the end.
+FRESH = 3.0
 ATTEMPTS = 3
 
 # Reads the counters of every balancer: (run_dir, at, moment) -> samples.
@@ -128,7 +130,9 @@ class Keeper:
         if process:
             return {"changed": False, "pid": process["pid"], "asked": asked}
         if self.sampler:
-            problems = [sample for sample in self.sampler(self.run_dir, "started") if "failed" in sample]
+            # Where the plan has just asked every balancer, that reading is where the sheet begins.
+            told = [sample for sample in _balance.read(self.run_dir) if sample["at"] == "started"]
+            problems = [sample for sample in told or self.sampler(self.run_dir, "started") if "failed" in sample]
             if problems:
                 raise DowntimeError("; ".join("the counters of %s cannot be read: %s" % (one["balancer"], one["failed"]) for one in problems))
         # Kept even without a URL: the later states have to know how it began.
@@ -178,16 +182,21 @@ class Keeper:
         finally:
             os.close(log)
         _probe.write_json(os.path.join(self.run_dir, PROCESS), {"pid": child.pid, "start_time": _probe.start_time_of(child.pid)})
+        return child.pid
+
+    def _begun(self, config: dict[str, t.Any]) -> None:
+        """Wait until the probe asks: it starts while the release is staged, and has to run before anything moves."""
         end = self.clock() + 10
-        while True:
+        while config.get("url") and _load(self.run_dir, ACCOUNT) is None:
             progress = _load(self.run_dir, PROGRESS)
-            if progress and (progress["sent"] or not self.args["expect_serving"]):
-                return child.pid
-            if child.poll() is not None or self.clock() > end:
-                child.kill()
-                child.wait()
-                raise DowntimeError("the probe of url %s did not start: %s" % (self.args["url"], self._log() or "it gave no sign within 10 s"))
-            self.sleep(POLL)
+            if progress and (progress["sent"] or not config["expect_serving"]):
+                return
+            process = self._process()
+            if process is None or self.clock() > end:
+                if process:
+                    os.kill(process["pid"], signal.SIGKILL)
+                raise DowntimeError("the probe of url %s did not start: %s" % (config["url"], self._log() or "it gave no sign within 10 s"))
+            self.sleep(POLL / 2)
 
     def _log(self) -> str:
         try:
@@ -206,8 +215,10 @@ class Keeper:
     # -- checked --
 
     def checked(self) -> dict[str, t.Any]:
-        if self.check_mode or not self.run_dir or _load(self.run_dir, CONFIG) is None:
+        config = None if self.check_mode or not self.run_dir else _load(self.run_dir, CONFIG)
+        if config is None:
             return {"changed": False, "verdict": None}
+        self._begun(config)
         self._event("started")
         self._observe(self.args["settle"])
         evidence = self._judge("checked", self._snapshot)
@@ -280,7 +291,7 @@ class Keeper:
         probe, died = account() if config.get("url") else (None, None)
         moment = "%s %d" % (at, time.time_ns())
         # Between batches the last move has just told all counters: a reading of its own is only made when those look like a loss.
-        told = at == "checked" and self.args["batch"] is not None and not self.args["settle"]
+        told = self._fresh() if at == "stopped" else self.args["batch"] is not None and not self.args["settle"]
         for attempt in range(3 + told):
             if self.sampler and not (told and attempt == 0):
                 self.sampler(self.run_dir, at, moment)
@@ -298,6 +309,12 @@ class Keeper:
             if attempt < 2 + told:
                 self.sleep(POLL)
         return evidence
+
+    def _fresh(self) -> bool:
+        """Whether all counters were read a moment ago, after the last move: nobody has to be asked again to close what was clean."""
+        events = _events.read(self.run_dir)
+        last = events[-1] if events else {}
+        return last.get("step") == "verify" and last.get("event") == "finished" and _events.clock(self.run_dir)() - last["time"] < FRESH
 
     # -- stopped --
 

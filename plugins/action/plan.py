@@ -19,7 +19,7 @@ from ansible.playbook.helpers import load_list_of_tasks
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _lock, _plan, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _without
@@ -77,6 +77,8 @@ class ActionModule(ActionBase):
             raise DowntimeError(f"the play lacks {', '.join(missing)} of deploy_hosts '{checked['deploy_hosts']}'; "
                                 "a deploy is for all members, so no --limit is accepted")
 
+        if verb in _plan.SHIFTS:
+            _fanout.prepare(self, [f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases", driver.module("members")], task_vars)
         # Sides beyond the first come with the strategies that use them; rolling works on the side that serves.
         side = _plan.SIDES[0]
         pools = [pool["name"] for pool in _plan.live_pools(checked["deploy_traffic"], side)]
@@ -102,7 +104,7 @@ class ActionModule(ActionBase):
             balancers = [name for name in balancers if name not in without]
             traffic["balancers"] = balancers
             warnings.append(f"{', '.join(without)} does not serve, and the deploy goes on without it; status names it until it agrees with the others again")
-        capacity, held, findings = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], checked["deploy_ready_timeout"], verb, task_vars)
+        capacity, held, findings, told = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], checked["deploy_ready_timeout"], verb, task_vars)
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
             capacity["first"] = nobody_serves(hosts)
@@ -130,6 +132,7 @@ class ActionModule(ActionBase):
         deploy_id = checked["deploy_id"] or _plan.name_of(
             started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6])
         records_dir = os.path.abspath(os.path.expanduser(checked["deploy_records_dir"]))
+        run_dir = self._run_dir(records_dir, deploy_id, told) if verb in _plan.SHIFTS else None
         return {
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
             "strategy": checked["deploy_strategy"], "driver": checked_driver(values), "side": side, "pools": pools, "balancers": balancers,
@@ -145,7 +148,7 @@ class ActionModule(ActionBase):
             "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
             "evidence": {"url": checked["deploy_evidence_url"], "rate": checked["deploy_evidence_rate"],
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
-            "records_dir": records_dir, "run_dir": self._run_dir(records_dir, deploy_id) if verb in _plan.SHIFTS else None,
+            "records_dir": records_dir, "run_dir": run_dir,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
             "lock": self._lock(checked, driver, balancers, members, [] if looking else without, task_vars), "without": without,
             "held": held if verb in _plan.SHIFTS else [], "max_absent": checked["deploy_max_absent"],
@@ -155,13 +158,17 @@ class ActionModule(ActionBase):
         }
 
     def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], hosts: dict[str, t.Any], min_active: str,
-              ready_timeout: int, verb: str, task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]]]:
-        """Ask each balancer what it has; check the members against it. Without an info module the members themselves are the count."""
+              ready_timeout: int, verb: str, task_vars: dict[str, t.Any]
+              ) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]], dict[str, dict[str, t.Any]]]:
+        """Ask each balancer what it has; check the members against it. Without an info module the members themselves are the count.
+
+        Returns the capacity, the members that somebody has out, the findings, and what each balancer said.
+        """
         if verb in ("status", "doctor"):
             # Those ask by themselves, and have to work when a balancer does not answer.
-            return {"first": False, "most": None, "tightest": ""}, [], []
+            return {"first": False, "most": None, "tightest": ""}, [], [], {}
         if not driver.info or driver.info_args is None:
-            return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], []
+            return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], [], {}
         info_args = driver.info_args(traffic)
         results = self._known(lambda: _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars,
                                                      timeout=_fanout.limit(self, _fanout.QUESTION)), ready_timeout)
@@ -184,7 +191,7 @@ class ActionModule(ActionBase):
                 pools[f"pool {pool['name']} on {balancer}"] = [
                     {"full": entry["full"]} for entry in pool["members"]]
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
-        return {**_plan.capacity(pools, min_active), "serving": sorted(serving)}, [name for name in hosts if name in held], findings
+        return {**_plan.capacity(pools, min_active), "serving": sorted(serving)}, [name for name in hosts if name in held], findings, results
 
     def _without(self, checked: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str],
                  variables: _inventory.Variables, looking: bool, task_vars: dict[str, t.Any]) -> list[str]:
@@ -213,7 +220,7 @@ class ActionModule(ActionBase):
                 return results
             time.sleep(POLL)
 
-    def _run_dir(self, records_dir: str, deploy_id: str) -> str | None:
+    def _run_dir(self, records_dir: str, deploy_id: str, told: t.Mapping[str, dict[str, t.Any]]) -> str | None:
         """Where this run's events and samples go. The records directory is proven writable here, before anything moves."""
         parent = records_dir
         while not os.path.exists(parent):
@@ -227,6 +234,9 @@ class ActionModule(ActionBase):
             os.makedirs(run_dir, mode=0o755, exist_ok=True)
             _events.start_clock(run_dir)
             _events.append(run_dir, "plan", "started")
+            for balancer, result in told.items():
+                # The evidence begins with what the balancers have just said.
+                _balance.append(run_dir, balancer, result, "started")
         except OSError as error:
             mode = oct(os.stat(parent).st_mode & 0o7777)
             raise DowntimeError(f"deploy_records_dir is '{records_dir}', where user {_user()} cannot write "

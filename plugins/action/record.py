@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -45,7 +46,9 @@ class ActionModule(ActionBase):
             path, report = _record.paths(args["records_dir"], record["deploy_id"])
             result.update(path=path, report=report)
             before = _record.read(path)
-            result["changed"] = not (_record.same(before, record) and os.path.exists(report))
+            # Tidied up by an earlier call: what it wrote has the steps, which are gone now.
+            gone = args["tidy"] and args["run_dir"] and not os.path.exists(args["run_dir"])
+            result["changed"] = not ((_record.same(before, record) or before and gone) and os.path.exists(report))
             if result["changed"]:
                 if self._task.diff:
                     result["diff"] = {
@@ -59,6 +62,11 @@ class ActionModule(ActionBase):
                     _record.write(report, _report.render(record))
             else:
                 result["record"] = before
+            if args["tidy"] and args["run_dir"] and not self._task.check_mode and os.path.exists(args["run_dir"]):
+                result["changed"] = True
+                shutil.rmtree(args["run_dir"])
         except DowntimeError as error:
             result.update(failed=True, msg=str(error))
+        except OSError as error:
+            result["warnings"] = [*result.get("warnings", []), f"run_dir {args['run_dir']} could not be removed: {error.strerror or error}"]
         return result

@@ -110,14 +110,16 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
     result = Mover(balancer, request, _knowledge(config), memory=memory).run()
     if memory:
         memory.done["worker"] = result["worker"]
-    look = balancer.look([_haproxy_counters.COMMAND], [_haproxy_counters.COMMAND])
-    result["counters"] = _counters(look, params, config)
+    result["counters"] = _counters(balancer, params, config)
     result["kernel"] = _kernel.read()
     return result
 
 
-def _counters(look: Look, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> list[dict[str, t.Any]]:
-    return _haproxy_counters.of_look(look, params.get("frontends"), params.get("pools"), config.pure_stats if config else ())
+def _counters(balancer: Balancer, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> list[dict[str, t.Any]]:
+    command = [_haproxy_counters.COMMAND]
+    ignored = config.pure_stats if config else ()
+    return _haproxy_counters.settled(
+        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), params.get("pools"), ignored))
 
 
 def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
@@ -154,7 +156,7 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
         "version": look.info.get("Version", ""),
         "workers": [worker.as_dict() for worker in look.workers],
         "pools": pools,
-        "counters": _counters(look, params, config),
+        "counters": _counters(balancer, params, config),
         "kernel": _kernel.read(),
         "findings": _findings(params, look, wanted, existing, config, why, now(), processes),
     }

@@ -10,6 +10,7 @@ reading stays with whoever compares.
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import parse_stat
@@ -18,6 +19,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers imp
 COMMAND = "show stat -1 7 -1"  # frontends, backends and servers
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 OF_POOLS = {"client_aborts": "cli_abrt", "server_aborts": "srv_abrt", "response_errors": "eresp", "retries": "wretr", "redispatches": "wredis"}
+READINGS = 4
+BETWEEN = 0.02
 OF_FRONTENDS = {"denied": "dreq", "request_errors": "ereq"}
 
 
@@ -57,6 +60,25 @@ def of_look(look: Look, frontends: t.Sequence[str] | None = None, pools: t.Seque
     found = [of_worker(look.replies[0], look.current, True, frontends, pools, ignored)]
     found += [of_worker(replies[0], pid, False, frontends, pools, ignored) for pid, replies in sorted(look.old.items()) if replies]
     return found
+
+
+def settled(read: t.Callable[[], list[dict[str, t.Any]]], sleep: t.Callable[[float], None] = time.sleep) -> list[dict[str, t.Any]]:
+    """The counters, read again while some request has no answer: one that begins or ends during a reading looks like a lost one, once.
+
+    A request that is lost stays without an answer in all readings, so for each worker the one that misses the fewest is taken.
+    """
+    rows = read()
+    for _again in range(READINGS - 1):
+        if not any(_unanswered(row) > 0 for row in rows):
+            break
+        sleep(BETWEEN)
+        before = {row["worker"]: row for row in rows}
+        rows = [{**min(before.get(row["worker"], row), row, key=_unanswered), "current": row["current"]} for row in read()]
+    return rows
+
+
+def _unanswered(row: t.Mapping[str, t.Any]) -> int:
+    return row["requests"] - sum(row["responses"].values()) - row["open"]
 
 
 def unknown_frontends(text: str, frontends: t.Iterable[str]) -> tuple[list[str], list[str]]:

@@ -12,7 +12,6 @@ noted: another one knows nothing of it, so its appearance voids what was seen an
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import socket
 import time
 import typing as t
@@ -76,6 +75,9 @@ def probe(address: str, path: str | None, timeout: float = 1.0) -> str:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or int(port) == 0:
         return f"its address {address} cannot be probed"
+    # Only servers without checks need it, and it would cost every call its import.
+    import http.client  # pylint: disable=import-outside-toplevel
+
     host = host.strip("[]")
     try:
         if not path:

@@ -31,6 +31,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "evidence": {"type": "dict"},
     "members": {"type": "list", "elements": "dict"},
     "sentence": {"type": "str"},
+    "tidy": {"type": "bool", "default": False},
 }
 
 # The identifier becomes a file's name, so it may not climb out of the directory or hide in it. What does not fit is replaced rather

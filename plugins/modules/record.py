@@ -68,6 +68,11 @@ options:
     description:
       - What happened and what serves now, in one sentence.
     type: str
+  tidy:
+    description:
+      - Whether to remove O(run_dir) once the record is written. It stays when the record could not be, as the only trace.
+    type: bool
+    default: false
 seealso:
   - module: zero.downtime.evidence
 """

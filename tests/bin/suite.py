@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """suite.py [SECTION…]: runs the sections of the tests (all without a name) and counts what passed and what failed.
 
+Two lanes run at the same time: the sections of the one need the local stage, whose ports there are only once, those of the other do not. What
+a section prints is shown when it ends, or at once when it is the only one.
+
 The last line is always "N passed, N failed", and the exit code is 0 only if something passed and nothing failed.
 A section goes on when an earlier one failed; one that does not end in time, or ends badly without saying what failed,
 counts as one failure.
@@ -15,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 from xml.etree import ElementTree
@@ -22,6 +26,9 @@ from xml.etree import ElementTree
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 RESULTS = os.path.join(REPO, "build", "results")
 PYTHON = sys.executable
+# One lane prints at a time.
+TURN = threading.Lock()
+CHILDREN: list[subprocess.Popen] = []
 
 
 def _pytest(*paths: str) -> list[str]:
@@ -32,17 +39,19 @@ class Section(t.NamedTuple):
     name: str
     argv: list[str]
     minutes: int
+    stage: bool = False  # whether it needs the local stage
 
 
 SECTIONS = [
     Section("unit", _pytest("tests/unit"), 10),
-    Section("lint", ["tests/bin/lint"], 10),
+    Section("lint", ["tests/bin/lint"], 15),
     Section("sanity", ["tests/bin/sanity"], 20),
     Section("conformance", _pytest("tests/conformance"), 20),
-    Section("real", _pytest("tests/real"), 30),
-    Section("integration", [PYTHON, "tests/bin/integration.py"], 30),
-    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 10),
-    Section("demo", [PYTHON, "tests/stage/demo.py"], 10),
+    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage"), 40, stage=True),
+    Section("real", _pytest("tests/real", *(f"--ignore=tests/real/{room}" for room in ("playbooks", "stage"))), 30),
+    Section("integration", [PYTHON, "tests/bin/integration.py"], 30, stage=True),
+    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 15, stage=True),
+    Section("demo", [PYTHON, "tests/stage/demo.py"], 15, stage=True),
     Section("molecule", ["tests/bin/molecule"], 60),
 ]
 
@@ -80,7 +89,7 @@ def _from_lines(lines: list[str]) -> Count:
     return count
 
 
-def _run(section: Section) -> Count:
+def _run(section: Section, live: bool) -> Count:
     os.makedirs(RESULTS, exist_ok=True)
     report = os.path.join(RESULTS, section.name + ".xml")
     if os.path.exists(report):
@@ -90,25 +99,33 @@ def _run(section: Section) -> Count:
     lines: list[str] = []
     child = subprocess.Popen(argv, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              start_new_session=True, text=True, errors="replace")
+    CHILDREN.append(child)
+    late = threading.Event()
     # Reading ends when the last writer has gone: a section that hangs is ended from the side.
-    signal.alarm(section.minutes * 60)
-    late = False
+    timer = threading.Timer(section.minutes * 60, lambda: (late.set(), _end(child)))
+    timer.daemon = True
+    timer.start()
     try:
         assert child.stdout is not None
         for line in child.stdout:
-            print(line, end="", flush=True)
             lines.append(line.rstrip("\n"))
+            if live:
+                print(line, end="", flush=True)
         child.wait()
-    except TimeoutError:
-        late = True
-        print("%s did not end within %d minutes" % (section.name, section.minutes))
     finally:
-        signal.alarm(0)
+        timer.cancel()
         _end(child)
+    if late.is_set():
+        lines.append("%s did not end within %d minutes" % (section.name, section.minutes))
+    if not live:
+        with TURN:
+            print("\n=== %s\n%s" % (section.name, "\n".join(lines)), flush=True)
+    elif late.is_set():
+        print(lines[-1], flush=True)
     count = _from_report(report) if is_pytest else _from_lines(lines)
     if not is_pytest and count == Count():
         count = Count(passed=1) if child.returncode == 0 else Count()
-    if (late or child.returncode) and not count.failed:
+    if (late.is_set() or child.returncode) and not count.failed:
         count += Count(failed=1)
     return count
 
@@ -125,8 +142,26 @@ def _end(child: subprocess.Popen) -> None:
         child.wait()
 
 
-def _too_late(*_args: t.Any) -> None:
-    raise TimeoutError
+def _lane(sections: t.Sequence[Section], live: bool, found: dict[str, tuple[Count, float]]) -> None:
+    for section in sections:
+        with TURN:
+            print("=== %s%s" % (section.name, "" if live else " begins"), flush=True)
+        began = time.monotonic()
+        count = Count(failed=1)
+        try:
+            if section.name == "molecule" and os.geteuid():
+                print("skipped molecule: its containers need root")
+                count = Count(skipped=1)
+            else:
+                count = _run(section, live)
+        finally:
+            found[section.name] = (count, time.monotonic() - began)
+
+
+def _stop(*_args: t.Any) -> None:
+    for child in CHILDREN:
+        _end(child)
+    os._exit(143)
 
 
 def main(wanted: list[str]) -> int:
@@ -134,23 +169,21 @@ def main(wanted: list[str]) -> int:
     if unknown := sorted(set(wanted) - set(known)):
         sys.stderr.write("suite: there is no section %s; there are: %s\n" % (", ".join(unknown), ", ".join(known)))
         return 2
-    signal.signal(signal.SIGALRM, _too_late)
-    signal.signal(signal.SIGTERM, lambda *_args: sys.exit(143))
-    total = Count()
-    summary = []
-    for section in SECTIONS:
-        if wanted and section.name not in wanted:
-            continue
-        print("=== %s" % section.name, flush=True)
-        began = time.monotonic()
-        if section.name == "molecule" and os.geteuid():
-            print("skipped molecule: its containers need root")
-            count = Count(skipped=1)
-        else:
-            count = _run(section)
-        total += count
-        summary.append("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (section.name, *count, time.monotonic() - began))
-    print("\n" + "\n".join(summary))
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    chosen = [section for section in SECTIONS if not wanted or section.name in wanted]
+    found: dict[str, tuple[Count, float]] = {}
+    lanes = [threading.Thread(target=_lane, args=([section for section in chosen if section.stage == stage], len(chosen) == 1, found))
+             for stage in (True, False)]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    print()
+    for section in chosen:
+        count, seconds = found[section.name]
+        print("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (section.name, *count, seconds))
+    total = sum((count for count, _seconds in found.values()), Count())
     print("%d passed, %d failed" % total[:2])
     return 0 if total.passed and not total.failed else 1
 

@@ -52,3 +52,28 @@ def test_every_worker_that_answers_is_a_row():
 
 def test_unknown_frontends():
     assert counters.unknown_frontends(stat(FRONT, SHOP), ["front", "shop"]) == (["shop"], ["front"])
+
+
+def row(worker, requests, answered, opened=0, current=True):
+    return {"worker": worker, "current": current, "requests": requests, "responses": {"2xx": answered}, "open": opened}
+
+
+def test_a_request_in_motion_is_no_lost_one():
+    readings = iter([[row(12, 100, 99)], [row(12, 104, 103)], [row(12, 107, 107)]])
+    naps = []
+    assert counters.settled(lambda: next(readings), naps.append) == [row(12, 107, 107)]
+    assert naps == [counters.BETWEEN] * 2
+
+
+def test_a_lost_request_stays_lost_and_the_least_is_taken():
+    readings = iter([[row(12, 100, 98)], [row(12, 104, 100)], [row(12, 107, 104)], [row(12, 109, 106)]])
+    assert counters.settled(lambda: next(readings), lambda _seconds: None) == [row(12, 100, 98)]
+
+
+def test_one_reading_is_enough_when_every_request_has_its_answer():
+    assert counters.settled(lambda: [row(12, 100, 98, 2)], None) == [row(12, 100, 98, 2)]
+
+
+def test_a_reload_between_readings_leaves_each_worker_its_own():
+    readings = iter([[row(12, 100, 99)], [row(13, 3, 3), row(12, 101, 101, current=False)]])
+    assert counters.settled(lambda: next(readings), lambda _seconds: None) == [row(13, 3, 3), row(12, 101, 101, current=False)]
