@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares the collection with the module that people use today, and with what the machine allows, all in one run.
 
-    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe] [--no-table]
+    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe,safety] [--no-table]
 
 Writes build/bench.json and, from a whole run, docs/bench.md. The exit code is 0 when every target is met.
 """
@@ -26,12 +26,14 @@ import ansible_collections
 import balancer
 import probe_cost
 import rolling
+import safety
 import table
 from haproxy_stage import HAPROXY
 from measure import BUILD, FORKS, REPO, Finding
 
-PARTS = ("balancer", "growth", "probe", "rolling")
+PARTS = ("balancer", "growth", "probe", "rolling", "safety")
 SIZES = (10, 100, 1000)
+SAFE_SIZES = (4, 40)
 
 
 def _machine() -> dict[str, t.Any]:
@@ -64,6 +66,10 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         target("requests lost by our deploy", found["rolling"]["ours"]["failed"] + found["rolling"]["ours"]["evidence"]["probe_failed"], 0, False)
     if "probe" in found:
         target("share of a core that the probe takes", found["probe"]["share"], 0.05, False)
+    if "safety" in found:
+        for row in found["safety"]["cost"]:
+            target("share of a deploy of %d that lock, journal and fence take" % row["members"], row["share"], 0.05, False)
+        target("seconds over the time-out until a death is told, at worst", max(row["over"] for row in found["safety"]["deaths"]), 2, False)
     return targets
 
 
@@ -85,6 +91,7 @@ def main() -> int:
         "growth": lambda: balancer.growth(SIZES),
         "probe": lambda: probe_cost.cost(100, 20),
         "rolling": lambda: rolling.compare(options.members, options.rate),
+        "safety": lambda: {"cost": safety.cost(SAFE_SIZES), "deaths": safety.deaths()},
     }
     try:
         found: dict[str, t.Any] = {"machine": _machine()}

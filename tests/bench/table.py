@@ -37,7 +37,7 @@ def render(found: dict[str, t.Any]) -> str:
         "Seconds belong to the machine; the ratios are what to compare." % machine,
         "",
     ]
-    lines += _balancer(found["balancer"]) + _rolling(found["rolling"]) + _growth(found["growth"]) + _probe(found["probe"])
+    lines += _balancer(found["balancer"]) + _rolling(found["rolling"]) + _growth(found["growth"]) + _probe(found["probe"]) + _safety(found["safety"])
     lines += ["## Targets", ""] + _table(["target", "wanted", "found", ""], (
         (one["name"], "%s %g" % ("≥" if one["least"] else "≤", one["target"]), "%g" % one["value"], "met" if one["met"] else "**missed**")
         for one in found["targets"]))
@@ -90,3 +90,19 @@ def _growth(rows: list[dict[str, t.Any]]) -> list[str]:
 def _probe(one: dict[str, t.Any]) -> list[str]:
     return ["## The probe", "", "At %g requests a second for %g s it used %.1f %% of a core and %.0f MB." % (
         one["rate"], one["seconds"], one["share"] * 100, one["memory_mb"]), ""]
+
+
+def _safety(one: dict[str, t.Any]) -> list[str]:
+    lines = ["## What safety costs", "",
+             "Lock, journal and fence of a deploy that goes well. The tasks of the lock count whole, from their beginning to the next task's, with what "
+             "Ansible needs to run any module. The fence of a move reads the lock and writes the journal to the disk, before and after: it is the "
+             "difference between the medians of ways out of traffic with it and without it.", ""]
+    lines += _table(["members", "the deploy", "take the lock", "give it back", "moves", "fence of a move", "together", "share"], (
+        (row["members"], _seconds(row["seconds"]), _seconds(row["take"]), _seconds(row["give"]), row["moves"], "%.1f ms" % (row["fence"] * 1000),
+         _seconds(row["spent"]), "**%.1f %%**" % (row["share"] * 100)) for row in one["cost"]))
+    lines += ["How soon a death is told, in a deploy of 4 members: from the death until the task that met it fails with a sentence that names it, and, "
+              "beside it, until the deploy has ended, with members back where they were, evidence closed, record written. A death between two moves is "
+              "met by the next one. The time-outs here are shorter than the defaults, to keep the bench short.", ""]
+    return lines + _table(["death", "time-out that governs it", "time-out", "told after", "over", "deploy ended after"], (
+        (row["what"], row["governs"], "%g s" % row["limit"], _seconds(row["seconds"]), "**%.2f s**" % row["over"], _seconds(row["ended"]))
+        for row in one["deaths"]))
