@@ -101,8 +101,9 @@ def _safety(one: dict[str, t.Any]) -> list[str]:
         (row["members"], _seconds(row["seconds"]), _seconds(row["take"]), _seconds(row["give"]), row["moves"], "%.1f ms" % (row["fence"] * 1000),
          _seconds(row["spent"]), "**%.1f %%**" % (row["share"] * 100)) for row in one["cost"]))
     lines += ["How soon a death is told, in a deploy of 4 members: from the death until the task that met it fails with a sentence that names it, and, "
-              "beside it, until the deploy has ended, with members back where they were, evidence closed, record written. A death between two moves is "
-              "met by the next one. The time-outs here are shorter than the defaults, to keep the bench short.", ""]
+              "beside it, until the deploy has ended: gone back as far as it could, evidence closed, record written. A death between two moves is met by "
+              "the next one. The time-outs here are shorter than the defaults, to keep the bench short. A member's host that gives no answer at all is "
+              "not among them: it counts as hung only after the longest time that a working one may take to activate a release, more than two minutes.", ""]
     return lines + _table(["death", "time-out that governs it", "time-out", "told after", "over", "deploy ended after"], (
         (row["what"], row["governs"], "%g s" % row["limit"], _seconds(row["seconds"]), "**%.2f s**" % row["over"], _seconds(row["ended"]))
         for row in one["deaths"]))
