@@ -29,7 +29,7 @@ LONGEST = 120.0
 REPEAT = 8
 POLL = 0.01
 # Shorter than the defaults, so that the part does not last; what is added to them stays the same.
-SOCKET_TIMEOUT, HEALTH_TIMEOUT, DRAIN_TIMEOUT, CONNECT_TIMEOUT = 3.0, 5, 5, 3
+SOCKET_TIMEOUT, HEALTH_TIMEOUT, DRAIN_TIMEOUT, READY_TIMEOUT, CONNECT_TIMEOUT = 3.0, 5, 5, 10, 3
 # Requests that keep a drain from ending; the members wait for them at the end of a scene.
 SLOW_MS = 8000
 # What the collection adds to a connection's time-out and to the move's own, for a host that gives no answer.
@@ -111,7 +111,10 @@ class Timeline:
             time.sleep(POLL)
 
     def wait(self) -> int:
-        self.process.wait(LONGEST)
+        try:
+            self.process.wait(LONGEST)
+        except subprocess.TimeoutExpired:
+            raise Finding(f"{self.name} took too long to end; see build/bench/{self.name}.log") from None
         self.ended = time.time()
         return self.process.returncode
 
@@ -173,8 +176,9 @@ def deaths() -> list[dict[str, t.Any]]:
     """Each on a scene of its own: what one leaves behind must not be the next one's beginning."""
     return [
         _dead_balancer("the balancer's process hangs (SIGSTOP) during a drain", "stopped", signal.SIGSTOP, SOCKET_TIMEOUT, "`socket_timeout`"),
-        _dead_balancer("the balancer's process is killed during a drain", "killed", signal.SIGKILL, 0, "none: refused at once"),
-        _lost_host("the balancer's host gives no answer from the start of a drain on", "hang", "lb1", "Out of traffic, batch 2",
+        _dead_balancer("the balancer's process is killed during a drain", "killed", signal.SIGKILL, SOCKET_TIMEOUT,
+                       "`socket_timeout`: it may be reloading"),
+        _lost_host("the balancer's host gives no answer from the start of a drain on", "hang", "lb1", "Out of traffic, batch 1",
                    DRAIN_TIMEOUT + CONNECT_TIMEOUT + HOST_MARGIN, "`deploy_drain_timeout` + Ansible's `timeout` + %d s" % HOST_MARGIN),
         _lost_host("a member's host cannot be reached from its activation on", "gone", "app1", "Activate the release, batch 1", 0,
                    "none: no route at once"),
@@ -199,7 +203,7 @@ def _deployed(name: str, release: str, change: t.Callable[[dict[str, t.Any]], No
     """A scene on which 1.0.0 serves, and a deploy of C(release) that has begun there."""
     with _state() as state, Scene(DEATH_MEMBERS, members=True) as scene:
         inventory = json.loads(pathlib.Path(scene.inventory).read_text(encoding="utf-8"))
-        inventory["all"]["vars"].update(deploy_state_dir=state, deploy_drain_timeout=DRAIN_TIMEOUT)
+        inventory["all"]["vars"].update(deploy_state_dir=state, deploy_drain_timeout=DRAIN_TIMEOUT, deploy_ready_timeout=READY_TIMEOUT)
         inventory["all"]["vars"]["deploy_traffic"]["socket_timeout"] = SOCKET_TIMEOUT
         inventory["all"]["vars"]["deploy_health"]["timeout"] = HEALTH_TIMEOUT
         change(inventory)
