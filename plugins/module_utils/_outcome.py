@@ -226,8 +226,9 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         parts.append(f"{', '.join(out)} stays out of traffic")
     if theirs:
         parts.append(f"{', '.join(theirs)} stays out of traffic, since somebody else took it out")
-    # A dead balancer fails at every step, in the same words.
-    parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why]
+    # A dead balancer fails at every step, in the same words; a lost host in other words each time, and it is named already.
+    known = tuple(f"member {name} cannot be reached" for name in away)
+    parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why and not problem.startswith(known)]
     parts.append(served)
     return {"result": "rolled_back" if whole else "failed", "sentence": _stop("; ".join(parts)), "members": rows, "lost": away}
 

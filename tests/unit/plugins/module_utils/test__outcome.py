@@ -84,6 +84,16 @@ def test_a_lost_host_is_named_and_runs_nobody_knows_what():
     assert {row["name"]: row["release"] for row in found["members"]} == {"app1": "1.0.0", "app2": "1.0.0", "app3": None}
 
 
+def test_a_lost_host_is_not_named_again_with_each_way_in_which_it_could_not_be_reached():
+    away = {"failed": True, "unreachable_host": True, "msg": "member app3 cannot be reached: timed out"}
+    said = ["member app3 cannot be reached: no banner.", "member app1 did not start"]
+    found = end(facts({"__deploy_begun": 2, "__deploy_readmitted": ["app2"], "__deploy_problems": said}, app1=(OK, BAD), app2=(OK, OK), app3=(away, away)))
+    assert found["lost"] == ["app3"]
+    assert "no banner" not in found["sentence"]
+    assert "app3 cannot be reached and may run either release" in found["sentence"]
+    assert "member app1 did not start" in found["sentence"]
+
+
 def test_who_fails_to_go_back_is_not_readmitted():
     hostvars = facts({"__deploy_begun": 1}, app1=(OK, BAD))
     assert _outcome.fit(plan(), ["app1"], hostvars) == []
