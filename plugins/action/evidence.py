@@ -128,7 +128,7 @@ class Keeper:
         if process:
             return {"changed": False, "pid": process["pid"], "asked": asked}
         if self.sampler:
-            problems = [sample for sample in self.sampler(self.run_dir, "started") if "failed" in sample]
+            problems = [sample for sample in self.sampler(self.run_dir, "started") if "failed" in sample and not sample.get("uncounted")]
             if problems:
                 raise DowntimeError("; ".join("the counters of %s cannot be read: %s" % (one["balancer"], one["failed"]) for one in problems))
         # Kept even without a URL: the later states have to know how it began.
