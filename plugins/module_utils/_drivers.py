@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
-NAMES = ("haproxy", "healthcheck", "none")
+NAMES = ("haproxy", "healthcheck", "nginx", "none")
 
 # Which capability of a driver carries which strategy.
 STRATEGIES = {"rolling": "members"}
