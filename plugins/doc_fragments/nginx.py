@@ -43,6 +43,13 @@ options:
       - Access log in the format C(zero_downtime), out of which requests are counted. The playbook C(zero.downtime.doctor) prints the lines.
       - Without it, nothing is counted.
     type: path
+  probe_path:
+    description:
+      - Path that is requested from members, in place of the health checks that nginx Open Source does not have. A status from 200 to 399 passes.
+        Without it, a member's port has to accept connections.
+      - A member that comes back has to pass three times running. One that does not answer, though it is in traffic, does not count against
+        O(ignore:min_active).
+    type: str
   pools:
     description:
       - Upstreams that are concerned. Without it, each one that has a file in O(upstreams_dir).

@@ -17,7 +17,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driv
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import Mover, Request, read_pools
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import Mover, Request, read_pools, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import Upstream, host_port, joined
 
@@ -32,11 +32,11 @@ CONNECTION: dict[str, t.Any] = {
     "revision_listen": {"type": "str"},
     "slowest_request": {"type": "float", "default": 60.0},
     "access_log": {"type": "path"},
+    "probe_path": {"type": "str"},
 }
 MOVING: dict[str, t.Any] = {
     "reload_command": {"type": "list", "elements": "str"},
     "reload_timeout": {"type": "float", "default": 30.0},
-    "probe_path": {"type": "str"},
 }
 POOL: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
@@ -137,7 +137,8 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     missing = {pool for pool in wanted if nginx.text(pool) is None}
     known = {pool: members for pool, members in wanted.items() if members or pool not in missing}
     for pool, upstream in (read_pools(nginx, known) if known or not wanted else {}).items():
-        pools.append({"name": pool, "file": upstream.path, "members": [_member(upstream, name, bool(old)) for name in upstream.names]})
+        dead = silent(upstream, params.get("probe_path"))
+        pools.append({"name": pool, "file": upstream.path, "members": [_member(upstream, name, bool(old), dead.get(name)) for name in upstream.names]})
     config = _nginx_config.parse(nginx.dump())
     findings += _nginx_config.lint(config, nginx.directory, wanted or {pool["name"]: {} for pool in pools},
                                    {pool["name"] for pool in pools} - missing, params["slowest_request"])
@@ -163,7 +164,7 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     }
 
 
-def _member(upstream: Upstream, name: str, draining: bool) -> dict[str, t.Any]:
+def _member(upstream: Upstream, name: str, draining: bool, wrong: str | None) -> dict[str, t.Any]:
     server = upstream.by_name.get(name)
     found = {"name": name, "address": upstream.address(name), "weight": server.weight if server else None, "in_flight": None,
              "backup": bool(server and server.backup), "known": True}
@@ -171,6 +172,8 @@ def _member(upstream: Upstream, name: str, draining: bool) -> dict[str, t.Any]:
         return {**found, "state": "down", "status": "absent", "full": False}
     if server.down:
         return {**found, "state": "draining" if draining else "drained", "status": "down", "full": False}
+    if wrong:
+        return {**found, "state": "down", "status": wrong, "full": False}
     return {**found, "state": "active", "status": "up", "full": not server.backup}
 
 

@@ -12,6 +12,7 @@ down goes away and nginx is reloaded in the same way.
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import http.client
 import signal
@@ -30,6 +31,7 @@ POLL = 0.05
 CUT_WITHIN = 5.0
 PROBE_EVERY = 0.2
 PROBE_PASSES = 3
+PROBES_AT_ONCE = 32
 WEIGHT_MOST = 65535
 
 Key = t.Tuple[str, str]  # pool and member
@@ -83,6 +85,20 @@ def probe(address: str, path: str | None, timeout: float = 1.0) -> str:
     except (OSError, http.client.HTTPException) as error:
         return f"its port did not answer ({error})"
     return ""
+
+
+def silent(upstream: Upstream, path: str | None, probe_member: t.Callable[[str, str | None], str] = probe) -> dict[str, str]:
+    """Who is in traffic by the file and does not answer, and why: nginx has no health checks that would know. Each may fail once."""
+    asked = [server for server in upstream.servers if not server.down and host_port(server.address)]
+    if not asked:
+        return {}
+
+    def ask(address: str) -> str:
+        return probe_member(address, path) and probe_member(address, path)
+
+    with concurrent.futures.ThreadPoolExecutor(min(PROBES_AT_ONCE, len(asked))) as pool:
+        answers = list(pool.map(ask, [server.address for server in asked]))
+    return {server.name: wrong for server, wrong in zip(asked, answers) if wrong}
 
 
 class Mover:
@@ -184,13 +200,18 @@ class Mover:
             upstream = self.pools[pool]
             configured = [name for name in upstream.names if name not in upstream.by_name or not upstream.by_name[name].backup]
             floor = floor_of(self.request.min_active, len(configured))
-            serving = upstream.serving()
+            if not floor:
+                continue
+            dead = silent(upstream, self.request.probe_path, self.probe)
+            serving = [name for name in upstream.serving() if name not in dead]
             leaving = [name for name in serving if name in self.request.members]
             left = [name for name in serving if name not in self.request.members]
             if leaving and len(left) < floor:
                 raise DowntimeError(
                     f"min_active is '{self.request.min_active}', which is {floor} of the {len(configured)} members of pool {pool}, but without "
-                    f"{', '.join(leaving)} only {len(left)} would serve at full weight ({', '.join(left) or 'none'}); nothing was moved")
+                    f"{', '.join(leaving)} only {len(left)} would serve at full weight ({', '.join(left) or 'none'})"
+                    + "".join(f", since {name} does not ({wrong})" for name, wrong in dead.items() if name not in self.request.members)
+                    + "; nothing was moved")
 
     # -- out ---------------------------------------------------------------------------------------------------------------
     def apply(self, changed: t.Mapping[str, Upstream]) -> None:
@@ -288,13 +309,24 @@ class Mover:
             with self.nginx.locked(max(1.0, request.timeout)):
                 self.look()
                 changed = self.incoming(ready)
+                waking = [pool for pool in changed if not self.pools[pool].serving()]
                 if changed or not self.settled():
                     self.apply(changed)
+            if waking and request.wait:
+                self.let_go(started + request.timeout)
         if failed and request.wait:
             raise DowntimeError(f"after {request.timeout:g} s not active: "
                                 + "; ".join(f"{pool}/{name} ({self.pools[pool].address(name)}): {text}" for (pool, name), text in wrong.items())
                                 + f"; {', '.join(failed)} stayed out of traffic")
         return self.applied
+
+    def let_go(self, deadline: float) -> None:
+        """Wait for the old workers where nobody served before: until they have exited, they go on to answer for nobody with 502."""
+        while self.old():
+            if self.clock() >= deadline:
+                self.notes.append("nginx's workers from before the change still live; a request that they have taken may still find no server")
+                return
+            self.sleep(POLL)
 
     def gate(self, keys: t.Collection[Key], deadline: float) -> dict[Key, str]:
         """Probe each place until it has passed often enough running; returns those that did not, and why. Without C(wait) the first failure counts."""

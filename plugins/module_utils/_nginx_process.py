@@ -388,6 +388,7 @@ class Nginx:
                 self._write_all({path: revision.text()})
             self.reload(master)
             self._seen(revision, before)
+            self._relieved(master, revision)
         except OSError as error:
             self._write_all(old)
             raise DowntimeError(f"{error.filename or self.directory} cannot be written: {error.strerror}; the old configuration was put back") from error
@@ -398,6 +399,18 @@ class Nginx:
 
     def _living(self, master: int) -> tuple[str, ...]:
         return tuple(worker.key for worker in self.workers(master))
+
+    def _relieved(self, master: int, revision: Revision) -> None:
+        """Wait until no old worker takes connections any more: for a moment they do so beside the new ones."""
+        end = self.clock() + self.reload_timeout
+        while True:
+            accepting = [worker.pid for worker in self.workers(master) if worker.key in revision.workers and not worker.stopping]
+            if not accepting:
+                return
+            if self.clock() >= end:
+                raise DowntimeError(f"nginx runs the new configuration, but {self.reload_timeout:g} s later its old workers "
+                                    f"({', '.join(map(str, accepting))}) still take connections; the old files were put back")
+            self.sleep(POLL)
 
     def _seen(self, revision: Revision, before: Revision | None) -> None:
         end = self.clock() + self.reload_timeout

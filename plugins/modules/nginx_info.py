@@ -94,7 +94,7 @@ pools:
           type: str
           returned: success
         state:
-          description: V(active), V(draining), V(drained), or V(down) for one that has no line yet.
+          description: V(active), V(draining), V(drained), or V(down) for one that has no line yet, or does not answer.
           type: str
           returned: success
         weight:
@@ -106,7 +106,7 @@ pools:
           type: int
           returned: success
         status:
-          description: V(up), V(down), or V(absent) for a member that has no line yet.
+          description: V(up), V(down), V(absent) for a member that has no line yet, or what is wrong with its answer.
           type: str
           returned: success
         full:

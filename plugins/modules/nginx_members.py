@@ -46,11 +46,6 @@ options:
       - Seconds within which a reload has to be seen.
     type: float
     default: 30.0
-  probe_path:
-    description:
-      - Path that this module requests from a member before it comes back. It has to answer with a status from 200 to 399 three times running.
-        Without it, the member's port has to accept connections.
-    type: str
 notes:
   - A reload of nginx closes idle connections of clients. Clients open another one; a request that meets such a close on its way has to be
     repeated by its client. nginx 1.27.4 and newer avoid it with C(keepalive_min_timeout).

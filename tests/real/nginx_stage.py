@@ -35,13 +35,22 @@ LOG_FORMAT = ("log_format zero_downtime '$status|$request_method|$request_comple
               "$upstream_response_length|$upstream_http_content_length';")
 
 
+REVISION = """\
+server {{
+    listen {listen};
+    access_log off;
+    location = /revision {{ return 200 "000000000000-00000000"; }}
+}}
+"""
+
+
 class NginxStage:
     """``upstream_lines`` and ``server_lines`` are more lines for every upstream, and for the server that passes to the first pool."""
 
     def __init__(self, pools: dict[str, list[str]], *, address: str = "127.0.0.1", fronts: t.Mapping[str, int] | None = None,
                  servers: t.Mapping[str, t.Mapping[str, str]] | None = None, main_lines: t.Sequence[str] = (), upstream_lines: t.Sequence[str] = (),
-                 server_lines: t.Sequence[str] = (), start_apps: bool = True, write_upstreams: bool = True, workers: int = 2) -> None:
-        self.pools, self.address, self.start_apps, self.write_upstreams = pools, address, start_apps, write_upstreams
+                 server_lines: t.Sequence[str] = (), start_apps: bool = True, write_revision: bool = False, workers: int = 2) -> None:
+        self.pools, self.address, self.start_apps, self.write_revision = pools, address, start_apps, write_revision
         self.main_lines, self.upstream_lines, self.server_lines, self.worker_count = list(main_lines), list(upstream_lines), list(server_lines), workers
         self.names = list(dict.fromkeys(name for names in pools.values() for name in names))
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="zdn-"))
@@ -110,9 +119,11 @@ class NginxStage:
             raise AssertionError("nginx is not installed")
         self.upstreams.mkdir(exist_ok=True)
         self.config.write_text(self.text(), encoding="utf-8")
-        if self.write_upstreams:
-            for pool in self.pools:
-                self.upstream_file(pool).write_text(self.upstream_text(pool), encoding="utf-8")
+        for pool in self.pools:
+            self.upstream_file(pool).write_text(self.upstream_text(pool), encoding="utf-8")
+        if self.write_revision:
+            # As an earlier move left it: two nginx on one machine cannot both have the driver's own port.
+            (self.upstreams / "revision.conf").write_text(REVISION.format(listen=f"{self.address}:{self.revision_port}"), encoding="utf-8")
         self.process = subprocess.Popen([NGINX, "-p", str(self.dir), "-c", str(self.config), "-g", "daemon off;"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
