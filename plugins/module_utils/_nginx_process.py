@@ -158,8 +158,11 @@ class Processes:
         found: dict[tuple[str, int], int] = {}
         for pid in pids:
             place = os.path.join(self.root, str(pid))
+            links = []
             try:
-                links = [os.readlink(os.path.join(place, "fd", name)) for name in os.listdir(os.path.join(place, "fd"))]
+                for name in os.listdir(os.path.join(place, "fd")):
+                    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                        links.append(os.readlink(os.path.join(place, "fd", name)))
             except FileNotFoundError:
                 continue  # it has exited, and holds nothing
             except OSError:

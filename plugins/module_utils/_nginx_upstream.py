@@ -24,7 +24,7 @@ HEADER = """\
 """
 OPENING = re.compile(r"\s*upstream\s+(?P<name>[^\s{;#]+)\s*\{\s*(#.*)?")
 CLOSING = re.compile(r"\s*\}\s*(#.*)?")
-SERVER = re.compile(r"(?P<indent>\s*)server\s+(?P<address>[^\s;#{}]+)(?P<words>(\s+[^\s;#{}]+)*)\s*;(?P<rest>\s*(#\s*(?P<name>\S+)?.*)?)")
+SERVER = re.compile(r"(?P<indent>\s*)server\s+(?P<address>[^\s;#{}]+)(?P<words>(\s+[^\s;#{}]+)*)\s*;(?P<rest>\s*(#\s*(?P<name>[^\s,;]+)?.*)?)")
 # A word that begins a directive of its own, such as keepalive or least_conn.
 OTHER = re.compile(r"\s*(?!server\b)[a-z_]+(\s+[^;{}#]+)?;\s*(#.*)?")
 ACCEPTED = "one upstream block, in it one server, or one other directive, a line"
