@@ -144,11 +144,13 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
                                    {pool["name"] for pool in pools} - missing, params["slowest_request"])
     findings += _nginx_counters.lint(config, params.get("access_log"))
     if revision is not None and not nginx.runs(revision):
-        findings.append(_nginx_config.finding("warning", "revision", f"nginx does not run the revision {revision.id} that lies in {nginx.directory}: a reload is "
-                                              "pending or has failed, and the next move makes one"))
+        findings.append(_nginx_config.finding(
+            "warning", "revision", f"nginx does not run the revision {revision.id} that lies in {nginx.directory}: a reload is pending or has failed, and the "
+            "next move makes one"))
     elif revision is not None and revision.digest != nginx.digest():
-        findings.append(_nginx_config.finding("warning", "revision", f"files in {nginx.directory} were edited since the driver's last reload; whether nginx has read "
-                                              "that, nobody knows, and the next move makes a reload"))
+        findings.append(_nginx_config.finding(
+            "warning", "revision", f"files in {nginx.directory} were edited since the driver's last reload; whether nginx has read that, nobody knows, and the "
+            "next move makes a reload"))
     readable = not params.get("access_log") or os.path.exists(params["access_log"])
     counters, uncounted = _counters(params, nginx, not check_mode) if readable else ([], f"{params['access_log']} does not exist")
     return {

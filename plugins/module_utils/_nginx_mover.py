@@ -72,7 +72,7 @@ def read_pools(nginx: Nginx, wanted: t.Mapping[str, t.Mapping[str, str]]) -> dic
     return found
 
 
-def probe(address: str, path: str | None, timeout: float = 1.0) -> str:
+def probe(address: str, path: str | None, timeout: float = 2.0) -> str:
     """One try of our own on a server; returns what went wrong, or nothing."""
     place = host_port(address)
     if place is None:
@@ -214,8 +214,8 @@ class Mover:
                     + "; nothing was moved")
 
     # -- out ---------------------------------------------------------------------------------------------------------------
-    def apply(self, changed: t.Mapping[str, Upstream]) -> None:
-        self.revision = self.nginx.apply([upstream for pool, upstream in changed.items() if upstream != self.pools[pool]])
+    def apply(self, changed: t.Mapping[str, Upstream], deadline: float) -> None:
+        self.revision = self.nginx.apply(list(changed.values()), deadline - self.clock())
         self.pools.update(changed)
         self.applied = True
 
@@ -231,12 +231,12 @@ class Mover:
         request = self.request
         if self.all_absent():
             return False  # they never served, so there is nothing to take out of
-        with self.nginx.locked(max(1.0, request.timeout)):
+        with self.nginx.locked(max(1.0, started + request.timeout - self.clock())):
             self.look()
             self.check_floor()
             changed = self.outgoing()
             if changed or not self.settled():
-                self.apply(changed)
+                self.apply(changed, started + request.timeout)
         if request.state == "drained" and request.wait:
             self.wait_for_workers(started + request.timeout)
         return self.applied
@@ -255,7 +255,7 @@ class Mover:
                 back = [key for key in keys if key[1] in pools[key[0]].by_name and not pools[key[0]].by_name[key[1]].down]
                 if back:
                     raise DowntimeError(f"member {member} was brought back into traffic by somebody else while it drained "
-                                        f"({', '.join(nginx_path.path for nginx_path in (pools[key[0]] for key in back))})")
+                                        f"({', '.join(pools[key[0]].path for key in back)})")
             if not left:
                 return
             now = self.clock()
@@ -306,12 +306,12 @@ class Mover:
         failed = sorted({key[1] for key in wrong})
         ready = [member for member in request.members if member not in failed]
         if ready:
-            with self.nginx.locked(max(1.0, request.timeout)):
+            with self.nginx.locked(max(1.0, started + request.timeout - self.clock())):
                 self.look()
                 changed = self.incoming(ready)
                 waking = [pool for pool in changed if not self.pools[pool].serving()]
                 if changed or not self.settled():
-                    self.apply(changed)
+                    self.apply(changed, started + request.timeout)
             if waking and request.wait:
                 self.let_go(started + request.timeout)
         if failed and request.wait:

@@ -30,6 +30,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import SUFFIX, Upstream
 
 POLL = 0.02
+# Whatever the caller's deadline is, a reload that was begun gets so long: giving up in the middle helps nobody.
+LEAST = 5.0
 # So often running has the new revision to answer: the old workers accept connections for a moment beside the new ones.
 MATCHES = 5
 LISTEN = "127.0.0.1:8469"
@@ -369,8 +371,11 @@ class Nginx:
             os.close(handle)
 
     # -- one change --------------------------------------------------------------------------------------------------------
-    def apply(self, upstreams: t.Iterable[Upstream]) -> Revision:
-        """Write C(upstreams), have nginx check and load them, and see that it does. Raises DowntimeError with everything as it was."""
+    def apply(self, upstreams: t.Iterable[Upstream], left: float | None = None) -> Revision:
+        """Write C(upstreams), have nginx check and load them, and see that it does, within C(left) seconds if that is less than reload_timeout.
+
+        Raises DowntimeError with everything as it was.
+        """
         texts: dict[str, str | None] = {upstream.path: upstream.text for upstream in upstreams}
         path = os.path.join(self.directory, REVISION)
         old = {name: self._text(name) for name in [*texts, path]}
@@ -390,8 +395,10 @@ class Nginx:
                 revision = dataclasses.replace(revision, workers=tuple(sorted({*living, *revision.workers})))
                 self._write_all({path: revision.text()})
             self.reload(master)
-            self._seen(revision, before)
-            self._relieved(master, revision)
+            patience = self.reload_timeout if left is None else min(self.reload_timeout, max(LEAST, left))
+            end = self.clock() + patience
+            self._seen(revision, before, end, patience)
+            self._relieved(master, revision, end, patience)
         except OSError as error:
             self._write_all(old)
             raise DowntimeError(f"{error.filename or self.directory} cannot be written: {error.strerror}; the old configuration was put back") from error
@@ -403,20 +410,18 @@ class Nginx:
     def _living(self, master: int) -> tuple[str, ...]:
         return tuple(worker.key for worker in self.workers(master))
 
-    def _relieved(self, master: int, revision: Revision) -> None:
+    def _relieved(self, master: int, revision: Revision, end: float, patience: float) -> None:
         """Wait until no old worker takes connections any more: for a moment they do so beside the new ones."""
-        end = self.clock() + self.reload_timeout
         while True:
             accepting = [worker.pid for worker in self.workers(master) if worker.key in revision.workers and not worker.stopping]
             if not accepting:
                 return
             if self.clock() >= end:
-                raise DowntimeError(f"nginx runs the new configuration, but {self.reload_timeout:g} s later its old workers "
+                raise DowntimeError(f"nginx runs the new configuration, but {patience:g} s later its old workers "
                                     f"({', '.join(map(str, accepting))}) still take connections; the old files were put back")
             self.sleep(POLL)
 
-    def _seen(self, revision: Revision, before: Revision | None) -> None:
-        end = self.clock() + self.reload_timeout
+    def _seen(self, revision: Revision, before: Revision | None, end: float, patience: float) -> None:
         matches, last = 0, ""
         while matches < MATCHES:
             last = self.served(revision.listen)
@@ -424,9 +429,10 @@ class Nginx:
             if matches:
                 continue
             if self.clock() >= end:
-                told = (f"it still serves revision {last}" if before and last == before.id else f"http://{revision.listen}/revision answers '{last[:40]}'" if last
-                        else f"http://{revision.listen}/revision does not answer")
+                place = f"http://{revision.listen}/revision"
+                told = (f"it still serves revision {last}" if before and last == before.id else f"{place} answers '{last[:40]}'" if last
+                        else f"{place} does not answer")
                 raise DowntimeError(
-                    f"nginx was told to reload and passed its own check, but {self.reload_timeout:g} s later it does not run the new configuration ({told}); "
+                    f"nginx was told to reload and passed its own check, but {patience:g} s later it does not run the new configuration ({told}); "
                     "its error log says why, such as a port that is taken; the old files were put back")
             self.sleep(POLL)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One machine that stands for all hosts of an example inventory.
 
-Each host has a directory and an address of its own; the balancers are real HAProxy or nginx processes, the services real programs, the artifacts come from a real
-HTTP server. The example's own files are used as they are: a second inventory (``on_one_machine/``) says what is different here.
+Each host has a directory and an address of its own; the balancers are real HAProxy or nginx processes, the services real programs, the artifacts come from
+a real HTTP server. The example's own files are used as they are: a second inventory (``on_one_machine/``) says what is different here.
 """
 
 from __future__ import annotations

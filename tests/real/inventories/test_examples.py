@@ -154,7 +154,7 @@ def stories() -> t.Iterator[dict[str, concurrent.futures.Future[None]]]:
 
 @pytest.mark.parametrize("example", [example.__name__ for example in EXAMPLES])
 def test_example(stories, example):
-    stories[example].result(timeout=300)
+    stories[example].result(timeout=600)
 
 
 def test_every_example_is_tried():

@@ -37,7 +37,8 @@ def test_the_driver_is_known_by_one_name():
 
 def test_options_out_of_deploy_traffic():
     traffic = _spec.check({"balancers": "lb", "probe_path": "/ready", "reload_command": ["systemctl", "reload", "nginx"],
-                           "pools": [{"name": "shop", "port": 8000, "side": "blue"}, {"name": "api", "members": {"app1": "192.0.2.9:1"}}]}, _nginx.DRIVER.traffic_spec)
+                           "pools": [{"name": "shop", "port": 8000, "side": "blue"}, {"name": "api", "members": {"app1": "192.0.2.9:1"}}]},
+                          _nginx.DRIVER.traffic_spec)
     hosts = {"one": {"server": "app1", "address": "192.0.2.11", "ports": {"shop": 8000}},
              "two": {"server": "app2", "address": "2001:db8::2", "ports": {"shop": 8001}}}
     known = _nginx.complete(traffic, hosts)
@@ -87,7 +88,8 @@ def info(world, **options):
 
 def test_info_tells_what_is_written_and_who_answers(world):
     found = info(world)
-    assert [(member["name"], member["state"], member["full"]) for member in found["pools"][0]["members"]] == [("app1", "down", False), ("app2", "drained", False)]
+    members = found["pools"][0]["members"]
+    assert [(member["name"], member["state"], member["full"]) for member in members] == [("app1", "down", False), ("app2", "drained", False)]
     assert "did not answer" in found["pools"][0]["members"][0]["status"]
     assert found["counters"] == [] and "without access_log" in found["uncounted"] and found["unseen"] is None
     assert [finding["setting"] for finding in found["findings"]] == ["access_log"] and found["revision"] is None

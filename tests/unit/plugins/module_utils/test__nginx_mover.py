@@ -52,7 +52,7 @@ def test_out_ends_when_the_old_workers_have_exited(world):
 
 def test_a_drain_that_takes_too_long_fails_and_a_second_call_goes_on(world):
     world.stay = True
-    with pytest.raises(DowntimeError, match=r"after 3 s not drained: nginx's workers from before the change \(201, 202\) still live .* nothing was cut, and app1"):
+    with pytest.raises(DowntimeError, match=r"after 3 s not drained: nginx's workers from before the change \(201, 202\) still live .* nothing was cut"):
         run(world, ["app1"], "drained", timeout=3)
     assert states(run(world, ["app1"], "drained", wait=False)) == {"app1": "draining"}
     world.own = world.own[2:]
@@ -109,8 +109,8 @@ def test_who_does_not_answer_stays_out_and_the_others_come_back(world):
 def test_the_floor_counts_who_really_answers(world):
     assert run(world, ["app1"], "drained", min_active="2", check_mode=True)["changed"]
     world.answers["192.0.2.13:8000"] = "its port did not answer"
-    with pytest.raises(DowntimeError, match=r"min_active is '50%', which is 2 of the 3 members of pool shop, but without app1 only 1 would serve at full weight "
-                                            r"\(app2\), since app3 does not \(its port did not answer\); nothing was moved"):
+    with pytest.raises(DowntimeError, match=r"min_active is '50%', which is 2 of the 3 members of pool shop, but without app1 only 1 would serve at full "
+                                            r"weight \(app2\), since app3 does not \(its port did not answer\); nothing was moved"):
         run(world, ["app1"], "drained", min_active="50%")
     assert world.read() == SHOP
     # The dead one may leave.

@@ -132,7 +132,8 @@ def test_the_revision_file_can_be_read_back():
 @pytest.mark.parametrize("text, told", [
     ("nginx: [emerg] unknown directive \"x\" in /a:1\nnginx: configuration file /a test failed\n", "[emerg] unknown directive \"x\" in /a:1"),
     ("2026/11/25 16:35:16 [emerg] 3595#3595: unknown directive \"x\" in /a:1\n", "[emerg] unknown directive \"x\" in /a:1"),
-    ("nginx: [warn] something\nnginx: [emerg] worse\n", "[emerg] worse"), ("", "it said nothing"), ("sudo: a password is required\n", "sudo: a password is required"),
+    ("nginx: [warn] something\nnginx: [emerg] worse\n", "[emerg] worse"), ("", "it said nothing"),
+    ("sudo: a password is required\n", "sudo: a password is required"),
 ])
 def test_what_nginx_says_first(text, told):
     assert _nginx_process.first_line(text) == told
