@@ -132,7 +132,7 @@ class Keeper:
         if self.sampler:
             # Where the plan has just asked every balancer, that reading is where the sheet begins.
             told = [sample for sample in _balance.read(self.run_dir) if sample["at"] == "started"]
-            problems = [sample for sample in told or self.sampler(self.run_dir, "started") if "failed" in sample]
+            problems = [sample for sample in told or self.sampler(self.run_dir, "started") if "failed" in sample and not sample.get("uncounted")]
             if problems:
                 raise DowntimeError("; ".join("the counters of %s cannot be read: %s" % (one["balancer"], one["failed"]) for one in problems))
         # Kept even without a URL: the later states have to know how it began.

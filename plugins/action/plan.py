@@ -96,6 +96,8 @@ class ActionModule(ActionBase):
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
         if "pools" in driver.traffic_spec:
             traffic["pools"] = _plan.live_pools(traffic, side)
+        if driver.complete:
+            traffic = driver.complete(traffic, hosts)
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
         looking = verb in ("status", "doctor")
         without = self._without(checked, driver, traffic, balancers, variables, looking, task_vars)

@@ -58,7 +58,10 @@ def append(run_dir: str | None, balancer: str, result: dict[str, t.Any], at: str
         sample["counters"] = result["counters"]
         sample["kernel"] = result.get("kernel")
     else:
-        sample["failed"] = str(result.get("msg") or "it returned no counters")
+        sample["failed"] = str(result.get("msg") or result.get("uncounted") or "it returned no counters")
+        if result.get("uncounted") and not result.get("failed"):
+            # It answers, and says that nobody counts there: a sheet that is missing, and no balancer that is.
+            sample["uncounted"] = True
     if run_dir:
         handle = os.open(os.path.join(run_dir, FILE), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:

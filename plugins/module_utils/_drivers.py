@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
-NAMES = ("haproxy", "healthcheck", "none")
+NAMES = ("haproxy", "healthcheck", "nginx", "none")
 
 # Which capability of a driver carries which strategy.
 STRATEGIES = {"rolling": "members"}
@@ -35,6 +35,7 @@ class Driver:
     :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
     :param info: whether C(<driver>_info) exists and tells counters.
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
+    :param complete: C(deploy_traffic) with what the driver has to know of the members beside their names, out of the plan's C(hosts).
     :param default_floor: what stands in place of the default of C(deploy_min_active).
     :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """
@@ -47,6 +48,7 @@ class Driver:
     info: bool = False
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
     check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None
+    complete: t.Callable[[dict[str, t.Any], t.Mapping[str, t.Mapping[str, t.Any]]], dict[str, t.Any]] | None = None
     default_floor: str | None = None
     collection: str = COLLECTION
 

@@ -140,6 +140,8 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
         "server": next(iter(servers.values()), name),
         "address": host,
         "port": port,
+        # Where the balancers reach it, pool by pool; the port above is that of its readiness check.
+        "ports": {pool["name"]: pool["port"] for pool in pools if pool.get("port")},
         "url": url,
         "root": checked["deploy_artifact"]["root"],
         "slot": checked["deploy_slot"] or (side if by_side else "current"),

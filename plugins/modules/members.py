@@ -16,7 +16,7 @@ description:
 options:
   driver:
     description:
-      - Name of the driver, such as V(haproxy), V(healthcheck) or V(none), or C(namespace.collection.name) of another collection's driver.
+      - Name of the driver, such as V(haproxy), V(nginx), V(healthcheck) or V(none), or C(namespace.collection.name) of another collection's driver.
     type: str
     required: true
   traffic:

@@ -20,6 +20,7 @@ import time
 import typing as t
 
 import haproxy_stage
+import nginx_stage
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec
 
@@ -89,12 +90,15 @@ class NoneRig(Rig):
 
 
 class BalancedRig(Rig):
-    """Three members behind one real HAProxy."""
+    """Three members behind one real balancer, a HAProxy where nothing else is said."""
+
+    # What the balancer says of a member that it sends requests to.
+    serving = "UP"
 
     def __init__(self) -> None:
-        self.stage = self.make_stage()
+        self.stage: t.Any = self.make_stage()
 
-    def make_stage(self) -> haproxy_stage.HaproxyStage:
+    def make_stage(self) -> t.Any:
         return haproxy_stage.HaproxyStage({"shop": list(self.members)}, defaults_lines=PATIENT)
 
     def __enter__(self) -> Rig:
@@ -141,6 +145,22 @@ class HaproxyRig(BalancedRig):
 
     def traffic(self, member: str | None = None) -> dict[str, t.Any]:
         return dict(balancers="lb", socket=self.stage.socket, master_socket=self.stage.master_socket, pools=[dict(name="shop", port=8000)])
+
+
+class NginxRig(BalancedRig):
+    name = driver = "nginx"
+    drained_by = ("workers_exited",)
+    serving = "up"
+
+    def make_stage(self) -> nginx_stage.NginxStage:
+        return nginx_stage.NginxStage({"shop": list(self.members)})
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        return dict(self.stage.options, balancers="lb", probe_path="/ready", slowest_request=5.0, pools=[dict(name="shop", port=8000)])
+
+    def state(self) -> dict[str, str]:
+        down = self.stage.down()
+        return {name: "down" if name in down else self.serving for name in self.members}
 
 
 class SwitchableStage(haproxy_stage.HaproxyStage):
@@ -231,7 +251,7 @@ class WaitedRig(HealthcheckRig):
     drained_by = ("waited",)
 
 
-RIGS: dict[str, t.Callable[[], Rig]] = {rig.name: rig for rig in (HaproxyRig, StatsRig, GaugeRig, WaitedRig, NoneRig)}
+RIGS: dict[str, t.Callable[[], Rig]] = {rig.name: rig for rig in (HaproxyRig, NginxRig, StatsRig, GaugeRig, WaitedRig, NoneRig)}
 
 
 class Load:

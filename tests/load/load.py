@@ -12,6 +12,8 @@ sending), retries nothing, follows nothing, and treats an answer as good only wh
 ``--holds N`` adds N long requests a target, sent ``--before`` seconds ahead of the command: POSTs whose second half follows
 ``--hold-more`` seconds after ``--hold-until`` was read in the command's output. So they end when the test needs it, on a fast
 machine and on a slow one.
+``--mind-idle-close`` lets a kept-alive connection go that the server closed while it was idle, as every browser does (HTTP allows that at
+any time), and counts it apart. A server that is reloaded does so; a close that meets a request on its way stays a failure.
 The exit code says whether the command ended as ``--expect`` asks for; losses are data in the report, judged by the reader.
 """
 
@@ -59,6 +61,9 @@ class Connection:
             raise Loss("connect_timeout", f"no connection within {timeout} s") from error
         except OSError as error:
             raise Loss("connect_error", str(error)) from error
+
+    def closed_while_idle(self) -> bool:
+        return self.reader is not None and (self.reader.at_eof() or self.reader.exception() is not None)
 
     def close(self) -> None:
         if self.writer is not None:
@@ -137,6 +142,7 @@ class Load:
         self.longest_gap = self.stall = self.slowest = 0.0
         self.crash: BaseException | None = None
         self.begun = False
+        self.idle_closes = 0
 
     # -- one request -------------------------------------------------------------------------------------------------
     async def one(self, stream: str, host: str, port: int, connection: Connection, keep: bool, method: str, path: str, timeout: float,
@@ -222,6 +228,9 @@ class Load:
         idle: list[Connection] = []
         async for _due in self.timetable(rate, offset):
             connection = idle.pop(0) if len(idle) >= self.options.connections else Connection(host, port)
+            if self.options.mind_idle_close and connection.closed_while_idle():
+                self.idle_closes += 1
+                connection.close()
 
             async def run(connection: Connection = connection) -> None:
                 await self.one("keepalive", host, port, connection, True, "GET", "/", self.options.timeout)
@@ -280,7 +289,7 @@ class Load:
             "started": began, "finished": time.time(), "sent": self.sent, "ok": self.ok, "failed": self.sent - self.ok,
             "failures": self.failures, "streams": self.streams, "targets": self.by_target, "versions": self.versions,
             "longest_gap_ms": round(self.longest_gap * 1000), "slowest_ms": round(self.slowest * 1000), "stall_ms": round(self.stall * 1000),
-            "losses": self.losses, "holds": self.holds, "command": command,
+            "idle_closes": self.idle_closes, "losses": self.losses, "holds": self.holds, "command": command,
         }
 
 
@@ -291,6 +300,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", help="where the command's output goes")
     parser.add_argument("--rate", type=float, default=12.0, help="requests a second, stream and target (POST: half)")
     parser.add_argument("--connections", type=int, default=4, help="kept-alive connections a target")
+    parser.add_argument("--mind-idle-close", action="store_true", help="open another connection in place of one that was closed while idle")
     parser.add_argument("--slow-body", type=float, default=0.2, help="seconds between the halves of a POST body")
     parser.add_argument("--timeout", type=float, default=10.0)
     parser.add_argument("--before", type=float, default=1.5)

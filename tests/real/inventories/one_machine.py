@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One machine that stands for all hosts of an example inventory.
 
-Each host has a directory and an address of its own; the balancers are real HAProxy processes, the services real programs, the artifacts come from a real
-HTTP server. The example's own files are used as they are: a second inventory (``on_one_machine/``) says what is different here.
+Each host has a directory and an address of its own; the balancers are real HAProxy or nginx processes, the services real programs, the artifacts come from
+a real HTTP server. The example's own files are used as they are: a second inventory (``on_one_machine/``) says what is different here.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ sys.path[:0] = [path for path in (str(HERE.parent), str(HERE.parents[1] / "stage
 
 import artifacts  # noqa: E402  pylint: disable=wrong-import-position
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
+import nginx_stage  # noqa: E402  pylint: disable=wrong-import-position
 import playing  # noqa: E402  pylint: disable=wrong-import-position
 import unit  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -93,10 +94,19 @@ backend {app}
         return "\n".join(lines) + "\n"
 
 
+class NginxBalancer(nginx_stage.NginxStage):
+    """One of the example's nginx hosts: the team's configuration, with the driver's lines in it."""
+
+    def __init__(self, address: str, fronts: t.Mapping[str, int], pools: t.Mapping[str, t.Mapping[str, str]]) -> None:
+        super().__init__({app: list(servers) for app, servers in pools.items()}, address=address, fronts={app: fronts[app] for app in pools}, servers=pools,
+                         start_apps=False, write_revision=True)
+
+
 class Machine:
     """``with Machine("haproxy", {"shop": {"app1": 11, …}}, balancers=("lb1", "lb2")) as machine``: hosts by application, with their addresses' last part."""
 
-    def __init__(self, example: str, apps: t.Mapping[str, t.Mapping[str, int]], balancers: t.Sequence[str] = (), labels: t.Sequence[str] = ()) -> None:
+    def __init__(self, example: str, apps: t.Mapping[str, t.Mapping[str, int]], balancers: t.Sequence[str] = (), labels: t.Sequence[str] = (),
+                 kind: t.Callable[..., t.Any] = Balancer) -> None:
         self.apps, self.labels = apps, labels
         self.inventories = [str(playing.REPO / "inventories" / example), str(HERE / "on_one_machine" / example)]
         # Short, since a socket lies in it; and one network of the loopback's own, so that every host has the same ports, as real ones do.
@@ -105,7 +115,7 @@ class Machine:
         self.ports = {app: haproxy_stage.free_port() for app in apps}
         self.fronts = {app: haproxy_stage.free_port() for app in (*apps, "stats")}
         pools = {app: {name: f"{self.net}.{last}:{self.ports[app]}" for name, last in hosts.items()} for app, hosts in apps.items()}
-        self.balancers = {name: Balancer(f"{self.net}.{number}", self.fronts, pools) for number, name in enumerate(balancers, 1)}
+        self.balancers = {name: kind(f"{self.net}.{number}", self.fronts, pools) for number, name in enumerate(balancers, 1)}
         self.store = http.server.ThreadingHTTPServer((f"{self.net}.100", 0), functools.partial(QuietHandler, directory=str(self.dir / "store")))
         self.units: list[dict[str, t.Any]] = []
         self.ending = contextlib.ExitStack()
@@ -179,6 +189,7 @@ class Machine:
     # -- what a user does ------------------------------------------------------------------------------------------------------------------------------
     def command(self, playbook: str, *args: str, **variables: t.Any) -> list[str]:
         machine = {
+            "machine_nginx": nginx_stage.NGINX,
             "machine_dir": str(self.dir), "machine_net": self.net, "machine_ports": self.ports, "machine_fronts": self.fronts,
             "machine_store": f"http://{self.net}.100:{self.store.server_port}", "machine_unit": str(HERE / "unit.py"),
         }
@@ -190,10 +201,10 @@ class Machine:
     def play(self, playbook: str, *args: str, **variables: t.Any) -> playing.Played:
         return playing.play(self.command(playbook, *args, **variables), env=self.ENV)
 
-    def under_load(self, app: str, playbook: str, **variables: t.Any) -> tuple[dict[str, t.Any], str]:
+    def under_load(self, app: str, playbook: str, *more: str, **variables: t.Any) -> tuple[dict[str, t.Any], str]:
         """The load generator's report, and what the playbook printed."""
         report, output = self.dir / "load.json", self.dir / "output"
-        argv = [sys.executable, str(LOAD), "--before", "0.5", "--after", "0.5", "--rate", "6", "--report", str(report), "--output", str(output)]
+        argv = [sys.executable, str(LOAD), "--before", "0.5", "--after", "0.5", "--rate", "6", "--report", str(report), "--output", str(output), *more]
         for balancer in self.balancers.values():
             argv += ["--target", f"http://{balancer.address}:{self.fronts[app]}"]
         process = playing.play([*argv, "--", *self.command(playbook, **variables)], env=self.ENV)

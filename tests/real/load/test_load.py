@@ -47,6 +47,8 @@ def misbehave(kind: str, client: socket.socket, number: int) -> bool:
         "no_length": b"HTTP/1.1 200 OK\r\n\r\n" + BODY,
     }
     client.sendall(answers.get(kind, GOOD))
+    if kind == "idle_close":
+        return False
     return kind in ("good", "eof_reused", "reset_reused")
 
 
@@ -123,6 +125,16 @@ def test_a_connection_lost_between_two_requests_is_a_kind_of_its_own(measure, ki
     assert set(report["failures"]) == {kind}
     assert report["streams"]["fresh"]["failed"] == report["streams"]["post"]["failed"] == 0
     assert report["streams"]["keepalive"]["failed"] == report["failures"][kind] > 0
+
+
+def test_a_connection_closed_while_idle_is_no_failure_for_who_minds_it(measure):
+    report = measure("idle_close", "--mind-idle-close")
+    assert report["failures"] == {} and report["idle_closes"] > 5
+
+
+def test_a_close_that_meets_a_request_is_a_failure_all_the_same(measure):
+    report = measure("eof_reused", "--mind-idle-close")
+    assert set(report["failures"]) == {"eof_reused"} and report["idle_closes"] == 0
 
 
 @pytest.mark.parametrize(("expect", "rc"), [("success", 1), ("failure", 0), ("any", 0)])

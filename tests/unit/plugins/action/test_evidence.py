@@ -111,6 +111,15 @@ def test_a_balancer_that_cannot_be_read_is_named_before_anything_moves(tmp_path)
     assert str(caught.value) == "the counters of lb1 cannot be read: permission denied"
 
 
+def test_a_balancer_that_nobody_counts_on_refuses_no_deploy(tmp_path):
+    def sampler(run_dir, at, moment=None):
+        return [_balance.append(run_dir, "lb1", {"counters": [], "uncounted": "nobody counts there"}, at, moment)]
+
+    assert keeper(tmp_path, sampler=sampler).started()["changed"] is True
+    stopped = keeper(tmp_path, "stopped", sampler).stopped()
+    assert stopped["evidence"]["balance"] is None
+
+
 def test_without_a_url_the_sheet_alone_is_kept_and_judged(tmp_path):
     balancer = Balancer()
     assert keeper(tmp_path, sampler=balancer).started() == {"changed": True, "pid": None, "asked": None}

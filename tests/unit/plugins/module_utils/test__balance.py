@@ -158,6 +158,12 @@ def test_moments_say_between_which_readings():
     assert found == [{"balancer": "lb1", "began": 2, "ended": 3, "unanswered": 2, "truncated": 0, "own_errors": 0}]
 
 
+def test_who_counts_nothing_is_told_from_who_does_not_answer():
+    found = _balance.append(None, "lb1", {"counters": [], "uncounted": "nobody counts there"}, "started")
+    assert (found["failed"], found["uncounted"]) == ("nobody counts there", True)
+    assert "uncounted" not in _balance.append(None, "lb1", {"failed": True, "msg": "no answer", "uncounted": "nobody counts there"}, "started")
+
+
 def test_samples_survive_the_file(tmp_path):
     _balance.append(str(tmp_path), "lb1", {"counters": [row(requests=1)], "kernel": {"listen_drops": 0}}, "started", now=lambda: 1.0)
     _balance.append(str(tmp_path), "lb1", {"failed": True, "msg": "no answer"}, "stopped", now=lambda: 2.0)

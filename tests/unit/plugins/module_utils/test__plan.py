@@ -94,6 +94,7 @@ def test_member_of_one_side():
     member = _plan.member("app1", checked, "green", "192.0.2.1")
     assert member["url"] == "http://192.0.2.1:8201/ready"
     assert member["slot"] == "green"
+    assert member["ports"] == {"shop_green": 8201}
     assert member["service"] == {"command": "restart green"}
     assert _plan.member("app1", checked, "blue", "2001:db8::1")["url"] == "http://[2001:db8::1]:8101/ready"
 

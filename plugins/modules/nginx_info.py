@@ -1,0 +1,247 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nginx_info
+short_description: Tell the members, request counters and risky settings of a running nginx
+version_added: 0.1.0
+author:
+  - zero.downtime contributors (@zero-downtime)
+description:
+  - Reads nginx's processes, its configuration as C(nginx -T) prints it, and the upstream files of M(zero.downtime.nginx_members), and changes none of
+    them. It runs on the balancer's host.
+  - Requests are counted out of O(access_log). What has been counted, and up to where, is kept in O(upstreams_dir) as C(counted.json), so that
+    each line is read once.
+  - Findings name settings with which requests could be lost during a deploy, and the lines that are missing.
+extends_documentation_fragment:
+  - zero.downtime.attributes
+  - zero.downtime.nginx
+attributes:
+  check_mode:
+    support: full
+    details: This module never changes anything.
+  diff_mode:
+    support: none
+    details: This module never changes anything.
+  idempotent:
+    support: full
+seealso:
+  - module: zero.downtime.nginx_members
+"""
+
+EXAMPLES = r"""
+- name: Read the balancer
+  zero.downtime.nginx_info:
+    pools:
+      - name: shop
+    access_log: /var/log/nginx/zero-downtime.log
+  register: balancer
+
+- name: Show what could lose requests
+  ansible.builtin.debug:
+    msg: "{{ balancer.findings | map(attribute='text') }}"
+"""
+
+RETURN = r"""
+workers:
+  description: Living worker processes.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    pid:
+      description: Process id.
+      type: int
+      returned: success
+    current:
+      description: Whether it takes new connections.
+      type: bool
+      returned: success
+revision:
+  description: The state of the files as the last move wrote it, V(null) before the first one.
+  returned: success
+  type: str
+pools:
+  description: Upstreams and their servers.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Upstream.
+      type: str
+      returned: success
+    file:
+      description: Its file.
+      type: str
+      returned: success
+    members:
+      description: Its servers, and members without a line.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        name:
+          description: Name of the member.
+          type: str
+          returned: success
+        address:
+          description: Address and port.
+          type: str
+          returned: success
+        state:
+          description: V(active), V(draining), V(drained), or V(down) for one that has no line yet, or does not answer.
+          type: str
+          returned: success
+        weight:
+          description: Weight.
+          type: int
+          returned: success
+        in_flight:
+          description: Always V(null); nginx does not tell.
+          type: int
+          returned: success
+        status:
+          description: V(up), V(down), V(absent) for a member that has no line yet, or what is wrong with its answer.
+          type: str
+          returned: success
+        full:
+          description: Whether it serves at full weight.
+          type: bool
+          returned: success
+        known:
+          description: Always V(true). nginx has no health checks that would have to be waited for.
+          type: bool
+          returned: success
+        backup:
+          description: Whether it is a backup server.
+          type: bool
+          returned: success
+counters:
+  description: Requests that ended, as far as O(access_log) has them.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    worker:
+      description: Always V(log). A log goes on when workers change.
+      type: str
+      returned: success
+    current:
+      description: Always V(true).
+      type: bool
+      returned: success
+    requests:
+      description: Requests that ended.
+      type: int
+      returned: success
+    responses:
+      description: Answers, by class of status. Answers that were cut short are among them.
+      type: dict
+      returned: success
+    open:
+      description: Always V(0). A request that is being answered is not in the log.
+      type: int
+      returned: success
+    client_aborts:
+      description: Requests whose client left first.
+      type: int
+      returned: success
+    server_aborts:
+      description: Answers that a member cut short, as far as they had a Content-Length.
+      type: int
+      returned: success
+    server_5xx:
+      description: Answers with a status from 500 on that members themselves gave. The other ones are nginx's own.
+      type: int
+      returned: success
+    response_errors:
+      description: The same as RV(counters[].server_aborts).
+      type: int
+      returned: success
+    retries:
+      description: Further servers that requests were sent to when one had failed.
+      type: int
+      returned: success
+    redispatches:
+      description: The same as RV(counters[].retries).
+      type: int
+      returned: success
+    denied:
+      description: Always V(0).
+      type: int
+      returned: success
+    request_errors:
+      description: Always V(0).
+      type: int
+      returned: success
+    unreadable:
+      description: Lines of the log in another format.
+      type: int
+      returned: success
+uncounted:
+  description: Why there are no counters.
+  returned: success
+  type: str
+unseen:
+  description: What the counters cannot have.
+  returned: success
+  type: str
+kernel:
+  description: The kernel's counters of connections that were lost before nginx saw them.
+  returned: success
+  type: dict
+  contains:
+    listen_overflows:
+      description: Connections lost because a listen queue was full.
+      type: int
+      returned: success
+    listen_drops:
+      description: Connections lost in a listen queue for any reason.
+      type: int
+      returned: success
+findings:
+  description: Settings with which requests could be lost.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    level:
+      description: One of V(error), V(warning), V(info).
+      type: str
+      returned: success
+    setting:
+      description: The setting.
+      type: str
+      returned: success
+    text:
+      description: What follows from it.
+      type: str
+      returned: success
+    lines:
+      description: Lines that would change it.
+      type: list
+      elements: str
+      returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=_nginx.info_spec(), supports_check_mode=True)
+    try:
+        result = _nginx.info(module.params, module.check_mode)
+    except DowntimeError as error:
+        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

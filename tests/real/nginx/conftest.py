@@ -1,0 +1,40 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from nginx_stage import stage  # noqa: E402,F401  pylint: disable=unused-import
+
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx  # noqa: E402
+
+
+@pytest.fixture
+def move():
+    """``move(stage, members, state, **options)`` does what the module nginx_members does."""
+
+    def run(stage, members, state, check_mode=False, memory=None, **options):
+        params = {name: option.get("default") for name, option in _nginx.members_spec().items()}
+        params.update(stage.options, slowest_request=10.0, probe_path="/ready", members=members, state=state, timeout=10)
+        params.update(options)
+        return _nginx.move(params, check_mode, memory=memory)
+
+    return run
+
+
+@pytest.fixture
+def info():
+    def run(stage, **options):
+        params = {name: option.get("default") for name, option in _nginx.info_spec().items()}
+        params.update(stage.options, slowest_request=10.0)
+        params.update(options)
+        return _nginx.info(params)
+
+    return run

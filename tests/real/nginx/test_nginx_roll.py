@@ -1,0 +1,110 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reason for all of it: servers are killed under load, and nobody notices; without the moves, they do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+LOAD = pathlib.Path(__file__).resolve().parents[2] / "load" / "load.py"
+POOL = {"shop": ["app1", "app2", "app3"]}
+# A POST is with its member from its first byte on, so that a member that dies meanwhile loses it.
+STREAMED = ["proxy_request_buffering off;"]
+
+
+@contextlib.contextmanager
+def load(stage, tmp_path, rate=40):
+    """Load while the block runs; the report is filled in when it has ended."""
+    ending, report = tmp_path / "ending", {}
+    process = subprocess.Popen(
+        [sys.executable, str(LOAD), f"--target={stage.url}", f"--report={tmp_path}/report.json", f"--rate={rate}", "--before=0.3", "--after=0.3",
+         "--slow-body=0.3", "--mind-idle-close", "--", "sh", "-c", f"touch {tmp_path}/begun; while [ ! -e {ending} ]; do sleep 0.05; done"])
+    try:
+        end = time.monotonic() + 10
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < end and process.poll() is None, "the load did not begin"
+            time.sleep(0.02)
+        yield report
+    finally:
+        ending.touch()
+        process.wait(30)
+    report.update(json.loads((tmp_path / "report.json").read_text(encoding="utf-8")))
+
+
+def total(found, name):
+    return sum(row[name] for row in found["counters"])
+
+
+def test_two_servers_are_rolled_with_sigkill_and_nothing_is_lost(stage, move, info, tmp_path):
+    balancer = stage(POOL, server_lines=STREAMED)
+    before = total(info(balancer), "requests")
+    with load(balancer, tmp_path) as report:
+        for batch in (["app1", "app2"], ["app3"]):
+            out = move(balancer, batch, "drained", min_active="1")
+            assert out["changed"]
+            assert all(member["state"] == "drained" and member["drained_by"] == "workers_exited" for member in out["members"])
+            for name in batch:
+                balancer.kill(name)
+            for name in batch:
+                # Not ready at once: the port is open, but requests would get 503.
+                balancer.start_app(name, label="2.0.0", wait=False, warm_ms=600)
+            back = move(balancer, batch, "active")
+            assert all(member["state"] == "active" and member["full"] for member in back["members"])
+    assert report["failures"] == {}, report["losses"]
+    assert report["sent"] > 200 and report["streams"]["post"]["sent"] > 40
+    assert set(report["versions"]) == {"1.0.0", "2.0.0"}
+    found = info(balancer)
+    assert total(found, "requests") - before == report["sent"]
+    assert found["counters"][0]["responses"]["5xx"] == total(found, "server_aborts") == 0
+
+
+def test_stopping_servers_in_turn_loses_and_the_counters_know(stage, info, tmp_path):
+    balancer = stage(POOL, server_lines=STREAMED)
+    with load(balancer, tmp_path) as report:
+        for name in ("app1", "app2"):
+            balancer.kill(name)
+            balancer.start_app(name, label="2.0.0", wait=False, warm_ms=600)
+            time.sleep(0.8)
+    assert report["failed"] > 0
+    found = info(balancer)
+    assert found["counters"][0]["responses"]["5xx"] == report["failed"], report["failures"]
+
+
+def test_not_waiting_for_the_old_workers_loses_what_they_hold(stage, tmp_path):
+    """The common way: mark it down, reload, and believe the exit code."""
+    balancer = stage(POOL, server_lines=STREAMED)
+    with load(balancer, tmp_path) as report:
+        for name in ("app1", "app2"):
+            path = balancer.upstream_file("shop")
+            text = path.read_text(encoding="utf-8")
+            path.write_text(re.sub(rf"^(\s*server \S+);( # {name})$", r"\1 down;\2", text, flags=re.MULTILINE), encoding="utf-8")
+            assert balancer.down() == {name}
+            balancer.process.send_signal(signal.SIGHUP)
+            time.sleep(0.15)
+            balancer.kill(name)
+            balancer.start_app(name, label="2.0.0")
+            path.write_text(text, encoding="utf-8")
+            balancer.process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+    assert report["streams"]["post"]["failed"] > 0, report["failures"]
+
+
+def test_a_slow_request_is_waited_for(stage, move, tmp_path):
+    balancer = stage(POOL)
+    with load(balancer, tmp_path, rate=10) as report:
+        slow = subprocess.Popen([sys.executable, "-c", f"import urllib.request as r; assert r.urlopen('{balancer.url}/slow?ms=1500', timeout=9).status == 200"])
+        time.sleep(0.4)
+        out = move(balancer, ["app1", "app2"], "drained", min_active="1")
+        assert out["waited"] > 0.6
+        for name in ("app1", "app2"):
+            balancer.kill(name)
+        assert slow.wait(10) == 0
+    assert report["failures"] == {}, report["losses"]

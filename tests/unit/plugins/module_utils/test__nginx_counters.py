@@ -1,0 +1,134 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _nginx_config, _nginx_counters
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+GOOD = "200|GET|OK|37|200|0.001|37|37"
+# As nginx 1.22 wrote each, one kind at a time.
+SEEN = [
+    (GOOD, {"2xx": 1}),
+    ("200|HEAD|OK|0|200|0.001|0|37", {"2xx": 1}),
+    ("304|GET|OK|0|304|0.001|0|37", {"3xx": 1}),
+    ("503|GET|OK|37|503|0.002|37|37", {"5xx": 1, "server_5xx": 1}),
+    ("502|GET|OK|157|502, 502, 502|-, -, -|0, 0, 0|-", {"5xx": 1, "retries": 2}),
+    ("200|GET|OK|37|502, 200|-, 0.001|0, 37|37", {"2xx": 1, "retries": 1}),
+    ("502|POST|OK|157|502|-|0|-", {"5xx": 1}),
+    ("499|GET||0|-|-|0|-", {"4xx": 1, "client_aborts": 1}),
+    ("200|GET||2113492|200|0.001|2162688|8388608", {"2xx": 1, "client_aborts": 1}),
+    ("200|GET|OK|18|200|0.001|18|37", {"2xx": 1, "server_aborts": 1}),
+    ("200|GET|OK|4194304|200|0.000|4194304|8388608", {"2xx": 1, "server_aborts": 1}),
+    ("000|GET||0|-|-|-|-", {}),
+]
+
+
+@pytest.mark.parametrize("line, expected", SEEN)
+def test_each_kind_of_end(line, expected):
+    counts = _nginx_counters.empty()
+    _nginx_counters.count(counts, line)
+    assert {name: number for name, number in counts.items() if number} == {"requests": 1, **expected}
+
+
+def test_what_nginx_sent_in_place_of_an_answer_was_not_cut_short():
+    counts = _nginx_counters.empty()
+    _nginx_counters.count(counts, "200|GET|OK|9000|200|0.001|0|37")
+    assert counts["server_aborts"] == 0
+
+
+def test_a_line_in_another_format_is_none_of_ours():
+    counts = _nginx_counters.empty()
+    _nginx_counters.count(counts, '127.0.0.1 - - [25/Nov/2026] "GET / HTTP/1.1" 200 37')
+    assert counts["unreadable"] == 1 and counts["requests"] == 0
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "access.log"
+    path.write_text("", encoding="utf-8")
+
+    def read(keep=True):
+        return _nginx_counters.read(str(path), str(tmp_path / "counted.json"), keep)["requests"]
+
+    def add(count, name=path, half=""):
+        with open(name, "a", encoding="utf-8") as stream:
+            stream.write((GOOD + "\n") * count + half)
+
+    return path, read, add
+
+
+def test_each_line_is_read_once_and_a_half_one_later(log, tmp_path):
+    path, read, add = log
+    add(3, half=GOOD[:10])
+    assert read() == 3 and read() == 3
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(GOOD[10:] + "\n")
+    assert read() == 4
+    assert oct((tmp_path / "counted.json").stat().st_mode & 0o777) == "0o644"
+
+
+def test_rotation_loses_nothing_while_the_old_file_lies_beside(log):
+    path, read, add = log
+    add(3)
+    assert read() == 3
+    add(2)
+    os.rename(path, str(path) + ".1")
+    add(1, str(path) + ".1")
+    add(4)
+    assert read() == 10
+    # Copied and emptied, as some do it.
+    path.write_text(GOOD + "\n", encoding="utf-8")
+    assert read() == 11
+
+
+def test_check_mode_keeps_nothing(log, tmp_path):
+    _path, read, add = log
+    add(3)
+    assert read(keep=False) == 3 and not (tmp_path / "counted.json").exists()
+
+
+def test_another_log_is_begun_anew_and_a_missing_one_is_told(log, tmp_path):
+    _path, read, add = log
+    add(3)
+    read()
+    with pytest.raises(DowntimeError, match="access_log is '.*other.log', which cannot be read: No such file or directory"):
+        _nginx_counters.read(str(tmp_path / "other.log"), str(tmp_path / "counted.json"))
+
+
+def test_the_balance_sheet_takes_them(log, tmp_path):
+    path, read, add = log
+    add(5)
+    samples = []
+    for when, more in ((1.0, 0), (2.0, 4)):
+        add(more)
+        if when == 2.0:
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write("502|POST|OK|157|502|-|0|-\n200|GET|OK|18|200|0.001|18|37\n")
+        rows = _nginx_counters.rows(_nginx_counters.read(str(path), str(tmp_path / "counted.json")))
+        samples.append({"time": when, "balancer": "lb1", "at": "x", "counters": rows})
+    sheet = _balance.balance(samples, moved_at=1.5)
+    assert (sheet["received"], sheet["answered"], sheet["truncated"], sheet["unanswered"], sheet["own_errors_during"]) == (6, 5, 1, 0, 1)
+    assert sheet["complete"]
+
+
+def findings(inside, path="/var/log/nginx/zd.log"):
+    dump = f"# configuration file /etc/nginx/nginx.conf:\nhttp {{\n{inside}\n}}\n"
+    return [(finding["level"], finding["setting"]) for finding in _nginx_counters.lint(_nginx_config.parse(dump), path)]
+
+
+def test_the_lines_that_are_missing():
+    assert findings("", None) == [("warning", "access_log")]
+    assert findings("access_log /var/log/nginx/access.log;") == [("error", "access_log")]
+    assert findings("access_log /var/log/nginx/zd.log combined;") == [("error", "log_format")]
+    own = _nginx_counters.LINE
+    assert findings(f"{own} access_log /var/log/nginx/zd.log zero_downtime;") == []
+    # nginx joins what is written in parts.
+    parts = own.replace("|$upstream_status", "|' '$upstream_status")
+    assert parts != own and findings(f"{parts} access_log /var/log/nginx/zd.log zero_downtime;") == []
+    assert findings(f"{own} access_log /var/log/nginx/zd.log zero_downtime buffer=32k;") == [("warning", "access_log")]
