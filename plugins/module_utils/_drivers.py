@@ -33,6 +33,7 @@ class Driver:
     :param capabilities: of C(members), C(split), C(mirror), C(release).
     :param traffic_spec: argument spec of C(deploy_traffic), less C(driver).
     :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
+    :param split_args: options of C(<driver>_split) from C(deploy_traffic) and the application's name, where the driver has C(split).
     :param info: whether C(<driver>_info) exists and tells counters.
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
     :param complete: C(deploy_traffic) with what the driver has to know of the members beside their names, out of the plan's C(hosts).
@@ -46,6 +47,7 @@ class Driver:
     traffic_spec: dict[str, t.Any]
     member_args: t.Callable[[dict[str, t.Any], list[str]], dict[str, t.Any]]
     info: bool = False
+    split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]] | None = None
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
     check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None
     complete: t.Callable[[dict[str, t.Any], t.Mapping[str, t.Mapping[str, t.Any]]], dict[str, t.Any]] | None = None
@@ -53,7 +55,7 @@ class Driver:
     collection: str = COLLECTION
 
     def module(self, kind: str) -> str:
-        """The full name of one of the driver's modules, C(members) or C(info)."""
+        """The full name of one of the driver's modules, C(members), C(split) or C(info)."""
         return f"{self.collection}.{self.name}_{kind}"
 
     @property

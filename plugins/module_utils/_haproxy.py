@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The driver haproxy: options, what its two modules do, and its place among the drivers. Private to the collection.
+"""The driver haproxy: options, what its modules do, and its place among the drivers. Private to the collection.
 
 Protocol, workers, states, moves, counters and configuration each have a file of their own, C(_haproxy_*.py).
 """
@@ -13,7 +13,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_config, _haproxy_counters, _kernel
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_config, _haproxy_counters, _haproxy_split, _kernel, _split
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Client
@@ -25,7 +25,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._members import comm
 
 DEFAULT_CONFIG = "/etc/haproxy/haproxy.cfg"
 
-# The same words in deploy_traffic and in both modules.
+# The same words in deploy_traffic and in all modules.
 CONNECTION: dict[str, t.Any] = {
     "socket": {"type": "str", "default": "/run/haproxy/admin.sock"},
     "master_socket": {"type": "str"},
@@ -38,6 +38,11 @@ CONNECTION: dict[str, t.Any] = {
 MOVING: dict[str, t.Any] = {
     "take_out": {"type": "str", "choices": ["auto", "drain", "maint"], "default": "auto"},
     "probe_path": {"type": "str"},
+}
+# Where the shares of the sides are kept, where the configuration's topology does not say it.
+SPLITTING: dict[str, t.Any] = {
+    "split_map": {"type": "str"},
+    "split_key": {"type": "str"},
 }
 POOL: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
@@ -52,7 +57,12 @@ def members_spec() -> dict[str, t.Any]:
 
 
 def info_spec() -> dict[str, t.Any]:
-    return {**CONNECTION, "pools": {"type": "list", "elements": "str"}}
+    return {**CONNECTION, **SPLITTING, "pools": {"type": "list", "elements": "str"}}
+
+
+def split_spec() -> dict[str, t.Any]:
+    sides = {side: {"type": "list", "elements": "str"} for side in _split.SIDES}
+    return {**_split.common_spec(), **CONNECTION, **SPLITTING, "sides": {"type": "dict", "options": sides}, "pools": {"type": "list", "elements": "str"}}
 
 
 def _balancer(params: t.Mapping[str, t.Any], processes: Processes | None = None) -> Balancer:
@@ -115,6 +125,35 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
     return result
 
 
+def split(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Processes | None = None, memory: Memory | None = None) -> dict[str, t.Any]:
+    """What C(haproxy_split) does; returns its result."""
+    processes = processes or Processes()
+    wanted = _split.check_shares(params.get("shares"))
+    if params["timeout"] < 0:
+        raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
+    balancer = _balancer(params, processes)
+    pid = balancer.look([]).current
+    config, why = _config(params, pid, processes)
+    place = _haproxy_split.locate(config, why, _where(params), params.get("sides"), params.get("app"), _full_path(pid, processes),
+                                  params.get("pools") or ())
+    splitter = _haproxy_split.Splitter(balancer, place, wanted, params["min_active"], params["timeout"], check_mode, memory=memory)
+    result = splitter.run()
+    if memory:
+        memory.done["worker"] = result["worker"]
+    result["counters"] = _counters(balancer, params, config)
+    result["kernel"] = _kernel.read()
+    return result
+
+
+def _where(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {"map": params.get("split_map"), "key": params.get("split_key")}
+
+
+def _full_path(pid: int, processes: Processes) -> t.Callable[[str], str]:
+    """Paths in haproxy.cfg begin where haproxy was started."""
+    return lambda path: os.path.join(processes.cwd(pid), path)
+
+
 def _counters(balancer: Balancer, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> list[dict[str, t.Any]]:
     command = [_haproxy_counters.COMMAND]
     ignored = config.pure_stats if config else ()
@@ -151,15 +190,32 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
                 "status": server.status, "check": server.check if server.checked else "tracked " + server.tracked if server.tracked else "none",
                 "throttle": server.throttle, "full": server.full, "known": server.known, "backup": server.backup, "agent": bool(server.agent & 0x04)})
         pools.append({"name": pool, "sticky": pool in sticky or any(everything[pool, name].cookie for name in known[pool]), "members": members})
+    findings = _findings(params, look, wanted, existing, config, why, now(), processes)
     return {
         "changed": False,
+        "split": _observe(params, balancer, config, look.current, processes, findings),
         "version": look.info.get("Version", ""),
         "workers": [worker.as_dict() for worker in look.workers],
         "pools": pools,
         "counters": _counters(balancer, params, config),
         "kernel": _kernel.read(),
-        "findings": _findings(params, look, wanted, existing, config, why, now(), processes),
+        "findings": findings,
     }
+
+
+def _observe(params: t.Mapping[str, t.Any], balancer: Balancer, config: _haproxy_config.Config | None, pid: int, processes: Processes,
+             findings: list[dict[str, t.Any]]) -> dict[str, t.Any] | None:
+    """The shares of the one split that these pools are the sides of; what cannot be read about it is a finding."""
+    known = _haproxy_split.candidates(config.splits if config else [], _where(params), params.get("pools") or ())
+    if len(known) != 1:
+        return None
+    try:
+        found = _haproxy_split.observe(balancer, _haproxy_split.place_of(known[0], _full_path(pid, processes)))
+    except DowntimeError as error:
+        findings.append(_haproxy_config.finding("warning", "split", str(error)))
+        return None
+    findings += [_haproxy_config.finding("warning", "split", text) for text in found.pop("notes")]
+    return found
 
 
 def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str], frontends: t.Sequence[str], config: _haproxy_config.Config | None,
@@ -186,7 +242,7 @@ def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str],
         found.append(finding("warning", "reload", f"{', '.join(config.files)} was changed after haproxy started, so a reload is pending: what runs is "
                              "not what is written, and that reload, which must not fall into a deploy, changes more than expected"))
     names = params.get("frontends") or [name for name in frontends if name not in config.pure_stats]
-    return found + _haproxy_config.lint(config, pools, names)
+    return found + _haproxy_config.lint(config, pools, names) + _haproxy_config.of_split(config, pools, names)
 
 
 # -- the driver ------------------------------------------------------------------------------------------------------------
@@ -206,20 +262,28 @@ def member_args(traffic: dict[str, t.Any], members: list[str]) -> dict[str, t.An
 
 def info_args(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
     """Options of C(haproxy_info) from deploy_traffic."""
-    return _shared(traffic, {})
+    return _shared(traffic, SPLITTING)
+
+
+def split_args(traffic: dict[str, t.Any], app: str | None) -> dict[str, t.Any]:
+    """Options of C(haproxy_split) from deploy_traffic."""
+    sides = {side: [pool["name"] for pool in traffic.get("pools") or () if pool.get("side") == side] for side in _split.SIDES}
+    return {**_shared(traffic, SPLITTING), "sides": {side: pools for side, pools in sides.items() if pools}, **({"app": app} if app else {})}
 
 
 DRIVER = Driver(
     name="haproxy",
     runs_on="balancers",
-    capabilities=("members",),
+    capabilities=("members", "split"),
     traffic_spec={
         "balancers": {"type": "raw", "required": True},
         **CONNECTION,
         **MOVING,
+        **SPLITTING,
         "pools": {"type": "list", "elements": "dict", "options": POOL, "required": True},
     },
     member_args=member_args,
+    split_args=split_args,
     info=True,
     info_args=info_args,
 )

@@ -18,6 +18,11 @@ UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # Conditions of retry-on under which the server may already have worked on the request.
 REPLAYS = frozenset("all-retryable-errors response-timeout empty-response junk-response 0rtt-rejected 401 403 404 408 425 500 501 502 503 504".split())
 
+# A split: the share of green from a map, a draw, and whether the draw is below the share.
+SHARE = re.compile(r"str\(([^)]+)\),map_str_int\(([^,)]+)(?:,(-?\d+))?\)")
+DRAW = re.compile(r"(?:^rand|,mod)\(100\)$")
+BELOW = re.compile(r"\{ var\(([^)]+)\),sub\(([^)]+)\) -m int lt 0 \}")
+
 
 def seconds(text: str, unit: str = "ms") -> float | None:
     """HAProxy's times: C(5s), C(100ms), a bare number is milliseconds."""
@@ -105,6 +110,23 @@ def flag(words: t.Sequence[str], name: str) -> bool:
 
 
 @dataclasses.dataclass
+class Split:
+    """The topology that splits requests between two pools by a number in a map: green's share.
+
+    :param default: what counts for green when the map does not have the key.
+    :param pools: by side, the pools that the frontends send requests to.
+    :param sticky: whether the draw is made of something the client brings, so that it stays on its side.
+    """
+
+    map: str
+    key: str
+    default: int = 0
+    frontends: list[str] = dataclasses.field(default_factory=list)
+    pools: dict[str, list[str]] = dataclasses.field(default_factory=lambda: {"blue": [], "green": []})
+    sticky: bool = False
+
+
+@dataclasses.dataclass
 class Config:
     files: list[str]
     sections: list[Section]
@@ -145,6 +167,20 @@ class Config:
         return any(frontend.option("idle-close-on-response") for frontend in self.frontends.values())
 
     @property
+    def splits(self) -> list[Split]:
+        """One for each map and key, since several frontends may go by the same number."""
+        found: dict[tuple[str, str], Split] = {}
+        for name, frontend in self.frontends.items():
+            for one in _splits_of(name, frontend):
+                known = found.setdefault((one.map, one.key), one)
+                if known is not one:
+                    known.frontends += [frontend for frontend in one.frontends if frontend not in known.frontends]
+                    known.sticky = known.sticky or one.sticky
+                    for side, pools in one.pools.items():
+                        known.pools[side] += [pool for pool in pools if pool not in known.pools[side]]
+        return list(found.values())
+
+    @property
     def pure_stats(self) -> frozenset[str]:
         """Frontends that only show statistics or metrics."""
         found = set()
@@ -154,6 +190,43 @@ class Config:
             if shows and not leads:
                 found.add(name)
         return frozenset(found)
+
+
+def _splits_of(name: str, frontend: Section) -> list[Split]:
+    """The splits of one frontend: a share from a map, a draw out of 100, and a backend for draws below the share."""
+    shares: dict[str, Split] = {}
+    draws: dict[str, str] = {}
+    chosen: list[tuple[str, str]] = []
+    below: dict[str, str] = {}  # conditions with a name of their own
+    for line in frontend.lines:
+        setting = re.fullmatch(r"set-var\(([^,)]+)\)", line[1]) if line[0] == "http-request" and len(line) > 2 else None
+        if setting and (share := SHARE.fullmatch(line[2])):
+            shares[setting.group(1)] = Split(share.group(2), share.group(1), int(share.group(3) or 0), [name])
+        elif setting and DRAW.search(line[2]):
+            draws[setting.group(1)] = line[2]
+        elif line[0] == "acl" and len(line) > 2 and BELOW.fullmatch("{ " + " ".join(line[2:]) + " }"):
+            below[line[1]] = "{ " + " ".join(line[2:]) + " }"
+        elif line[0] == "use_backend" and len(line) > 1:
+            chosen.append((line[1], " ".join(below.get(word, word) for word in line[2:])))
+    found = []
+    for index, (green, condition) in enumerate(chosen):
+        draw = BELOW.search(condition)
+        if not draw or draw.group(1) not in draws or draw.group(2) not in shares:
+            continue
+        # The other side is where the same requests go when the draw is not below the share.
+        rest = _plain(condition[:draw.start()] + condition[draw.end():])
+        blue = next((pool for pool, after in chosen[index + 1:] if _plain(after) == rest), None) if rest else None
+        blue = blue or frontend.value("default_backend")
+        split = dataclasses.replace(shares[draw.group(2)], frontends=[name], pools={"blue": [blue] if blue else [], "green": [green]},
+                                    sticky=not draws[draw.group(1)].startswith("rand("))
+        found.append(split)
+    return found
+
+
+def _plain(condition: str) -> str:
+    """A condition without the word before it, so that C(if) alone is none."""
+    words = condition.split()
+    return " ".join(words[1:] if words[:1] == ["if"] else words)
 
 
 def parse(text: str, sections: list[Section] | None = None) -> list[Section]:
@@ -315,7 +388,7 @@ def _of_reloads(config: Config, pools: t.Sequence[str]) -> list[dict[str, t.Any]
                              "with a state file, written before each reload ('show servers state'), it remembers",
                              ["global: server-state-file /var/lib/haproxy/server-state", "defaults: load-server-state-from-file global"]))
     maps = sorted({match for section in config.sections for line in section.lines
-                   for match in re.findall(r"\bmap(?:_[a-z]+)*\(([^,)]+)", " ".join(line))})
+                   for match in re.findall(r"\bmap(?:_[a-z]+)*\(([^,)]+)", " ".join(line))} - {split.map for split in config.splits})
     if maps:
         found.append(finding("info", "map", f"entries of {', '.join(maps[:5])} that were set at runtime are lost at a reload "
                              "unless they are written to the file, too"))
@@ -324,3 +397,41 @@ def _of_reloads(config: Config, pools: t.Sequence[str]) -> list[dict[str, t.Any]
                              "and is waited for",
                              ["global: hard-stop-after 10m"]))
     return found
+
+
+def of_split(config: Config, pools: t.Sequence[str], frontends: t.Sequence[str]) -> list[dict[str, t.Any]]:
+    """For each pool, whether it is one of two sides, and otherwise the lines that make it one."""
+    found = []
+    told: set[tuple[str, str]] = set()
+    for pool in pools:
+        split = next((one for one in config.splits if any(pool in names for names in one.pools.values())), None)
+        if split is None:
+            found += _lacking(config, pool, frontends)
+        elif (split.map, split.key) not in told:
+            told.add((split.map, split.key))
+            sides = "; ".join(f"{side} is {', '.join(names)}" for side, names in split.pools.items())
+            found.append(finding("info", "split", f"blue/green and canary work: frontend {', '.join(split.frontends)} splits requests by '{split.key}' in "
+                                 f"{split.map} ({sides})" + ("; clients stay on their side" if split.sticky else "")))
+    return found
+
+
+def _lacking(config: Config, pool: str, frontends: t.Sequence[str]) -> list[dict[str, t.Any]]:
+    name = next((name for name in frontends if name in config.frontends and config.frontends[name].value("default_backend") == pool
+                 and config.frontends[name].mode == "http"), None)
+    if name is None:
+        return []
+    place = os.path.dirname(config.files[0]) if config.files else "/etc/haproxy"
+    return [finding("info", "split", f"pool {pool} has no second side: rolling works, blue/green and canary need these lines and a reload", second_side(
+        name, pool, os.path.join(place, "split.map")))]
+
+
+def second_side(frontend: str, pool: str, path: str) -> list[str]:
+    """What gives C(pool) a second side; C(pool) is blue from then on."""
+    return [
+        f"file {path}: {pool} 0",
+        f"frontend {frontend}: http-request set-var(txn.green) str({pool}),map_str_int({path},0)",
+        f"frontend {frontend}: http-request set-var(txn.draw) rand(100)",
+        f"frontend {frontend}: use_backend {pool}_green if {{ var(txn.draw),sub(txn.green) -m int lt 0 }}",
+        f"backend {pool}_green: as backend {pool}, with the ports of the members' second slots",
+        f"deploy_traffic.pools: [{{name: {pool}, side: blue, port: …}}, {{name: {pool}_green, side: green, port: …}}]",
+    ]

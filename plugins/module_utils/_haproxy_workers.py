@@ -214,6 +214,15 @@ class Balancer:
                 raise DowntimeError(f"haproxy refused '{command}': {' '.join(reply.split())[:300]}")
         return int(parse_info(replies[-1]).get("Pid") or 0)
 
+    def command_old(self, pid: int, command: str) -> str:
+        """Send a command to a worker from before a reload; what it answers, or that it has left, is for whoever asks it again."""
+        if self.master is None:
+            raise AssertionError("old workers are reached through the master's socket only")
+        try:
+            return self.master.ask([f"@!{pid} {command}"])[0]
+        except Gone:
+            return ""
+
     def cut(self, places: t.Sequence[tuple[str, str]], old: t.Iterable[int]) -> None:
         """Shut the sessions of servers (pool and name), in the newest worker and in each older one."""
         self.command([f"shutdown sessions server {pool}/{name}" for pool, name in places])

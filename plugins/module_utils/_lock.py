@@ -280,13 +280,15 @@ class Lock:
 
 
 def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[Memory | None]:
-    """The fence of a member module: by its options C(lock) and C(deploy_id). Without C(lock) there is none; in check mode nothing moves."""
+    """The fence of a module that moves traffic: by its options C(lock) and C(deploy_id). Without C(lock) there is none; in check mode nothing moves."""
     if not params.get("lock") or check_mode:
         return contextlib.nullcontext()
     if not params.get("deploy_id"):
         raise DowntimeError("deploy_id is missing; with lock, the name of the deploy that holds it is needed")
     directory, base = os.path.split(params["lock"])
-    entry = {"state": params["state"], "members": params["members"], "intent": params.get("intent")}
+    # What is moved are members, or the shares of the sides.
+    entry = {name: params[name] for name in ("state", "members", "shares") if name in params}
+    entry["intent"] = params.get("intent")
     return Lock(directory, base[:-len(".lock")] if base.endswith(".lock") else base).fence(params["deploy_id"], entry)
 
 

@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.haproxy
+  - zero.downtime.haproxy_splits
 attributes:
   check_mode:
     support: full
@@ -35,6 +36,7 @@ options:
     elements: str
 seealso:
   - module: zero.downtime.haproxy_members
+  - module: zero.downtime.haproxy_split
 """
 
 EXAMPLES = r"""
@@ -141,6 +143,40 @@ pools:
           description: Whether an agent check is enabled.
           type: bool
           returned: success
+split:
+  description:
+    - The shares of new requests that the two sides get, where O(pools) are the sides of one split; otherwise V(null).
+  returned: success
+  type: dict
+  contains:
+    blue:
+      description: Percents that blue gets.
+      type: int
+      returned: success
+    green:
+      description: Percents that green gets.
+      type: int
+      returned: success
+    map:
+      description: The file that keeps them.
+      type: str
+      returned: success
+    key:
+      description: The key in that file.
+      type: str
+      returned: success
+    kept:
+      description: The shares that the file has, and a reload would bring; V(null) when it cannot be read.
+      type: dict
+      returned: success
+    pools:
+      description: The pools of each side.
+      type: dict
+      returned: success
+    sticky:
+      description: Whether clients stay on the side that they had before, as long as the shares do not change.
+      type: bool
+      returned: success
 counters:
   description: Raw counters of each worker that can be asked, since its start.
   returned: success

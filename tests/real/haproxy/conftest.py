@@ -38,3 +38,16 @@ def info():
         return _haproxy.info(params)
 
     return run
+
+
+@pytest.fixture
+def split():
+    """``split(stage, shares, **options)`` does what the module haproxy_split does; without shares it reads."""
+
+    def run(stage, shares=None, check_mode=False, memory=None, **options):
+        params = {name: option.get("default") for name, option in _haproxy.split_spec().items()}
+        params.update(socket=stage.socket, master_socket=stage.master_socket, shares=shares)
+        params.update(options)
+        return _haproxy.split(params, check_mode, memory=memory)
+
+    return run

@@ -21,6 +21,8 @@ def test_driver_is_found_and_takes_its_traffic():
     assert args["members"] == ["app1"] and args["pools"] == ["shop_blue", "shop_green"] and args["master_socket"] == "/run/master.sock"
     assert set(args) <= set(_haproxy.members_spec())
     assert set(driver.info_args(traffic)) <= set(_haproxy.info_spec())
+    split = driver.split_args(traffic, "shop")
+    assert set(split) <= set(_haproxy.split_spec()) and split["sides"] == {"blue": ["shop_blue"], "green": ["shop_green"]} and split["app"] == "shop"
 
 
 @pytest.mark.parametrize("change, sentence", [

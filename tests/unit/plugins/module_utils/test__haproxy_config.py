@@ -153,3 +153,42 @@ def test_a_directory_in_order_and_a_missing_file(tmp_path):
 def test_quotes_and_comments(tmp_path):
     found = read('backend "a b" # comment\n    http-check send hdr Host "x # y"\n    server s\\ 1 10.0.0.1:80 # check\n', tmp_path)
     assert found.pools["a b"].lines[0][-1] == "x # y" and found.pools["a b"].servers == {"s 1": []}
+
+
+def test_splits_are_found_with_conditions_names_and_several_frontends(tmp_path):
+    found = read("""
+frontend plain
+    http-request set-var(txn.green) str(shop),map_str_int(/etc/s.map,0)
+    http-request set-var(txn.draw) rand(100)
+    acl shop hdr(host) shop.example
+    acl draws var(txn.draw),sub(txn.green) -m int lt 0
+    use_backend shop_green if shop draws
+    use_backend shop_blue if shop
+    default_backend rest
+frontend tls
+    http-request set-var(txn.green) str(shop),map_str_int(/etc/s.map,0)
+    http-request set-var(txn.draw) req.cook(user),xxh32,mod(100)
+    use_backend shop_green if { var(txn.draw),sub(txn.green) -m int lt 0 }
+    default_backend shop_blue
+frontend other
+    http-request set-var(txn.green) str(api),map_str_int(/etc/s.map)
+    http-request set-var(txn.draw) rand(1000)
+    use_backend api_green if { var(txn.draw),sub(txn.green) -m int lt 0 }
+    default_backend api
+""", tmp_path)
+    assert len(found.splits) == 1, "a draw out of 1000 makes no percents"
+    split = found.splits[0]
+    assert (split.map, split.key, split.default, split.frontends, split.sticky) == ("/etc/s.map", "shop", 0, ["plain", "tls"], True)
+    assert split.pools == {"blue": ["shop_blue"], "green": ["shop_green"]}
+    assert [finding["setting"] for finding in config.of_split(found, ["shop_blue", "shop_green"], list(found.frontends))] == ["split"]
+
+
+def test_the_lines_of_a_second_side_are_a_split(tmp_path):
+    text = GOOD
+    lacking = config.of_split(read(text, tmp_path), ["shop"], ["front"])
+    assert "rolling works, blue/green and canary need these lines" in lacking[0]["text"]
+    lines = [line.partition(": ")[2] for line in lacking[0]["lines"] if line.startswith("frontend front: ")]
+    found = read(text.replace("    default_backend shop\n", "".join(f"    {line}\n" for line in lines) + "    default_backend shop\n"), tmp_path)
+    assert found.splits[0].pools == {"blue": ["shop"], "green": ["shop_green"]} and found.splits[0].key == "shop"
+    assert "blue/green and canary work" in config.of_split(found, ["shop"], ["front"])[0]["text"]
+    assert "map" not in {finding["setting"] for finding in config.lint(found, ["shop"], ["front"])}

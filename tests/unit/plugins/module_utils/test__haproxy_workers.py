@@ -108,6 +108,13 @@ def test_cut_finds_the_sessions_of_old_workers():
     assert not runtime.steps and not master.steps
 
 
+def test_a_command_for_an_old_worker_goes_through_the_master():
+    master = Script((["@!5 set map m k 1"], [""]), (["@!6 set map m k 1"], Gone("", [])))
+    for pid in (5, 6):
+        assert balancer(Script(), master).command_old(pid, "set map m k 1") == ""
+    assert not master.steps
+
+
 def process(root: pathlib.Path, pid: int, parent: int, name: str = "haproxy", argv: str = "haproxy -W -f /etc/haproxy.cfg", state: str = "S") -> None:
     directory = root / str(pid)
     directory.mkdir()

@@ -241,3 +241,13 @@ def test_who_was_left_out_is_kept_until_a_deploy_has_them_again(tmp_path):
     _lock.run({**params, "state": "released", "joined": ["lb1", "lb2"]}, False)
     assert lock.without() == {}
     assert os.listdir(tmp_path) == []
+
+
+def test_shares_are_noted_before_they_are_set_and_take_nobody_out(tmp_path):
+    lock = _lock.Lock(str(tmp_path), "production-shop")
+    lock.acquire("d1", ME)
+    params = {"lock": lock.path, "deploy_id": "d1", "shares": {"blue": 0, "green": 100}, "intent": {"verb": "deploy", "release": "f" * 64}}
+    with _lock.fence(params, False):
+        assert lock.entries()[0]["shares"] == {"blue": 0, "green": 100}
+    assert lock.entries()[1]["done"] and "members" not in lock.entries()[1]
+    assert _lock.out_of(lock.entries()) == [] and _lock.interrupted_of(lock.entries())["verb"] == "deploy"

@@ -1,0 +1,64 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Dispatch C(split) to the driver's own module, on all of its hosts at the same time."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec, _split
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+
+# Seconds that putting back may take beyond the time-out.
+BACK = 5
+
+
+class ActionModule(ActionBase):
+    # Once for all, and a failure is everybody's: with run_once only the first host would be rescued.
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, {**_split.common_spec(), **FACADE})
+            args["shares"] = _split.check_shares(args["shares"])
+            driver = _drivers.load(args["driver"])
+            if driver.split_args is None:
+                names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).split_args)
+                raise DowntimeError(f"driver is '{args['driver']}', which cannot split traffic between sides; {names} can")
+            traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+            return self._split(driver, driver.split_args, traffic, args, task_vars)
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _split(self, driver: _drivers.Driver, split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]], traffic: dict[str, t.Any],
+               args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
+        # What is only asked is no step of a deploy.
+        about = {"shares": args["shares"]} if args["shares"] else {}
+        move = _moving.Move(self, {**args, "run_dir": args["run_dir"] if args["shares"] else None}, task_vars, "balancer", **about)
+        shared = move.shared(_split.common_spec(), "app")
+
+        def args_for(host: str) -> dict[str, t.Any]:
+            return {**shared, **move.fence(host), **split_args(move.with_secrets(driver, traffic, host), args["app"])}
+
+        results = move.run(hosts, driver.module("split"), args_for, args["timeout"] + BACK)
+        merged = move.merged(results)
+        has = {host: result.get("shares") for host, result in results.items()}
+        first = next(iter(has.values()))
+        merged["shares"] = first if all(shares == first for shares in has.values()) else None
+        if merged["problems"] and args["shares"] and len(has) > 1:
+            # Whoever goes back has to know where that begins.
+            merged["msg"] += "; now " + ", ".join(f"{host} has {_split.told(shares) if shares else 'shares that nobody knows'}" for host, shares in has.items())
+        return move.end(results, merged)
+
+
+FACADE: dict[str, t.Any] = {**_moving.FACADE, "step": {"type": "str", "default": "split"}}

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every action that moves traffic does beside the move itself: the fence, the events, the counters, and the sentences. Private to the collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events
+from ansible_collections.zero.downtime.plugins.module_utils._errors import named
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+
+Results = t.Dict[str, t.Dict[str, t.Any]]
+
+# Options of every facade that moves traffic.
+FACADE: dict[str, t.Any] = {
+    "lock": {"type": "dict"},
+    "driver": {"type": "str", "required": True},
+    "traffic": {"type": "dict", "required": True},
+    "on_failure": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+    "run_dir": {"type": "path"},
+    "step": {"type": "str"},
+}
+
+
+class Move:
+    """One move, on all hosts of a driver at the same time.
+
+    :param args: the facade's checked options.
+    :param what: the word for a host in sentences.
+    :param about: what the events say of the move.
+    """
+
+    def __init__(self, action: ActionBase, args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any], what: str, **about: t.Any) -> None:
+        self.action, self.args, self.task_vars, self.what, self.about = action, args, task_vars, what, about
+        self.notes = _events.Notes()
+
+    def shared(self, spec: t.Iterable[str], *own: str) -> dict[str, t.Any]:
+        """The options that the driver's module has in common with the facade, less its C(own)."""
+        return {name: self.args[name] for name in spec if name not in (*own, "lock") and self.args[name] is not None}
+
+    def fence(self, host: str) -> dict[str, t.Any]:
+        lock = self.args["lock"] or {"hosts": []}
+        return {"lock": lock["path"]} if host in lock["hosts"] else {}
+
+    def note(self, event: str, **detail: t.Any) -> None:
+        if not self.action._task.check_mode:
+            self.notes.write(_events.append, self.args["run_dir"], self.args["step"], event, **self.about, **detail)
+
+    def run(self, hosts: t.Sequence[str], module: str, args_for: t.Callable[[str], dict[str, t.Any]], seconds: float) -> Results:
+        def keep(host: str, result: dict[str, t.Any]) -> None:
+            # A reading at every move: of a worker that a reload ends meanwhile, the last one is all there will be.
+            if result.get("counters") and not self.action._task.check_mode:
+                self.notes.write(_balance.append, self.args["run_dir"], host, result, self.args["step"])
+
+        self.note("started")
+        return _fanout.run_on(self.action, hosts, module, args_for, self.task_vars, what=self.what, on_result=keep,
+                              timeout=_fanout.limit(self.action, seconds))
+
+    def merged(self, results: Results) -> dict[str, t.Any]:
+        """What can be said of every move; where a host failed, C(failed) as C(on_failure) has it and C(msg)."""
+        failures = {host: result for host, result in results.items() if result.get("failed")}
+        found: dict[str, t.Any] = {
+            "changed": any(result.get("changed") for result in results.values()),
+            "waited": max((result.get("waited") or 0.0 for result in results.values()), default=0.0),
+            "balancers": results,
+            "diff": [{**diff, "before_header": host, "after_header": host} for host, result in results.items() for diff in _as_list(result.get("diff"))],
+            "problems": [named(self.what, host, result) for host, result in failures.items()],
+        }
+        if failures:
+            found["msg"] = "; ".join(found["problems"])
+            found["failed"] = self.args["on_failure"] == "fail"
+        return found
+
+    def end(self, results: Results, found: dict[str, t.Any], **detail: t.Any) -> dict[str, t.Any]:
+        """Write down how it ended, and add the warnings."""
+        told = [f"balancer {host}: {text}" for host, result in results.items() for text in result.get("notes") or ()]
+        for text in told:
+            self.note("note", text=text)
+        self.note("failed" if found["problems"] else "finished", reason=found.get("msg"), waited=found["waited"], **detail)
+        if told or self.notes.warnings:
+            found["warnings"] = told + self.notes.warnings
+        return found
+
+    def with_secrets(self, driver: _drivers.Driver, traffic: dict[str, t.Any], host: str) -> dict[str, t.Any]:
+        """C(traffic) with what a plan leaves out because it is shown: read here, from the variables of C(host)."""
+        names = [name for name, option in driver.traffic_spec.items() if option.get("no_log") and traffic.get(name) is None]
+        given = _inventory.Variables(self.action, self.task_vars).of(host, ("deploy_traffic",)).get("deploy_traffic") if names else None
+        return {**traffic, **{name: given[name] for name in names if name in given}} if given else traffic
+
+
+def _as_list(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else [value] if value else []
