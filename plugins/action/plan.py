@@ -283,7 +283,7 @@ class ActionModule(ActionBase):
             away = [name for name, result in staged.items() if result.get("unreachable_host")]
             serving = [name for name in away if plan["hosts"][name]["port"] and _connects(plan["hosts"][name])]
             plan = {**plan, "capacity": {**plan["capacity"], "serving": serving}}
-        plan = {**plan, **_plan.moves(plan, staged, orphans, locked.get("interrupted"))}
+        plan = {**plan, **_drivers.strategy(plan["strategy"]).lay_out(plan, staged, orphans, locked.get("interrupted"))}
         if self._task.check_mode or display.verbosity:
             for line in describe(plan):
                 display.display(line)

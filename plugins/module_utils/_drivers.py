@@ -18,7 +18,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 
 NAMES = ("haproxy", "healthcheck", "nginx", "none")
 
-# Which capability of a driver carries which strategy.
+# Which capability of a driver carries which strategy. A strategy is a role of its name, and a file C(_<strategy>.py) beside this one with
+# C(SIDE), the side that gets the release (C(live) or C(idle)), and C(lay_out), which turns what staging found into batches.
 STRATEGIES = {"rolling": "members"}
 
 COLLECTION = "zero.downtime"
@@ -61,6 +62,11 @@ class Driver:
     @property
     def strategies(self) -> list[str]:
         return [strategy for strategy, capability in STRATEGIES.items() if capability in self.capabilities]
+
+
+def strategy(name: str) -> t.Any:
+    """The file of a strategy of C(STRATEGIES)."""
+    return importlib.import_module(f"{__package__}._{name}")
 
 
 def load(name: str) -> Driver:

@@ -124,77 +124,6 @@ def test_capacity_is_that_of_the_tightest_pool():
     assert _plan.capacity({"a": [out] * 4}, "50%")["first"]
 
 
-def staged(active, release="n"):
-    return {"release": {"digest": release * 64, "label": "2.0.0"}, "active": active and {"digest": active * 64, "label": "1.0.0"}}
-
-
-def plan(**changes):
-    return {"verb": "deploy", "release": "2.0.0", "members": HOSTS[:4], "batch_sizes": [1, "50%"], "min_active": "50%",
-            "capacity": {"first": False, "most": 2, "tightest": "pool: 4 of 4 serve, and 2 have to"}, **changes}
-
-
-def test_moves_only_what_does_not_run_it_already():
-    found = _plan.moves(plan(), {name: staged("n" if name == "app1" else "o") for name in HOSTS[:4]})
-    assert [batch["members"] for batch in found["batches"]] == [["app2"], ["app3"], ["app4"]]
-    assert found["unmoved"] == ["app1"]
-    assert found["previous"]["label"] == "1.0.0"
-
-
-def test_second_run_moves_nothing():
-    assert _plan.moves(plan(), {name: staged("n") for name in HOSTS[:4]})["batches"] == []
-
-
-def test_restart_moves_everything():
-    found = _plan.moves(plan(verb="restart"), {name: staged("n") for name in HOSTS[:4]})
-    assert sum(len(batch["members"]) for batch in found["batches"]) == 4
-
-
-def test_hosts_that_disagree_are_named():
-    results = {name: staged("o", "n" if name != "app3" else "m") for name in HOSTS[:4]}
-    with pytest.raises(DowntimeError, match="app3"):
-        _plan.moves(plan(release="previous"), results)
-
-
-def gone_back(verb):
-    """What hosts and the journal say after a controller was killed that had moved app1 from n to o."""
-    known = {letter: {"digest": letter * 64, "label": letter} for letter in "on"}
-    results = {name: {"release": None, "active": known["o" if name == "app1" else "n"], "staged": list(known.values())} for name in HOSTS[:4]}
-    return results, {"verb": verb, "release": "o" * 64, "label": "o", "before": {"app1": "n" * 64}}
-
-
-@pytest.mark.parametrize("verb, release", [("rollback", "o"), ("deploy", "n")])
-def test_a_rollback_ends_a_rollback_that_was_killed_and_undoes_a_deploy(verb, release):
-    results, interrupted = gone_back(verb)
-    found = _plan.moves(plan(verb="rollback", release="previous"), results, (), interrupted)
-    assert found["release"] == {"digest": release * 64, "label": release}
-
-
-def test_what_an_interrupted_deploy_left_is_known():
-    results, interrupted = gone_back("rollback")
-    # app1 was moved, app2 was left out; the others are as they were.
-    found = _plan.moves(plan(verb="rollback", release="previous"), results, ["app2"], interrupted)
-    assert found["unsettled"] == ["app1", "app2"] and sum(len(batch["members"]) for batch in found["batches"]) == 4
-
-
-def test_a_rollback_of_a_deploy_that_moved_nobody_moves_nobody():
-    results = {name: {**staged("o"), "release": None, "previous": {"digest": "p" * 64, "label": "0.9.0"}} for name in HOSTS[:4]}
-    found = _plan.moves(plan(verb="rollback", release="previous"), results, (), {"verb": "deploy", "release": None, "label": None, "before": {}})
-    assert found["batches"] == [] and found["release"]["digest"] == "o" * 64
-
-
-def test_floor_that_cannot_be_held():
-    tight = {"first": False, "most": 0, "tightest": "pool shop on lb1: 2 of 4 serve, and 2 have to"}
-    with pytest.raises(DowntimeError, match="deploy_min_active is 50%.*2 of 4 serve"):
-        _plan.moves(plan(capacity=tight), {name: staged("o") for name in HOSTS[:4]})
-
-
-def test_first_deploy_is_not_held_back_by_the_floor():
-    first = {"first": True, "most": -2, "tightest": ""}
-    found = _plan.moves(plan(capacity=first), {name: staged(None) for name in HOSTS[:4]})
-    assert [len(batch["members"]) for batch in found["batches"]] == [1, 2, 1]
-    assert found["previous"] is None
-
-
 def test_a_deploys_name_is_one_directory():
     assert _plan.name_of("20260101T000000Z", "eu/west", "..", "abc") == "20260101T000000Z-eu_west-..-abc"
     assert _plan.check_application(application(deploy_id="20260101T000000Z-eu_west-..-abc"), "deploy")
@@ -214,21 +143,6 @@ def test_secrets_stay_out_of_a_plan():
 @pytest.mark.parametrize("written, batches", [("[1, 2]", [1, 2]), ('[1, "25%"]', [1, "25%"]), ("1,2", ["1", "2"]), (2, ["2"])])
 def test_a_list_from_the_command_line(written, batches):
     assert _plan.check_application(application(deploy_batches=written), "deploy")[0]["deploy_batches"] == batches
-
-
-def test_who_is_away_and_serves_nobody_is_left_out():
-    away = {"failed": True, "unreachable_host": True, "msg": "member app2 cannot be reached"}
-    found = _plan.moves(plan(), {name: away if name == HOSTS[1] else staged("o") for name in HOSTS[:4]})
-    assert found["absent"] == [HOSTS[1]]
-    assert HOSTS[1] not in [name for batch in found["batches"] for name in batch["members"]]
-    assert HOSTS[1] not in found["going_back_to"]
-
-
-def test_who_is_away_but_serves_is_never_left_out():
-    away = {"failed": True, "unreachable_host": True, "msg": "member app2 cannot be reached"}
-    the_plan = plan(capacity={**plan()["capacity"], "serving": [HOSTS[1]]})
-    with pytest.raises(DowntimeError, match="cannot be reached, but serves"):
-        _plan.moves(the_plan, {name: away if name == HOSTS[1] else staged("o") for name in HOSTS[:4]})
 
 
 def test_workers_need_no_floor_unless_one_is_set():

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The strategy rolling: which members move in which batch, from what staging found. Pure functions. Private to the collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _plan
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+# The side that gets the release.
+SIDE = "live"
+
+
+def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Sequence[str] = (),
+          interrupted: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+    """Batches, and what each member goes back to, from what staging found on the hosts.
+
+    A member that runs the release already is left alone, unless the verb is restart, an earlier deploy left it out of traffic (C(out)), or an
+    interrupted deploy moved it: that one has to be able to go back with the others, to what it ran before that deploy.
+
+    A host that cannot be reached is left out (C(absent)), as long as no balancer counts on it.
+
+    Raises DowntimeError when hosts disagree on the release, or the floor leaves no room.
+    """
+    before = (interrupted or {}).get("before") or {}
+    absent = [name for name, result in staged.items() if result.get("unreachable_host")]
+    serving = [name for name in absent if name in plan["capacity"].get("serving", ())]
+    if serving:
+        raise DowntimeError(f"{', '.join(serving)} cannot be reached, but serves: it would go on with the release that it runs; "
+                            "deploy_max_absent is for members that do not serve")
+    staged = {name: result for name, result in staged.items() if name not in absent}
+    targets = {name: target(plan, result, name, interrupted) for name, result in staged.items()}
+    digests: dict[str, list[str]] = {}
+    for name, release in targets.items():
+        if not release:
+            raise DowntimeError(f"member {name} has no release to {plan['verb']}{' to' if plan['verb'] == 'rollback' else ''}; deploy one first")
+        digests.setdefault(release["digest"], []).append(name)
+    if len(digests) > 1:
+        found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
+        raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
+    # The label is whatever a host knows; one that never staged it by that name does not.
+    release = max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
+    was = {name: origin(staged[name], before.get(name)) for name in staged}
+    moving = []
+    unsettled = []
+    for name in staged:
+        active = staged[name].get("active") or {}
+        moved_before = bool(was[name]) and was[name] != active and was[name]["digest"] != active.get("digest")
+        if plan["verb"] == "restart" or active.get("digest") != release["digest"] or name in out or (moved_before and was[name]["digest"] != release["digest"]):
+            moving.append(name)
+            if name in out or moved_before:
+                unsettled.append(name)
+    first = plan["capacity"]["first"]
+    most = None if first else plan["capacity"]["most"]
+    if moving and most is not None and most < 1:
+        # Who is out already may be moved without taking anybody else out.
+        moving.sort(key=lambda name: name not in out)
+        if moving[0] not in out:
+            raise DowntimeError(f"deploy_min_active is {plan['min_active']}, which cannot be held while a member is out: {plan['capacity']['tightest']}")
+        most = 1
+    previous = [was[name] for name in moving if was[name]]
+    return {
+        "release": release,
+        "previous": previous[0] if previous else None,
+        "first": first,
+        "batches": _plan.batches(moving, plan["batch_sizes"], most) if moving else [],
+        "going_back_to": {name: was[name] for name in moving},
+        # What an interrupted deploy left of them is this one's to put right, also when it fails before their batch.
+        "unsettled": unsettled,
+        "unmoved": [name for name in staged if name not in moving],
+        "absent": absent,
+    }
+
+
+def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str,
+           interrupted: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
+    """The release that a member shall run, as its host knows it."""
+    if plan["verb"] == "restart":
+        return result.get("active")
+    if plan["verb"] == "rollback" and plan["release"] == "previous" and interrupted:
+        if interrupted.get("verb") == "rollback":
+            # Going back once more ends what was begun, and does not undo it: whoever went back wanted to be there.
+            return origin(result, interrupted.get("release"))
+        # Members that the interrupted deploy did not reach still run what the others go back to.
+        return origin(result, (interrupted.get("before") or {}).get(name))
+    return result.get("release")
+
+
+def origin(result: t.Mapping[str, t.Any], digest: str | None) -> dict[str, t.Any] | None:
+    """What a member ran before: the release of that digest if the host still has it, else what is active."""
+    if not digest:
+        return result.get("active")
+    known = [result.get("active"), result.get("previous"), *(result.get("staged") or [])]
+    found = next((entry for entry in known if entry and entry["digest"] == digest), None)
+    return {"digest": found["digest"], "label": found.get("label")} if found else result.get("active")

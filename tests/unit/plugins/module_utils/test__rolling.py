@@ -1,0 +1,98 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _rolling
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+HOSTS = ["app1", "app2", "app3", "app4"]
+
+
+def staged(active, release="n"):
+    return {"release": {"digest": release * 64, "label": "2.0.0"}, "active": active and {"digest": active * 64, "label": "1.0.0"}}
+
+
+def plan(**changes):
+    return {"verb": "deploy", "release": "2.0.0", "members": HOSTS, "batch_sizes": [1, "50%"], "min_active": "50%",
+            "capacity": {"first": False, "most": 2, "tightest": "pool: 4 of 4 serve, and 2 have to"}, **changes}
+
+
+def test_moves_only_what_does_not_run_it_already():
+    found = _rolling.lay_out(plan(), {name: staged("n" if name == "app1" else "o") for name in HOSTS})
+    assert [batch["members"] for batch in found["batches"]] == [["app2"], ["app3"], ["app4"]]
+    assert found["unmoved"] == ["app1"]
+    assert found["previous"]["label"] == "1.0.0"
+
+
+def test_second_run_moves_nothing():
+    assert _rolling.lay_out(plan(), {name: staged("n") for name in HOSTS})["batches"] == []
+
+
+def test_restart_moves_everything():
+    found = _rolling.lay_out(plan(verb="restart"), {name: staged("n") for name in HOSTS})
+    assert sum(len(batch["members"]) for batch in found["batches"]) == 4
+
+
+def test_hosts_that_disagree_are_named():
+    results = {name: staged("o", "n" if name != "app3" else "m") for name in HOSTS}
+    with pytest.raises(DowntimeError, match="app3"):
+        _rolling.lay_out(plan(release="previous"), results)
+
+
+def gone_back(verb):
+    """What hosts and the journal say after a controller was killed that had moved app1 from n to o."""
+    known = {letter: {"digest": letter * 64, "label": letter} for letter in "on"}
+    results = {name: {"release": None, "active": known["o" if name == "app1" else "n"], "staged": list(known.values())} for name in HOSTS}
+    return results, {"verb": verb, "release": "o" * 64, "label": "o", "before": {"app1": "n" * 64}}
+
+
+@pytest.mark.parametrize("verb, release", [("rollback", "o"), ("deploy", "n")])
+def test_a_rollback_ends_a_rollback_that_was_killed_and_undoes_a_deploy(verb, release):
+    results, interrupted = gone_back(verb)
+    found = _rolling.lay_out(plan(verb="rollback", release="previous"), results, (), interrupted)
+    assert found["release"] == {"digest": release * 64, "label": release}
+
+
+def test_what_an_interrupted_deploy_left_is_known():
+    results, interrupted = gone_back("rollback")
+    # app1 was moved, app2 was left out; the others are as they were.
+    found = _rolling.lay_out(plan(verb="rollback", release="previous"), results, ["app2"], interrupted)
+    assert found["unsettled"] == ["app1", "app2"] and sum(len(batch["members"]) for batch in found["batches"]) == 4
+
+
+def test_a_rollback_of_a_deploy_that_moved_nobody_moves_nobody():
+    results = {name: {**staged("o"), "release": None, "previous": {"digest": "p" * 64, "label": "0.9.0"}} for name in HOSTS}
+    found = _rolling.lay_out(plan(verb="rollback", release="previous"), results, (), {"verb": "deploy", "release": None, "label": None, "before": {}})
+    assert found["batches"] == [] and found["release"]["digest"] == "o" * 64
+
+
+def test_floor_that_cannot_be_held():
+    tight = {"first": False, "most": 0, "tightest": "pool shop on lb1: 2 of 4 serve, and 2 have to"}
+    with pytest.raises(DowntimeError, match="deploy_min_active is 50%.*2 of 4 serve"):
+        _rolling.lay_out(plan(capacity=tight), {name: staged("o") for name in HOSTS})
+
+
+def test_first_deploy_is_not_held_back_by_the_floor():
+    first = {"first": True, "most": -2, "tightest": ""}
+    found = _rolling.lay_out(plan(capacity=first), {name: staged(None) for name in HOSTS})
+    assert [len(batch["members"]) for batch in found["batches"]] == [1, 2, 1]
+    assert found["previous"] is None
+
+
+def test_who_is_away_and_serves_nobody_is_left_out():
+    away = {"failed": True, "unreachable_host": True, "msg": "member app2 cannot be reached"}
+    found = _rolling.lay_out(plan(), {name: away if name == HOSTS[1] else staged("o") for name in HOSTS})
+    assert found["absent"] == [HOSTS[1]]
+    assert HOSTS[1] not in [name for batch in found["batches"] for name in batch["members"]]
+    assert HOSTS[1] not in found["going_back_to"]
+
+
+def test_who_is_away_but_serves_is_never_left_out():
+    away = {"failed": True, "unreachable_host": True, "msg": "member app2 cannot be reached"}
+    the_plan = plan(capacity={**plan()["capacity"], "serving": [HOSTS[1]]})
+    with pytest.raises(DowntimeError, match="cannot be reached, but serves"):
+        _rolling.lay_out(the_plan, {name: away if name == HOSTS[1] else staged("o") for name in HOSTS})
