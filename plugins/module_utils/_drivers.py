@@ -20,7 +20,7 @@ NAMES = ("haproxy", "healthcheck", "nginx", "none")
 
 # Which capability of a driver carries which strategy. A strategy is a role of its name, and a file C(_<strategy>.py) beside this one with
 # C(SIDE), the side that gets the release (C(live) or C(idle)), and C(lay_out), which turns what staging found into batches.
-STRATEGIES = {"rolling": "members"}
+STRATEGIES = {"rolling": "members", "blue_green": "split"}
 
 COLLECTION = "zero.downtime"
 

@@ -28,7 +28,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
 from ansible_collections.zero.downtime.plugins.module_utils._probe import bound, hist_percentile_ms
 
 # Steps that touch what serves. Until the first of them begins, nothing can be the deploy's doing.
-MOVES = ("drain", "activate", "gate", "return", "back_drain", "back_activate", "back_gate", "back_return")
+MOVES = ("drain", "activate", "gate", "return", "switch", "back_drain", "back_activate", "back_gate", "back_return", "back_switch")
 
 FEW = 30
 LEAST = 3
@@ -42,6 +42,7 @@ _BEFORE_ACCEPT = ("refused", "unreachable", "timeout", "dns", "tls")
 _DOING = {
     "plan": "while the deploy was planned", "lock": "while the lock was taken", "gates": "during the gates", "stage": "while the release was staged",
     "drain": "while {who} drained", "activate": "while {who} changed release", "gate": "while {who} was checked", "return": "while {who} came back",
+    "switch": "while traffic was switched", "back_switch": "while traffic was switched back",
     "verify": "while the deploy was verified", "record": "while the record was written",
     "back_drain": "while {who} drained, going back", "back_activate": "while {who} went back to the old release",
     "back_gate": "while {who} was checked, going back", "back_return": "while {who} came back with the old release",

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._plan import ran, well, where
 
 LOCAL = "localhost"
@@ -138,7 +139,7 @@ def together(said: t.Mapping[str, str]) -> str:
     names: dict[str, list[str]] = {}
     for name, text in said.items():
         if text.strip():
-            names.setdefault(_line(text), []).append(name)
+            names.setdefault(first_line(text), []).append(name)
     sentences = [text if LOCAL in who or all(named(name, text) for name in who) else f"{', '.join(who)}: {text}" for text, who in names.items()]
     if len(sentences) > 2:
         others = [name for who in list(names.values())[1:] for name in who]
@@ -159,9 +160,14 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     if not plan:
         away = [name for name in members if lost(hostvars, name)]
         why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "it could not be planned")
-        return {"result": "failed", "sentence": f"{_stop(f'{title.capitalize()} was refused: {why}')} Nothing has been changed.", "members": [], "lost": away}
+        return {"result": "failed", "sentence": f"{full_stop(f'{title.capitalize()} was refused: {why}')} Nothing has been changed.", "members": [], "lost": away}
 
-    label = _label(plan["release"])
+    label = label_of(plan["release"])
+    own = getattr(_drivers.strategy(plan.get("strategy") or "rolling"), "outcome", None)
+    if own:
+        away = [name for name in members if failed and lost(hostvars, name)]
+        why = (_why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")) if failed else None
+        return _with_evidence(own(local, plan, title.capitalize(), why, checking), f"{title.capitalize()} to {label}", local, evidence, checking)
     rows = []
     held, absent = plan.get("held") or [], plan.get("absent") or []
     theirs = sorted({*(local.get("__deploy_theirs") or ()), *((local.get("__deploy_returned") or {}).get("theirs") or ())} - set(held))
@@ -174,16 +180,11 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
             rows.append({"name": name, "release": label, "state": "drained" if name in held or name in theirs else "active"})
         else:
             at = place(local, name)
-            release = {"new": label, "old": _label(plan["going_back_to"].get(name)), "unknown": None}[at]
+            release = {"new": label, "old": label_of(plan["going_back_to"].get(name)), "unknown": None}[at]
             rows.append({"name": name, "release": release, "state": "active" if _serves(plan, name, hostvars) else "drained"})
     away = [row["name"] for row in rows if row["state"] == "lost"]
 
     if not failed:
-        verdict = evidence.get("verdict", "clean")
-        problem = local.get("__deploy_evidence_problem")
-        if verdict in ("lost", "degraded", "unconfirmed") or problem:
-            sentence = f"{title.capitalize()} to {label} is in place, but {problem or _lower(evidence.get('sentence', verdict))}"
-            return {"result": "failed", "sentence": _stop(sentence), "members": rows, "lost": away}
         count = len(plan["going_back_to"])
         sentence = (f"{title.capitalize()}: {count} of {len(plan['members'])} members were moved to {label}" if count
                     else f"{title.capitalize()}: all {len(plan['members'])} members run {label} already, and nothing was moved")
@@ -195,16 +196,14 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
             sentence += f"; {', '.join(absent)} could not be reached, serves nobody, and runs what it ran"
         if checking:
             sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed."
-            return {"result": "succeeded", "sentence": sentence, "members": rows, "lost": away}
-        if evidence.get("sentence"):
-            sentence += f"; {_lower(evidence['sentence'])}"
-        return {"result": "succeeded", "sentence": _stop(sentence), "members": rows, "lost": away}
+        found = {"result": "succeeded", "sentence": full_stop(sentence), "members": rows, "lost": away}
+        return _with_evidence(found, f"{title.capitalize()} to {label}", local, evidence, checking)
 
     why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")
     moved_once = [name for name in plan["going_back_to"] if ran(moved(local, name))]
     still_new = [row["name"] for row in rows if row["name"] in moved_once and row["release"] == label and plan["verb"] != "restart"]
     out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held and row["name"] not in theirs]
-    problems = [_line(problem) for problem in local.get("__deploy_problems") or []]
+    problems = [first_line(problem) for problem in local.get("__deploy_problems") or []]
     serving: dict[str, list[str]] = {}
     for row in rows:
         if row["state"] == "active" and row["release"]:
@@ -230,7 +229,20 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     known = tuple(f"member {name} cannot be reached" for name in away)
     parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why and not problem.startswith(known)]
     parts.append(served)
-    return {"result": "rolled_back" if whole else "failed", "sentence": _stop("; ".join(parts)), "members": rows, "lost": away}
+    return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": rows, "lost": away}
+
+
+def _with_evidence(found: dict[str, t.Any], what: str, local: t.Mapping[str, t.Any], evidence: t.Mapping[str, t.Any], checking: bool) -> dict[str, t.Any]:
+    """An outcome with what was measured: a deploy that went well is no success when requests were lost."""
+    if found["result"] != "succeeded" or checking:
+        return found
+    verdict = evidence.get("verdict", "clean")
+    problem = local.get("__deploy_evidence_problem")
+    if verdict in ("lost", "degraded", "unconfirmed") or problem:
+        return {**found, "result": "failed", "sentence": full_stop(f"{what} is in place, but {problem or _lower(evidence.get('sentence', verdict))}")}
+    if evidence.get("sentence"):
+        return {**found, "sentence": full_stop(f"{found['sentence'].rstrip('.')}; {_lower(evidence['sentence'])}")}
+    return found
 
 
 def _serves(plan: t.Mapping[str, t.Any], name: str, hostvars: t.Mapping[str, t.Any]) -> bool:
@@ -249,13 +261,13 @@ def _why(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str]) -> str:
     return together({name: text for name, text in said.items() if name == LOCAL or text != said[LOCAL]})
 
 
-def _label(release: t.Mapping[str, t.Any] | None) -> str | None:
+def label_of(release: t.Mapping[str, t.Any] | None) -> str | None:
     if not release:
         return None
     return release.get("label") or release["digest"][:12]
 
 
-def _line(text: str) -> str:
+def first_line(text: str) -> str:
     first, _newline, rest = text.strip().partition("\n")
     return first.rstrip() + (" …" if rest else "")
 
@@ -264,6 +276,6 @@ def _lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def _stop(sentence: str) -> str:
+def full_stop(sentence: str) -> str:
     sentence = sentence.rstrip(". ")
     return sentence if sentence.endswith("?") else sentence + "."

@@ -27,23 +27,8 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     Raises DowntimeError when hosts disagree on the release, or the floor leaves no room.
     """
     before = (interrupted or {}).get("before") or {}
-    absent = [name for name, result in staged.items() if result.get("unreachable_host")]
-    serving = [name for name in absent if name in plan["capacity"].get("serving", ())]
-    if serving:
-        raise DowntimeError(f"{', '.join(serving)} cannot be reached, but serves: it would go on with the release that it runs; "
-                            "deploy_max_absent is for members that do not serve")
-    staged = {name: result for name, result in staged.items() if name not in absent}
-    targets = {name: target(plan, result, name, interrupted) for name, result in staged.items()}
-    digests: dict[str, list[str]] = {}
-    for name, release in targets.items():
-        if not release:
-            raise DowntimeError(f"member {name} has no release to {plan['verb']}{' to' if plan['verb'] == 'rollback' else ''}; deploy one first")
-        digests.setdefault(release["digest"], []).append(name)
-    if len(digests) > 1:
-        found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
-        raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
-    # The label is whatever a host knows; one that never staged it by that name does not.
-    release = max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
+    staged, absent = present(plan, staged)
+    release = agreed(plan, {name: target(plan, result, name, interrupted) for name, result in staged.items()})
     was = {name: origin(staged[name], before.get(name)) for name in staged}
     moving = []
     unsettled = []
@@ -67,6 +52,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "release": release,
         "previous": previous[0] if previous else None,
         "first": first,
+        "floor": "0" if first else plan["min_active"],
         "batches": _plan.batches(moving, plan["batch_sizes"], most) if moving else [],
         "going_back_to": {name: was[name] for name in moving},
         # What an interrupted deploy left of them is this one's to put right, also when it fails before their batch.
@@ -74,6 +60,30 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "unmoved": [name for name in staged if name not in moving],
         "absent": absent,
     }
+
+
+def present(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Mapping[str, t.Any]], list[str]]:
+    """What staging found on the hosts that answered, and the members whose hosts did not. Raises DowntimeError when one of those serves."""
+    absent = [name for name, result in staged.items() if result.get("unreachable_host")]
+    serving = [name for name in absent if name in plan["capacity"].get("serving", ())]
+    if serving:
+        raise DowntimeError(f"{', '.join(serving)} cannot be reached, but serves: it would go on with the release that it runs; "
+                            "deploy_max_absent is for members that do not serve")
+    return {name: result for name, result in staged.items() if name not in absent}, absent
+
+
+def agreed(plan: t.Mapping[str, t.Any], targets: t.Mapping[str, t.Mapping[str, t.Any] | None]) -> t.Mapping[str, t.Any]:
+    """The one release that all members are to run. Raises DowntimeError when a host has none, or they disagree."""
+    digests: dict[str, list[str]] = {}
+    for name, release in targets.items():
+        if not release:
+            raise DowntimeError(f"member {name} has no release to {plan['verb']}{' to' if plan['verb'] == 'rollback' else ''}; deploy one first")
+        digests.setdefault(release["digest"], []).append(name)
+    if len(digests) > 1:
+        found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
+        raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
+    # The label is whatever a host knows; one that never staged it by that name does not.
+    return max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
 
 
 def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str,

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The strategy blue_green: the idle side gets the release, and one switch moves every request there. Pure functions. Private to the collection.
+
+The side that serves is never touched, so going back is the same switch the other way. What the idle side ran before is put back when a deploy
+fails: it is what a later rollback goes to.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _outcome, _rolling
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+# The side that gets the release.
+SIDE = "idle"
+
+Release = t.Optional[t.Mapping[str, t.Any]]
+
+
+def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Sequence[str] = (),
+            interrupted: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+    """One batch of those idle members that have to change, and the switch, from what staging found on the hosts.
+
+    A member that runs the release already and that every balancer calls fit is left as it is: then the switch is all there is to do. When the
+    serving side runs the release already, nothing is.
+
+    Raises DowntimeError when hosts disagree on the release, or the idle side has none to go back to.
+    """
+    here, absent = _rolling.present(plan, staged)
+    serves = {name: _serving(plan, result, name) for name, result in here.items()}
+    before = (interrupted or {}).get("before") or {}
+    idle_was = {name: _rolling.origin(result, before.get(name)) for name, result in here.items()}
+    undone = plan["verb"] == "rollback" and plan["release"] == "previous" and bool(interrupted) and not _switched(interrupted, serves)
+    if undone:
+        # The deploy that was killed had not switched yet: what served serves, and the idle side gets back what it had.
+        targets: dict[str, Release] = dict(idle_was)
+        if not any(targets.values()):
+            targets = dict(serves)
+    else:
+        targets = {name: _target(plan, result, name, interrupted) for name, result in here.items()}
+    release = _rolling.agreed(plan, targets)
+    digest = release["digest"]
+    in_place = not undone and all(entry and entry["digest"] == digest for entry in serves.values())
+    ready = plan["capacity"].get("ready", ())
+    moving = [] if in_place else [name for name, result in here.items()
+                                  if (result.get("active") or {}).get("digest") != digest or name not in ready or name in out]
+    served = next((entry for entry in serves.values() if entry), None)
+    return {
+        "release": release,
+        "previous": served,
+        "serving_release": served,
+        "first": plan["capacity"]["first"],
+        # Nobody counts on the idle side.
+        "floor": "0",
+        "batches": [{"n": 1, "members": moving}] if moving else [],
+        "going_back_to": {name: idle_was[name] for name in moving},
+        "unsettled": [],
+        "unmoved": [name for name in here if name not in moving],
+        "absent": absent,
+        "switch": None if in_place or undone else {"from": plan["serving_side"], "to": plan["side"]},
+    }
+
+
+def _serving(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str) -> Release:
+    """What a member's slot on the serving side runs."""
+    return ((result.get("slots") or {}).get(plan["serving_slots"][name]) or {}).get("active")
+
+
+def _switched(interrupted: t.Mapping[str, t.Any] | None, serves: t.Mapping[str, Release]) -> bool:
+    """Whether the interrupted deploy's release is what serves now."""
+    wanted = (interrupted or {}).get("release")
+    return bool(wanted) and any(entry and entry["digest"] == wanted for entry in serves.values())
+
+
+def _target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str, interrupted: t.Mapping[str, t.Any] | None) -> Release:
+    """The release that shall serve, as a member's host knows it."""
+    if plan["verb"] == "rollback" and plan["release"] == "previous":
+        if interrupted and interrupted.get("verb") == "rollback":
+            # Going back once more ends what was begun, and does not undo it.
+            return _rolling.origin(result, interrupted.get("release"))
+        found = result.get("active")
+        if not found:
+            raise DowntimeError(f"the idle side {plan['side']} of member {name} has run no release, so there is none to go back to; "
+                                "name one with deploy_release")
+        return found
+    return result.get("release")
+
+
+def shares(plan: t.Mapping[str, t.Any], back: bool = False) -> dict[str, int]:
+    """All requests to the side that gets the release, or back to the one that served."""
+    to, other = plan["switch"]["to"], plan["switch"]["from"]
+    return {to: 0, other: 100} if back else {to: 100, other: 0}
+
+
+def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: str, why: str | None, checking: bool) -> dict[str, t.Any]:
+    """Result, sentence and members' releases; C(why) is None when nothing failed."""
+    label, old = _outcome.label_of(plan["release"]), _outcome.label_of(plan["serving_release"])
+    switch = plan["switch"]
+    count = f"{len(plan['members']) - len(plan['absent'])} of {len(plan['members'])} members"
+    now = _side(local, plan)
+    new = now is not None and switch is not None and now == switch["to"]
+    held = plan.get("held") or []
+    rows = [{"name": name, "release": None if name in plan["absent"] else label if new else old,
+             "state": "absent" if name in plan["absent"] else "drained" if name in held else "active"} for name in plan["members"]]
+    problems = list(dict.fromkeys(_outcome.first_line(text).rstrip(".") for text in local.get("__deploy_problems") or []))
+
+    def told(result: str, parts: t.Sequence[str]) -> dict[str, t.Any]:
+        return {"result": result, "sentence": _outcome.full_stop("; ".join(parts)), "members": rows, "lost": list(plan["absent"])}
+
+    if why is None:
+        if switch is None:
+            if plan["batches"]:
+                return told("succeeded", [f"{title}: the idle side {plan['side']} has {label} again, and {plan['serving_side']} serves {old} as before"])
+            return told("succeeded", [f"{title}: {label} serves already, on {plan['serving_side']}, and nothing was moved"])
+        if checking:
+            return told("succeeded", [f"{title} would bring {label} to the idle side {switch['to']} and switch every request there from {switch['from']}; "
+                                      "nothing has been changed"])
+        kept = f"{switch['from']} keeps {old} warm" if old else f"{switch['from']} has no release"
+        return told("succeeded", [f"{title}: {label} serves on {switch['to']} ({count}); {kept}"])
+    parts = [f"{title} to {label} failed: {why.rstrip('.')}"]
+    if local.get("__deploy_stay"):
+        parts.append("nothing was switched back")
+    elif _outcome.ran(local.get("__deploy_switched_back")):
+        parts.append(f"every request was switched back to {switch['from']}" if not new and now else "the switch back failed")
+    else:
+        parts.append("no request had been switched")
+    parts += [text for text in problems if text not in why]
+    if now is None:
+        parts.append("the balancers disagree which side serves; status names them")
+    else:
+        serving = label if new else old
+        parts.append(f"{now} serves {serving}" if serving else "no member serves")
+    whole = now is not None and not new and not problems and not local.get("__deploy_stay")
+    return told("rolled_back" if whole else "failed", parts)
+
+
+def _side(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any]) -> str | None:
+    """The side that serves, by what the balancers said last; None where they disagree."""
+    for name in ("__deploy_switched_back", "__deploy_switched"):
+        result = local.get(name)
+        if _outcome.ran(result):
+            found = result.get("shares")
+            return next((side for side, share in found.items() if share == 100), None) if found else None
+    return plan["serving_side"]

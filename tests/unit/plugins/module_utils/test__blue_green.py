@@ -1,0 +1,106 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _blue_green
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+HOSTS = ["app1", "app2", "app3"]
+
+
+def release(letter):
+    return letter and {"digest": letter * 64, "label": letter}
+
+
+def plan(**changes):
+    return {"verb": "deploy", "release": "n", "members": HOSTS, "min_active": "50%", "side": "green", "serving_side": "blue",
+            "serving_slots": dict.fromkeys(HOSTS, "blue"), "capacity": {"first": False, "most": None, "ready": []}, **changes}
+
+
+def staged(serves="o", idle=None, wanted="n", keeps=""):
+    return {"release": release(wanted), "active": release(idle), "previous": None, "slots": {"blue": {"active": release(serves)}},
+            "staged": [release(letter) for letter in keeps]}
+
+
+def everybody(**known):
+    return {name: staged(**known) for name in HOSTS}
+
+
+def test_the_idle_side_is_one_batch_and_then_the_switch():
+    found = _blue_green.lay_out(plan(), everybody(idle="p"))
+    assert found["batches"] == [{"n": 1, "members": HOSTS}] and found["switch"] == {"from": "blue", "to": "green"}
+    assert found["floor"] == "0" and found["release"] == release("n") and found["previous"] == release("o")
+    assert found["going_back_to"] == dict.fromkeys(HOSTS, release("p"))
+
+
+def test_who_has_it_already_and_is_fit_is_left_alone():
+    results = {**everybody(idle="n"), "app2": staged(idle="p")}
+    found = _blue_green.lay_out(plan(capacity={"first": False, "ready": ["app1", "app2"]}), results, ["app1"])
+    # app1 was left out by a deploy, app2 has another release, app3 does not serve.
+    assert found["batches"] == [{"n": 1, "members": HOSTS}]
+    found = _blue_green.lay_out(plan(capacity={"first": False, "ready": HOSTS}), everybody(idle="n"))
+    assert found["batches"] == [] and found["switch"] and found["unmoved"] == HOSTS
+
+
+def test_second_run_moves_nothing():
+    found = _blue_green.lay_out(plan(), everybody(serves="n", idle="o"))
+    assert found["batches"] == [] and found["switch"] is None
+
+
+def test_a_rollback_goes_to_what_the_idle_side_has():
+    found = _blue_green.lay_out(plan(verb="rollback", release="previous", capacity={"first": False, "ready": HOSTS}), everybody(serves="n", idle="o", wanted=None))
+    assert found["release"] == release("o") and found["batches"] == [] and found["switch"]
+
+
+def test_a_rollback_without_anything_on_the_idle_side():
+    with pytest.raises(DowntimeError, match="the idle side green of member app1 has run no release"):
+        _blue_green.lay_out(plan(verb="rollback", release="previous"), everybody(wanted=None))
+
+
+def test_a_rollback_after_a_controller_died_before_the_switch_puts_the_idle_side_right():
+    interrupted = {"verb": "deploy", "release": "n" * 64, "label": "n", "before": dict.fromkeys(HOSTS, "p" * 64)}
+    results = {"app1": staged(idle="n", wanted=None, keeps="pon"), "app2": staged(idle="p", wanted=None, keeps="pon"),
+               "app3": staged(idle="p", wanted=None, keeps="pon")}
+    found = _blue_green.lay_out(plan(verb="rollback", release="previous"), results, [], interrupted)
+    assert found["switch"] is None and found["release"] == release("p") and "app1" in found["batches"][0]["members"]
+
+
+def test_a_rollback_after_a_controller_died_behind_the_switch_switches_back():
+    interrupted = {"verb": "deploy", "release": "n" * 64, "label": "n", "before": {}}
+    found = _blue_green.lay_out(plan(verb="rollback", release="previous"), everybody(serves="n", idle="o", wanted=None), [], interrupted)
+    assert found["switch"] and found["release"] == release("o")
+
+
+def test_hosts_that_disagree_are_named():
+    with pytest.raises(DowntimeError, match="do not agree.*app3"):
+        _blue_green.lay_out(plan(), {**everybody(), "app3": staged(wanted="m")})
+
+
+def test_shares():
+    assert _blue_green.shares({"switch": {"from": "blue", "to": "green"}}) == {"blue": 0, "green": 100}
+    assert _blue_green.shares({"switch": {"from": "blue", "to": "green"}}, back=True) == {"blue": 100, "green": 0}
+
+
+SWITCHED, BACK = {"shares": {"blue": 0, "green": 100}}, {"shares": {"blue": 100, "green": 0}}
+
+
+@pytest.mark.parametrize("local, why, result, sentence", [
+    ({"__deploy_switched": SWITCHED}, None, "succeeded", "Deploy of shop: n serves on green (3 of 3 members); blue keeps o warm."),
+    ({}, "smoke failed", "rolled_back", "Deploy of shop to n failed: smoke failed; no request had been switched; blue serves o."),
+    ({"__deploy_switched": SWITCHED, "__deploy_switched_back": BACK}, "2 requests were lost", "rolled_back",
+     "Deploy of shop to n failed: 2 requests were lost; every request was switched back to blue; blue serves o."),
+    ({"__deploy_switched": SWITCHED, "__deploy_switched_back": {"shares": None}, "__deploy_problems": ["balancer lb2 cannot be reached"]}, "lost", "failed",
+     "Deploy of shop to n failed: lost; the switch back failed; balancer lb2 cannot be reached; the balancers disagree which side serves; status names them."),
+    ({"__deploy_switched": SWITCHED, "__deploy_stay": True}, "one vantage lost 1", "failed",
+     "Deploy of shop to n failed: one vantage lost 1; nothing was switched back; green serves n."),
+])
+def test_how_it_ended(local, why, result, sentence):
+    laid = {**plan(), **_blue_green.lay_out(plan(), everybody(idle="p"))}
+    found = _blue_green.outcome(local, laid, "Deploy of shop", why, False)
+    assert (found["result"], found["sentence"]) == (result, sentence)
+    serves = "n" if "green serves" in sentence or "on green" in sentence else "o"
+    assert {row["release"] for row in found["members"]} == {serves}
