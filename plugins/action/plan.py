@@ -79,34 +79,47 @@ class ActionModule(ActionBase):
 
         if verb in _plan.SHIFTS:
             _fanout.prepare(self, [f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases", driver.module("members")], task_vars)
-        # Sides beyond the first come with the strategies that use them; rolling works on the side that serves.
-        side = _plan.SIDES[0]
-        pools = [pool["name"] for pool in _plan.live_pools(checked["deploy_traffic"], side)]
-        hosts = {}
+        # A restart is for what serves; only a release goes to the idle side.
+        strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else next(iter(_drivers.STRATEGIES))
+        sides = _plan.sides_of(checked["deploy_traffic"], strategy)
+        by_side: dict[str, dict[str, t.Any]] = {side: {} for side in sides}
         own_traffic = {}
         for name in members:
             own, _driver = _plan.check_application({**values, **variables.of(name, PER_MEMBER)}, verb)
             if driver.runs_on == "members":
                 own_traffic[name] = _plan.without_secrets(own["deploy_traffic"], driver.traffic_spec)
-            hosts[name] = _plan.member(name, own, side, _address(variables, name))
+            for side in sides:
+                by_side[side][name] = _plan.member(name, own, side, _address(variables, name))
         if verb in _plan.SHIFTS:
-            _plan.distinct_addresses(hosts)
+            for side in sides:
+                _plan.distinct_addresses(by_side[side])
             checked["deploy_hooks"] = {name: path and self._hook(name, path, task_vars) for name, path in checked["deploy_hooks"].items()}
 
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
-        if "pools" in driver.traffic_spec:
-            traffic["pools"] = _plan.live_pools(traffic, side)
+        if len(sides) > 1 and "counted_pools" in driver.traffic_spec:
+            # Every reading counts the requests of both sides, whichever of them a call is about.
+            traffic["counted_pools"] = [pool["name"] for pool in traffic["pools"]]
         if driver.complete:
-            traffic = driver.complete(traffic, hosts)
+            traffic = driver.complete(traffic, _plan.with_all_ports(by_side))
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
         looking = verb in ("status", "doctor")
         without = self._without(checked, driver, traffic, balancers, variables, looking, task_vars)
         if without and not looking:
             # Whoever is given this plan's traffic, evidence and moves alike, sees the others only.
             balancers = [name for name in balancers if name not in without]
-            traffic["balancers"] = balancers
+            traffic = {**traffic, "balancers": balancers}
             warnings.append(f"{', '.join(without)} does not serve, and the deploy goes on without it; status names it until it agrees with the others again")
-        capacity, held, findings, told = self._look(driver, traffic, balancers, hosts, checked["deploy_min_active"], checked["deploy_ready_timeout"], verb, task_vars)
+        told = self._ask(driver, traffic, balancers, checked["deploy_ready_timeout"], looking, len(sides) > 1, task_vars)
+        serving_side, agree = _plan.serving_side(sides, told, strategy)
+        side = serving_side
+        if _drivers.strategy(strategy).SIDE == "idle":
+            side = next(other for other in sides if other != serving_side)
+        hosts = by_side[side]
+        whole_traffic = traffic
+        if "pools" in driver.traffic_spec:
+            traffic = {**traffic, "pools": _plan.live_pools(traffic, side)}
+        pools = [pool["name"] for pool in traffic.get("pools") or []]
+        capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
             capacity["first"] = nobody_serves(hosts)
@@ -137,8 +150,9 @@ class ActionModule(ActionBase):
         run_dir = self._run_dir(records_dir, deploy_id, told) if verb in _plan.SHIFTS else None
         return {
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
-            "strategy": checked["deploy_strategy"], "driver": checked_driver(values), "side": side, "pools": pools, "balancers": balancers,
-            "traffic": traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
+            "strategy": strategy, "driver": checked_driver(values), "side": side, "serving_side": serving_side, "sides_agree": agree,
+            "serving_slots": {name: host["slot"] for name, host in by_side[serving_side].items()}, "pools": pools, "balancers": balancers,
+            "traffic": traffic, "whole_traffic": whole_traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
             "servers": {name: host["server"] for name, host in hosts.items()},
             "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
             # Less its headers, which are secrets: each host's task reads those for itself.
@@ -159,41 +173,59 @@ class ActionModule(ActionBase):
             "findings": findings, "warnings": warnings, "started": started.timestamp(),
         }
 
-    def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], hosts: dict[str, t.Any], min_active: str,
-              ready_timeout: int, verb: str, task_vars: dict[str, t.Any]
-              ) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]], dict[str, dict[str, t.Any]]]:
-        """Ask each balancer what it has; check the members against it. Without an info module the members themselves are the count.
+    def _ask(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], ready_timeout: int, looking: bool, sides: bool,
+             task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+        """What each balancer has; nothing where none can be asked.
 
-        Returns the capacity, the members that somebody has out, the findings, and what each balancer said.
+        A status has to work when a balancer does not answer: it asks by itself, and needs to know beforehand only which of two sides serves.
         """
-        if verb in ("status", "doctor"):
-            # Those ask by themselves, and have to work when a balancer does not answer.
-            return {"first": False, "most": None, "tightest": ""}, [], [], {}
-        if not driver.info or driver.info_args is None:
-            return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], [], {}
+        if not driver.info or driver.info_args is None or (looking and not sides):
+            return {}
         info_args = driver.info_args(traffic)
-        results = self._known(lambda: _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars,
-                                                     timeout=_fanout.limit(self, _fanout.QUESTION)), ready_timeout)
+
+        def ask() -> dict[str, dict[str, t.Any]]:
+            return _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars, timeout=_fanout.limit(self, _fanout.QUESTION))
+
+        if looking:
+            return {host: result for host, result in ask().items() if not result.get("failed")}
+        results = self._known(ask, ready_timeout)
         failed = [named("balancer", host, result) + _without.hint(host, result, balancers) for host, result in results.items() if result.get("failed")]
         if failed:
             raise DowntimeError("; ".join(failed))
+        return results
+
+    def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], told: dict[str, dict[str, t.Any]], by_side: dict[str, dict[str, t.Any]], side: str,
+              serving_side: str, min_active: str, looking: bool) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]]]:
+        """The capacity, the members of C(side) that somebody has out, and the findings; every member is checked against what the balancers have."""
+        if looking:
+            return {"first": False, "most": None, "tightest": ""}, [], []
+        hosts = by_side[side]
+        if not driver.info or driver.info_args is None:
+            return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], []
         pools = {}
         findings = []
-        held, serving = set(), set()
-        for balancer, result in results.items():
+        held, serving, ready = set(), set(), set(hosts)
+        of_pool = {pool["name"]: pool.get("side") or side for pool in traffic["pools"]}
+        for balancer, result in told.items():
             for pool in result["pools"]:
                 have = {entry["name"]: entry for entry in pool["members"]}
-                for name, host in hosts.items():
+                for name, host in by_side[of_pool[pool["name"]]].items():
                     if host["server"] not in have:
                         raise DowntimeError(f"pool {pool['name']} on balancer {balancer} has no server {host['server']} for member {name}; "
                                             f"it has {', '.join(have) or 'none'}")
-                # Somebody took it out: it is staged and activated, and stays out.
-                held |= {name for name, host in hosts.items() if have[host["server"]]["state"] in ("drained", "draining")}
-                serving |= {name for name, host in hosts.items() if have[host["server"]]["state"] not in ("down", "drained")}
-                pools[f"pool {pool['name']} on {balancer}"] = [
-                    {"full": entry["full"]} for entry in pool["members"]]
+                if of_pool[pool["name"]] == side:
+                    # Somebody took it out: it is staged and activated, and stays out.
+                    held |= {name for name, host in hosts.items() if have[host["server"]]["state"] in ("drained", "draining")}
+                    ready &= {name for name, host in hosts.items() if have[host["server"]]["full"]}
+                if of_pool[pool["name"]] == serving_side:
+                    serving |= {name for name, host in by_side[serving_side].items() if have[host["server"]]["state"] not in ("down", "drained")}
+                    pools[f"pool {pool['name']} on {balancer}"] = [{"full": entry["full"]} for entry in pool["members"]]
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
-        return {**_plan.capacity(pools, min_active), "serving": sorted(serving)}, [name for name in hosts if name in held], findings, results
+        capacity = {**_plan.capacity(pools, min_active), "serving": sorted(serving), "ready": sorted(ready)}
+        if side != serving_side:
+            # Nobody who serves is taken out, so no floor is in the way, and whoever is out of reach there just stays behind.
+            capacity.update(most=None, impossible="", serving=[])
+        return capacity, [name for name in hosts if name in held], findings
 
     def _without(self, checked: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str],
                  variables: _inventory.Variables, looking: bool, task_vars: dict[str, t.Any]) -> list[str]:

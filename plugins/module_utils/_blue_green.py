@@ -61,8 +61,17 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "unsettled": [],
         "unmoved": [name for name in here if name not in moving],
         "absent": absent,
-        "switch": None if in_place or undone else {"from": plan["serving_side"], "to": plan["side"]},
+        "switch": _switch(plan, in_place or undone),
     }
+
+
+def _switch(plan: t.Mapping[str, t.Any], stays: bool) -> dict[str, str] | None:
+    """From which side to which; none where every balancer sends its requests to the right one already."""
+    if not stays:
+        return {"from": plan["serving_side"], "to": plan["side"]}
+    if not plan.get("sides_agree", True):
+        return {"from": plan["side"], "to": plan["serving_side"]}
+    return None
 
 
 def _serving(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str) -> Release:

@@ -34,6 +34,7 @@ CONNECTION: dict[str, t.Any] = {
     "old_workers": {"type": "str", "choices": ["wait", "ignore"], "default": "wait"},
     "config": {"type": "path"},
     "frontends": {"type": "list", "elements": "str"},
+    "counted_pools": {"type": "list", "elements": "str"},
 }
 MOVING: dict[str, t.Any] = {
     "take_out": {"type": "str", "choices": ["auto", "drain", "maint"], "default": "auto"},
@@ -158,7 +159,7 @@ def _counters(balancer: Balancer, params: t.Mapping[str, t.Any], config: _haprox
     command = [_haproxy_counters.COMMAND]
     ignored = config.pure_stats if config else ()
     return _haproxy_counters.settled(
-        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), params.get("pools"), ignored))
+        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), params.get("counted_pools") or params.get("pools"), ignored))
 
 
 def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:

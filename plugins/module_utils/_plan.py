@@ -99,6 +99,53 @@ def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.An
     return [pool for pool in traffic.get("pools") or [] if pool.get("side", side) in (None, side)]
 
 
+def sides_of(traffic: t.Mapping[str, t.Any], strategy: str) -> list[str]:
+    """The sides that the pools have; the first one alone where they have none. Raises DowntimeError when the strategy needs two and there are not."""
+    found = [side for side in SIDES if any(pool.get("side") == side for pool in traffic.get("pools") or ())]
+    if len(found) < 2 and _drivers.strategy(strategy).SIDE == "idle":
+        raise DowntimeError(f"deploy_strategy is '{strategy}', which needs pools of both sides, blue and green, in deploy_traffic.pools; it has "
+                            f"{'none with a side' if not found else 'side ' + found[0] + ' only'}; the playbook doctor prints the lines of the other side")
+    return found if len(found) > 1 else [SIDES[0]]
+
+
+def with_all_ports(by_side: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]]) -> dict[str, dict[str, t.Any]]:
+    """The members with the ports of all their pools, whichever the side."""
+    found: dict[str, dict[str, t.Any]] = {}
+    for hosts in by_side.values():
+        for name, host in hosts.items():
+            entry = found.setdefault(name, {**host, "ports": {}})
+            entry["ports"] = {**entry["ports"], **host["ports"]}
+    return found
+
+
+def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.Any]], strategy: str) -> tuple[str, bool]:
+    """The side that serves, by what the balancers told, and whether they agree.
+
+    Balancers that disagree are what a controller that died while it switched leaves; the next switch puts it right, and nothing else may move then.
+    Raises DowntimeError when both sides get requests from one balancer, or nobody can tell.
+    """
+    if len(sides) < 2:
+        return sides[0], True
+    splits = {host: result.get("split") for host, result in told.items()}
+    idle = _drivers.strategy(strategy).SIDE == "idle"
+    blind = [host for host, split in splits.items() if not split]
+    if idle and (blind or not splits):
+        raise DowntimeError(f"deploy_strategy is '{strategy}', but {', '.join(blind) or 'nobody'} cannot tell which side serves: its configuration has no "
+                            "split; the playbook doctor prints the lines")
+    serve = {}
+    for host, split in splits.items():
+        if split:
+            if 0 < split["blue"] < 100:
+                raise DowntimeError(f"balancer {host} sends {split['green']} % of the requests to green and {split['blue']} % to blue; "
+                                    "bring one of them to 100 first (zero.downtime.split)")
+            serve[host] = next(side for side in SIDES if split[side] == 100)
+    agree = len(set(serve.values())) < 2
+    if not agree and not idle:
+        raise DowntimeError(f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in sorted(serve.items()))}; "
+                            "deploy or roll back with deploy_strategy=blue_green puts that right")
+    return (serve[min(serve)] if serve else SIDES[0]), agree
+
+
 def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.Any] | None:
     """The service of one side's slot, checked. Raises DowntimeError when what is written is no service."""
     if not service:
