@@ -372,6 +372,8 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
                  + ("; no member serves yet" if plan["first"] else ""))
     lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}: drain at most {plan['drain_timeout']} s, activate, "
               f"{plan['health']['passes'] if plan['health'].get('path') else 'no'} passes, return" for batch in plan["batches"]]
-    if not plan["batches"]:
+    if plan.get("switch"):
+        lines.append(f"  switch every request from {plan['switch']['from']} to {plan['switch']['to']}; {plan['switch']['from']} is left as it is")
+    elif not plan["batches"]:
         lines.append("  every member runs this release already; nothing moves")
     return lines
