@@ -31,14 +31,14 @@ class Side:
     def play(self, playbook: str, **variables: t.Any) -> t.Any:
         return self.stage.play("zero.downtime." + playbook, **{**BLUE_GREEN, **variables})
 
-    def under_load(self, *command: str, expect: str = "ok") -> dict[str, t.Any]:
+    def under_load(self, *command: str, expect: str = "success") -> dict[str, t.Any]:
         """Run a command while requests come in; the load's report, with what the command printed as C(output)."""
         report, output = self.path / "load.json", self.path / "output"
         subprocess.run([sys.executable, str(LOAD), "--target", URL, "--report", str(report), "--output", str(output), "--rate", "20", "--expect", expect,
                         "--", *command], check=True, timeout=300, env={**os.environ, **playing.ENV}, cwd=playing.REPO)
         return {**json.loads(report.read_text(encoding="utf-8")), "output": output.read_text(encoding="utf-8")}
 
-    def play_under_load(self, playbook: str, expect: str = "ok", **variables: t.Any) -> dict[str, t.Any]:
+    def play_under_load(self, playbook: str, expect: str = "success", **variables: t.Any) -> dict[str, t.Any]:
         return self.under_load(*playing.command("zero.downtime." + playbook, inventories=[str(playing.REPO / "inventories" / "local")],
                                                 variables={**BLUE_GREEN, **variables}), expect=expect)
 
@@ -96,7 +96,7 @@ def test_there_and_back_again_under_load(side):
 
 def test_a_bad_release_never_gets_a_request_and_the_idle_side_is_put_back(side):
     assert side.play("deploy", deploy_release="2.0.0").rc == 0
-    bad = side.play_under_load("deploy", expect="fail", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 3})
+    bad = side.play_under_load("deploy", expect="failure", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 3})
     assert bad["failed"] == 0 and set(bad["versions"]) == {"2.0.0"}, bad
     assert "no request had been switched" in bad["output"] and "green serves 2.0.0" in bad["output"]
     assert side.record()["result"] == "rolled_back"
