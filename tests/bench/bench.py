@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares the collection with the module that people use today, and with what the machine allows, all in one run.
 
-    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe,safety] [--no-table]
+    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe,safety,judge] [--no-table]
 
 Writes build/bench.json and, from a whole run, docs/bench.md. The exit code is 0 when every target is met.
 """
@@ -24,6 +24,7 @@ import typing as t
 
 import ansible_collections
 import balancer
+import judge
 import probe_cost
 import rolling
 import safety
@@ -31,7 +32,7 @@ import table
 from haproxy_stage import HAPROXY
 from measure import BUILD, FORKS, REPO, Finding
 
-PARTS = ("balancer", "growth", "probe", "rolling", "safety")
+PARTS = ("balancer", "growth", "probe", "rolling", "safety", "judge")
 SIZES = (10, 100, 1000)
 SAFE_SIZES = (4, 40)
 
@@ -66,6 +67,10 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         target("requests lost by our deploy", found["rolling"]["ours"]["failed"] + found["rolling"]["ours"]["evidence"]["probe_failed"], 0, False)
     if "probe" in found:
         target("share of a core that the probe takes", found["probe"]["share"], 0.05, False)
+    if "judge" in found:
+        target("share of healthy canaries that the judge fails", found["judge"]["false_alarms"], 0.01, False)
+        target("share of canaries with 2 % errors in place of 0.5 % that it fails", found["judge"]["found"], 0.99, True)
+        target("milliseconds of a decision over 10,000 samples", round(found["judge"]["ms"], 1), 50, False)
     if "safety" in found:
         for row in found["safety"]["cost"]:
             target("share of a deploy of %d that lock, journal and fence take" % row["members"], row["share"], 0.05, False)
@@ -89,6 +94,7 @@ def main() -> int:
     work: dict[str, t.Callable[[], t.Any]] = {
         "balancer": lambda: balancer.compare(options.servers),
         "growth": lambda: balancer.growth(SIZES),
+        "judge": judge.measure,
         "probe": lambda: probe_cost.cost(100, 20),
         "rolling": lambda: rolling.compare(options.members, options.rate),
         "safety": lambda: {"cost": safety.cost(SAFE_SIZES), "deaths": safety.deaths()},
