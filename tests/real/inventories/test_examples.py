@@ -80,6 +80,8 @@ def nginx() -> None:
         assert "[WARNING]" not in output, output
         assert machine.versions("shop") == dict.fromkeys(shop, NEW)
         look(machine, {"deploy_release": OLD}, f"would move 4 of 4 members to {OLD}", {}, f"all 4 members run {NEW}")
+        doctor = machine.play("zero.downtime.doctor")
+        assert doctor.rc == 0 and "driver nginx carries rolling" in doctor.output and "lb1, error" not in doctor.output, doctor.output
 
 
 def healthcheck() -> None:
