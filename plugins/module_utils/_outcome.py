@@ -221,6 +221,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         parts.append(f"{', '.join(still_new)} kept {label}")
     if away:
         parts.append(f"{', '.join(away)} cannot be reached and may run either release")
+    if absent:
+        parts.append(f"{', '.join(absent)} could not be reached from the start and runs what it ran")
     if out:
         parts.append(f"{', '.join(out)} stays out of traffic")
     if theirs:

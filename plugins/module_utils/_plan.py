@@ -100,12 +100,12 @@ def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.An
 
 
 def sides_of(traffic: t.Mapping[str, t.Any], strategy: str) -> list[str]:
-    """The sides that the pools have; the first one alone where they have none. Raises DowntimeError when the strategy needs two and there are not."""
+    """The sides that the pools have; the first one where they name none. Raises DowntimeError when the strategy needs two and there are not."""
     found = [side for side in SIDES if any(pool.get("side") == side for pool in traffic.get("pools") or ())]
     if len(found) < 2 and _drivers.strategy(strategy).SIDE == "idle":
         raise DowntimeError(f"deploy_strategy is '{strategy}', which needs pools of both sides, blue and green, in deploy_traffic.pools; it has "
                             f"{'none with a side' if not found else 'side ' + found[0] + ' only'}; the playbook doctor prints the lines of the other side")
-    return found if len(found) > 1 else [SIDES[0]]
+    return found or [SIDES[0]]
 
 
 def with_all_ports(by_side: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]]) -> dict[str, dict[str, t.Any]]:
@@ -130,8 +130,9 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
     idle = _drivers.strategy(strategy).SIDE == "idle"
     blind = [host for host, split in splits.items() if not split]
     if idle and (blind or not splits):
-        raise DowntimeError(f"deploy_strategy is '{strategy}', but {', '.join(blind) or 'nobody'} cannot tell which side serves: its configuration has no "
-                            "split; the playbook doctor prints the lines")
+        who = f"balancer {', '.join(blind)} cannot tell" if blind else "nobody can tell"
+        raise DowntimeError(f"deploy_strategy is '{strategy}', but {who} which side serves: a split in its configuration is needed; "
+                            "the playbook doctor prints the lines")
     serve = {}
     for host, split in splits.items():
         if split:

@@ -158,3 +158,45 @@ def test_a_member_has_one_name_in_all_pools():
         "driver": "haproxy", "balancers": "shop_lb", "socket": "/run/haproxy/admin.sock", "pools": pools}), "deploy")
     with pytest.raises(DowntimeError, match="app1 several names .web1 in shop, app1 in shop_tls."):
         _plan.member("app1", checked, "blue", "10.0.0.1")
+
+
+def pools(*sides):
+    return {"pools": [{"name": f"shop_{side}", "port": 8000, **({"side": side} if side else {})} for side in sides]}
+
+
+def test_the_sides_are_those_that_the_pools_have():
+    assert _plan.sides_of(pools("green", "blue"), "rolling") == ["blue", "green"]
+    assert _plan.sides_of(pools("green"), "rolling") == ["green"]
+    assert _plan.sides_of(pools(None), "rolling") == ["blue"]
+    assert _plan.sides_of({}, "rolling") == ["blue"]
+
+
+@pytest.mark.parametrize("sides, words", [(("green",), "side green only"), ((None,), "none with a side")])
+def test_blue_green_needs_both_sides(sides, words):
+    with pytest.raises(DowntimeError, match=f"needs pools of both sides.*{words}"):
+        _plan.sides_of(pools(*sides), "blue_green")
+
+
+def told(**greens):
+    return {host: {"split": None if green is None else {"blue": 100 - green, "green": green}} for host, green in greens.items()}
+
+
+def test_the_side_that_serves_is_what_the_balancers_say():
+    sides = ["blue", "green"]
+    assert _plan.serving_side(["blue"], {}, "rolling") == ("blue", True)
+    assert _plan.serving_side(sides, told(lb1=100, lb2=100), "rolling") == ("green", True)
+    # Without a split there is nothing to tell it, and rolling goes on as it always did.
+    assert _plan.serving_side(sides, told(lb1=None), "rolling") == ("blue", True)
+    # The next switch puts right what a controller left that died between two balancers.
+    assert _plan.serving_side(sides, told(lb1=100, lb2=0), "blue_green") == ("green", False)
+
+
+@pytest.mark.parametrize("answers, strategy, words", [
+    (told(lb1=5), "rolling", "balancer lb1 sends 5 % of the requests to green and 95 % to blue"),
+    (told(lb1=100, lb2=0), "rolling", "the balancers disagree which side serves: green on lb1, blue on lb2"),
+    (told(lb1=None, lb2=0), "blue_green", "balancer lb1 cannot tell which side serves"),
+    ({}, "blue_green", "nobody can tell"),
+])
+def test_a_side_that_cannot_be_told(answers, strategy, words):
+    with pytest.raises(DowntimeError, match=words):
+        _plan.serving_side(["blue", "green"], answers, strategy)
