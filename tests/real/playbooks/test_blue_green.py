@@ -10,6 +10,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 import typing as t
 import urllib.request
 
@@ -134,6 +135,37 @@ def test_an_old_side_that_is_down_gets_its_release_before_the_switch_back(side):
         subprocess.run(["pkill", "-f", f"{side.stage.dir}.*{name}-blue.pid"], check=True)
     back = side.play_under_load("rollback")
     assert back["failed"] == 0 and version() == "1.0.0", back
+
+
+def killed(side: Side, wait_for: t.Callable[[], bool], **variables: t.Any) -> None:
+    """Start a deploy, and kill its controller with all of its processes as soon as something is so."""
+    process = side.stage.start("zero.downtime.deploy", **{**BLUE_GREEN, **variables})
+    end = time.monotonic() + 120
+    while not wait_for():
+        assert process.poll() is None and time.monotonic() < end, "the deploy ended before it could be killed"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+
+
+def test_a_controller_that_dies_before_the_switch_is_undone_by_a_rollback(side):
+    mark = side.path / "gates"
+    hook = side.path / "smoke.yml"
+    hook.write_text(f"- name: Wait to be killed\n  ansible.builtin.shell: touch {mark}; sleep 30\n", encoding="utf-8")
+    killed(side, mark.exists, deploy_release="2.0.0", deploy_hooks={"smoke": str(hook)})
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+    back = side.play_under_load("rollback")
+    assert back["failed"] == 0 and set(back["versions"]) == {"1.0.0"}, back
+    assert side.shares() == ("0", "0") and side.record()["result"] == "succeeded", back["output"]
+
+
+def test_a_controller_that_dies_behind_the_switch_leaves_what_serves_and_a_rollback_switches_back(side):
+    killed(side, lambda: side.shares()[0] == "100", deploy_release="2.0.0", deploy_soak=30)
+    again = side.play("deploy", deploy_release="2.0.0")
+    assert again.rc == 0 and "2.0.0 serves already, on green" in again.sentence, again.output
+    killed(side, lambda: side.shares()[0] == "0", deploy_release="1.0.0", deploy_soak=30)
+    back = side.play_under_load("rollback")
+    assert back["failed"] == 0 and version() == "2.0.0" and side.shares() == ("100", "100"), back
 
 
 def test_the_naive_switch_loses_requests_on_the_same_stage(side):
