@@ -74,4 +74,3 @@ FACADE: dict[str, t.Any] = {
     "step": {"type": "str", "default": "drain"},
     "batch": {"type": "int"},
 }
-

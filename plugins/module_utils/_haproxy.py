@@ -43,7 +43,7 @@ MOVING: dict[str, t.Any] = {
 # Where the shares of the sides are kept, where the configuration's topology does not say it.
 SPLITTING: dict[str, t.Any] = {
     "split_map": {"type": "str"},
-    "split_key": {"type": "str"},
+    "split_key": {"type": "str", "no_log": False},
 }
 POOL: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
@@ -158,8 +158,9 @@ def _full_path(pid: int, processes: Processes) -> t.Callable[[str], str]:
 def _counters(balancer: Balancer, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> list[dict[str, t.Any]]:
     command = [_haproxy_counters.COMMAND]
     ignored = config.pure_stats if config else ()
+    pools = params.get("counted_pools") or params.get("pools")
     return _haproxy_counters.settled(
-        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), params.get("counted_pools") or params.get("pools"), ignored))
+        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), pools, ignored))
 
 
 def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:

@@ -81,5 +81,6 @@ def judge(step_samples: t.Sequence[t.Mapping[str, t.Any]], criteria: t.Mapping[s
     if nodata:
         return dict(result, verdict="inconclusive", reasons=nodata)
     if margin is not None and errors["e_not_worse"] < needed:
-        return dict(result, verdict="inconclusive", reasons=["It is not yet shown that the canary's error rate is below %g times the baseline's." % (1 + margin)])
+        return dict(result, verdict="inconclusive", reasons=[
+            "It is not yet shown that the canary's error rate is below %g times the baseline's." % (1 + margin)])
     return dict(result, verdict="pass", reasons=["Nothing shows that the canary is worse."])

@@ -160,7 +160,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     if not plan:
         away = [name for name in members if lost(hostvars, name)]
         why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "it could not be planned")
-        return {"result": "failed", "sentence": f"{full_stop(f'{title.capitalize()} was refused: {why}')} Nothing has been changed.", "members": [], "lost": away}
+        refused = full_stop(f"{title.capitalize()} was refused: {why}")
+        return {"result": "failed", "sentence": f"{refused} Nothing has been changed.", "members": [], "lost": away}
 
     label = label_of(plan["release"])
     own = getattr(_drivers.strategy(plan.get("strategy") or "rolling"), "outcome", None)

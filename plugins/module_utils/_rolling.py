@@ -16,7 +16,7 @@ SIDE = "live"
 
 
 def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Sequence[str] = (),
-          interrupted: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+            interrupted: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
     """Batches, and what each member goes back to, from what staging found on the hosts.
 
     A member that runs the release already is left alone, unless the verb is restart, an earlier deploy left it out of traffic (C(out)), or an

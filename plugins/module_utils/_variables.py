@@ -21,7 +21,7 @@ HOOKS = {
     "before_drain": "Runs on the controller before each batch is taken out; this is the place for a question or a pause of your own between batches.",
     "restart": "Runs on each member in place of restarting the service of O(deploy_service).",
     "after_activate": "Runs on each member when the new release runs there and before it gets traffic.",
-    "smoke": "Runs once, on the controller, when the idle side is ready and before the switch (blue/green); this is the place for a smoke test of the idle side.",
+    "smoke": "Runs once, on the controller, when the idle side is ready and before the switch (blue/green); this is the place for a smoke test.",
     "contract": "Runs once, on the controller, after the hook smoke; this is the place for contract tests against the idle side.",
     "on_failure": "Runs once, on the controller, when the deploy has failed, after going back.",
 }

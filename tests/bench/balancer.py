@@ -79,7 +79,8 @@ def compare(count: int) -> dict[str, t.Any]:
         _all_up(scene)
         theirs = _play(scene, "balancer-theirs", THEIRS)
     return {"servers": count, "call": calls, "ours": ours, "theirs": theirs,
-            "ratio": round(theirs["tasks"] / ours["tasks"], 1), "ratio_play": round(theirs["seconds"] / ours["seconds"], 1), "ratio_call": round(theirs["tasks"] / calls["both"], 1)}
+            "ratio": round(theirs["tasks"] / ours["tasks"], 1), "ratio_play": round(theirs["seconds"] / ours["seconds"], 1),
+            "ratio_call": round(theirs["tasks"] / calls["both"], 1)}
 
 
 def growth(sizes: t.Sequence[int]) -> list[dict[str, t.Any]]:

@@ -22,6 +22,7 @@ USUAL, WORSE = 0.005, 0.02
 SAME_RUNS, WORSE_RUNS = 1000, 400
 REPEAT = 15
 
+
 def _errors(rng: random.Random, requests: int, share: float) -> int:
     """How many of so many requests fail, by the gaps between failures."""
     found, at = 0, 0

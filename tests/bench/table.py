@@ -37,7 +37,8 @@ def render(found: dict[str, t.Any]) -> str:
         "Seconds belong to the machine; the ratios are what to compare." % machine,
         "",
     ]
-    lines += _balancer(found["balancer"]) + _rolling(found["rolling"]) + _growth(found["growth"]) + _probe(found["probe"]) + _safety(found["safety"]) + _judge(found["judge"])
+    for part in (_balancer, _rolling, _growth, _probe, _safety, _judge):
+        lines += part(found[part.__name__[1:]])
     lines += ["## Targets", ""] + _table(["target", "wanted", "found", ""], (
         (one["name"], "%s %g" % ("≥" if one["least"] else "≤", one["target"]), "%g" % one["value"], "met" if one["met"] else "**missed**")
         for one in found["targets"]))
@@ -113,6 +114,7 @@ def _safety(one: dict[str, t.Any]) -> list[str]:
 
 def _judge(one: dict[str, t.Any]) -> list[str]:
     return ["## The canary judge", "",
-            "Simulated: a canary that gets a tenth of 200 requests a second, looked at every 10 s for 10 minutes. Of %d canaries as good as the baseline it failed "
-            "%.1f %%; of %d with 2 %% errors in place of 0.5 %% it failed %.1f %%, in the median after %d s. A decision over 10,000 latencies takes %.0f ms of one "
-            "core, without scipy." % (one["same_runs"], one["false_alarms"] * 100, one["worse_runs"], one["found"] * 100, one["median_s"], one["ms"]), ""]
+            "Simulated: a canary that gets a tenth of 200 requests a second, looked at every 10 s for 10 minutes. Of %d canaries as good as the baseline it "
+            "failed %.1f %%; of %d with 2 %% errors in place of 0.5 %% it failed %.1f %%, in the median after %d s. A decision over 10,000 latencies takes "
+            "%.0f ms of one core, without scipy." % (
+                one["same_runs"], one["false_alarms"] * 100, one["worse_runs"], one["found"] * 100, one["median_s"], one["ms"]), ""]

@@ -52,7 +52,8 @@ def test_second_run_moves_nothing():
 
 
 def test_a_rollback_goes_to_what_the_idle_side_has():
-    found = _blue_green.lay_out(plan(verb="rollback", release="previous", capacity={"first": False, "ready": HOSTS}), everybody(serves="n", idle="o", wanted=None))
+    back = plan(verb="rollback", release="previous", capacity={"first": False, "ready": HOSTS})
+    found = _blue_green.lay_out(back, everybody(serves="n", idle="o", wanted=None))
     assert found["release"] == release("o") and found["batches"] == [] and found["switch"]
 
 

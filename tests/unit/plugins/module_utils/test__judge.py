@@ -18,7 +18,7 @@ def test_order_statistics_agree_with_all_differences(seed, monkeypatch):
     monkeypatch.setattr(_mann_whitney, "ENUMERATE", 3)
     draw = random.Random(seed)
     ties = seed % 2
-    xs, ys = (sorted(draw.randrange(5) if ties else draw.random() for _ in range(draw.randrange(1, 30))) for _ in "xy")
+    xs, ys = (sorted(draw.randrange(5) if ties else draw.random() for _number in range(draw.randrange(1, 30))) for _number in "xy")
     every = sorted(x - y for x in xs for y in ys)
     assert [_mann_whitney.kth_difference(xs, ys, rank + 1) for rank in range(len(every))] == every
 
@@ -60,7 +60,7 @@ def _verdict(canary, baseline, **criteria):
 
 def test_verdicts():
     draw = random.Random(1)
-    base, same = ([draw.lognormvariate(0, 0.3) for _ in range(60)] for _ in "ab")
+    base, same = ([draw.lognormvariate(0, 0.3) for _number in range(60)] for _number in "ab")
     assert _verdict(_side(same), _side(base)) == "pass"
     assert _verdict(_side([2 * one for one in same]), _side(base)) == "fail"
     assert _verdict(_side(same, errors=40), _side(base)) == "fail"
@@ -72,7 +72,7 @@ def test_verdicts():
 
 def test_ten_thousand_samples_take_little(capsys):
     draw = random.Random(2)
-    xs, ys = ([draw.lognormvariate(0, 1) for _ in range(5000)] for _ in "xy")
+    xs, ys = ([draw.lognormvariate(0, 1) for _number in range(5000)] for _number in "xy")
     start = time.process_time()
     _mann_whitney.location_shift(xs, ys)
     spent = time.process_time() - start
