@@ -110,7 +110,13 @@ class ActionModule(ActionBase):
             traffic = {**traffic, "balancers": balancers}
             warnings.append(f"{', '.join(without)} does not serve, and the deploy goes on without it; status names it until it agrees with the others again")
         told = self._ask(driver, traffic, balancers, checked["deploy_ready_timeout"], looking, len(sides) > 1, task_vars)
-        serving_side, agree = _plan.serving_side(sides, told, strategy)
+        side_problem = None
+        if looking and len(sides) > 1:
+            # Whoever only looks has to see also what nobody may deploy on.
+            serving_side, agree = _plan.most_served([result["split"] for result in told.values() if result.get("split")]), True
+            side_problem = next((problem for problem in _plan.side_problems(told) if problem), None)
+        else:
+            serving_side, agree = _plan.serving_side(sides, told, strategy)
         side = serving_side
         if _drivers.strategy(strategy).SIDE == "idle":
             side = next(other for other in sides if other != serving_side)
@@ -150,7 +156,8 @@ class ActionModule(ActionBase):
         run_dir = self._run_dir(records_dir, deploy_id, told) if verb in _plan.SHIFTS else None
         return {
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
-            "strategy": strategy, "driver": checked_driver(values), "side": side, "serving_side": serving_side, "sides_agree": agree,
+            "strategy": strategy, "driver": checked_driver(values), "side": side, "serving_side": serving_side,
+            "sides_agree": agree, "side_problem": side_problem,
             "serving_slots": {name: host["slot"] for name, host in by_side[serving_side].items()}, "pools": pools, "balancers": balancers,
             "traffic": traffic, "whole_traffic": whole_traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
             "servers": {name: host["server"] for name, host in hosts.items()},

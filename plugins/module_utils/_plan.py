@@ -133,18 +133,26 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
         who = f"balancer {', '.join(blind)} cannot tell" if blind else "nobody can tell"
         raise DowntimeError(f"deploy_strategy is '{strategy}', but {who} which side serves: a split in its configuration is needed; "
                             "the playbook doctor prints the lines")
-    serve = {}
-    for host, split in splits.items():
-        if split:
-            if 0 < split["blue"] < 100:
-                raise DowntimeError(f"balancer {host} sends {split['green']} % of the requests to green and {split['blue']} % to blue; "
-                                    "bring one of them to 100 first (zero.downtime.split)")
-            serve[host] = next(side for side in SIDES if split[side] == 100)
-    agree = len(set(serve.values())) < 2
-    if not agree and not idle:
-        raise DowntimeError(f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in sorted(serve.items()))}; "
-                            "deploy or roll back with deploy_strategy=blue_green puts that right")
-    return (serve[min(serve)] if serve else SIDES[0]), agree
+    mixed, differing = side_problems(told)
+    if mixed or (differing and not idle):
+        raise DowntimeError(mixed or f"{differing}; deploy or roll back with deploy_strategy=blue_green puts that right")
+    serve = {host: most_served([split]) for host, split in splits.items() if split}
+    return (serve[min(serve)] if serve else SIDES[0]), not differing
+
+
+def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | None, str | None]:
+    """What is not as it should be between deploys, by what the balancers told: one that sends requests to both sides, and balancers that disagree."""
+    splits = {host: result["split"] for host, result in sorted(told.items()) if result.get("split")}
+    mixed = next((f"balancer {host} sends {split['green']} % of the requests to green and {split['blue']} % to blue; "
+                  "bring one of them to 100 first (zero.downtime.split)" for host, split in splits.items() if 0 < split["blue"] < 100), None)
+    serve = {host: most_served([split]) for host, split in splits.items()}
+    differing = f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in serve.items())}"
+    return mixed, differing if len(set(serve.values())) > 1 else None
+
+
+def most_served(splits: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """The side that most requests go to; the first one where nobody says."""
+    return max(SIDES, key=lambda side: sum(split[side] for split in splits))
 
 
 def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.Any] | None:

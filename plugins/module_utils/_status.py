@@ -77,6 +77,8 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
     if len({row["digest"] for row in rows if row["digest"]}) > 1 and not holders:
         watch.add("mixed_releases", [row["name"] for row in rows if row["digest"]],
                   "members run different releases: " + "; ".join(f"{release} on {', '.join(names)}" for release, names in sorted(runs.items())))
+    if plan.get("side_problem") and not holders:
+        watch.add("sides", plan["balancers"], plan["side_problem"])
     problems = [entry["text"] for entry in watch.found]
     sentence = "; ".join(problems) or (f"{plan['app']} ({plan['environment']}): {'; '.join(holders)} runs" if holders else _healthy(plan, sorted(runs)))
     return {"app": plan["app"], "environment": plan["environment"], "members": rows, "locks": held, "running": holders, "watch": watch.found,

@@ -200,3 +200,11 @@ def test_the_side_that_serves_is_what_the_balancers_say():
 def test_a_side_that_cannot_be_told(answers, strategy, words):
     with pytest.raises(DowntimeError, match=words):
         _plan.serving_side(["blue", "green"], answers, strategy)
+
+
+def test_who_only_looks_is_told_what_is_not_as_it_should_be():
+    assert _plan.side_problems(told(lb1=100, lb2=100)) == _plan.side_problems(told(lb1=None)) == (None, None)
+    mixed, differing = _plan.side_problems(told(lb1=5, lb2=0))
+    assert mixed and mixed.startswith("balancer lb1 sends 5 %") and differing is None
+    assert _plan.side_problems(told(lb1=100, lb2=0)) == (None, "the balancers disagree which side serves: green on lb1, blue on lb2")
+    assert _plan.most_served([]) == "blue" and _plan.most_served([{"blue": 5, "green": 95}]) == "green"

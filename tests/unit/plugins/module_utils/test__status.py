@@ -91,3 +91,10 @@ def test_a_balancer_that_was_left_out_is_named_until_it_agrees():
     assert other["problems"][-1] == "balancer lb2 has app2 in another state than the others; deploy d1 went on without it"
     back = _status.build(plan, releases, {"lb1": well, "lb2": well}, locks)
     assert back["problems"] == [] and back["without"] == []
+
+
+def test_a_side_that_cannot_be_told_is_a_problem():
+    plan = {**PLAN, "balancers": ["lb1"], "side_problem": "balancer lb1 sends 5 % of the requests to green"}
+    found = _status.build(plan, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="active")})
+    assert found["problems"] == ["balancer lb1 sends 5 % of the requests to green"]
+    assert found["watch"] == [{"kind": "sides", "who": ["lb1"], "text": "balancer lb1 sends 5 % of the requests to green"}]
