@@ -61,6 +61,8 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "unsettled": [],
         "unmoved": [name for name in here if name not in moving],
         "absent": absent,
+        # Nobody may be asked while its release changes.
+        "clear": bool(moving) and not plan.get("sides_agree", True),
         "switch": _switch(plan, in_place or undone),
     }
 
@@ -99,10 +101,10 @@ def _target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: st
     return result.get("release")
 
 
-def shares(plan: t.Mapping[str, t.Any], back: bool = False) -> dict[str, int]:
-    """All requests to the side that gets the release, or back to the one that served."""
-    to, other = plan["switch"]["to"], plan["switch"]["from"]
-    return {to: 0, other: 100} if back else {to: 100, other: 0}
+def shares(plan: t.Mapping[str, t.Any], share: int = 100, back: bool = False) -> dict[str, int]:
+    """All requests (or C(share) percent of them) to the side that gets the release, or all back to the one that served."""
+    share = 0 if back else share
+    return {plan["switch"]["to"]: share, plan["switch"]["from"]: 100 - share}
 
 
 def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: str, why: str | None, checking: bool) -> dict[str, t.Any]:
@@ -110,7 +112,8 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     label, old = _outcome.label_of(plan["release"]), _outcome.label_of(plan["serving_release"])
     switch = plan["switch"]
     count = f"{len(plan['members']) - len(plan['absent'])} of {len(plan['members'])} members"
-    now = _side(local, plan)
+    at = _shares(local, plan)
+    now = next((side for side, share in (at or {}).items() if share == 100), None)
     new = now is not None and switch is not None and now == switch["to"]
     held = plan.get("held") or []
     rows = [{"name": name, "release": None if name in plan["absent"] else label if new else old,
@@ -138,7 +141,9 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     else:
         parts.append("no request had been switched")
     parts += [text for text in problems if text not in why]
-    if now is None:
+    if at and now is None and switch:
+        parts.append(f"{switch['to']} still gets {at[switch['to']]} % of the requests")
+    elif now is None:
         parts.append("the balancers disagree which side serves; status names them")
     else:
         serving = label if new else old
@@ -147,11 +152,10 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     return told("rolled_back" if whole else "failed", parts)
 
 
-def _side(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any]) -> str | None:
-    """The side that serves, by what the balancers said last; None where they disagree."""
+def _shares(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any]) -> t.Mapping[str, int] | None:
+    """The sides' shares, by what the balancers said last; None where they disagree."""
     for name in ("__deploy_switched_back", "__deploy_switched"):
         result = local.get(name)
         if _outcome.ran(result):
-            found = result.get("shares")
-            return next((side for side, share in found.items() if share == 100), None) if found else None
-    return plan["serving_side"]
+            return result.get("shares")
+    return {plan["serving_side"]: 100}

@@ -118,10 +118,13 @@ def with_all_ports(by_side: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]
     return found
 
 
-def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.Any]], strategy: str) -> tuple[str, bool]:
-    """The side that serves, by what the balancers told, and whether they agree.
+def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.Any]], strategy: str,
+                 journal: t.Callable[[], str | None] = lambda: None) -> tuple[str, bool]:
+    """The side that serves, by what the balancers told, and whether all of them send every request there.
 
-    Balancers that disagree are what a controller that died while it switched leaves; the next switch puts it right, and nothing else may move then.
+    Balancers that disagree, or send requests to both sides, are what a controller that died while it moved them leaves; the next switch puts it
+    right, and nothing else may move then. Of both sides the one serves that served when that deploy began, by its C(journal).
+
     Raises DowntimeError when both sides get requests from one balancer, or nobody can tell.
     """
     if len(sides) < 2:
@@ -134,6 +137,9 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
         raise DowntimeError(f"deploy_strategy is '{strategy}', but {who} which side serves: a split in its configuration is needed; "
                             "the playbook doctor prints the lines")
     mixed, differing = side_problems(told)
+    served = journal() if idle and mixed else None
+    if served:
+        return served, False
     if mixed or (differing and not idle):
         raise DowntimeError(mixed or f"{differing}; deploy or roll back with deploy_strategy=blue_green puts that right")
     serve = {host: most_served([split]) for host, split in splits.items() if split}

@@ -46,6 +46,14 @@ def test_who_has_it_already_and_is_fit_is_left_alone():
     assert found["batches"] == [] and found["switch"] and found["unmoved"] == HOSTS
 
 
+def test_who_may_still_be_asked_is_cleared_before_anything_changes():
+    found = _blue_green.lay_out(plan(sides_agree=False), everybody(idle="p"))
+    assert found["clear"] and found["batches"] and found["switch"] == {"from": "blue", "to": "green"}
+    # With nothing to change there, the switch alone puts it right.
+    assert not _blue_green.lay_out(plan(sides_agree=False, capacity={"first": False, "ready": HOSTS}), everybody(idle="n"))["clear"]
+    assert not _blue_green.lay_out(plan(), everybody(idle="p"))["clear"]
+
+
 def test_second_run_moves_nothing():
     found = _blue_green.lay_out(plan(), everybody(serves="n", idle="o"))
     assert found["batches"] == [] and found["switch"] is None

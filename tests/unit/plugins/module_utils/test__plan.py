@@ -191,6 +191,17 @@ def test_the_side_that_serves_is_what_the_balancers_say():
     assert _plan.serving_side(sides, told(lb1=100, lb2=0), "blue_green") == ("green", False)
 
 
+def test_of_two_sides_with_requests_the_journal_says_which_one_served():
+    sides = ["blue", "green"]
+    assert _plan.serving_side(sides, told(lb1=75, lb2=75), "blue_green", lambda: "blue") == ("blue", False)
+    assert _plan.serving_side(sides, told(lb1=100, lb2=75), "blue_green", lambda: "blue") == ("blue", False)
+    # Somebody's own shares are nobody's to undo.
+    with pytest.raises(DowntimeError, match="balancer lb1 sends 75 %"):
+        _plan.serving_side(sides, told(lb1=75, lb2=75), "blue_green", lambda: None)
+    with pytest.raises(DowntimeError, match="balancer lb1 sends 75 %"):
+        _plan.serving_side(sides, told(lb1=75, lb2=75), "rolling", lambda: "blue")
+
+
 @pytest.mark.parametrize("answers, strategy, words", [
     (told(lb1=5), "rolling", "balancer lb1 sends 5 % of the requests to green and 95 % to blue"),
     (told(lb1=100, lb2=0), "rolling", "the balancers disagree which side serves: green on lb1, blue on lb2"),
