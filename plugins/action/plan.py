@@ -116,7 +116,7 @@ class ActionModule(ActionBase):
             serving_side, agree = _plan.most_served([result["split"] for result in told.values() if result.get("split")]), True
             side_problem = next((problem for problem in _plan.side_problems(told) if problem), None)
         else:
-            serving_side, agree = _plan.serving_side(sides, told, strategy)
+            serving_side, agree = _plan.serving_side(sides, told, strategy, lambda: self._served(checked, driver, balancers, members, without, task_vars))
         side = serving_side
         if _drivers.strategy(strategy).SIDE == "idle":
             side = next(other for other in sides if other != serving_side)
@@ -125,6 +125,9 @@ class ActionModule(ActionBase):
         if "pools" in driver.traffic_spec:
             traffic = {**traffic, "pools": _plan.live_pools(traffic, side)}
         pools = [pool["name"] for pool in traffic.get("pools") or []]
+        planned = getattr(_drivers.strategy(strategy), "planned", None)
+        counted = bool(told) and all(any(row.get("pools") for row in result.get("counters") or ()) for result in told.values())
+        own = planned(checked, counted) if planned else {}
         capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
@@ -158,6 +161,7 @@ class ActionModule(ActionBase):
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
             "strategy": strategy, "driver": checked_driver(values), "side": side, "serving_side": serving_side,
             "sides_agree": agree, "side_problem": side_problem,
+            "serving_pools": [pool["name"] for pool in _plan.live_pools(whole_traffic, serving_side)],
             "serving_slots": {name: host["slot"] for name, host in by_side[serving_side].items()}, "pools": pools, "balancers": balancers,
             "traffic": traffic, "whole_traffic": whole_traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
             "servers": {name: host["server"] for name, host in hosts.items()},
@@ -177,7 +181,7 @@ class ActionModule(ActionBase):
             "held": held if verb in _plan.SHIFTS else [], "max_absent": checked["deploy_max_absent"],
             # Only these need tasks of the members' own within a batch.
             "hooks_on_members": bool(checked["deploy_hooks"]["restart"] or checked["deploy_hooks"]["after_activate"]),
-            "findings": findings, "warnings": warnings, "started": started.timestamp(),
+            "findings": findings, "warnings": warnings, "started": started.timestamp(), **own,
         }
 
     def _ask(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], ready_timeout: int, looking: bool, sides: bool,
@@ -313,6 +317,16 @@ class ActionModule(ActionBase):
         name = _lock.name_of(checked["deploy_app"], checked["deploy_environment"])
         return {"hosts": hosts, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"), "break": checked["deploy_lock_break"]}
 
+    def _served(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str], without: list[str],
+                task_vars: dict[str, t.Any]) -> str | None:
+        """The side that served when a deploy began that has not ended, by its journal."""
+        lock = self._lock(checked, driver, balancers, members, without, task_vars)
+        results = _fanout.run_on(self, lock["hosts"], f"{_drivers.COLLECTION}.lock",
+                                 lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host",
+                                 timeout=_fanout.limit(self, _fanout.QUESTION))
+        journal = max((result.get("journal") or [] for result in results.values()), key=len)
+        return (_lock.interrupted_of(journal) or {}).get("serving")
+
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any], locked: dict[str, t.Any]) -> dict[str, t.Any]:
         # What an earlier deploy took out nobody holds: this one brings it back.
         orphans = [name for name in plan["held"] if plan["servers"][name] in locked.get("out", [])]
@@ -380,6 +394,10 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
     lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}: drain at most {plan['drain_timeout']} s, activate, "
               f"{plan['health']['passes'] if plan['health'].get('path') else 'no'} passes, return" for batch in plan["batches"]]
     if plan.get("switch"):
+        small = [step for step in plan.get("steps") or () if step < 100]
+        if small:
+            lines.append(f"  {plan['switch']['to']} gets {', '.join(map(str, small))} % of the requests, is watched for "
+                         f"{plan['canary']['step_time']:g} s or more at each share, and goes back as soon as it is worse")
         lines.append(f"  switch every request from {plan['switch']['from']} to {plan['switch']['to']}; {plan['switch']['from']} is left as it is")
     elif not plan["batches"]:
         lines.append("  every member runs this release already; nothing moves")

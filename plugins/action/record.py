@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import typing as t
@@ -40,6 +41,7 @@ class ActionModule(ActionBase):
                 members=args["members"],
                 sentence=args["sentence"],
                 events=events,
+                canary=_steps_of(args["run_dir"]),
             )
             # From here on the record exists: it is returned even when the disk refuses it.
             result["record"] = record
@@ -70,3 +72,12 @@ class ActionModule(ActionBase):
         except OSError as error:
             result["warnings"] = [*result.get("warnings", []), f"run_dir {args['run_dir']} could not be removed: {error.strerror or error}"]
         return result
+
+
+def _steps_of(run_dir: str | None) -> dict[str, t.Any] | None:
+    """What the judge said at each share, where there was one."""
+    try:
+        with open(os.path.join(run_dir or "", "canary.json"), encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return None

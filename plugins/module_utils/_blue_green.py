@@ -62,7 +62,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "unmoved": [name for name in here if name not in moving],
         "absent": absent,
         # Nobody may be asked while its release changes.
-        "clear": bool(moving) and not plan.get("sides_agree", True),
+        "clear_first": bool(moving) and not plan.get("sides_agree", True),
         "switch": _switch(plan, in_place or undone),
     }
 

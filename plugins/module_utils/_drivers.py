@@ -19,8 +19,9 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 NAMES = ("haproxy", "healthcheck", "nginx", "none")
 
 # Which capability of a driver carries which strategy. A strategy is a role of its name, and a file C(_<strategy>.py) beside this one with
-# C(SIDE), the side that gets the release (C(live) or C(idle)), and C(lay_out), which turns what staging found into batches.
-STRATEGIES = {"rolling": "members", "blue_green": "split"}
+# C(SIDE), the side that gets the release (C(live) or C(idle)), and C(lay_out), which turns what staging found into batches. Optional are
+# C(outcome), its own words for how it ended, and C(planned), what it adds to the plan.
+STRATEGIES = {"rolling": "members", "blue_green": "split", "canary": "split"}
 
 COLLECTION = "zero.downtime"
 

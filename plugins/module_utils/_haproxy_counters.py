@@ -51,6 +51,9 @@ def of_worker(text: str, worker: int, current: bool, frontends: t.Sequence[str] 
     kept = {row["pxname"] for row in back}
     found["server_5xx"] = _add([row for row in rows if row["pxname"] in kept and row["svname"] not in ("FRONTEND", "BACKEND")], "hrsp_5xx")
     found.update({name: _add(front, column) for name, column in OF_FRONTENDS.items()})
+    # Of named pools also each one's own: what a canary is judged by. A request that HAProxy answers in a member's place is among them.
+    found["pools"] = {row["pxname"]: {"requests": int(row["req_tot"] or 0), "errors": int(row["hrsp_5xx"] or 0), "time_ms": None,
+                                      "average_ms": int(row["rtime"] or 0)} for row in back if pools}
     return found
 
 

@@ -177,6 +177,11 @@ def hist_slot(seconds: float) -> int:
     return int(math.log(max(seconds, _TINY) / _TINY) / _STEP)
 
 
+def slot_ms(slot: int | str) -> float:
+    """The latency in milliseconds that a slot stands for."""
+    return round(_TINY * math.exp((int(slot) + 0.5) * _STEP) * 1000, 2)
+
+
 def hist_percentile_ms(hist: dict[t.Any, int], share: float) -> float | None:
     """The latency in milliseconds below which ``share`` of the requests lie."""
     total = sum(hist.values())
@@ -186,7 +191,7 @@ def hist_percentile_ms(hist: dict[t.Any, int], share: float) -> float | None:
     for slot in sorted(hist, key=int):
         seen += hist[slot]
         if seen >= rank:
-            return round(_TINY * math.exp((int(slot) + 0.5) * _STEP) * 1000, 2)
+            return slot_ms(slot)
     raise AssertionError("a percentile lies within its histogram")
 
 
@@ -403,6 +408,7 @@ class Tally:
         self.failures: dict[str, int] = {}
         self.versions: dict[str, dict[str, t.Any]] = {}
         self.releases: dict[str, dict[str, t.Any]] = {}
+        self.by_release: dict[str, dict[str, t.Any]] = {}
         self.streams = {name: {"sent": 0, "failed": 0} for name in STREAMS}
         self.losses: list[dict[str, t.Any]] = []
         self.losses_left_out = 0
@@ -455,6 +461,7 @@ class Tally:
             row["versions"][outcome.version] = row["versions"].get(outcome.version, 0) + 1
         if outcome.release is not None:
             self._seen(self.releases, outcome.release, now)
+            self._of_release(outcome, latency)
         if latency is not None and outcome.kind is None:
             slot = hist_slot(latency)
             self.hist[slot] = self.hist.get(slot, 0) + 1
@@ -483,6 +490,17 @@ class Tally:
         else:
             self.losses_left_out += 1
 
+    def _of_release(self, outcome: Outcome, latency: float | None) -> None:
+        """What a judge asks: how each release answers. Only releases that are told apart have an entry."""
+        if outcome.release not in self.releases:
+            return
+        entry = self.by_release.setdefault(str(outcome.release), {"requests": 0, "errors": 0, "hist": {}})
+        entry["requests"] += 1
+        entry["errors"] += outcome.kind is not None
+        if latency is not None and outcome.kind is None:
+            slot = hist_slot(latency)
+            entry["hist"][slot] = entry["hist"].get(slot, 0) + 1
+
     def _gap_until(self, now: float) -> None:
         if self.last_ok is not None and now - self.last_ok > self.gap:
             self.gap, self.gap_at = now - self.last_ok, self.last_ok
@@ -507,6 +525,7 @@ class Tally:
             "versions": {name: entry["count"] for name, entry in self.versions.items()},
             "first_ok": self.first_ok, "uncounted": self.uncounted,
             "p99_ms": hist_percentile_ms(self.hist, 0.99),
+            "by_release": self.by_release,
         }
 
     def report(self, now: float) -> dict[str, t.Any]:

@@ -163,6 +163,7 @@ def compose(
     members: t.Sequence[t.Mapping[str, t.Any]] | None = None,
     sentence: str | None = None,
     events: t.Sequence[dict[str, t.Any]] = (),
+    canary: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """The record. Keys come in a fixed order, so that two records can be compared line by line."""
     deploy_id = plan.get("deploy_id")
@@ -193,6 +194,8 @@ def compose(
         "notes": [_plain(event) for event in events if event.get("event") == "note"],
         "evidence": _evidence(evidence),
     }
+    if canary:
+        record["canary"] = {"steps": [_plain(step) for step in canary["steps"]]}
     # `rollback` and `restart` are the same record: only the verb tells them from a deploy.
     if plan.get("verb"):
         record["verb"] = _plain(plan["verb"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils._canary_options import OPTIONS as CANARY
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import STRATEGIES
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
@@ -23,6 +24,7 @@ HOOKS = {
     "after_activate": "Runs on each member when the new release runs there and before it gets traffic.",
     "smoke": "Runs once, on the controller, when the idle side is ready and before the switch (blue/green); this is the place for a smoke test.",
     "contract": "Runs once, on the controller, after the hook smoke; this is the place for contract tests against the idle side.",
+    "flag_off": "Runs once, on the controller, before a release that failed its canary loses its requests; this is the place for a feature flag.",
     "on_failure": "Runs once, on the controller, when the deploy has failed, after going back.",
 }
 
@@ -78,6 +80,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                        "Sizes of the batches as Ansible's C(serial) has them: counts or percentages, the last one repeated. "
                        "No batch is larger than the floor allows."},
     "deploy_batch_pause": {"type": "int", "default": 0, "minimum": 0, "description": "Seconds of observation between two batches, under evidence."},
+    "deploy_host_timeout": {"type": "int", "default": 30, "minimum": 2, "description":
+                            "Seconds that a host may be silent on an open ssh connection before it counts as lost (ssh's C(ServerAliveInterval), unless the "
+                            "inventory sets that itself)."},
     "deploy_max_absent": {"type": "int", "default": 0, "minimum": 0, "description":
                           "How many members may be out of reach at the start. They are left out and named, if no balancer counts on them; one that serves "
                           "is never left out."},
@@ -91,6 +96,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds within which a member has to serve again once the balancer admits it."},
     "deploy_soak": {"type": "int", "default": 1, "minimum": 0, "description": "Seconds of observation after the last batch before the evidence is judged."},
+    "deploy_canary": {"type": "dict", "default": {}, "options": CANARY, "description":
+                      "With O(deploy_strategy=canary): the shares that the release gets, and how it is judged at each."},
     "deploy_evidence_url": {"type": "str", "description":
                             "Public address that the probe asks before, during and after the deploy. Without it there is no probe."},
     "deploy_evidence_rate": {"type": "float", "default": 50, "minimum": 1, "description": "Probe requests a second."},

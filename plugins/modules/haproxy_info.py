@@ -235,6 +235,12 @@ counters:
       description: Requests that were not valid or not whole.
       type: int
       returned: success
+    pools:
+      description:
+        - Of each pool that was named, its C(requests), C(errors) (answers with a status from 500 on, the balancer's own among them), C(time_ms) (the
+          sum of what its members took, V(null) where nobody counts that) and C(average_ms) (the mean of the last requests).
+      type: dict
+      returned: success
 kernel:
   description: The kernel's counters of connections that were lost before HAProxy saw them.
   returned: success

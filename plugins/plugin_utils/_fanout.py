@@ -35,6 +35,8 @@ Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 MARGIN = 2.0
 # What a host that is only asked for something may take to answer.
 QUESTION = 5.0
+# The variable, and its default: seconds of silence after which a host on an open ssh connection counts as lost.
+SILENCE, SILENT = "deploy_host_timeout", 30
 
 
 def limit(action: ActionBase, seconds: float) -> float:
@@ -245,6 +247,7 @@ def _connect(action: ActionBase, host: str, variables: dict[str, t.Any]) -> t.An
         task_keys["password"] = context.password
     del task_keys["retries"]
     connection.set_options(task_keys=task_keys, var_options=connection._resolve_option_variables(variables, templar))
+    _keep_alive(connection, templar.template(variables.get(SILENCE, SILENT)))
     _set_options(connection._shell, "shell", variables, templar, task_keys)
     if connection.become is not None:
         if context.become_pass:
@@ -255,6 +258,22 @@ def _connect(action: ActionBase, host: str, variables: dict[str, t.Any]) -> t.An
                 setattr(context, option, connection.become.get_option(option))
         context.prompt = connection.become.prompt
     return connection
+
+
+def _keep_alive(connection: t.Any, silence: t.Any) -> None:
+    """Let ssh itself find out that a host has fallen silent: a module that waits for it would wait as long as its step may take.
+
+    Whoever has set this up is left alone, and so is every other connection, which has no such thing.
+    """
+    options = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+    if getattr(connection, "transport", None) != "ssh" or any("serveralive" in str(connection.get_option(name) or "").lower() for name in options):
+        return
+    if not str(silence).isdigit() or int(silence) < 2:
+        raise AnsibleError(f"{SILENCE} is {silence!r}; whole seconds from 2 on are accepted")
+    # ssh gives up when one more than this many of its questions went unanswered.
+    interval = max(1, int(silence) // 5)
+    extra = f"{connection.get_option('ssh_extra_args') or ''} -o ServerAliveInterval={interval} -o ServerAliveCountMax={max(1, int(silence) // interval - 1)}"
+    connection.set_option("ssh_extra_args", extra.strip())
 
 
 def _set_options(plugin: t.Any, kind: str, variables: dict[str, t.Any], templar: t.Any, task_keys: dict[str, t.Any]) -> None:

@@ -19,7 +19,7 @@ import time
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 TARGETS = os.path.join(REPO, "tests", "integration", "targets")
 WORK = os.path.join(REPO, "build", "integration")
-RELEASES = ["1.0.0", "2.0.0", "3.0.0-bad"]
+RELEASES = ["1.0.0", "2.0.0", "3.0.0-bad", "4.0.0-errors"]
 LONGEST_TARGET = 600
 
 sys.path.insert(0, os.path.join(REPO, "tests", "stage"))

@@ -14,9 +14,10 @@ import typing as t
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1])]
 
 import playing  # noqa: E402
+import sides  # noqa: E402
 from haproxy_stage import ask  # noqa: E402
 
 REPO = playing.REPO
@@ -73,3 +74,17 @@ def stage() -> t.Iterator[Stage]:
         yield found
     finally:
         found.script("down")
+
+
+@pytest.fixture
+def side(stage, tmp_path):
+    """Back to 1.0.0 on blue, whatever a test left."""
+    found = sides.Side(stage, tmp_path)
+    yield found
+    if found.shares() != ("0", "0") or sides.version() != "1.0.0":
+        assert found.play("deploy", deploy_release="1.0.0").rc == 0
+        if found.shares() != ("0", "0"):
+            # The other tests of this room know one side; bring it the release, then switch there.
+            assert found.play("deploy", deploy_release="2.0.0").rc == 0
+            assert found.play("deploy", deploy_release="1.0.0", deploy_strategy="rolling").rc == 0
+    assert (sides.version(), found.shares()) == ("1.0.0", ("0", "0"))

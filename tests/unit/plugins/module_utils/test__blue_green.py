@@ -48,10 +48,10 @@ def test_who_has_it_already_and_is_fit_is_left_alone():
 
 def test_who_may_still_be_asked_is_cleared_before_anything_changes():
     found = _blue_green.lay_out(plan(sides_agree=False), everybody(idle="p"))
-    assert found["clear"] and found["batches"] and found["switch"] == {"from": "blue", "to": "green"}
+    assert found["clear_first"] and found["batches"] and found["switch"] == {"from": "blue", "to": "green"}
     # With nothing to change there, the switch alone puts it right.
-    assert not _blue_green.lay_out(plan(sides_agree=False, capacity={"first": False, "ready": HOSTS}), everybody(idle="n"))["clear"]
-    assert not _blue_green.lay_out(plan(), everybody(idle="p"))["clear"]
+    assert not _blue_green.lay_out(plan(sides_agree=False, capacity={"first": False, "ready": HOSTS}), everybody(idle="n"))["clear_first"]
+    assert not _blue_green.lay_out(plan(), everybody(idle="p"))["clear_first"]
 
 
 def test_second_run_moves_nothing():

@@ -15,7 +15,7 @@ TRAFFIC = {"balancers": "shop_lb", "socket": "/run/admin.sock", "master_socket":
 
 def test_driver_is_found_and_takes_its_traffic():
     driver = _drivers.load("haproxy")
-    assert driver.runs_on == "balancers" and driver.info and driver.strategies == ["rolling", "blue_green"]
+    assert driver.runs_on == "balancers" and driver.info and driver.strategies == ["rolling", "blue_green", "canary"]
     traffic = _spec.check(TRAFFIC, driver.traffic_spec, "deploy_traffic.")
     args = driver.member_args(traffic, ["app1"])
     assert args["members"] == ["app1"] and args["pools"] == ["shop_blue", "shop_green"] and args["master_socket"] == "/run/master.sock"

@@ -9,7 +9,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client impo
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
 
 COLUMNS = ("pxname svname scur qcur mode req_tot hrsp_1xx hrsp_2xx hrsp_3xx hrsp_4xx hrsp_5xx hrsp_other cli_abrt srv_abrt eresp wretr wredis dreq ereq "
-           "h1_open_streams h2_backend_open_streams").split()
+           "h1_open_streams h2_backend_open_streams rtime").split()
 
 
 def stat(*rows, without=()):
@@ -22,7 +22,7 @@ FRONT = dict(pxname="front", svname="FRONTEND", mode="http", scur=9, req_tot=100
 STATS = dict(FRONT, pxname="stats")
 TCP = dict(FRONT, pxname="tcp", mode="tcp")
 SHOP = dict(pxname="shop", svname="BACKEND", mode="http", scur=3, qcur=1, cli_abrt=7, srv_abrt=8, eresp=9, wretr=10, wredis=11)
-API = dict(SHOP, pxname="api")
+API = dict(SHOP, pxname="api", req_tot=30, hrsp_5xx=2, rtime=12)
 SERVER = dict(pxname="shop", svname="app1", hrsp_5xx=3, req_tot=50)
 
 
@@ -31,12 +31,14 @@ def test_sums_over_http_frontends_and_all_pools():
     assert found == {
         "worker": 12, "current": True, "requests": 100, "responses": {"1xx": 1, "2xx": 80, "3xx": 2, "4xx": 3, "5xx": 4, "other": 0},
         "client_aborts": 14, "server_aborts": 16, "response_errors": 18, "retries": 20, "redispatches": 22, "open": 3, "server_5xx": 3,
-        "denied": 5, "request_errors": 6}
+        "denied": 5, "request_errors": 6, "pools": {}}
 
 
 def test_named_frontends_and_pools():
     found = counters.of_worker(stat(FRONT, STATS, SHOP, API), 12, True, ["stats"], ["api"])
     assert found["requests"] == 100 and found["client_aborts"] == 7
+    # What a canary is judged by.
+    assert found["pools"] == {"api": {"requests": 30, "errors": 2, "time_ms": None, "average_ms": 12}}
 
 
 def test_open_without_the_column_of_streams():

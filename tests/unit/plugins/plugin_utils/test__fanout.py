@@ -15,6 +15,7 @@ import typing as t
 import pytest
 
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.collections import ImmutableDict
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
@@ -110,3 +111,41 @@ def test_who_ends_this_process_ends_its_children(run_on: t.Callable[..., dict[st
     os.kill(pid, number)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
     assert gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+class Ssh:
+    """The options of an ssh connection."""
+
+    transport = "ssh"
+
+    def __init__(self, **options: str) -> None:
+        self.options = options
+
+    def get_option(self, name: str) -> str | None:
+        return self.options.get(name)
+
+    def set_option(self, name: str, value: str) -> None:
+        self.options[name] = value
+
+
+@pytest.mark.parametrize("silence, interval, count", [(30, 6, 4), (10, 2, 4), (5, 1, 4), (2, 1, 1), ("60", 12, 4)])
+def test_ssh_finds_out_that_a_host_is_silent(silence, interval, count):
+    connection = Ssh(ssh_extra_args="-4")
+    _fanout._keep_alive(connection, silence)
+    assert connection.options["ssh_extra_args"] == f"-4 -o ServerAliveInterval={interval} -o ServerAliveCountMax={count}"
+    assert interval * (count + 1) <= int(silence)
+
+
+def test_who_has_set_that_up_is_left_alone():
+    connection = Ssh(ssh_common_args="-o serverAliveInterval=60")
+    _fanout._keep_alive(connection, 30)
+    assert connection.options == {"ssh_common_args": "-o serverAliveInterval=60"}
+    local = Ssh()
+    local.transport = "local"
+    _fanout._keep_alive(local, 30)
+    assert not local.options
+
+
+def test_a_silence_that_is_none():
+    with pytest.raises(AnsibleError, match="deploy_host_timeout is 0; whole seconds from 2 on"):
+        _fanout._keep_alive(Ssh(), 0)

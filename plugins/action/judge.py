@@ -1,0 +1,140 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Watch a release at one share of the requests, and judge it beside the old one."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+
+SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _looks.SIDES}
+SPEC: dict[str, t.Any] = {
+    "canary": {"type": "dict", "default": {}},
+    "share": {"type": "int", "required": True, "minimum": 1},
+    "driver": {"type": "str", "required": True},
+    "traffic": {"type": "dict", "required": True},
+    "pools": {"type": "dict", "options": SIDES, "default": {}},
+    "releases": {"type": "dict", "options": SIDES, "default": {}},
+    "label": {"type": "str"},
+    "max_failed": {"type": "int", "default": 0, "minimum": 0},
+    "run_dir": {"type": "path"},
+    "step": {"type": "str", "default": "judge"},
+}
+# Beside the probe's files; the record takes its steps from here.
+KEPT, PROGRESS = "canary.json", "progress.json"
+
+
+class ActionModule(ActionBase):
+    # Once for all hosts, and a failure is everybody's: with run_once only the first host would be rescued.
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, SPEC)
+            if args["share"] > 99:
+                raise DowntimeError(f"share is {args['share']}; 1 to 99 are accepted, since beyond that nothing is left to compare with")
+            return self._judge(args, task_vars)
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+        except OSError as error:
+            return {"failed": True, "msg": f"what the judge looked at in run_dir {self._task.args.get('run_dir')} cannot be kept: {error.strerror or error}"}
+
+    def _judge(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        driver = _drivers.load(args["driver"])
+        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        counted = driver.info and driver.info_args is not None
+        probing = bool((self._read(args, "probe-config.json") or {}).get("url"))
+        canary = _canary.check(args["canary"], "asked" if probing or self._task.check_mode else None, counted, "canary")
+        sources = self._sources(args, canary, driver, traffic, task_vars)
+        if self._task.check_mode:
+            # Nobody gets a share now, so all there is to see is whether those who will be asked answer.
+            for source in sources:
+                source.begin()
+            return {"changed": False, "verdict": None, "reasons": [], "share": args["share"]}
+        kept = self._read(args, KEPT) or {"steps": [], "looks": []}
+        clock = _events.clock(args["run_dir"])
+        began = clock()
+        _events.append(args["run_dir"], args["step"], "started")
+        found, looks = _canary.watch(sources, canary, args["share"], kept["looks"], lambda: self._lost(args))
+        go_on = found["verdict"] == "pass" or (found.get("deadline") and canary["at_deadline"] == "go_on")
+        reason = None if go_on else _canary.told(found, args["label"])
+        if args["run_dir"]:
+            step = {**found, "started": round(began, 3), "finished": round(clock(), 3)}
+            # Of a look at a smaller share only the counts are needed later.
+            counts = [{side: {name: look[side][name] for name in ("requests", "errors")} for side in _looks.SIDES} for look in looks]
+            _probe.write_json(os.path.join(args["run_dir"], KEPT), {"steps": [*kept["steps"], step], "looks": [*kept["looks"], *counts]})
+        _events.append(args["run_dir"], args["step"], "finished" if go_on else "failed", **({"reason": reason} if reason else {}))
+        result = {"changed": False, "failed": not go_on, **found}
+        if reason:
+            result["msg"] = reason
+        elif found["verdict"] != "pass":
+            result["warnings"] = [f"nothing could be said at {args['share']} % of the requests after {found['waited']:.0f} s, and deploy_canary.at_deadline "
+                                  f"is go_on: {' '.join(found['reasons'])}"]
+        return result
+
+    def _sources(self, args: dict[str, t.Any], canary: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any],
+                 task_vars: dict[str, t.Any]) -> list[_looks.Source]:
+        sources: list[_looks.Source] = []
+        if "balancer" in (canary["errors"], canary["latency"]):
+            pools = {side: args["pools"].get(side) or [] for side in _looks.SIDES}
+            sources.append(_looks.Balancers(lambda: self._counters(driver, traffic, task_vars), pools,
+                                            canary["errors"] == "balancer", canary["latency"] == "balancer"))
+        if "probe" in (canary["errors"], canary["latency"]) and not self._task.check_mode:
+            sources.append(_looks.Asked(lambda: self._read(args, PROGRESS), args["releases"],
+                                        canary["errors"] == "probe", canary["latency"] == "probe"))
+        queries = {name: rule["query"] for name, rule in canary["metrics"].items() if rule["query"]}
+        if queries:
+            words = {side: {"side": side, "pool": "|".join(args["pools"].get(side) or []), "release": args["releases"].get(side) or ""}
+                     for side in _looks.SIDES}
+            server = self._prometheus(canary["prometheus"], task_vars)
+            sources.append(_looks.Queries(lambda query, start, end: server.series(query, start, end, canary["interval"]), queries, words, time.time))
+        return sources
+
+    def _counters(self, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, list[dict[str, t.Any]]]:
+        if driver.info_args is None:
+            raise DowntimeError(f"driver {driver.name} does not count requests")
+        options = driver.info_args(traffic)
+        hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
+        results = _fanout.run_on(self, hosts, driver.module("info"), lambda _host: dict(options), task_vars, timeout=_fanout.limit(self, _fanout.QUESTION))
+        failed = [named("balancer", host, result) for host, result in results.items() if result.get("failed")]
+        if failed:
+            raise DowntimeError(f"the canary cannot be judged: {'; '.join(failed)}")
+        return {host: result.get("counters") or [] for host, result in results.items()}
+
+    def _prometheus(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Any:
+        headers = options["headers"]
+        if headers is None:
+            # A plan leaves secrets out, since it is shown: they are read here, from the members' variables.
+            member = next((host for host in task_vars.get("ansible_play_hosts_all", ()) if host != _inventory.CONTROLLER), None)
+            given = _inventory.Variables(self, task_vars).of(member, (_canary.NAME,)).get(_canary.NAME) if member else None
+            headers = ((given or {}).get("prometheus") or {}).get("headers")
+        from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
+        return Prometheus(options["url"], headers=headers, timeout=options["timeout"], validate_certs=options["validate_certs"], ca_path=options["ca_path"])
+
+    @staticmethod
+    def _read(args: dict[str, t.Any], name: str) -> t.Any:
+        try:
+            with open(os.path.join(args["run_dir"] or "", name), encoding="utf-8") as stream:
+                return json.load(stream)
+        except FileNotFoundError:
+            return None
+
+    def _lost(self, args: dict[str, t.Any]) -> str | None:
+        """Requests that the probe lost are nobody's to judge: the evidence allows for so many, and no more."""
+        progress = self._read(args, PROGRESS)
+        lost = progress["transport"] if progress else 0
+        return f"The probe lost {lost} of {progress['sent']} requests." if lost > args["max_failed"] else None

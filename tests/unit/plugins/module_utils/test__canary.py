@@ -1,0 +1,159 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _canary
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+URL = "http://127.0.0.1:8080/"
+
+
+def check(url=URL, counted=True, **canary):
+    return _canary.check(canary, url, counted)
+
+
+def test_defaults_are_filled_in():
+    found = check()
+    assert found["steps"] == [1, 5, 25, 50, 100] and found["errors"] == "balancer" and found["latency"] == "probe"
+    assert found["judge"]["alpha"] == 0.02 and list(found["metrics"]) == ["latency_ms"] and found["metrics"]["latency_ms"]["allowed_increase"] == 1.5
+    assert check(counted=False)["errors"] == "probe" and check(url=None)["latency"] == "balancer"
+    # The plan's own options come in once more, when a share is judged.
+    assert _canary.check(found, URL, True) == found
+
+
+@pytest.mark.parametrize("canary, words", [
+    ({"steps": [5, 1, 100]}, r"deploy_canary.steps is \[5, 1, 100\]; ascending whole percents"),
+    ({"steps": [5, 5, 100]}, "ascending"),
+    ({"steps": [1, 50]}, "that end with 100"),
+    ({"steps": [0, 100]}, "from 1 on"),
+    ({"steps": []}, "ascending"),
+    ({"step_time": 10, "deadline": 5}, "deploy_canary.deadline is 5, which is below step_time, 10"),
+    ({"interval": 0}, "deploy_canary.interval is 0.0; a number from 0.1 on"),
+    ({"judge": {"alpha": "x"}}, "deploy_canary.judge.alpha is 'x'; a number is accepted"),
+    ({"judge": {"alfa": 1}}, "deploy_canary.judge.alfa is no known option.*did you mean alpha"),
+    ({"metrics": {"cpu": 3}}, "deploy_canary.metrics.cpu is 3; a mapping with a query"),
+    ({"metrics": {"cpu": {}}}, "deploy_canary.metrics.cpu.query is missing"),
+    ({"metrics": {"cpu": {"query": "up"}}}, "asks the same of both sides"),
+    ({"metrics": {"cpu": {"query": "up{job='$job'}"}}}, r"has \$job; \$side, \$pool and \$release are accepted"),
+    ({"metrics": {"cpu": {"query": "up{side='$side'}"}}}, "deploy_canary.prometheus is missing"),
+    ({"metrics": {"latency_ms": {"query": "up{side='$side'}"}}}, "another name is accepted"),
+    ({"prometheus": {"timeout": 5}}, "deploy_canary.prometheus.url is missing"),
+])
+def test_what_is_refused(canary, words):
+    with pytest.raises(DowntimeError, match=words):
+        check(**canary)
+
+
+def test_who_counts_has_to_be_there():
+    with pytest.raises(DowntimeError, match="deploy_canary.errors is 'probe', but deploy_evidence_url is not set"):
+        check(url=None, errors="probe")
+    with pytest.raises(DowntimeError, match="deploy_canary.latency is 'balancer', but the balancers of this driver do not count"):
+        check(counted=False, latency="balancer")
+
+
+def test_a_plan_has_no_secrets():
+    canary = {"prometheus": {"url": "http://p", "headers": {"authorization": "secret"}}}
+    assert "headers" not in _canary.planned({"deploy_canary": canary, "deploy_evidence_url": URL}, True)["canary"]["prometheus"]
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class Numbers:
+    """A source whose numbers are given."""
+
+    def __init__(self, canary=5, baseline=5, slower=1.0, requests=1000):
+        self.errors = {"canary": canary, "baseline": baseline}
+        self.slower, self.requests = {"canary": slower, "baseline": 1.0}, requests
+        self.draw = random.Random(1)
+        self.begun = 0
+
+    def begin(self):
+        self.begun += 1
+
+    def look(self):
+        return {side: {"requests": self.requests, "errors": self.errors[side] if self.requests else 0, "metrics": {
+            "latency_ms": [self.slower[side] * self.draw.lognormvariate(0, 0.3) for dummy in range(min(self.requests, 30))]}} for side in self.errors}
+
+
+def watch(source, lost=lambda: None, earlier=(), **canary):
+    time = Time()
+    options = check(**{"step_time": 30, "interval": 4, "deadline": 60, **canary})
+    found, looks = _canary.watch([source], options, 5, earlier, lost, time.clock, time.sleep)
+    assert source.begun == 1 and found["share"] == 5 and found["waited"] == pytest.approx(time.now - 100)
+    return found, looks
+
+
+def test_a_good_release_passes_when_its_time_is_over():
+    found, looks = watch(Numbers())
+    assert found["verdict"] == "pass" and found["waited"] == 30 and len(looks) == 8
+
+
+def test_a_bad_release_fails_at_once():
+    found, looks = watch(Numbers(canary=200))
+    assert found["verdict"] == "fail" and found["waited"] == 4 and len(looks) == 1
+    assert _canary.told(found, "2.0.0").startswith("2.0.0 was withdrawn at 5 % of the requests: The canary fails more often: 200 of 1000")
+    assert watch(Numbers(slower=10))[0]["verdict"] == "fail"
+
+
+def test_without_requests_it_is_held_until_the_deadline():
+    found, looks = watch(Numbers(requests=0))
+    assert found["verdict"] == "inconclusive" and found["deadline"] and found["waited"] == 60 and len(looks) > 10
+    assert "after 60 s nothing could be said" in _canary.told(found, "2.0.0")
+    # Those of a smaller share do not stand for this one.
+    source = Numbers(requests=0)
+    found, looks = watch(source, earlier=[Numbers().look() for dummy in range(5)])
+    assert found["verdict"] == "inconclusive"
+
+
+def test_errors_of_smaller_shares_count_and_times_do_not():
+    # Ten times as often, but too few in one look: together they are enough.
+    few = Numbers(canary=4, baseline=0, requests=100)
+    before = [few.look() for dummy in range(5)]
+    alone = watch(Numbers(canary=4, baseline=0, requests=100), step_time=4, deadline=4, judge={"alpha": 0.0001})[0]
+    assert alone["verdict"] == "pass"
+    assert watch(few, earlier=before, step_time=4, deadline=4, judge={"alpha": 0.0001})[0]["verdict"] == "fail"
+    slow = Numbers(slower=10)
+    assert watch(Numbers(), earlier=[slow.look() for dummy in range(5)])[0]["verdict"] == "pass"
+
+
+def test_a_lost_request_ends_it():
+    found, looks = watch(Numbers(), lost=lambda: "The probe lost 1 of 100 requests.")
+    assert found["verdict"] == "fail" and len(looks) == 1 and found["reasons"] == ["The probe lost 1 of 100 requests."]
+
+
+def test_no_time_is_one_look():
+    assert watch(Numbers(), step_time=0, deadline=0)[0]["waited"] == 4
+
+
+def test_only_a_deploy_to_the_idle_side_goes_step_by_step():
+    def release(letter):
+        return letter and {"digest": letter * 64, "label": letter}
+
+    def laid_out(serves="o", idle="n", **changes):
+        plan = {"verb": "deploy", "release": "n", "members": ["app1"], "side": "green", "serving_side": "blue", "serving_slots": {"app1": "blue"},
+                "capacity": {"first": False, "ready": ["app1"]}, "canary": check(), **changes}
+        return _canary.lay_out(plan, {"app1": {"release": release("n"), "active": release(idle), "slots": {"blue": {"active": release(serves)}}}})
+
+    assert laid_out()["steps"] == [1, 5, 25, 50, 100]
+    assert laid_out(verb="rollback", release="previous")["steps"] == [100]
+    # Nothing serves yet: there is nothing to compare with.
+    assert laid_out(serves=None)["steps"] == [100]
+    # Balancers disagreed, and the one that sends requests elsewhere is brought back.
+    assert laid_out(serves="n", sides_agree=False)["steps"] == [100]

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _looks, _probe
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+POOLS = {"canary": ["shop_green"], "baseline": ["shop_blue"]}
+RELEASES = {"canary": "n", "baseline": "o"}
+
+
+def row(worker, green, blue):
+    def counts(requests, errors, average=None, total=None):
+        return {"requests": requests, "errors": errors, "time_ms": total, "average_ms": average}
+
+    return {"worker": worker, "pools": {"shop_green": counts(*green), "shop_blue": counts(*blue), "other": counts(9, 9)}}
+
+
+def balancers(*readings, errors=True, latency=True):
+    told = iter(readings)
+    return _looks.Balancers(lambda: next(told), POOLS, errors, latency)
+
+
+def test_balancers_tell_what_came_since():
+    source = balancers({"lb1": [row(1, (10, 1, 7), (100, 2, 5))], "lb2": [row(5, (0, 0, 0), (50, 0, 6))]},
+                       {"lb1": [row(1, (15, 3, 8), (130, 2, 5))], "lb2": [row(5, (0, 0, 0), (60, 1, 6))]},
+                       # lb1 was reloaded: a new worker counts from nothing, the old one ends what it has.
+                       {"lb1": [row(2, (4, 0, 9), (20, 0, 5)), row(1, (16, 3, 8), (131, 2, 5))], "lb2": [row(5, (0, 0, 0), (60, 1, 6))]})
+    source.begin()
+    assert source.look() == {"canary": {"requests": 5, "errors": 2, "metrics": {"latency_ms": [8.0]}},
+                             "baseline": {"requests": 40, "errors": 1, "metrics": {"latency_ms": [5.0, 6.0]}}}
+    assert source.look() == {"canary": {"requests": 5, "errors": 0, "metrics": {"latency_ms": [9.0, 8.0]}},
+                             "baseline": {"requests": 21, "errors": 0, "metrics": {"latency_ms": [5.0, 5.0]}}}
+
+
+def test_a_sum_of_times_gives_the_mean_since_the_look_before():
+    source = balancers({"lb1": [row("log", (10, 0, None, 100.0), (0, 0, None, 0.0))]},
+                       {"lb1": [row("log", (20, 0, None, 400.0), (0, 0, None, 0.0))]}, errors=False)
+    source.begin()
+    found = source.look()
+    assert found["canary"] == {"requests": 0, "errors": 0, "metrics": {"latency_ms": [30.0]}} and found["baseline"]["metrics"]["latency_ms"] == []
+
+
+def test_pools_that_nobody_counts():
+    with pytest.raises(DowntimeError, match="no balancer counts the requests of pool shop_green"):
+        balancers({"lb1": [{"worker": 1, "pools": {}}]}).begin()
+
+
+def asked(*told, **options):
+    values = iter(told)
+    return _looks.Asked(lambda: next(values), RELEASES, **{"errors": True, "latency": True, **options})
+
+
+def test_the_probe_tells_releases_apart():
+    tally = _probe.Tally(_probe.complete({"url": "http://127.0.0.1/"}), 0.0)
+    for seconds, release, kind in ((0.01, "n", None), (0.02, "n", None), (0.01, "o", None), (None, "n", "status_500"), (None, None, "reset")):
+        tally.finish("fresh", 1.0, 1.0, seconds, _probe.Outcome(kind, "", 200, None, release))
+    source = asked({"by_release": {}}, {"by_release": {}}, tally.summary())
+    source.begin()
+    found = source.look()
+    assert (found["canary"]["requests"], found["canary"]["errors"]) == (3, 1) and (found["baseline"]["requests"], found["baseline"]["errors"]) == (1, 0)
+    assert sorted(found["canary"]["metrics"]["latency_ms"]) == [pytest.approx(10, rel=0.03), pytest.approx(20, rel=0.03)]
+
+
+def test_the_probe_has_to_run_and_to_know_both():
+    with pytest.raises(DowntimeError, match="no probe runs"):
+        asked(None).begin()
+    with pytest.raises(DowntimeError, match="the baseline's release is not known"):
+        _looks.Asked(lambda: {}, {"canary": "n", "baseline": None}, True, True).begin()
+
+
+def test_prometheus_is_asked_for_each_side_and_time():
+    seen = []
+
+    def series(query, start, end):
+        seen.append((query, start, end))
+        return [1]
+
+    times = iter([10.0, 15.0])
+    words = {side: {"side": side, "pool": side + "_pool"} for side in _looks.SIDES}
+    source = _looks.Queries(series, {"cpu": "rate(cpu{pool=~'$pool',side='$side'}[30s])"}, words, lambda: next(times))
+    source.begin()
+    assert source.look() == {side: {"metrics": {"cpu": [1.0]}} for side in _looks.SIDES}
+    assert seen[2:] == [("rate(cpu{pool=~'canary_pool',side='canary'}[30s])", 10.0, 15.0),
+                        ("rate(cpu{pool=~'baseline_pool',side='baseline'}[30s])", 10.0, 15.0)]
+
+
+def test_looks_of_several_sources_are_one():
+    counts = {side: {"requests": 5, "errors": 1, "metrics": {}} for side in _looks.SIDES}
+    values = {side: {"metrics": {"cpu": [1.0]}} for side in _looks.SIDES}
+    assert _looks.together([counts, values]) == {side: {"requests": 5, "errors": 1, "metrics": {"cpu": [1.0]}} for side in _looks.SIDES}
