@@ -1,0 +1,93 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Canaries on the local stage, under load: a good one gets everything, a bad one loses what it had, and one that was interrupted ends well."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+from sides import Side, killed, version
+
+# Quick steps: the load is a few requests a second, so the shares are large enough to get some of them.
+QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}
+CANARY = {"deploy_strategy": "canary", "deploy_soak": 0, "deploy_canary": QUICK}
+
+def play(found: Side, playbook: str, **variables: t.Any) -> t.Any:
+    return found.play(playbook, **{**CANARY, **variables})
+
+
+def play_under_load(found: Side, playbook: str, expect: str = "success", **variables: t.Any) -> dict[str, t.Any]:
+    return found.play_under_load(playbook, expect, **{**CANARY, **variables})
+
+
+def shares(found: Side) -> list[str]:
+    """The steps of the last record that are about shares and their judgement."""
+    return [step["name"] for step in found.record()["steps"] if step["name"].startswith(("share", "judge", "back_switch"))]
+
+
+def test_a_good_one_gets_a_growing_share_and_then_everything(side):
+    there = play_under_load(side, "deploy", deploy_release="2.0.0")
+    assert there["failed"] == 0 and set(there["versions"]) == {"1.0.0", "2.0.0"}, there
+    assert "2.0.0 serves on green (4 of 4 members); blue keeps 1.0.0 warm" in there["output"]
+    assert side.shares() == ("100", "100") and version() == "2.0.0"
+    assert shares(side) == ["share 20 %", "judge 20 %", "share 50 %", "judge 50 %", "share 100 %"]
+    steps = side.record()["canary"]["steps"]
+    assert [(step["share"], step["verdict"]) for step in steps] == [(20, "pass"), (50, "pass")]
+    assert steps[1]["errors"]["canary_requests"] > steps[0]["errors"]["canary_requests"] >= 20
+    assert side.record()["evidence"]["balance"]["unanswered"] == 0
+
+    again = play(side, "deploy", deploy_release="2.0.0")
+    assert again.rc == 0 and "2.0.0 serves already, on green, and nothing was moved" in again.sentence
+    # Going back is one switch, whatever the steps.
+    back = play_under_load(side, "rollback")
+    assert back["failed"] == 0 and side.shares() == ("0", "0") and shares(side) == ["share 100 %"]
+
+
+def test_one_that_answers_with_errors_is_withdrawn_and_its_flag_goes_first(side):
+    side.stage.script("up", "4.0.0-errors")
+    hook, told = side.path / "flag_off.yml", side.path / "flag"
+    hook.write_text(f"- name: Switch the flag off\n  ansible.builtin.copy:\n    content: off\n    dest: {told}\n    mode: '0600'\n", encoding="utf-8")
+    # Its errors are the application's: no request is lost for want of an answer.
+    bad = play_under_load(side, "deploy", expect="failure", deploy_release="4.0.0-errors", deploy_hooks={"flag_off": str(hook)})
+    assert set(bad["failures"]) == {"status_500"}, bad
+    assert "4.0.0-errors was withdrawn at 20 % of the requests: The canary fails more often" in bad["output"], bad["output"]
+    assert "every request was switched back to blue; blue serves 1.0.0" in bad["output"]
+    assert told.exists() and side.shares() == ("0", "0") and version() == "1.0.0"
+    found = side.record()
+    assert found["result"] == "rolled_back" and [step["verdict"] for step in found["canary"]["steps"]] == ["fail"]
+
+
+def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
+    side.stage.script("up", "4.0.0-slow")
+    slow = play(side, "deploy", deploy_release="4.0.0-slow", deploy_canary={**QUICK, "step_time": 20, "latency": "probe"})
+    assert slow.rc == 2 and "4.0.0-slow was withdrawn at 20 % of the requests: latency_ms of the canary is +" in slow.sentence, slow.output
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+
+
+def test_one_that_nobody_uses_is_held_until_the_deadline(side):
+    # Nobody asks, and without a probe nobody counts either.
+    held = play(side, "deploy", deploy_release="2.0.0", deploy_evidence_url="", deploy_canary={**QUICK, "deadline": 5})
+    assert held.rc == 2 and re.search(r"after \d s nothing could be said: The canary got 0 requests", held.sentence), held.output
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+
+
+def test_check_mode_shows_the_steps_and_changes_nothing(side):
+    before = side.stage.seen()
+    played = side.stage.play("zero.downtime.deploy", "--check", **CANARY, deploy_release="2.0.0")
+    assert played.rc == 0 and "green gets 20, 50 % of the requests, is watched for 3 s or more at each share" in played.output, played.output
+    assert side.stage.seen() == before and side.shares() == ("0", "0")
+
+
+@pytest.mark.parametrize("verb, ends", [("deploy", "2.0.0"), ("rollback", "1.0.0")])
+def test_a_controller_that_dies_in_the_middle(side, verb, ends):
+    killed(side, lambda: side.shares()[0] == "50", **CANARY, deploy_release="2.0.0")
+    status = side.stage.play("zero.downtime.status")
+    assert "died" in status.output or "dead" in status.output, status.output
+    # Requests go to both sides; who goes back takes them off the release before anything changes there.
+    after = play_under_load(side, verb, **({"deploy_release": "2.0.0"} if verb == "deploy" else {}))
+    assert after["failed"] == 0 and version() == ends, after
+    assert side.shares() == (("100", "100") if verb == "deploy" else ("0", "0"))
+    assert side.record()["result"] == "succeeded"
