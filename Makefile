@@ -49,7 +49,7 @@ stage-down:  ## End the local stage.
 	@$(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON)) tests/stage/stage.py down
 
 .PHONY: demo
-demo: runtime  ## Show four deploys, three of them under load, and what each one cost. The exit code is 0 only if no request failed.
+demo: runtime  ## Show seven deploys, rolling, blue/green and canary, and what each one cost. The exit code is 0 only if no request failed.
 	@$(VENV)/bin/python tests/stage/demo.py
 
 SUITE = $(VENV)/bin/python tests/bin/suite.py

@@ -29,6 +29,7 @@ ASK_BALANCER = {
     "state": "echo 'show servers state shop' | socat - /run/haproxy/admin.sock",
     "proc": "echo 'show proc' | socat - /run/haproxy-master.sock",
     "locks": "ls /var/lib/zero-downtime",
+    "split": "cat /etc/haproxy/split.map; echo 'show map /etc/haproxy/split.map' | socat - /run/haproxy/admin.sock | cut -d ' ' -f 2-",
     "processes": "ps -eo args --no-headers",
 }
 ASK_MEMBER = {

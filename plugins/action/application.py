@@ -30,7 +30,7 @@ class ActionModule(ActionBase):
 
 
 def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the application's name as C(app), and its C(hosts) and C(members)."""
+    """Return the application's name as C(app), its C(hosts) and C(members), and whether what serves shall be C(restart_first)."""
     if task_vars.get("ansible_limit") and _inventory.CONTROLLER not in task_vars["ansible_play_hosts_all"]:
         # Without the controller the next play would have no hosts, and nothing would happen, with success.
         raise DowntimeError(f"--limit is '{task_vars['ansible_limit']}'; no --limit is accepted, or one with localhost and all members of the application")
@@ -53,4 +53,7 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
         raise DowntimeError(f"deploy_hosts is missing for application {app}; the group of its members is needed")
     members = _inventory.group(wanted, "deploy_hosts", task_vars)
     # By name: a pattern of the inventory's own would not go together with the play's.
-    return {"app": app, "hosts": ",".join(members), "members": members}
+    said = variables.of(members[0], ("deploy_strategy", "deploy_canary"))
+    canary = said.get("deploy_canary")
+    restart = said.get("deploy_strategy") == "canary" and isinstance(canary, dict) and canary.get("baseline") == "fresh"
+    return {"app": app, "hosts": ",".join(members), "members": members, "restart_first": restart}

@@ -44,6 +44,9 @@ OPTIONS: dict[str, t.Any] = {
     "interval": {"type": "float", "default": 5, "minimum": 0.1, "description": "Seconds between two looks."},
     "deadline": {"type": "float", "default": 600, "minimum": 0, "description": "Seconds that a share is held while nothing can be said."},
     "at_deadline": {"type": "str", "choices": ["go_back", "go_on"], "default": "go_back", "description": "What happens when nothing can be said until then."},
+    "baseline": {"type": "str", "choices": ["running", "fresh"], "default": "running", "description":
+                 "What the release is compared with: the old one as it runs, or (V(fresh)) after a rolling restart under evidence, which the playbook deploy "
+                 "makes first, with a record of its own. A process that has run for weeks is no measure for one that has just begun."},
     "errors": {"type": "str", "choices": ["balancer", "probe"], "description":
                "Who counts requests and errors; the balancers where they count, else the probe."},
     "latency": {"type": "str", "choices": ["probe", "balancer", "none"], "description":

@@ -48,6 +48,11 @@ members:
   returned: success
   type: list
   elements: str
+restart_first:
+  description: Whether what serves is to be restarted before a deploy, because a canary is to be compared with a fresh baseline.
+  returned: success
+  type: bool
+  sample: false
 """
 
 # The work is done by the action plugin of the same name; this file holds its documentation.

@@ -105,8 +105,8 @@ def _safety(one: dict[str, t.Any]) -> list[str]:
          _seconds(row["spent"]), "**%.1f %%**" % (row["share"] * 100)) for row in one["cost"]))
     lines += ["How soon a death is told, in a deploy of 4 members: from the death until the task that met it fails with a sentence that names it, and, "
               "beside it, until the deploy has ended: gone back as far as it could, evidence closed, record written. A death between two moves is met by "
-              "the next one. The time-outs here are shorter than the defaults, to keep the bench short. A member's host that gives no answer at all is "
-              "not among them: it counts as hung only after the longest time that a working one may take to activate a release, more than two minutes.", ""]
+              "the next one. The time-outs here are shorter than the defaults, to keep the bench short. A member's host that falls silent on an open ssh "
+              "connection is not among them, since there is no ssh here: `deploy_host_timeout` governs that.", ""]
     return lines + _table(["death", "time-out that governs it", "time-out", "told after", "over", "deploy ended after"], (
         (row["what"], row["governs"], "%g s" % row["limit"], _seconds(row["seconds"]), "**%.2f s**" % row["over"], _seconds(row["ended"]))
         for row in one["deaths"]))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 
@@ -65,6 +66,16 @@ def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
     slow = play(side, "deploy", deploy_release="4.0.0-slow", deploy_canary={**QUICK, "step_time": 20, "latency": "probe"})
     assert slow.rc == 2 and "4.0.0-slow was withdrawn at 20 % of the requests: latency_ms of the canary is +" in slow.sentence, slow.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
+
+
+def test_a_fresh_baseline_is_restarted_first(side):
+    before = {path.name for path in (side.stage.dir.parent / "records").glob("*.json")}
+    played = play(side, "deploy", deploy_release="2.0.0", deploy_canary={**QUICK, "steps": [50, 100], "baseline": "fresh"})
+    assert played.rc == 0, played.output
+    made = sorted(path.name for path in (side.stage.dir.parent / "records").glob("*.json") if path.name not in before)
+    found = [json.loads((side.stage.dir.parent / "records" / name).read_text(encoding="utf-8")) for name in made]
+    assert sorted((one["verb"], one["strategy"], one["release"]["label"], one["result"]) for one in found) == [
+        ("deploy", "canary", "2.0.0", "succeeded"), ("restart", "rolling", "1.0.0", "succeeded")]
 
 
 def test_one_that_nobody_uses_is_held_until_the_deadline(side):
