@@ -6,9 +6,9 @@
 The interval holds every shift d that the test of Mann and Whitney does not refuse between C(sample - d) and C(reference). Its limits are therefore
 differences of two values, found by their rank among all m x n differences (Bauer 1972, "Constructing confidence sets using rank statistics",
 Journal of the American Statistical Association 67, 687-690; Hollander and Wolfe 1973, "Nonparametric Statistical Methods", pages 68-75). As
-C(wilcox.test) of R does, it is exact where both samples are smaller than 50 and no two values are equal, else it takes the normal approximation
-with the corrections for continuity and for ties. Unlike there, the limits are found exactly and not to within 1e-4, and samples that are too
-small for the confidence give an unbounded interval, not a shorter one than was asked for.
+C(wilcox.test) of R does, it is exact for samples smaller than 50 without ties, else it takes the normal approximation with the corrections for
+continuity and for ties. Unlike there, a value that both samples have is no tie (a shift would part them), the limits are found exactly and not to
+within 1e-4, and samples that are too small for the confidence give an unbounded interval, not one that is less sure than was asked for.
 
 No list of all differences is made: m + n values are looked at for each step of a search, so ten thousand samples take milliseconds.
 """
@@ -159,7 +159,7 @@ def location_shift(sample: t.Sequence[float], reference: t.Sequence[float], conf
     """
     xs, ys = sorted(sample), sorted(reference)
     pairs, tail = len(xs) * len(ys), (1 - confidence) / 2
-    exact = len(xs) < EXACT_BELOW and len(ys) < EXACT_BELOW and len(set(xs + ys)) == len(xs) + len(ys)
+    exact = all(len(one) < EXACT_BELOW and len(set(one)) == len(one) for one in (xs, ys))
     rank = _exact_rank(len(xs), len(ys), tail) if exact else _approximate_rank(xs, ys, tail)
     if not rank:
         return Shift(_median(xs, ys), -math.inf, math.inf, exact)
