@@ -69,7 +69,7 @@ def check(criteria: t.Any, name: str = "judge", metric_keys: t.Collection[str] =
 def _refuse_unknown(given: t.Mapping[str, t.Any], known: list[str], name: str) -> None:
     for key in given:
         if key not in known:
-            raise DowntimeError("%s.%s is not known; there are: %s." % (name, key, ", ".join(sorted(known))))
+            raise DowntimeError("%s.%s is not known; there are: %s" % (name, key, ", ".join(sorted(known))))
 
 
 def _options(criteria: t.Any, name: str) -> tuple[Rule, dict[str, Rule]]:
@@ -77,7 +77,7 @@ def _options(criteria: t.Any, name: str) -> tuple[Rule, dict[str, Rule]]:
     given = _dictionary(criteria, name, "of criteria")
     options = {key: _value(key, given.get(key, default), "%s.%s" % (name, key)) for key, default in DEFAULTS.items()}
     if options["marginal_score"] > options["pass_score"]:
-        raise DowntimeError("%s.marginal_score is %g; it must not be above pass_score, which is %g." % (
+        raise DowntimeError("%s.marginal_score is %g; it must not be above pass_score, which is %g" % (
             name, options["marginal_score"], options["pass_score"]))
     return options, {str(metric): _rule(rule, "%s.metrics.%s" % (name, metric)) for metric, rule in
                      _dictionary(given.get("metrics"), name + ".metrics", "with a metric's name for each key").items()}
@@ -92,25 +92,25 @@ def _dictionary(value: t.Any, name: str, what: str) -> t.Mapping[str, t.Any]:
     if value is None:
         return {}
     if not isinstance(value, t.Mapping):
-        raise DowntimeError("%s is %r; it must be a dictionary %s." % (name, value, what))
+        raise DowntimeError("%s is %r; it must be a dictionary %s" % (name, value, what))
     return value
 
 
 def _value(key: str, value: t.Any, name: str) -> t.Any:
     if key in CHOICES:
         if value not in CHOICES[key]:
-            raise DowntimeError("%s is %r; it must be one of: %s." % (name, value, ", ".join(CHOICES[key])))
+            raise DowntimeError("%s is %r; it must be one of: %s" % (name, value, ", ".join(CHOICES[key])))
         return str(value)
     if key == "critical":
         if not isinstance(value, bool):
-            raise DowntimeError("%s is %r; it must be true or false." % (name, value))
+            raise DowntimeError("%s is %r; it must be true or false" % (name, value))
         return value
     if key == "margin" and value is None:
         return None
     number = _number(value)
     is_good, accepted = RANGES[key]
     if not math.isfinite(number) or not is_good(number):
-        raise DowntimeError("%s is %r; it must be %s." % (name, value, accepted))
+        raise DowntimeError("%s is %r; it must be %s" % (name, value, accepted))
     return int(number) if key == "min_samples" else number
 
 

@@ -62,7 +62,8 @@ def _between(xs: list[float], ys: list[float], low: float, high: float) -> list[
             first += 1
         while last < size and x - ys[last] >= low:
             last += 1
-        found += [x - y for y in ys[first:last]]
+        if first < last:
+            found += [x - y for y in ys[first:last]]
     return sorted(found)
 
 
@@ -91,9 +92,10 @@ def kth_difference(xs: list[float], ys: list[float], rank: int) -> float:
     low, high, before, upto = xs[0] - ys[-1], xs[-1] - ys[0], 0, len(xs) * len(ys)
     turn, pivots = 0, _pivots(xs, ys, rank)
     while low < high and upto - before > ENUMERATE:
-        # Interpolation finds the place in a few steps; every third step halves, so that no shape of data can stall it.
-        part = 0.5 if turn % 3 == 2 else (rank - before) / (upto - before)
-        value = pivots.pop() if pivots else low + (high - low) * part
+        if pivots:
+            value = pivots.pop()
+        else:
+            value, turn = low + (high - low) * _part(rank - before, upto - before, turn), turn + 1
         if not low <= value < high:
             value = low
         count, below, above = _probe(xs, ys, value)
@@ -101,10 +103,20 @@ def kth_difference(xs: list[float], ys: list[float], rank: int) -> float:
             high, upto = below, count
         else:
             low, before = above, count
-        turn += 1
     if low >= high:
         return high
     return _between(xs, ys, low, high)[rank - before - 1]
+
+
+def _part(rank: int, size: int, turn: int) -> float:
+    """Where to look next, from 0 to 1: a little beside where the rank should be, on either side in turn, so that both limits close in.
+
+    Every fourth turn halves, so that no shape of data can stall the search.
+    """
+    if turn % 4 == 3:
+        return 0.5
+    aside = ENUMERATE / 4 if turn % 2 else -ENUMERATE / 4
+    return min(1.0, max(0.0, (rank + aside) / size))
 
 
 def _median(xs: list[float], ys: list[float]) -> float:
