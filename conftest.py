@@ -21,6 +21,9 @@ LINK = os.path.join(COLLECTIONS, "ansible_collections", "zero", "downtime")
 
 collect_ignore = ["build", ".venv"]
 
+# Where property tests would keep what they found: beside all else that is built.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(REPO, "build", ".hypothesis"))
+
 
 def _make_importable() -> None:
     if not os.path.isdir(LINK):

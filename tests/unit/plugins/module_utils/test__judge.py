@@ -7,74 +7,224 @@ from __future__ import annotations
 import json
 import math
 import random
-import time
 
 import pytest
-from ansible_collections.zero.downtime.plugins.module_utils import _judge, _mann_whitney, _sequential
+from ansible_collections.zero.downtime.plugins.module_utils import _judge, _mann_whitney
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+DRAW = random.Random(1)
+BASE, SAME = ([DRAW.lognormvariate(0, 0.3) for _number in range(60)] for _number in "ab")
+DOUBLE = [2 * one for one in SAME]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_order_statistics_agree_with_all_differences(seed, monkeypatch):
-    monkeypatch.setattr(_mann_whitney, "ENUMERATE", 3)
-    draw = random.Random(seed)
-    ties = seed % 2
-    xs, ys = (sorted(draw.randrange(5) if ties else draw.random() for _number in range(draw.randrange(1, 30))) for _number in "xy")
-    every = sorted(x - y for x in xs for y in ys)
-    assert [_mann_whitney.kth_difference(xs, ys, rank + 1) for rank in range(len(every))] == every
+def _side(requests=1000, errors=5, **metrics):
+    return {"requests": requests, "errors": errors, "metrics": metrics}
 
 
-def test_exact_rank_is_the_tables_one():
-    # P(U <= 2) = 4/126 and P(U <= 1) = 2/126 for 4 and 5.
-    assert _mann_whitney._exact_rank(4, 5, 4 / 126) == 2
-    assert _mann_whitney._exact_rank(4, 5, 2 / 126) == 1
-
-
-def test_permeability_constants_of_hollander_and_wolfe():
-    x = [0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46]
-    y = [1.15, 0.88, 0.90, 0.74, 1.21]
-    found = _mann_whitney.location_shift(x, y, 0.95)
-    assert found["exact"] and math.isclose(found["estimate"], 0.305)
-    assert found["low"] == pytest.approx(-0.15) and found["high"] == pytest.approx(0.76)
-
-
-def _looks(canary, baseline):
-    return [{"canary_requests": 20, "canary_errors": canary, "baseline_requests": 180, "baseline_errors": baseline}]
-
-
-def test_e_value_is_a_martingale_where_both_are_alike():
-    # Summed over all ways to deal 12 errors, its mean is 1.
-    for better in (False, True):
-        mean = sum(math.comb(12, k) * 0.1 ** k * 0.9 ** (12 - k) * _sequential.e_value(_looks(k, 12 - k), better=better) for k in range(13))
-        assert math.isclose(mean, 1, rel_tol=1e-9)
-
-
-def _side(latencies, requests=1000, errors=5):
-    return {"requests": requests, "errors": errors, "metrics": {"latency": latencies}}
+def _judged(canary, baseline, metrics=None, **criteria):
+    found = _judge.judge([{"canary": canary, "baseline": baseline}], {"metrics": metrics or {}, **criteria})
+    json.dumps(found, allow_nan=False)
+    assert all(reason.endswith(".") for reason in found["reasons"]) and found["reasons"]
+    return found
 
 
 def _verdict(canary, baseline, **criteria):
-    found = _judge.judge([{"canary": canary, "baseline": baseline}], {"metrics": {"latency": {"critical": True}}, **criteria})
-    json.dumps(found, allow_nan=False)
-    return found["verdict"]
+    return _judged(canary, baseline, {"latency": {"critical": True}}, **criteria)["verdict"]
 
 
 def test_verdicts():
-    draw = random.Random(1)
-    base, same = ([draw.lognormvariate(0, 0.3) for _number in range(60)] for _number in "ab")
-    assert _verdict(_side(same), _side(base)) == "pass"
-    assert _verdict(_side([2 * one for one in same]), _side(base)) == "fail"
-    assert _verdict(_side(same, errors=40), _side(base)) == "fail"
-    assert _verdict(_side(same[:3]), _side(base)) == "inconclusive"
-    assert _verdict(_side(same[:-1] + [math.nan]), _side(base)) == "inconclusive"
-    assert _verdict(_side([], 0, 0), _side(base)) == "inconclusive"
-    assert _verdict(_side(same), _side(base), margin=1.0) == "inconclusive"
+    base = _side(latency=BASE)
+    assert _verdict(_side(latency=SAME), base) == "pass"
+    assert _verdict(_side(latency=DOUBLE), base) == "fail"
+    assert _verdict(_side(latency=SAME, errors=40), base) == "fail"
+    assert _verdict(_side(latency=SAME[:3]), base) == "inconclusive"
+    assert _verdict(_side(latency=SAME[:-1] + [math.nan]), base) == "inconclusive"
+    assert _verdict(_side(latency=SAME[:-1] + [math.inf]), base) == "inconclusive"
+    assert _verdict(_side(latency=SAME[:-1] + [None]), base) == "inconclusive"
+    assert _verdict(_side(latency=SAME), base, margin=1.0) == "inconclusive"
+    assert _verdict(_side(latency=SAME, errors=0), _side(latency=BASE, errors=30), margin=1.0) == "pass"
 
 
-def test_ten_thousand_samples_take_little(capsys):
-    draw = random.Random(2)
-    xs, ys = ([draw.lognormvariate(0, 1) for _number in range(5000)] for _number in "xy")
-    start = time.process_time()
-    _mann_whitney.location_shift(xs, ys)
-    spent = time.process_time() - start
-    print("CPU %.1f ms" % (spent * 1e3))
-    assert spent < 1
+def test_no_traffic_holds():
+    for canary, baseline in ((0, 1000), (1000, 0), (0, 0), (19, 1000)):
+        found = _judged(_side(canary, 0), _side(baseline, 0))
+        assert found["verdict"] == "inconclusive"
+        assert found["reasons"] == ["The canary got %d requests and the baseline %d; 20 of each are needed." % (canary, baseline)]
+    assert _judge.judge([], {})["verdict"] == "inconclusive"
+
+
+def test_a_counter_that_started_anew_is_left_out():
+    looks = [{"canary": _side(500, 3), "baseline": _side(500, 2)}, {"canary": _side(-400, -3), "baseline": _side(500, 2)}]
+    errors = _judge.judge(looks, {})["errors"]
+    assert (errors["canary_requests"], errors["baseline_requests"], errors["canary_errors"], errors["baseline_errors"]) == (500, 500, 3, 2)
+
+
+def test_the_shape_of_the_result():
+    found = _judged(_side(latency=DOUBLE), _side(latency=BASE), {"latency": {"critical": True}}, margin=0.5)
+    assert set(found) == {"verdict", "reasons", "errors", "metrics", "score"}
+    assert set(found["errors"]) == {"canary_requests", "canary_errors", "baseline_requests", "baseline_errors", "e_value", "needed", "e_not_worse"}
+    metric = found["metrics"][0]
+    assert metric["classification"] == "High" and metric["failed"] and metric["canary_samples"] == metric["baseline_samples"] == 60
+    assert metric["low"] < metric["estimate"] < metric["high"] and metric["effect"] == pytest.approx(2, rel=0.2)
+    assert found["score"] == 0 and found["reasons"] == [metric["reason"]]
+
+
+@pytest.mark.parametrize("direction, factor, classification", [
+    ("increase", 2, "High"), ("increase", 0.5, "Pass"), ("decrease", 2, "Pass"), ("decrease", 0.5, "Low"), ("either", 2, "High"), ("either", 0.5, "Low")])
+def test_direction(direction, factor, classification):
+    for sign in (1, -1):
+        # A metric below zero goes up towards zero.
+        canary, baseline = [sign * factor ** sign * one for one in SAME], [sign * one for one in BASE]
+        found = _judged(_side(level=canary), _side(level=baseline), {"level": {"direction": direction}})
+        assert found["metrics"][0]["classification"] == classification
+
+
+def test_what_is_allowed():
+    def classification(factor, **rule):
+        found = _judged(_side(level=[factor * one for one in SAME]), _side(level=BASE), {"level": {"direction": "either", **rule}})
+        return found["metrics"][0]["classification"]
+    assert classification(2, allowed_increase=1.5) == "High" and classification(2, allowed_increase=3) == "Pass"
+    assert classification(0.5, allowed_decrease=0.8) == "Low" and classification(0.5, allowed_decrease=0.2) == "Pass"
+
+
+def test_an_outlier_of_the_baseline_hides_nothing():
+    assert _verdict(_side(latency=DOUBLE), _side(latency=BASE[:-1] + [1000.0])) == "fail"
+
+
+def test_a_baseline_of_zeros_has_no_percents():
+    found = _judged(_side(queue=[3.0] * 30), _side(queue=[0.0] * 30), {"queue": {}})
+    assert found["verdict"] == "fail" and found["reasons"] == ["queue of the canary is +3 beside the baseline's zero (+3 to +3)."]
+
+
+FOUR = {"a": {}, "b": {}, "c": {}, "d": {}}
+
+
+def _four(bad="", missing="", rules=None, **criteria):
+    """Four metrics, of which some got worse and some have no sample of the canary."""
+    canary = {name: DOUBLE if name in bad else SAME for name in FOUR if name not in missing}
+    return _judged(_side(**canary), _side(**dict.fromkeys(FOUR, BASE)), rules or FOUR, **criteria)
+
+
+@pytest.mark.parametrize("bad, missing, score, verdict", [
+    ("", "", 100, "pass"), ("a", "", 75, "inconclusive"), ("ab", "", 50, "fail"),
+    # What lacks data is not in the score, and holds.
+    ("", "d", 100, "inconclusive"), ("a", "d", 200 / 3, "fail"),
+    # Half of the metrics without data: no score, and no fail.
+    ("", "cd", None, "inconclusive"), ("a", "cd", None, "inconclusive"), ("", "abcd", None, "inconclusive")])
+def test_the_score(bad, missing, score, verdict):
+    found = _four(bad, missing)
+    assert found["verdict"] == verdict and found["score"] == (score if score is None else pytest.approx(score))
+
+
+def test_a_score_that_is_enough_names_what_failed():
+    found = _four("a", pass_score=75)
+    assert found["verdict"] == "pass" and found["reasons"][0] == "The score is 75; 75 are needed." and found["reasons"][1].startswith("a of the canary is +")
+
+
+@pytest.mark.parametrize("missing, score, verdict", [("d", 75, "inconclusive"), ("cd", 50, "fail"), ("abcd", 0, "fail")])
+def test_nodata_fail_counts_as_failed_also_where_half_lack_data(missing, score, verdict):
+    found = _four(missing=missing, rules=dict.fromkeys(FOUR, {"nodata": "fail"}))
+    assert (found["score"], found["verdict"]) == (score, verdict)
+    assert "d has no data of the canary, though it got 1000 requests and the baseline has 60 samples." in found["reasons"]
+
+
+def test_nodata_fail_of_a_critical_metric_fails():
+    assert _four(missing="d", rules={**FOUR, "d": {"nodata": "fail", "critical": True}})["verdict"] == "fail"
+
+
+def test_nodata_fail_does_not_blame_the_canary_for_what_the_baseline_lacks_too():
+    rules = {"latency": {"nodata": "fail", "critical": True}}
+    for canary, baseline in (
+            # Neither has data: the monitoring is down.
+            (_side(), _side()), (_side(latency=[]), _side(latency=BASE[:19])),
+            # It did not get enough requests to have data of.
+            (_side(19, 0), _side(latency=BASE)),
+            # It has some, and it has what is no number.
+            (_side(latency=SAME[:1]), _side(latency=BASE)), (_side(latency=[math.nan]), _side(latency=BASE))):
+        assert _judged(canary, baseline, rules)["verdict"] == "inconclusive"
+
+
+def test_nodata_pass():
+    rules = {"failures": {"nodata": "pass"}}
+    assert _judged(_side(), _side(), rules)["verdict"] == "pass"
+    assert _judged(_side(failures=[math.nan]), _side(), rules)["verdict"] == "inconclusive"
+    assert _judged(_side(failures=DOUBLE), _side(failures=BASE), rules)["verdict"] == "fail"
+
+
+def test_a_few_samples_that_cannot_be_sure_hold():
+    found = _judged(_side(latency=[9.0, 9.5, 9.9]), _side(latency=[1.0, 1.1, 1.2]), {"latency": {"critical": True}}, min_samples=3)
+    assert found["verdict"] == "inconclusive" and "too few to be" in found["reasons"][0]
+
+
+def test_looking_at_metrics_again_and_again_costs_no_more_than_is_promised():
+    """Healthy canaries, looked at 25 times. An interval that knows of one look only fails them far too often."""
+    draw = random.Random(6)
+    criteria = {"metrics": {"latency": {"critical": True}}, "tolerance": 0.0, "confidence": 0.9}
+    failed = naive = 0
+    for _canary in range(40):
+        looks = [{side: _side(latency=[draw.gauss(9, 1) for _number in range(size)]) for side, size in (("canary", 10), ("baseline", 25))} for _look in range(25)]
+        failed += any(_judge.judge(looks[:count], criteria)["verdict"] == "fail" for count in range(1, 26))
+        samples = [_judge._samples(looks[:count], "latency", 20) for count in range(2, 26)]
+        naive += any(_mann_whitney.location_shift(one.canary, one.baseline, 0.9).low > 0 for one in samples)
+    # 0.05 is promised: 1 - confidence is for both directions together, and this metric can only fail in one.
+    assert failed <= 2 < 6 <= naive
+
+
+CRITERIA = {"alpha": 0.01, "min_samples": 30, "confidence": 0.95, "tolerance": 0.1, "pass_score": 90, "marginal_score": 50, "margin": 0.5,
+            "metrics": {"latency": {"direction": "either", "critical": True, "allowed_increase": 1.2, "allowed_decrease": 0.5, "nodata": "fail", "query": "up"},
+                        "queue": None}}
+
+
+def test_good_criteria_are_accepted():
+    _judge.check(CRITERIA, metric_keys=("query",))
+    _judge.check({})
+    _judge.check(None)
+    _judge.check({"alpha": "0.05", "min_samples": "40", "margin": None, "metrics": None})
+    # And their text counts as the number that it is.
+    assert _judge.judge([], {"alpha": "0.05"})["errors"]["needed"] == pytest.approx(20)
+
+
+@pytest.mark.parametrize("criteria, sentence", [
+    ({"alpha": 0}, "judge.alpha is 0; it must be a number above 0 and below 1"),
+    ({"alpha": 1}, "judge.alpha is 1; it must be a number above 0 and below 1"),
+    ({"alpha": "much"}, "judge.alpha is 'much'; it must be a number above 0 and below 1"),
+    ({"alpha": True}, "judge.alpha is True; it must be a number above 0 and below 1"),
+    ({"alpha": None}, "judge.alpha is None; it must be a number above 0 and below 1"),
+    ({"alpha": math.nan}, "judge.alpha is nan; it must be a number above 0 and below 1"),
+    ({"confidence": 98}, "judge.confidence is 98; it must be a number above 0 and below 1"),
+    ({"min_samples": 0}, "judge.min_samples is 0; it must be a whole number from 1"),
+    ({"min_samples": 2.5}, "judge.min_samples is 2.5; it must be a whole number from 1"),
+    ({"min_samples": math.inf}, "judge.min_samples is inf; it must be a whole number from 1"),
+    ({"tolerance": -0.1}, "judge.tolerance is -0.1; it must be a number from 0 to below 1; from 1 on no metric could ever fail"),
+    ({"pass_score": 101}, "judge.pass_score is 101; it must be a number from 0 to 100"),
+    ({"marginal_score": -1}, "judge.marginal_score is -1; it must be a number from 0 to 100"),
+    ({"marginal_score": 96}, "judge.marginal_score is 96; it must not be above pass_score, which is 95"),
+    ({"margin": 0}, "judge.margin is 0; it must be a number above 0, or nothing"),
+    ({"alhpa": 0.1}, "judge.alhpa is not known; there are: alpha, confidence, margin, marginal_score, metrics, min_samples, pass_score, tolerance"),
+    ([], "judge is []; it must be a dictionary of criteria"),
+    ({"metrics": ["latency"]}, "judge.metrics is ['latency']; it must be a dictionary with a metric's name for each key"),
+    ({"metrics": {"latency": 3}}, "judge.metrics.latency is 3; it must be a dictionary of criteria"),
+    ({"metrics": {"latency": {"direction": "up"}}}, "judge.metrics.latency.direction is 'up'; it must be one of: increase, decrease, either"),
+    ({"metrics": {"latency": {"nodata": []}}}, "judge.metrics.latency.nodata is []; it must be one of: inconclusive, fail, pass"),
+    ({"metrics": {"latency": {"critical": "yes"}}}, "judge.metrics.latency.critical is 'yes'; it must be true or false"),
+    ({"metrics": {"latency": {"allowed_increase": 0.9}}},
+     "judge.metrics.latency.allowed_increase is 0.9; it must be a number from 1 (1.2 allows 20 percent more)"),
+    ({"metrics": {"latency": {"allowed_decrease": 0}}},
+     "judge.metrics.latency.allowed_decrease is 0; it must be a number above 0 and at most 1 (0.8 allows 20 percent less)"),
+    ({"metrics": {"latency": {"critcal": True}}},
+     "judge.metrics.latency.critcal is not known; there are: allowed_decrease, allowed_increase, critical, direction, nodata, query"),
+])
+def test_bad_criteria_are_refused_in_a_sentence(criteria, sentence):
+    with pytest.raises(DowntimeError) as refusal:
+        _judge.check(criteria, metric_keys=("query",))
+    assert str(refusal.value) == sentence
+
+
+def test_the_option_is_named_as_it_was_given():
+    with pytest.raises(DowntimeError, match=r"^deploy_canary\.judge\.alpha is 7;"):
+        _judge.check({"alpha": 7}, "deploy_canary.judge")
+
+
+def test_the_judge_refuses_what_the_check_refuses():
+    with pytest.raises(DowntimeError, match=r"^judge\.alpha is 7;"):
+        _judge.judge([], {"alpha": 7})
