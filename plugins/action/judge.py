@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
+from ansible_collections.zero.downtime.plugins.module_utils._prometheus import NoSeries, Prometheus
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
 
 SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _looks.SIDES}
@@ -101,7 +102,14 @@ class ActionModule(ActionBase):
             words = {side: {"side": side, "pool": "|".join(args["pools"].get(side) or []), "release": args["releases"].get(side) or ""}
                      for side in _looks.SIDES}
             server = self._prometheus(canary["prometheus"], task_vars)
-            sources.append(_looks.Queries(lambda query, start, end: server.series(query, start, end, canary["interval"]), queries, words, time.time))
+
+            def series(query: str, start: float, end: float) -> list[float]:
+                try:
+                    return server.series(query, start, end, canary["interval"])
+                except NoSeries:
+                    return []
+
+            sources.append(_looks.Queries(series, queries, words, time.time))
         return sources
 
     def _counters(self, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, list[dict[str, t.Any]]]:
@@ -115,15 +123,15 @@ class ActionModule(ActionBase):
             raise DowntimeError(f"the canary cannot be judged: {'; '.join(failed)}")
         return {host: result.get("counters") or [] for host, result in results.items()}
 
-    def _prometheus(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Any:
+    def _prometheus(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Prometheus:
         headers = options["headers"]
         if headers is None:
             # A plan leaves secrets out, since it is shown: they are read here, from the members' variables.
             member = next((host for host in task_vars.get("ansible_play_hosts_all", ()) if host != _inventory.CONTROLLER), None)
             given = _inventory.Variables(self, task_vars).of(member, (_canary.NAME,)).get(_canary.NAME) if member else None
             headers = ((given or {}).get("prometheus") or {}).get("headers")
-        from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
-        return Prometheus(options["url"], headers=headers, timeout=options["timeout"], validate_certs=options["validate_certs"], ca_path=options["ca_path"])
+        return Prometheus(options["url"], headers=headers, timeout=options["timeout"], validate_certs=options["validate_certs"], ca_path=options["ca_path"],
+                          name="deploy_canary.prometheus.url")
 
     @staticmethod
     def _read(args: dict[str, t.Any], name: str) -> t.Any:

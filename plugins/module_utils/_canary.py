@@ -70,7 +70,7 @@ def check(canary: t.Mapping[str, t.Any], url: str | None, counted: bool, path: s
     if found["latency"] != "none":
         metrics.setdefault(_looks.LATENCY, _spec.check(LATENCY, METRIC))
     found["metrics"] = metrics
-    _judge.judge([], criteria(found))
+    _judge.check(criteria(found), f"{path}.judge")
     return found
 
 

@@ -137,10 +137,12 @@ class Queries:
 
     def begin(self) -> None:
         self.since = self.clock()
-        for side in SIDES:
-            for query in self.metrics.values():
-                # That the server answers at all has to be known before anything is judged by it; that it has no values yet is not its fault.
-                self.series(self._of(query, side), self.since, self.since)
+        for name, query in self.metrics.items():
+            # What has just begun may have no values yet; what has run all the time has some, or the query is wrong.
+            values = {side: self.series(self._of(query, side), self.since, self.since) for side in SIDES}
+            if not values["baseline"]:
+                raise DowntimeError(f"deploy_canary.metrics.{name}.query is {query!r}, and Prometheus has no value of it for the side that serves "
+                                    f"({self._of(query, 'baseline')}); a query that answers one series is needed")
 
     def look(self) -> Look:
         start, self.since = self.since, self.clock()

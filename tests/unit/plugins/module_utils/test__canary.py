@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _canary
+from ansible_collections.zero.downtime.plugins.module_utils import _canary, _canary_options, _judge
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 URL = "http://127.0.0.1:8080/"
@@ -157,3 +157,8 @@ def test_only_a_deploy_to_the_idle_side_goes_step_by_step():
     assert laid_out(serves=None)["steps"] == [100]
     # Balancers disagreed, and the one that sends requests elsewhere is brought back.
     assert laid_out(serves="n", sides_agree=False)["steps"] == [100]
+
+
+def test_the_options_and_the_judge_agree_on_defaults():
+    assert {name: option.get("default") for name, option in _canary_options.JUDGE.items()} == _judge.DEFAULTS
+    assert {name: option.get("default") for name, option in _canary_options.METRIC.items() if name != "query"} == _judge.METRIC

@@ -89,6 +89,12 @@ def test_prometheus_is_asked_for_each_side_and_time():
                         ("rate(cpu{pool=~'baseline_pool',side='baseline'}[30s])", 10.0, 15.0)]
 
 
+def test_a_query_that_answers_nothing_for_what_serves():
+    source = _looks.Queries(lambda query, start, end: [], {"cpu": "up{side='$side'}"}, {side: {"side": side} for side in _looks.SIDES}, lambda: 1.0)
+    with pytest.raises(DowntimeError, match=r"deploy_canary.metrics.cpu.query is .* no value of it for the side that serves \(up{side='baseline'}\)"):
+        source.begin()
+
+
 def test_looks_of_several_sources_are_one():
     counts = {side: {"requests": 5, "errors": 1, "metrics": {}} for side in _looks.SIDES}
     values = {side: {"metrics": {"cpu": [1.0]}} for side in _looks.SIDES}
