@@ -16,6 +16,7 @@ from sides import Side, killed, version
 QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}
 CANARY = {"deploy_strategy": "canary", "deploy_soak": 0, "deploy_canary": QUICK}
 
+
 def play(found: Side, playbook: str, **variables: t.Any) -> t.Any:
     return found.play(playbook, **{**CANARY, **variables})
 
