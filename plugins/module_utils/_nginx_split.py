@@ -5,8 +5,8 @@
 """Splits new requests between the pools of two sides of nginx, by a file with their shares and a reload that is seen to have happened.
 
 Private to the collection. It is over when no old worker takes connections any more. What the old workers still hold they answer by the shares
-from before; nobody waits for that here, since the side that they go to runs on. Whoever stops that side drains its members first, and that waits
-for the old workers.
+from before; here that is waited for a moment only, since the side that they go to runs on. Whoever stops that side drains its members first, and
+that waits for the old workers.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ Sides = t.Mapping[str, t.Sequence[str]]  # the pools of each side
 
 # However little time is left, one try at the lock is made.
 LEAST = 1.0
+# So long old workers may take for what they hold before they are worth a word.
+LINGER = 1.0
+POLL = 0.02
 
 
 # -- which one -------------------------------------------------------------------------------------------------------------
@@ -168,6 +171,7 @@ class Splitter:
                 self.memory.note({"shares_before": found})
             self.change(started + self.timeout)
             view = self.view()
+            self.linger(view)
         after = {name: dict(self.wanted) for name in before}
         return {**self.result(view, started), "changed": changed, "found": found, "shares": dict(self.wanted), "kept": dict(self.wanted),
                 "diff": {"before": before, "after": after}}
@@ -242,11 +246,16 @@ class Splitter:
                 if self.differs(view):
                     nginx.apply([self.after()], deadline - self.clock())
         except NotSet:
-            raise
+            raise  # by the floor
         except DowntimeError as error:
             shares = self.view().used
             raise NotSet(f"{str(error).rstrip('. ')}; " + (f"nginx uses {told(shares)}" if shares else "which shares nginx uses is not known"),
                          shares) from error
+
+    def linger(self, view: View) -> None:
+        end = self.clock() + LINGER
+        while view.revision and self.nginx.processes.alive(view.revision.workers) and self.clock() < end:
+            self.nginx.sleep(POLL)
 
 
 # -- for whoever only looks ------------------------------------------------------------------------------------------------

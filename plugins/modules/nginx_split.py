@@ -16,7 +16,7 @@ description:
     the balancer's host and works with nginx Open Source.
   - The file is only left in place when C(nginx -t) accepts it. A reload is only believed when nginx answers the new revision and no old
     worker takes connections any more; otherwise all files are put back and the task fails.
-  - What old workers had taken by then they answer by the shares from before. They are named in RV(notes), and not waited for.
+  - What old workers had taken by then they answer by the shares from before. That is waited for a second; then they are named in RV(notes).
   - nginx's own configuration is not changed. It has to pass requests to the variable, C(proxy_pass http://$shop_pool;). The playbook
     C(zero.downtime.doctor) prints the lines.
 extends_documentation_fragment:
