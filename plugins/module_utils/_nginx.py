@@ -160,7 +160,7 @@ def _counters(params: t.Mapping[str, t.Any], nginx: Nginx, keep: bool) -> tuple[
     if not params.get("access_log"):
         return [], "nginx does not count its answers, and without access_log nobody does"
     pools = {os.path.basename(path)[:-len(SUFFIX)] for path in nginx.paths()}
-    return _nginx_counters.rows(_nginx_counters.read(params["access_log"], os.path.join(nginx.directory, COUNTED), keep, pools)), None
+    return _nginx_counters.rows(_nginx_counters.read(params["access_log"], os.path.join(nginx.directory, COUNTED), keep, pools), pools), None
 
 
 def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None) -> dict[str, t.Any]:

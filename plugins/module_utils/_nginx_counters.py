@@ -26,6 +26,7 @@ LOG_FORMAT = "|".join(FIELDS)
 LINE = f"log_format {FORMAT} '{LOG_FORMAT}';"
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 NUMBERS = ("requests", "client_aborts", "server_aborts", "server_5xx", "retries", "unreadable")
+NO_REQUEST = {"requests": 0, "errors": 0, "time_ms": 0.0}
 # nginx's own word for a client that left before there was an answer.
 CLIENT_LEFT = "499"
 CHUNK = 1 << 20
@@ -56,7 +57,7 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
     status, method, completion, sent, servers, headers, lengths, expected, pool, times = fields
     counts["requests"] += 1
     if pool in pools:
-        own = counts["pools"].setdefault(pool, {"requests": 0, "errors": 0, "time_ms": 0.0})
+        own = counts["pools"].setdefault(pool, dict(NO_REQUEST))
         own["requests"] += 1
         own["errors"] += status.startswith("5")
         own["time_ms"] = round(own["time_ms"] + _milliseconds(times), 3)
@@ -144,14 +145,15 @@ def _keep(path: str, state: t.Mapping[str, t.Any]) -> None:
         os.rename(temporary, path)
 
 
-def rows(counts: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
-    """As the balance sheet takes them. A log is no process: it goes on when workers change."""
+def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
+    """As the balance sheet takes them. A log is no process: it goes on when workers change. Those of C(pools) that nobody has asked yet have a row, too."""
+    by_pool = {**{pool: NO_REQUEST for pool in sorted(pools)}, **counts["pools"]}
     return [{
         "worker": "log", "current": True, "requests": counts["requests"], "responses": {name: counts[name] for name in CLASSES}, "open": 0,
         "client_aborts": counts["client_aborts"], "server_aborts": counts["server_aborts"], "server_5xx": counts["server_5xx"],
         "response_errors": counts["server_aborts"], "retries": counts["retries"], "redispatches": counts["retries"], "denied": 0,
         "request_errors": 0, "unreadable": counts["unreadable"],
-        "pools": {name: {**own, "average_ms": None} for name, own in counts["pools"].items()},
+        "pools": {name: {**own, "average_ms": None} for name, own in by_pool.items()},
     }]
 
 

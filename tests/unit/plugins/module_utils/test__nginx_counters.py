@@ -43,7 +43,8 @@ def test_each_pool_has_its_requests_its_errors_and_the_time_of_its_members():
                  "500|GET|OK|9|500|0.001|9|9|shop_green|0.003", "200|GET|OK|37|200|0.001|37|37|evil.example|0.002", "404|GET|OK|9|-|-|-|-|-|-",
                  "499|GET||0|-|-|0|-|shop_blue|-"):
         _nginx_counters.count(counts, line, {"shop_blue", "shop_green"})
-    assert counts["requests"] == 6 and _nginx_counters.rows(counts)[0]["pools"] == {
+    assert counts["requests"] == 6 and _nginx_counters.rows(counts, ("shop_green", "api"))[0]["pools"] == {
+        "api": {"requests": 0, "errors": 0, "time_ms": 0.0, "average_ms": None},
         "shop_blue": {"requests": 2, "errors": 0, "time_ms": 2.0, "average_ms": None},
         "shop_green": {"requests": 2, "errors": 2, "time_ms": 1263.0, "average_ms": None}}
 
