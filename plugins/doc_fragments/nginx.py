@@ -10,7 +10,8 @@ class ModuleDocFragment:
 options:
   upstreams_dir:
     description:
-      - Directory of the files that are kept for nginx, C(<pool>.upstream.conf) for each pool and C(revision.conf). It is made when it does
+      - Directory of the files that are kept for nginx, C(<pool>.upstream.conf) for each pool, C(<name>.split.conf) where two
+        sides get shares of the requests, and C(revision.conf). It is made when it does
         not exist.
       - nginx has to include C(*.conf) of it in its C(http) block. nginx's own configuration is never written.
     type: path
@@ -61,6 +62,11 @@ options:
           - Name of the upstream.
         type: str
         required: true
+      side:
+        description:
+          - The side that the upstream is of, where two sides get shares of the requests. A pool of V(blue) goes with the pool of V(green) at the same place.
+        type: str
+        choices: [blue, green]
       members:
         description:
           - Addresses and ports of members, by name. Out of them a file that does not exist is written, and a member is added that has no line yet.

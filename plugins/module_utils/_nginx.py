@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The driver nginx: options, what its two modules do, and its place among the drivers. Private to the collection.
+"""The driver nginx: options, what its three modules do, and its place among the drivers. Private to the collection.
 
-Upstream files, processes, moves, configuration and counters each have a file of their own, C(_nginx_*.py).
+Upstream files, processes, moves, the split of two sides, configuration and counters each have a file of their own, C(_nginx_*.py).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters
+from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters, _nginx_split, _split
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import Mover, Request, read_pools, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import Upstream, host_port, joined
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import SUFFIX, Upstream, host_port, joined
 
 DEFAULT_DIRECTORY = "/etc/nginx/zero-downtime"
 COUNTED = "counted.json"
 
-# The same words in deploy_traffic and in both modules.
+# The same words in deploy_traffic and in all modules.
 CONNECTION: dict[str, t.Any] = {
     "upstreams_dir": {"type": "path", "default": DEFAULT_DIRECTORY},
     "nginx_command": {"type": "list", "elements": "str", "default": ["nginx"]},
@@ -38,14 +38,19 @@ MOVING: dict[str, t.Any] = {
     "reload_command": {"type": "list", "elements": "str"},
     "reload_timeout": {"type": "float", "default": 30.0},
 }
+SPLITTING: dict[str, t.Any] = {
+    "split_by": {"type": "str"},
+    "split_pin": {"type": "str"},
+}
 POOL: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
+    "side": {"type": "str", "choices": list(_split.SIDES)},
     "members": {"type": "dict"},
 }
 TRAFFIC_POOL: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "port": {"type": "int"},
-    "side": {"type": "str", "choices": ["blue", "green"]},
+    "side": {"type": "str", "choices": list(_split.SIDES)},
     "server": {"type": "str"},
     "members": {"type": "dict"},
 }
@@ -58,6 +63,10 @@ def members_spec() -> dict[str, t.Any]:
 
 def info_spec() -> dict[str, t.Any]:
     return {**CONNECTION, "pools": POOLS}
+
+
+def split_spec() -> dict[str, t.Any]:
+    return {**_split.common_spec(), **CONNECTION, **MOVING, **SPLITTING, "pools": POOLS}
 
 
 def _nginx(params: t.Mapping[str, t.Any]) -> Nginx:
@@ -91,6 +100,10 @@ def _pools(params: t.Mapping[str, t.Any]) -> dict[str, dict[str, str]]:
     return found
 
 
+def _sides(params: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
+    return {side: [pool["name"] for pool in params.get("pools") or () if pool.get("side") == side] for side in _split.SIDES}
+
+
 def move(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None, memory: Memory | None = None) -> dict[str, t.Any]:
     """What C(nginx_members) does; returns its result. C(memory) is what the journal says of the members before this move."""
     if params["timeout"] < 0:
@@ -102,14 +115,39 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
         members=list(params["members"]), state=params["state"], pools=_pools(params), weight=params.get("weight"), wait=params["wait"],
         timeout=params["timeout"], timeout_action=params["timeout_action"], min_active=params["min_active"],
         probe_path=params.get("probe_path"), check_mode=check_mode)
+    _safe(nginx, max(params["slowest_request"], params["timeout"] if request.state == "drained" else 0))
+    result = Mover(nginx, request, memory=memory).run()
+    if memory:
+        memory.done["worker"] = result["worker"]
+    result["counters"], result["uncounted"] = _counters(params, nginx, not check_mode)
+    result["kernel"] = _kernel.read()
+    return result
+
+
+def _safe(nginx: Nginx, slowest: float) -> _nginx_config.Config:
+    """nginx's configuration. Raises DowntimeError where a reload would lose requests, or would not read what is kept."""
     nginx.master()
     config = _nginx_config.parse(nginx.dump())
-    told = _nginx_config.too_short(config, max(params["slowest_request"], params["timeout"] if request.state == "drained" else 0))
+    told = _nginx_config.too_short(config, slowest)
     if told:
         raise DowntimeError(f"{told}; nothing was moved")
     if not config.reads(nginx.directory):
         raise DowntimeError(f"nginx does not read {nginx.directory}; 'include {nginx.directory}/*.conf;' in its http block is needed")
-    result = Mover(nginx, request, memory=memory).run()
+    return config
+
+
+def split(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None, memory: Memory | None = None) -> dict[str, t.Any]:
+    """What C(nginx_split) does; returns its result. C(memory) is the journal of the deploy that asks."""
+    wanted = _split.check_shares(params.get("shares"))
+    if params["timeout"] < 0:
+        raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
+    nginx = nginx or _nginx(params)
+    pools = _pools(params)
+    place = _nginx_split.locate(nginx, _sides(params), list(pools), params.get("app"), params.get("split_by"), params.get("split_pin"))
+    config = _safe(nginx, params["slowest_request"]) if wanted else _nginx_config.parse(nginx.dump())
+    splitter = _nginx_split.Splitter(nginx, place, wanted, pools, params["min_active"], params["timeout"], params.get("probe_path"), check_mode, config,
+                                     memory=memory)
+    result = splitter.run()
     if memory:
         memory.done["worker"] = result["worker"]
     result["counters"], result["uncounted"] = _counters(params, nginx, not check_mode)
@@ -121,7 +159,8 @@ def _counters(params: t.Mapping[str, t.Any], nginx: Nginx, keep: bool) -> tuple[
     """The counters, or why there are none."""
     if not params.get("access_log"):
         return [], "nginx does not count its answers, and without access_log nobody does"
-    return _nginx_counters.rows(_nginx_counters.read(params["access_log"], os.path.join(nginx.directory, COUNTED), keep)), None
+    pools = {os.path.basename(path)[:-len(SUFFIX)] for path in nginx.paths()}
+    return _nginx_counters.rows(_nginx_counters.read(params["access_log"], os.path.join(nginx.directory, COUNTED), keep, pools), pools), None
 
 
 def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None) -> dict[str, t.Any]:
@@ -143,6 +182,8 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     findings += _nginx_config.lint(config, nginx.directory, wanted or {pool["name"]: {} for pool in pools},
                                    {pool["name"] for pool in pools} - missing, params["slowest_request"])
     findings += _nginx_counters.lint(config, params.get("access_log"))
+    found, told = _nginx_split.look(nginx, config, _sides(params), list(wanted) or [pool["name"] for pool in pools])
+    findings += told
     if revision is not None and not nginx.runs(revision):
         findings.append(_nginx_config.finding(
             "warning", "revision", f"nginx does not run the revision {revision.id} that lies in {nginx.directory}: a reload is pending or has failed, and the "
@@ -155,6 +196,7 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     counters, uncounted = _counters(params, nginx, not check_mode) if readable else ([], f"{params['access_log']} does not exist")
     return {
         "changed": False,
+        "split": found,
         "workers": [{"pid": worker.pid, "current": not worker.stopping} for worker in workers],
         "revision": revision.id if revision else None,
         "pools": pools,
@@ -199,6 +241,11 @@ def info_args(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
     return _shared(traffic, {})
 
 
+def split_args(traffic: dict[str, t.Any], app: str | None) -> dict[str, t.Any]:
+    """Options of C(nginx_split) from deploy_traffic."""
+    return {**_shared(traffic, {**MOVING, **SPLITTING}), **({"app": app} if app else {})}
+
+
 def complete(traffic: dict[str, t.Any], members: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """deploy_traffic with the members' addresses in each pool, out of which the first upstream file is written. What was given stays."""
     pools = []
@@ -212,14 +259,16 @@ def complete(traffic: dict[str, t.Any], members: t.Mapping[str, t.Mapping[str, t
 DRIVER = Driver(
     name="nginx",
     runs_on="balancers",
-    capabilities=("members",),
+    capabilities=("members", "split"),
     traffic_spec={
         "balancers": {"type": "raw", "required": True},
         **CONNECTION,
         **MOVING,
+        **SPLITTING,
         "pools": {"type": "list", "elements": "dict", "options": TRAFFIC_POOL, "required": True},
     },
     member_args=member_args,
+    split_args=split_args,
     info=True,
     info_args=info_args,
     complete=complete,

@@ -80,12 +80,18 @@ class Config:
 
     def uses(self, pool: str) -> bool:
         """Whether requests are passed to C(pool) by its name; by a variable nobody can tell."""
-        for directive in self.directives:
-            if directive.name in PASSES and len(directive.words) > 1:
-                target = directive.words[1].partition("://")[2] or directive.words[1]
-                if "$" in target or re.split(r"[/:]", target)[0] == pool:
-                    return True
-        return False
+        return self.passes(pool) or any("$" in directive.words[1] for directive in self.directives if directive.name in PASSES and len(directive.words) > 1)
+
+    def passes(self, pool: str) -> bool:
+        """Whether requests are passed to C(pool) by its very name."""
+        targets = [directive.words[1] for directive in self.directives if directive.name in PASSES and len(directive.words) > 1]
+        return any(re.split(r"[/:]", target.partition("://")[2] or target)[0] == pool for target in targets)
+
+    def mentions(self, variables: t.Iterable[str], path: str) -> bool:
+        """Whether anything outside the file C(path) goes by one of these variables."""
+        names = "|".join(re.escape(variable[1:]) for variable in variables)
+        pattern = re.compile(rf"\$(?:(?:{names})(?!\w)|\{{(?:{names})\}})")
+        return any(pattern.search(word) for directive in self.directives if os.path.realpath(directive.file) != path for word in directive.words)
 
 
 def parse(dump: str) -> Config:

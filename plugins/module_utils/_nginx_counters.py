@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -20,11 +21,12 @@ from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import
 
 FORMAT = "zero_downtime"
 FIELDS = ("$status", "$request_method", "$request_completion", "$body_bytes_sent", "$upstream_status", "$upstream_header_time",
-          "$upstream_response_length", "$upstream_http_content_length")
+          "$upstream_response_length", "$upstream_http_content_length", "$proxy_host", "$upstream_response_time")
 LOG_FORMAT = "|".join(FIELDS)
 LINE = f"log_format {FORMAT} '{LOG_FORMAT}';"
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 NUMBERS = ("requests", "client_aborts", "server_aborts", "server_5xx", "retries", "unreadable")
+NO_REQUEST = {"requests": 0, "errors": 0, "time_ms": 0.0}
 # nginx's own word for a client that left before there was an answer.
 CLIENT_LEFT = "499"
 CHUNK = 1 << 20
@@ -32,8 +34,8 @@ UNSEEN = ("counted are requests that ended, not those that are being answered; a
           "the log, nor is a connection that ended before its request; an answer that a member cut short shows only where it had a Content-Length")
 
 
-def empty() -> dict[str, int]:
-    return dict.fromkeys((*NUMBERS, *CLASSES), 0)
+def empty() -> dict[str, t.Any]:
+    return {**dict.fromkeys((*NUMBERS, *CLASSES), 0), "pools": {}}
 
 
 def _last(text: str) -> str:
@@ -41,14 +43,24 @@ def _last(text: str) -> str:
     return text.replace(" : ", ", ").rpartition(", ")[2] or text
 
 
-def count(counts: dict[str, int], line: str) -> None:
-    """Add one line of the log."""
+def _milliseconds(times: str) -> float:
+    """All servers' times that were tried, in seconds with a fraction; C(-) for one that was not waited for."""
+    return sum(float(text) * 1000 for text in times.replace(" : ", ", ").split(", ") if re.fullmatch(r"\d+(\.\d+)?", text))
+
+
+def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) -> None:
+    """Add one line of the log, and to what C(pools) have of it: the names of upstreams, since what else a request is passed to may be any client's word."""
     fields = line.split("|")
     if len(fields) != len(FIELDS) or not fields[0].isdigit():
         counts["unreadable"] += 1
         return
-    status, method, completion, sent, servers, headers, lengths, expected = fields
+    status, method, completion, sent, servers, headers, lengths, expected, pool, times = fields
     counts["requests"] += 1
+    if pool in pools:
+        own = counts["pools"].setdefault(pool, dict(NO_REQUEST))
+        own["requests"] += 1
+        own["errors"] += status.startswith("5")
+        own["time_ms"] = round(own["time_ms"] + _milliseconds(times), 3)
     counts["retries"] += servers.replace(" : ", ", ").count(", ")
     if status in ("000", "444"):
         return  # closed without an answer
@@ -70,7 +82,7 @@ def _cut_short(sent: str, got: str, expected: str) -> bool:
     return got.isdigit() and expected.isdigit() and sent.isdigit() and int(sent) <= int(got) < int(expected)
 
 
-def _read_on(path: str, counts: dict[str, int], offset: int) -> int:
+def _read_on(path: str, counts: dict[str, t.Any], offset: int, pools: t.Collection[str]) -> int:
     """Count the whole lines from C(offset) on; returns where they end."""
     with open(path, "rb") as handle:
         handle.seek(offset)
@@ -82,29 +94,30 @@ def _read_on(path: str, counts: dict[str, int], offset: int) -> int:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 offset += len(line) + 1
-                count(counts, line.decode("utf-8", "replace"))
+                count(counts, line.decode("utf-8", "replace"), pools)
 
 
-def read(path: str, state_path: str, keep: bool = True) -> dict[str, int]:
+def read(path: str, state_path: str, keep: bool = True, pools: t.Collection[str] = ()) -> dict[str, t.Any]:
     """All that the log has ever been seen to have. Raises DowntimeError when it cannot be read."""
     state: dict[str, t.Any] = {}
     with contextlib.suppress(OSError, ValueError):
         with open(state_path, encoding="utf-8") as handle:
             state = json.load(handle)
     if state.get("path") != path:
-        state = {"path": path, "file": None, "offset": 0, "counts": empty()}
+        state = {"path": path, "file": None, "offset": 0, "counts": {}}
+    state["counts"] = {**empty(), **state["counts"]}
     try:
         now = os.stat(path)
         if state["file"] is not None and state["file"] != now.st_ino:
             # Rotated: what came after the last look is at the end of the old file, as long as it lies beside the new one.
             old = _moved(path, state["file"])
             if old:
-                _read_on(old, state["counts"], state["offset"])
+                _read_on(old, state["counts"], state["offset"], pools)
             state["offset"] = 0
         elif now.st_size < state["offset"]:
             state["offset"] = 0
         state["file"] = now.st_ino
-        state["offset"] = _read_on(path, state["counts"], state["offset"])
+        state["offset"] = _read_on(path, state["counts"], state["offset"], pools)
     except OSError as error:
         raise DowntimeError(f"access_log is '{path}', which cannot be read: {error.strerror}") from error
     if keep:
@@ -132,13 +145,15 @@ def _keep(path: str, state: t.Mapping[str, t.Any]) -> None:
         os.rename(temporary, path)
 
 
-def rows(counts: t.Mapping[str, int]) -> list[dict[str, t.Any]]:
-    """As the balance sheet takes them. A log is no process: it goes on when workers change."""
+def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
+    """As the balance sheet takes them. A log is no process: it goes on when workers change. Those of C(pools) that nobody has asked yet have a row, too."""
+    by_pool = {**{pool: NO_REQUEST for pool in sorted(pools)}, **counts["pools"]}
     return [{
         "worker": "log", "current": True, "requests": counts["requests"], "responses": {name: counts[name] for name in CLASSES}, "open": 0,
         "client_aborts": counts["client_aborts"], "server_aborts": counts["server_aborts"], "server_5xx": counts["server_5xx"],
         "response_errors": counts["server_aborts"], "retries": counts["retries"], "redispatches": counts["retries"], "denied": 0,
         "request_errors": 0, "unreadable": counts["unreadable"],
+        "pools": {name: {**own, "average_ms": None} for name, own in by_pool.items()},
     }]
 
 

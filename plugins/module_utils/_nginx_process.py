@@ -25,9 +25,9 @@ import time
 import typing as t
 import uuid
 
-from ansible_collections.zero.downtime.plugins.module_utils import _health
+from ansible_collections.zero.downtime.plugins.module_utils import _health, _nginx_shares
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import SUFFIX, Upstream
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import POOL, SUFFIX, Upstream
 
 POLL = 0.02
 # Whatever the caller's deadline is, a reload that was begun gets so long: giving up in the middle helps nobody.
@@ -46,7 +46,14 @@ server {{
         default_type text/plain;
         return 200 "{id}";
     }}
-}}
+{splits}}}
+"""
+# What nginx says of a split is what it runs, also while the files beside it say something else.
+SPLIT_TEXT = """\
+    location = /split/{name} {{
+        default_type text/plain;
+        return 200 "green {green}";
+    }}
 """
 MASTER, WORKER, STOPPING = "nginx: master process", "nginx: worker process", "nginx: worker process is shutting down"
 ESTABLISHED = "01"
@@ -67,18 +74,20 @@ class Worker:
 
 @dataclasses.dataclass(frozen=True)
 class Revision:
-    """What C(revision.conf) says: the files' state, where it is answered, and the workers that lived when it was written."""
+    """What C(revision.conf) says: the files' state, where it is answered, the workers that lived when it was written, and green's share of each split."""
 
     id: str
     listen: str
     workers: tuple[str, ...] = ()
+    splits: tuple[tuple[str, int], ...] = ()
 
     @property
     def digest(self) -> str:
         return self.id.partition("-")[0]
 
     def text(self) -> str:
-        return REVISION_TEXT.format(id=self.id, listen=self.listen, workers=" ".join(self.workers) or "none")
+        splits = "".join(SPLIT_TEXT.format(name=name, green=green) for name, green in self.splits)
+        return REVISION_TEXT.format(id=self.id, listen=self.listen, workers=" ".join(self.workers) or "none", splits=splits)
 
 
 def parse_revision(text: str) -> Revision | None:
@@ -87,7 +96,9 @@ def parse_revision(text: str) -> Revision | None:
     if not found or not listen:
         return None
     workers = re.search(r"^# workers before: (.*)$", text, re.MULTILINE)
-    return Revision(found.group(1), listen.group(1), tuple(word for word in workers.group(1).split() if "/" in word) if workers else ())
+    splits = re.findall(r'location = /split/(\S+) \{[^}]*return 200 "green (\d+)";', text)
+    return Revision(found.group(1), listen.group(1), tuple(word for word in workers.group(1).split() if "/" in word) if workers else (),
+                    tuple((name, int(green)) for name, green in splits))
 
 
 def run_command(argv: t.Sequence[str], timeout: float) -> tuple[int, str, str]:
@@ -268,6 +279,12 @@ class Nginx:
         """The revision that one connection gets; nothing when there is no answer."""
         return self.ask(f"http://{listen}/revision", 1.0, 1.0).body.strip()
 
+    def served_split(self, listen: str, name: str) -> int | None:
+        """Green's share in the configuration that nginx runs; None when it has no such split, or does not answer."""
+        answer = self.ask(f"http://{listen}/split/{name}", 1.0, 1.0)
+        found = re.fullmatch(r"green (\d+)", answer.body.strip()) if answer.status == 200 else None
+        return int(found.group(1)) if found else None
+
     def runs(self, revision: Revision | None) -> bool:
         """Whether C(revision) is what nginx runs, and nothing else."""
         return revision is not None and all(self.served(revision.listen) == revision.id for dummy in range(MATCHES))
@@ -277,27 +294,39 @@ class Nginx:
         return parse_revision(text) if text is not None else None
 
     def digest(self, instead: t.Mapping[str, str] | None = None) -> str:
-        """Of all upstream files as they lie there, or with those of C(instead) (path to text) in their place."""
-        texts = {path: self._text(path) or "" for path in self.paths()}
-        texts.update(instead or {})
+        """Of all upstream and split files as they lie there, or with those of C(instead) (path to text) in their place."""
+        texts = self._texts(instead)
         whole = "".join(f"{os.path.basename(path)}\n{text}\n" for path, text in sorted(texts.items()))
         return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
     # -- files -------------------------------------------------------------------------------------------------------------
-    def paths(self) -> list[str]:
-        """The upstream files that there are."""
+    def _texts(self, instead: t.Mapping[str, str] | None = None) -> dict[str, str]:
+        return {**{path: self._text(path) or "" for suffix in (SUFFIX, _nginx_shares.SUFFIX) for path in self.paths(suffix)}, **(instead or {})}
+
+    def _splits(self, instead: t.Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+        """Green's share of each split, as far as its file can be read."""
+        found = []
+        for path, text in sorted(self._texts(instead).items()):
+            name = os.path.basename(path)[:-len(_nginx_shares.SUFFIX)]
+            if path.endswith(_nginx_shares.SUFFIX) and POOL.fullmatch(name):
+                green = _nginx_shares.green_of(name, path, text)
+                found += [(name, green)] if green is not None else []
+        return tuple(found)
+
+    def paths(self, suffix: str = SUFFIX) -> list[str]:
+        """The upstream files that there are, or those with another C(suffix)."""
         try:
-            return sorted(os.path.join(self.directory, name) for name in os.listdir(self.directory) if name.endswith(SUFFIX) and not name.startswith("."))
+            return sorted(os.path.join(self.directory, name) for name in os.listdir(self.directory) if name.endswith(suffix) and not name.startswith("."))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise DowntimeError(f"upstreams_dir is '{self.directory}', which cannot be read: {error.strerror}") from error
 
-    def path(self, pool: str) -> str:
-        return os.path.join(self.directory, pool + SUFFIX)
+    def path(self, name: str, suffix: str = SUFFIX) -> str:
+        return os.path.join(self.directory, name + suffix)
 
-    def text(self, pool: str) -> str | None:
-        return self._text(self.path(pool))
+    def text(self, name: str, suffix: str = SUFFIX) -> str | None:
+        return self._text(self.path(name, suffix))
 
     def _text(self, path: str) -> str | None:
         try:
@@ -371,19 +400,19 @@ class Nginx:
             os.close(handle)
 
     # -- one change --------------------------------------------------------------------------------------------------------
-    def apply(self, upstreams: t.Iterable[Upstream], left: float | None = None) -> Revision:
-        """Write C(upstreams), have nginx check and load them, and see that it does, within C(left) seconds if that is less than reload_timeout.
+    def apply(self, files: t.Iterable[Upstream | _nginx_shares.Split], left: float | None = None) -> Revision:
+        """Write C(files), have nginx check and load them, and see that it does, within C(left) seconds if that is less than reload_timeout.
 
         Raises DowntimeError with everything as it was.
         """
-        texts: dict[str, str | None] = {upstream.path: upstream.text for upstream in upstreams}
+        texts = {file.path: file.text for file in files}
         path = os.path.join(self.directory, REVISION)
         old = {name: self._text(name) for name in [*texts, path]}
         before = self.revision()
         self.no_upgrade()
         master = self.master()
-        digest = self.digest({name: text for name, text in texts.items() if text is not None})
-        revision = Revision(f"{digest}-{self.token()}", self.listen or (before.listen if before else LISTEN), self._living(master))
+        revision = Revision(f"{self.digest(texts)}-{self.token()}", self.listen or (before.listen if before else LISTEN), self._living(master),
+                            self._splits(texts))
         try:
             self._write_all({**texts, path: revision.text()})
             wrong = self.test()

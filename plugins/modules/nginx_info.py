@@ -31,6 +31,7 @@ attributes:
     support: full
 seealso:
   - module: zero.downtime.nginx_members
+  - module: zero.downtime.nginx_split
 """
 
 EXAMPLES = r"""
@@ -47,6 +48,50 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+split:
+  description:
+    - The shares of new requests that the two sides get, where O(pools) are the sides of one split by which requests are passed on; otherwise, and where
+      nobody can say, V(null).
+  returned: success
+  type: dict
+  contains:
+    blue:
+      description: Percents that blue gets.
+      type: int
+      returned: success
+    green:
+      description: Percents that green gets.
+      type: int
+      returned: success
+    file:
+      description: The file that keeps them.
+      type: str
+      returned: success
+    kept:
+      description: The shares that the file has, and a reload would bring.
+      type: dict
+      returned: success
+    pools:
+      description: The pools of each side.
+      type: dict
+      returned: success
+    variables:
+      description: The variables by which requests are passed on, one for each pair of pools.
+      type: list
+      elements: str
+      returned: success
+    by:
+      description: What the side of a request is drawn by.
+      type: str
+      returned: success
+    sticky:
+      description: Whether that is more than a draw of each request's own.
+      type: bool
+      returned: success
+    pin:
+      description: The variable that decides by itself; V(null) without one.
+      type: str
+      returned: success
 workers:
   description: Living worker processes.
   returned: success
@@ -183,6 +228,27 @@ counters:
       description: Lines of the log in another format.
       type: int
       returned: success
+    pools:
+      description: The same of each upstream that has a file, by its name.
+      type: dict
+      returned: success
+      contains:
+        requests:
+          description: Requests that ended.
+          type: int
+          returned: success
+        errors:
+          description: Answers with a status from 500 on.
+          type: int
+          returned: success
+        time_ms:
+          description: The milliseconds that members took, all in all.
+          type: float
+          returned: success
+        average_ms:
+          description: Always V(null).
+          type: float
+          returned: success
 uncounted:
   description: Why there are no counters.
   returned: success

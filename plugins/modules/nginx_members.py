@@ -52,6 +52,7 @@ notes:
   - With O(wait=false) a member that does not pass its probes at once stays out, and nothing fails.
 seealso:
   - module: zero.downtime.nginx_info
+  - module: zero.downtime.nginx_split
 """
 
 EXAMPLES = r"""

@@ -59,6 +59,7 @@ attributes:
     support: full
 seealso:
   - module: zero.downtime.haproxy_split
+  - module: zero.downtime.nginx_split
 """
 
 EXAMPLES = r"""

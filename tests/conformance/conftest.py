@@ -33,6 +33,13 @@ def rig(stage: rigs.Rig) -> t.Iterator[rigs.Rig]:
     assert not result.get("failed"), result["msg"]
 
 
+@pytest.fixture(scope="module", params=list(rigs.SIDED_RIGS))
+def sided(request: pytest.FixtureRequest) -> t.Iterator[rigs.SidedRig]:
+    """Two sides, and blue has all of the requests, or what the test before has left it."""
+    with rigs.SIDED_RIGS[request.param]() as rig:
+        yield t.cast(rigs.SidedRig, rig)
+
+
 @pytest.fixture
 def balanced(rig: rigs.Rig) -> rigs.BalancedRig:
     if not isinstance(rig, rigs.BalancedRig):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One rig a driver: real parts, and the driver's module called as Ansible calls it.
 
-A new driver joins the suite by adding a rig to ``RIGS``; the tests themselves know no technology.
+A new driver joins the suite by adding a rig to ``RIGS``, and to ``SIDED_RIGS`` when it splits; the tests themselves know no technology.
 """
 
 from __future__ import annotations
@@ -161,6 +161,43 @@ class NginxRig(BalancedRig):
     def state(self) -> dict[str, str]:
         down = self.stage.down()
         return {name: "down" if name in down else self.serving for name in self.members}
+
+
+SIDES = {"shop_blue": ["b1", "b2"], "shop_green": ["g1", "g2"]}
+SIDED = [dict(name="shop_blue", side="blue", port=8000), dict(name="shop_green", side="green", port=8001)]
+
+
+class SidedRig(BalancedRig):
+    """Two sides behind one balancer; blue has all of the requests."""
+
+    members = ("b1", "b2", "g1", "g2")
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        return dict(super().traffic(member), pools=SIDED)
+
+    def split(self, shares: dict[str, int] | None = None, check: bool = False, pools: t.Any = SIDED, **options: t.Any) -> dict[str, t.Any]:
+        driver = _drivers.load(self.driver)
+        assert driver.split_args is not None
+        traffic = _spec.check(dict(self.traffic(), pools=pools), driver.traffic_spec, "traffic.")
+        return run_module(driver.module("split"), dict(driver.split_args(traffic, "shop"), shares=shares, **options), check)
+
+
+class HaproxySides(SidedRig, HaproxyRig):
+    def make_stage(self) -> haproxy_stage.HaproxyStage:
+        stage = haproxy_stage.HaproxyStage(SIDES, defaults_lines=PATIENT)
+        path = stage.dir / "split.map"
+        path.write_text("shop 0\n", encoding="ascii")
+        stage.frontend_lines += [f"http-request set-var(txn.green) str(shop),map_str_int({path},0)", "http-request set-var(txn.draw) rand(100)",
+                                 "use_backend shop_green if { var(txn.draw),sub(txn.green) -m int lt 0 }"]
+        return stage
+
+
+class NginxSides(SidedRig, NginxRig):
+    def make_stage(self) -> nginx_stage.NginxStage:
+        return nginx_stage.NginxStage(SIDES, split="shop")
+
+
+SIDED_RIGS: dict[str, t.Callable[[], SidedRig]] = {rig.name: rig for rig in (HaproxySides, NginxSides)}
 
 
 class SwitchableStage(haproxy_stage.HaproxyStage):

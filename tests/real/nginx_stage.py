@@ -32,7 +32,7 @@ from haproxy_stage import HaproxyStage, free_port, get, wait_until
 
 NGINX = shutil.which("nginx") or next((p for p in ("/usr/sbin/nginx", "/usr/local/sbin/nginx") if os.path.exists(p)), None)
 LOG_FORMAT = ("log_format zero_downtime '$status|$request_method|$request_completion|$body_bytes_sent|$upstream_status|$upstream_header_time|"
-              "$upstream_response_length|$upstream_http_content_length';")
+              "$upstream_response_length|$upstream_http_content_length|$proxy_host|$upstream_response_time';")
 
 
 REVISION = """\
@@ -43,23 +43,38 @@ server {{
 }}
 """
 
+# By hand: what the collection writes is held against it.
+SPLIT = """\
+split_clients "$request_id" ${app}_side {{
+    * blue;
+}}
+map ${app}_side ${app}_pool {{
+    green {green};
+    default {blue};
+}}
+"""
+
 
 class NginxStage:
-    """``upstream_lines`` and ``server_lines`` are more lines for every upstream, and for the server that passes to the first pool."""
+    """With ``split="shop"`` the front of that name goes by the shares of the first two pools, blue and green.
+
+    ``upstream_lines`` and ``server_lines`` are more lines for every upstream, and for the server that passes to the first pool.
+    """
 
     def __init__(self, pools: dict[str, list[str]], *, address: str = "127.0.0.1", fronts: t.Mapping[str, int] | None = None,
                  servers: t.Mapping[str, t.Mapping[str, str]] | None = None, main_lines: t.Sequence[str] = (), upstream_lines: t.Sequence[str] = (),
-                 server_lines: t.Sequence[str] = (), start_apps: bool = True, write_revision: bool = False, workers: int = 2) -> None:
+                 server_lines: t.Sequence[str] = (), start_apps: bool = True, write_revision: bool = False, workers: int = 2, split: str = "") -> None:
         self.pools, self.address, self.start_apps, self.write_revision = pools, address, start_apps, write_revision
         self.main_lines, self.upstream_lines, self.server_lines, self.worker_count = list(main_lines), list(upstream_lines), list(server_lines), workers
+        self.split = split
         self.names = list(dict.fromkeys(name for names in pools.values() for name in names))
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="zdn-"))
         self.upstreams = self.dir / "zero-downtime"
         self.config = self.dir / "nginx.conf"
         self.log = self.dir / "counted.log"
         self.pid_file = self.dir / "nginx.pid"
-        self.fronts = dict(fronts or {pool: free_port() for pool in pools})
-        self.port = self.fronts[next(iter(pools))]
+        self.fronts = dict(fronts or {pool: free_port() for pool in ([split] if split else pools)})
+        self.port = self.fronts[split or next(iter(pools))]
         self.url = f"http://{address}:{self.port}"
         self.revision_port = free_port()
         self.ports = {name: free_port() for name in self.names} if servers is None else {}
@@ -83,8 +98,9 @@ class NginxStage:
             "    keepalive_timeout 30s;",
             f"    include {self.upstreams}/*.conf;"]
         for pool, port in self.fronts.items():
+            target = f"${pool}_pool" if pool == self.split else pool
             lines += [f"    server {{ listen {self.address}:{port}; access_log {self.log} zero_downtime;", *("        " + line for line in self.server_lines),
-                      f"        location / {{ proxy_pass http://{pool}; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}"]
+                      f"        location / {{ proxy_pass http://{target}; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}"]
         return "\n".join([*lines, "}"]) + "\n"
 
     def upstream_text(self, pool: str) -> str:
@@ -94,6 +110,10 @@ class NginxStage:
 
     def upstream_file(self, pool: str) -> pathlib.Path:
         return self.upstreams / f"{pool}.upstream.conf"
+
+    @property
+    def split_file(self) -> pathlib.Path:
+        return self.upstreams / f"{self.split}.split.conf"
 
     # -- processes ---------------------------------------------------------------------------------------------------------
     def __enter__(self) -> NginxStage:
@@ -121,16 +141,29 @@ class NginxStage:
         self.config.write_text(self.text(), encoding="utf-8")
         for pool in self.pools:
             self.upstream_file(pool).write_text(self.upstream_text(pool), encoding="utf-8")
+        if self.split:
+            blue, green = list(self.pools)[:2]
+            self.split_file.write_text(SPLIT.format(app=self.split, blue=blue, green=green), encoding="utf-8")
         if self.write_revision:
             # As an earlier move left it: two nginx on one machine cannot both have the driver's own port.
             (self.upstreams / "revision.conf").write_text(REVISION.format(listen=f"{self.address}:{self.revision_port}"), encoding="utf-8")
-        self.process = subprocess.Popen([NGINX, "-p", str(self.dir), "-c", str(self.config), "-g", "daemon off;"], stdin=subprocess.DEVNULL,
+        self.run_nginx()
+
+    def run_nginx(self) -> None:
+        self.process = subprocess.Popen([str(NGINX), "-p", str(self.dir), "-c", str(self.config), "-g", "daemon off;"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_until(lambda: self.pid_file.exists() and len(self.workers()) == self.worker_count, "nginx has its workers")
             wait_until(lambda: get(self.url + "/health")[0], "nginx answers")
         except AssertionError as e:
             raise AssertionError(f"{e}\n{self.errors()}") from e
+
+    def restart(self) -> None:
+        """As one does who does not know of reloads."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(5)
+        self.run_nginx()
 
     def errors(self) -> str:
         path = self.dir / "error.log"
@@ -178,10 +211,11 @@ def stage() -> t.Iterator[t.Callable[..., NginxStage]]:
         yield lambda *args, **kwargs: started.enter_context(NginxStage(*args, **kwargs))
 
 
-def serve(directory: str, limit: float = 300.0) -> None:
+def serve(directory: str, split: str = "", limit: float = 300.0) -> None:
     """Keep a stage up until ``<directory>/stop`` exists, for tests that are playbooks; ``stage.json`` there says where it is."""
     where = pathlib.Path(directory)
-    with NginxStage({"shop": ["app1", "app2", "app3"], "api": ["app1"]}) as up:
+    pools = {f"{split}_blue": ["app1"], f"{split}_green": ["app2"]} if split else {"shop": ["app1", "app2", "app3"], "api": ["app1"]}
+    with NginxStage(pools, split=split) as up:
         found = {"options": up.options, "url": up.url, "ports": up.ports, "upstreams": str(up.upstreams)}
         # Renamed, so that nobody reads half of it.
         (where / "stage.json.new").write_text(json.dumps(found), encoding="utf-8")
@@ -193,4 +227,4 @@ def serve(directory: str, limit: float = 300.0) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:3])

@@ -38,3 +38,16 @@ def info():
         return _nginx.info(params)
 
     return run
+
+
+@pytest.fixture
+def split():
+    """``split(stage, shares, **options)`` does what the module nginx_split does; without shares it reads."""
+
+    def run(stage, shares=None, check_mode=False, memory=None, **options):
+        params = {name: option.get("default") for name, option in _nginx.split_spec().items()}
+        params.update(stage.options, slowest_request=10.0, probe_path="/ready", shares=shares)
+        params.update(options)
+        return _nginx.split(params, check_mode, memory=memory)
+
+    return run

@@ -5,38 +5,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import pathlib
 import re
 import signal
 import subprocess
 import sys
 import time
 
-LOAD = pathlib.Path(__file__).resolve().parents[2] / "load" / "load.py"
+from nginx_load import load
+
 POOL = {"shop": ["app1", "app2", "app3"]}
 # A POST is with its member from its first byte on, so that a member that dies meanwhile loses it.
 STREAMED = ["proxy_request_buffering off;"]
-
-
-@contextlib.contextmanager
-def load(stage, tmp_path, rate=40):
-    """Load while the block runs; the report is filled in when it has ended."""
-    ending, report = tmp_path / "ending", {}
-    process = subprocess.Popen(
-        [sys.executable, str(LOAD), f"--target={stage.url}", f"--report={tmp_path}/report.json", f"--rate={rate}", "--before=0.3", "--after=0.3",
-         "--slow-body=0.3", "--mind-idle-close", "--", "sh", "-c", f"touch {tmp_path}/begun; while [ ! -e {ending} ]; do sleep 0.05; done"])
-    try:
-        end = time.monotonic() + 10
-        while not (tmp_path / "begun").exists():
-            assert time.monotonic() < end and process.poll() is None, "the load did not begin"
-            time.sleep(0.02)
-        yield report
-    finally:
-        ending.touch()
-        process.wait(30)
-    report.update(json.loads((tmp_path / "report.json").read_text(encoding="utf-8")))
 
 
 def total(found, name):

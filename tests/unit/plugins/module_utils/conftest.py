@@ -21,6 +21,7 @@ class World(Processes):
         self.titles = {MASTER: "nginx: master process nginx"}
         self.own = [Worker(201, "11", False), Worker(202, "12", False)]
         self.serves = ""
+        self.splits = {}
         self.refuses = ""
         self.reloads = True
         self.lingers = 0
@@ -60,7 +61,7 @@ class World(Processes):
         if pid != MASTER:
             self.own = [worker for worker in self.own if worker.pid != pid]
         elif self.reloads:
-            self.serves = self.nginx.revision().id
+            self.serves, self.splits = self.nginx.revision().id, dict(self.nginx.revision().splits)
             self.reloaded += 1
             old = [Worker(worker.pid, worker.started, self.stay) for worker in self.own]
             self.own = old + [Worker(self.reloaded * 100 + 201, "21", False), Worker(self.reloaded * 100 + 202, "22", False)]
@@ -68,10 +69,13 @@ class World(Processes):
 
     def ask(self, url, connect_timeout, read_timeout):
         self.told.append(url)
+        name = url.partition("/split/")[2]
+        if name:
+            return Answer(200, body=f"green {self.splits[name]}") if name in self.splits else Answer(404, body="not found")
         return Answer(200, body=self.serves) if self.serves else Answer(error="refused")
 
-    def write(self, text):
-        (self.directory / "shop.upstream.conf").write_text(text, encoding="utf-8")
+    def write(self, text, name="shop.upstream.conf"):
+        (self.directory / name).write_text(text, encoding="utf-8")
 
     def read(self, name="shop.upstream.conf"):
         path = self.directory / name

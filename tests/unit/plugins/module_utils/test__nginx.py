@@ -32,7 +32,8 @@ def move(world, **options):
 
 def test_the_driver_is_known_by_one_name():
     driver = _drivers.load("nginx")
-    assert (driver.runs_on, driver.strategies, driver.info, driver.module("members")) == ("balancers", ["rolling"], True, "zero.downtime.nginx_members")
+    assert (driver.runs_on, driver.info, driver.module("members")) == ("balancers", True, "zero.downtime.nginx_members")
+    assert {"rolling", "blue_green"} <= set(driver.strategies)
 
 
 def test_options_out_of_deploy_traffic():
@@ -46,9 +47,11 @@ def test_options_out_of_deploy_traffic():
     # Checked once more by whoever hands them on.
     known = _spec.check(known, _nginx.DRIVER.traffic_spec)
     args = _nginx.member_args(known, ["app1"])
-    assert args["pools"] == [{"name": "shop", "members": known["pools"][0]["members"]}, {"name": "api", "members": {"app1": "192.0.2.9:1"}}]
+    assert args["pools"] == [{"name": "shop", "side": "blue", "members": known["pools"][0]["members"]}, {"name": "api", "members": {"app1": "192.0.2.9:1"}}]
     assert set(args) <= set(_nginx.members_spec()) and args["reload_command"] == ["systemctl", "reload", "nginx"]
     assert set(_nginx.info_args(known)) <= set(_nginx.info_spec())
+    shares = _nginx.split_args(known, "shop")
+    assert shares["app"] == "shop" and shares["pools"] == args["pools"] and set(shares) <= set(_nginx.split_spec())
 
 
 @pytest.mark.parametrize("options, word", [
@@ -92,11 +95,34 @@ def test_info_tells_what_is_written_and_who_answers(world):
     assert [(member["name"], member["state"], member["full"]) for member in members] == [("app1", "down", False), ("app2", "drained", False)]
     assert "did not answer" in found["pools"][0]["members"][0]["status"]
     assert found["counters"] == [] and "without access_log" in found["uncounted"] and found["unseen"] is None
-    assert [finding["setting"] for finding in found["findings"]] == ["access_log"] and found["revision"] is None
+    assert [finding["setting"] for finding in found["findings"]] == ["access_log", "split"] and found["revision"] is None and found["split"] is None
     move(world)
     assert info(world)["revision"] == world.serves
     world.serves = "aa-bb"
     assert "does not run the revision" in {finding["setting"]: finding["text"] for finding in info(world)["findings"]}["revision"]
+
+
+def split(world, **options):
+    pools = [{"name": "shop", "side": "blue"}, {"name": "shop_green", "side": "green"}]
+    return _nginx.split(params(_nginx.split_spec(), **{"pools": pools, **options}), nginx=world.nginx)
+
+
+def test_shares_are_set_where_a_reload_loses_nothing(world, monkeypatch):
+    monkeypatch.setattr(_nginx._nginx_split, "silent", lambda *args: {})
+    world.write(SHOP.replace(" down", ""))
+    with pytest.raises(DowntimeError, match="shares is blue 5, green 0, which adds up to 5"):
+        split(world, shares={"blue": 5})
+    with pytest.raises(DowntimeError, match="timeout is -1"):
+        split(world, timeout=-1)
+    done = split(world, shares={"blue": 100})
+    assert done["changed"] and done["counters"] == [] and "without access_log" in done["uncounted"] and "the shares move no request" in done["notes"][0]
+    world.configuration = world.configuration.replace("http {", "worker_shutdown_timeout 1s; http {")
+    with pytest.raises(DowntimeError, match="worker_shutdown_timeout is 1 s, and a request may take 60 s"):
+        split(world, shares={"green": 100})
+    assert split(world)["shares"] == {"blue": 100, "green": 0}
+    world.configuration = "# configuration file /etc/nginx/nginx.conf:\nhttp { }\n"
+    with pytest.raises(DowntimeError, match="nginx does not read"):
+        split(world, shares={"green": 100})
 
 
 def test_info_of_a_pool_that_is_still_to_come(world):

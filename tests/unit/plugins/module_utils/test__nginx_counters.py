@@ -11,21 +11,22 @@ import pytest
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _nginx_config, _nginx_counters
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
-GOOD = "200|GET|OK|37|200|0.001|37|37"
+TAIL = "|shop|0.002"
+GOOD = "200|GET|OK|37|200|0.001|37|37" + TAIL
 # As nginx 1.22 wrote each, one kind at a time.
 SEEN = [
     (GOOD, {"2xx": 1}),
-    ("200|HEAD|OK|0|200|0.001|0|37", {"2xx": 1}),
-    ("304|GET|OK|0|304|0.001|0|37", {"3xx": 1}),
-    ("503|GET|OK|37|503|0.002|37|37", {"5xx": 1, "server_5xx": 1}),
-    ("502|GET|OK|157|502, 502, 502|-, -, -|0, 0, 0|-", {"5xx": 1, "retries": 2}),
-    ("200|GET|OK|37|502, 200|-, 0.001|0, 37|37", {"2xx": 1, "retries": 1}),
-    ("502|POST|OK|157|502|-|0|-", {"5xx": 1}),
-    ("499|GET||0|-|-|0|-", {"4xx": 1, "client_aborts": 1}),
-    ("200|GET||2113492|200|0.001|2162688|8388608", {"2xx": 1, "client_aborts": 1}),
-    ("200|GET|OK|18|200|0.001|18|37", {"2xx": 1, "server_aborts": 1}),
-    ("200|GET|OK|4194304|200|0.000|4194304|8388608", {"2xx": 1, "server_aborts": 1}),
-    ("000|GET||0|-|-|-|-", {}),
+    ("200|HEAD|OK|0|200|0.001|0|37" + TAIL, {"2xx": 1}),
+    ("304|GET|OK|0|304|0.001|0|37" + TAIL, {"3xx": 1}),
+    ("503|GET|OK|37|503|0.002|37|37" + TAIL, {"5xx": 1, "server_5xx": 1}),
+    ("502|GET|OK|157|502, 502, 502|-, -, -|0, 0, 0|-" + TAIL, {"5xx": 1, "retries": 2}),
+    ("200|GET|OK|37|502, 200|-, 0.001|0, 37|37" + TAIL, {"2xx": 1, "retries": 1}),
+    ("502|POST|OK|157|502|-|0|-" + TAIL, {"5xx": 1}),
+    ("499|GET||0|-|-|0|-" + TAIL, {"4xx": 1, "client_aborts": 1}),
+    ("200|GET||2113492|200|0.001|2162688|8388608" + TAIL, {"2xx": 1, "client_aborts": 1}),
+    ("200|GET|OK|18|200|0.001|18|37" + TAIL, {"2xx": 1, "server_aborts": 1}),
+    ("200|GET|OK|4194304|200|0.000|4194304|8388608" + TAIL, {"2xx": 1, "server_aborts": 1}),
+    ("000|GET||0|-|-|-|-" + TAIL, {}),
 ]
 
 
@@ -36,9 +37,21 @@ def test_each_kind_of_end(line, expected):
     assert {name: number for name, number in counts.items() if number} == {"requests": 1, **expected}
 
 
+def test_each_pool_has_its_requests_its_errors_and_the_time_of_its_members():
+    counts = _nginx_counters.empty()
+    for line in ("200|GET|OK|37|200|0.001|37|37|shop_blue|0.002", "502|GET|OK|157|502, 502|-, -|0, 0|-|shop_green|0.010, 1.250",
+                 "500|GET|OK|9|500|0.001|9|9|shop_green|0.003", "200|GET|OK|37|200|0.001|37|37|evil.example|0.002", "404|GET|OK|9|-|-|-|-|-|-",
+                 "499|GET||0|-|-|0|-|shop_blue|-"):
+        _nginx_counters.count(counts, line, {"shop_blue", "shop_green"})
+    assert counts["requests"] == 6 and _nginx_counters.rows(counts, ("shop_green", "api"))[0]["pools"] == {
+        "api": {"requests": 0, "errors": 0, "time_ms": 0.0, "average_ms": None},
+        "shop_blue": {"requests": 2, "errors": 0, "time_ms": 2.0, "average_ms": None},
+        "shop_green": {"requests": 2, "errors": 2, "time_ms": 1263.0, "average_ms": None}}
+
+
 def test_what_nginx_sent_in_place_of_an_answer_was_not_cut_short():
     counts = _nginx_counters.empty()
-    _nginx_counters.count(counts, "200|GET|OK|9000|200|0.001|0|37")
+    _nginx_counters.count(counts, "200|GET|OK|9000|200|0.001|0|37" + TAIL)
     assert counts["server_aborts"] == 0
 
 
@@ -109,7 +122,7 @@ def test_the_balance_sheet_takes_them(log, tmp_path):
         add(more)
         if when == 2.0:
             with open(path, "a", encoding="utf-8") as stream:
-                stream.write("502|POST|OK|157|502|-|0|-\n200|GET|OK|18|200|0.001|18|37\n")
+                stream.write("502|POST|OK|157|502|-|0|-|shop|0.001\n200|GET|OK|18|200|0.001|18|37|shop|0.001\n")
         rows = _nginx_counters.rows(_nginx_counters.read(str(path), str(tmp_path / "counted.json")))
         samples.append({"time": when, "balancer": "lb1", "at": "x", "counters": rows})
     sheet = _balance.balance(samples, moved_at=1.5)

@@ -123,7 +123,7 @@ def test_workers_that_cannot_be_seen_prove_nothing(world):
 
 
 def test_the_revision_file_can_be_read_back():
-    revision = Revision("0123456789ab-cdef0123", "127.0.0.1:8469", ("1/2", "3/4"))
+    revision = Revision("0123456789ab-cdef0123", "127.0.0.1:8469", ("1/2", "3/4"), (("api", 0), ("shop", 5)))
     assert _nginx_process.parse_revision(revision.text()) == revision
     assert _nginx_process.parse_revision(Revision("ab-cd", "[::1]:80").text()) == Revision("ab-cd", "[::1]:80")
     assert _nginx_process.parse_revision("server { listen 80; }") is None

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The example with nginx, with the two sides that its comment shows: blue/green and a canary under load.
+
+Apart from the other examples: on a machine that is short of time, more requests meet the close of an idle connection.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import one_machine  # noqa: E402  pylint: disable=wrong-import-position
+from one_machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
+
+OLD, NEW, BAD = "1.0.0", "2.0.0", "3.0.0-bad"
+# Nothing serves before the first release.
+ALL = ["100%"]
+CANARY = {"deploy_strategy": "canary", "deploy_canary": {"steps": [50, 100], "step_time": 3, "interval": 1, "deadline": 60, "latency": "none"}}
+
+
+def test_there_back_a_bad_release_and_a_canary() -> None:
+    shop = {f"app{number}": 10 + number for number in range(1, 5)}
+    kind = functools.partial(one_machine.NginxBalancer, split="shop")
+    with Machine("nginx", {"shop": shop, "shop_green": shop}, balancers=("lb1", "lb2"), labels=(OLD, NEW, BAD), kind=kind,
+                 slots={"shop": ("shop", "blue"), "shop_green": ("shop", "green")}) as machine:
+        command = ["{{ ansible_playbook_python }}", "{{ machine_unit }}", "restart"]
+        services = {side: {"command": [*command, f"{{{{ machine_dir }}}}/{{{{ inventory_hostname }}}}/{app}.json"]}
+                    for side, app in (("blue", "shop"), ("green", "shop_green"))}
+        pools = [{"name": "shop", "side": "blue", "port": machine.ports["shop"]}, {"name": "shop_green", "side": "green", "port": machine.ports["shop_green"]}]
+        sides = {"deploy_strategy": "blue_green", "deploy_soak": 0, "deploy_service": services, "deploy_traffic": {"pools": pools}}
+        first = machine.play("zero.downtime.deploy", **{**sides, "deploy_strategy": "rolling"}, deploy_release=OLD, deploy_batches=ALL)
+        assert first.rc == 0 and machine.versions("shop") == dict.fromkeys(shop, OLD), first.output
+        there, output = machine.under_load("shop", "zero.downtime.deploy", "--mind-idle-close", deploy_release=NEW, **sides)
+        evidence = machine.records()[-1]["evidence"]
+        assert there["failed"] == 0 and set(there["versions"]) == {OLD, NEW}, there["losses"]
+        assert evidence["probe"]["failed"] == evidence["balance"]["unanswered"] == evidence["balance"]["truncated"] == 0 and evidence["balance"]["complete"]
+        assert f"{NEW} serves on green (4 of 4 members); blue keeps {OLD} warm" in output, output
+        assert machine.versions("shop_green") == dict.fromkeys(shop, NEW) and machine.versions("shop") == dict.fromkeys(shop, OLD)
+        bad, output = machine.under_load("shop", "zero.downtime.deploy", "--mind-idle-close", "--expect", "failure", deploy_release=BAD, **sides,
+                                         deploy_health={"timeout": 3})
+        assert bad["failed"] == 0 and set(bad["versions"]) == {NEW} and "no request had been switched" in output, output
+        back, output = machine.under_load("shop", "zero.downtime.rollback", "--mind-idle-close", **sides)
+        assert back["failed"] == 0 and set(back["versions"]) == {OLD, NEW}, back
+        assert f"{OLD} serves on blue (4 of 4 members); green keeps {NEW} warm" in output, output
+        for balancer in machine.balancers.values():
+            assert "* blue;" in balancer.split_file.read_text(encoding="utf-8")
+        # The same hosts, with a share at a time; who fails is known from the log of nginx.
+        canary, output = machine.under_load("shop", "zero.downtime.deploy", "--mind-idle-close", deploy_release=NEW, **{**sides, **CANARY})
+        assert canary["failed"] == 0 and f"{NEW} serves on green" in output, output
+        steps = machine.records()[-1]["canary"]["steps"]
+        assert [(step["share"], step["verdict"]) for step in steps] == [(50, "pass")] and steps[0]["errors"]["canary_requests"] >= 20
+        for balancer in machine.balancers.values():
+            assert "* green;" in balancer.split_file.read_text(encoding="utf-8")
+        doctor = machine.play("zero.downtime.doctor", **sides)
+        assert doctor.rc == 0 and "lb1, error" not in doctor.output and "blue/green and canary work" in doctor.output, doctor.output
