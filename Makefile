@@ -36,6 +36,10 @@ $(VENV)/.stamp-test: tests/requirements-test.txt $(VENV)/.stamp-runtime
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-runtime.txt -r $<
 	@touch $@
 
+$(VENV)/.stamp-bench: tests/requirements-bench.txt $(VENV)/.stamp-test
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 # The collection's directory names are fixed by Ansible; a checkout's are not.
 $(LINK):
 	@mkdir -p $(@D) && ln -sfn ../../../.. $@
@@ -75,7 +79,7 @@ chaos: setup  ## Kill the controller at each step of a deploy, a rollback and go
 	@$(VENV)/bin/python tests/chaos/sweep.py $(if $(POINTS),"$(POINTS)")
 
 .PHONY: bench
-bench: setup  ## Compare with community.general.haproxy and with what the machine allows; writes build/bench.json and docs/bench.md.
+bench: setup $(VENV)/.stamp-bench  ## Compare with community.general.haproxy, Caddy and what the machine allows; writes build/bench.json and docs/bench.md.
 	@$(VENV)/bin/python tests/bench/bench.py
 
 .PHONY: docs

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares the collection with the module that people use today, and with what the machine allows, all in one run.
 
-    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe,safety,judge] [--no-table]
+    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe,safety,judge,switch] [--no-table]
 
 Writes build/bench.json and, from a whole run, docs/bench.md. The exit code is 0 when every target is met.
 """
@@ -28,11 +28,12 @@ import judge
 import probe_cost
 import rolling
 import safety
+import switch
 import table
 from haproxy_stage import HAPROXY
 from measure import BUILD, FORKS, REPO, Finding
 
-PARTS = ("balancer", "growth", "probe", "rolling", "safety", "judge")
+PARTS = ("balancer", "growth", "probe", "rolling", "safety", "judge", "switch")
 SIZES = (10, 100, 1000)
 SAFE_SIZES = (4, 40)
 
@@ -71,6 +72,11 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         target("share of healthy canaries that the judge fails", found["judge"]["false_alarms"], 0.01, False)
         target("share of canaries with 2 % errors in place of 0.5 % that it fails", found["judge"]["found"], 0.99, True)
         target("milliseconds of a decision over 10,000 samples", round(found["judge"]["ms"], 1), 50, False)
+    if "switch" in found:
+        switches = found["switch"]
+        target("requests lost by ten switches on HAProxy and ten on nginx", switches["haproxy"]["failed"] + switches["nginx"]["failed"], 0, False)
+        target("times as slow as Caddy to the last answer of the old side, HAProxy", round(switches["haproxy"]["last"] / switches["caddy"]["last"], 2), 1, False)
+        target("seconds of a blue/green deploy beside its waits", switches["command"]["rest"], 5, False)
     if "safety" in found:
         for row in found["safety"]["cost"]:
             target("share of a deploy of %d that lock, journal and fence take" % row["members"], row["share"], 0.05, False)
@@ -97,6 +103,7 @@ def main() -> int:
         "judge": judge.measure,
         "probe": lambda: probe_cost.cost(100, 20),
         "rolling": lambda: rolling.compare(options.members, options.rate),
+        "switch": switch.compare,
         "safety": lambda: {"cost": safety.cost(SAFE_SIZES), "deaths": safety.deaths()},
     }
     try:

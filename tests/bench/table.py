@@ -37,7 +37,7 @@ def render(found: dict[str, t.Any]) -> str:
         "Seconds belong to the machine; the ratios are what to compare." % machine,
         "",
     ]
-    for part in (_balancer, _rolling, _growth, _probe, _safety, _judge):
+    for part in (_balancer, _rolling, _growth, _probe, _safety, _judge, _switch):
         lines += part(found[part.__name__[1:]])
     lines += ["## Targets", ""] + _table(["target", "wanted", "found", ""], (
         (one["name"], "%s %g" % ("≥" if one["least"] else "≤", one["target"]), "%g" % one["value"], "met" if one["met"] else "**missed**")
@@ -118,3 +118,16 @@ def _judge(one: dict[str, t.Any]) -> list[str]:
             "failed %.1f %%; of %d with 2 %% errors in place of 0.5 %% it failed %.1f %%, in the median after %d s. A decision over 10,000 latencies takes "
             "%.0f ms of one core, without scipy." % (
                 one["same_runs"], one["false_alarms"] * 100, one["worse_runs"], one["found"] * 100, one["median_s"], one["ms"]), ""]
+
+
+def _switch(one: dict[str, t.Any]) -> list[str]:
+    names = {"haproxy": "`haproxy_split` (map, runtime socket)", "nginx": "`nginx_split` (file, reload)", "caddy": "Caddy's admin API, by `ansible.builtin.uri`"}
+    command = one["command"]
+    return ["## Switching blue/green", "",
+            "%d switches each, to and fro, under %g requests a second, a tenth of them POSTs that take a quarter of a second. Medians, from the beginning of the "
+            "switching task on, which is Ansible's start of a module for the most part." % (one["switches"], one["rate"]), ""] + _table(
+        ["", "first answer of the new side", "last of the old", "between the two", "requests lost"],
+        ((text, _seconds(one[name]["first"]), _seconds(one[name]["last"]), "%.0f ms" % one[name]["between"], _lost(one[name])) for name, text in names.items())
+    ) + ["A whole `zero.downtime.deploy` by blue/green on four hosts, of a release that is staged there already: %s, of which %s are drain, restart and health "
+         "checks, and **%s** everything else: Ansible, the plan, lock, evidence, switch and record." % (
+             _seconds(command["seconds"]), _seconds(command["waits"]), _seconds(command["rest"])), ""]
