@@ -20,17 +20,13 @@ import urllib.error
 import urllib.parse
 
 from ansible.module_utils import urls
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
 
 # Prometheus gives 11,000 points of a series at most; a page of something else is not read to its end.
 BODY_LIMIT = 8 * 1024 * 1024
 CHUNK = 65536
 # So much of a query, or of what was answered, is shown in a sentence.
 SHOWN = 200
-
-
-class NoSeries(DowntimeError):
-    """The query is understood and answers nothing: nobody measured that, or not yet."""
 
 
 class Prometheus:

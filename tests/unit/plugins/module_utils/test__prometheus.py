@@ -14,8 +14,8 @@ import time
 import urllib.parse
 
 import pytest
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
-from ansible_collections.zero.downtime.plugins.module_utils._prometheus import NoSeries, Prometheus
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
+from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
 
 TOKEN = "s3cret-token"
 
