@@ -76,8 +76,8 @@ class Prometheus:
         @raise DowntimeError: for whatever else keeps the values from us
         """
         if not step >= 0.001 or not start <= end:
-            raise DowntimeError("a step of %g s from %.3f to %.3f has no point; from the earlier to the later time, in steps of at least 0.001 s, is accepted" % (
-                step, start, end))
+            raise DowntimeError("a step of %g s from %.3f to %.3f has no point; from the earlier to the later time, in steps of at least 0.001 s, is accepted"
+                                % (step, start, end))
         kind, result = self._ask("query_range", query, start="%.3f" % start, end="%.3f" % end, step="%.3f" % step)
         if kind != "matrix":
             raise DowntimeError(self._about(query, "is answered by a %s where values over time are needed" % kind))

@@ -162,7 +162,8 @@ def test_looking_at_metrics_again_and_again_costs_no_more_than_is_promised():
     criteria = {"metrics": {"latency": {"critical": True}}, "tolerance": 0.0, "confidence": 0.9}
     failed = naive = 0
     for _canary in range(40):
-        looks = [{side: _side(latency=[draw.gauss(9, 1) for _number in range(size)]) for side, size in (("canary", 10), ("baseline", 25))} for _look in range(25)]
+        looks = [{side: _side(latency=[draw.gauss(9, 1) for _number in range(size)]) for side, size in (("canary", 10), ("baseline", 25))}
+                 for _look in range(25)]
         failed += any(_judge.judge(looks[:count], criteria)["verdict"] == "fail" for count in range(1, 26))
         samples = [_judge._samples(looks[:count], "latency", 20) for count in range(2, 26)]
         naive += any(_mann_whitney.location_shift(one.canary, one.baseline, 0.9).low > 0 for one in samples)
