@@ -72,7 +72,8 @@ def place(shop, tmp_path_factory):
     """The URL of a Prometheus that scrapes the shop ten times a second, and the certificate that it shows."""
     room = tmp_path_factory.mktemp("prometheus")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=prometheus",
-                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(room / "key.pem"), "-out", str(room / "cert.pem")], check=True, capture_output=True)
+                    "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", str(room / "key.pem"), "-out", str(room / "cert.pem")], check=True, capture_output=True)
     (room / "web.yml").write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\nbasic_auth_users: {%s: %s}\n" % (USER, BCRYPT),
                                   encoding="ascii")
     (room / "prometheus.yml").write_text(json.dumps({
