@@ -112,7 +112,7 @@ class Prometheus:
         try:
             with self._open(address, headers=self._headers, unredirected_headers=list(self._headers), method="GET", timeout=self._timeout,
                             validate_certs=self._validate, ca_path=self._ca_path, decompress=False, use_netrc=False) as response:
-                answer = self._parsed(query, self._read(response))
+                answer = self._parsed(self._read(response))
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(query, error) from error
@@ -141,7 +141,7 @@ class Prometheus:
             raise http.client.IncompleteRead(bytes(found), int(length) - len(found))
         return bytes(found)
 
-    def _parsed(self, query: str, body: bytes) -> dict[str, t.Any]:
+    def _parsed(self, body: bytes) -> dict[str, t.Any]:
         try:
             answer = json.loads(body)
         except ValueError:
