@@ -158,7 +158,7 @@ def _metric(metric: Record, scales: t.Mapping[str, float]) -> str:
     low, estimate, high = (min(max((one / scale + 1) * 50, 0.0), 100.0) for one in bounds)
     words = f"{_signed(bounds[1])} ({_signed(bounds[0])} to {_signed(bounds[2])})"
     return (
-        f'<h4>{_text(name)} <b class="{kind}">{sign}</b></h4><div class="crow"><span class="cname">–{scale * 100:g} to +{scale * 100:g} %</span>'
+        f'<h4>{_text(name)} <b class="{kind}">{sign}</b></h4><div class="crow"><span class="cname">±{scale * 100:g} %</span>'
         f'<span class="civ {kind}" role="img" aria-label="{_text(words)}"><i class="zero"></i>'
         f'<i class="range" style="left:{low:.2f}%;width:{max(high - low, 0.0):.2f}%"></i>'
         f'<i class="dot" style="left:{estimate:.2f}%"></i></span><span title="{_text(samples)}">{_text(words)}</span></div>'

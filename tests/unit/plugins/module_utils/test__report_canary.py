@@ -87,7 +87,7 @@ def test_errors_of_both_sides_on_one_scale():
 def test_intervals_around_nothing_at_the_same_scale_at_each_share():
     text, dummy = section(STEPS)
     # The widest reaches 80 %, so every picture of that metric goes to 100 %.
-    assert text.count("–100 to +100 %") == 3
+    assert text.count("±100 %") == 3
     assert '<i class="range" style="left:70.00%;width:20.00%"></i><i class="dot" style="left:80.00%">' in text
     assert '<i class="range" style="left:49.50%;width:3.00%"></i>' in text
     assert "+60 % (+40 % to +80 %)" in text and "+2.0 % (-1.0 % to +5.0 %)" in text and "40 and 4,000 samples" in text
