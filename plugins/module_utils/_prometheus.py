@@ -27,6 +27,8 @@ BODY_LIMIT = 8 * 1024 * 1024
 CHUNK = 65536
 # So much of a query, or of what was answered, is shown in a sentence.
 SHOWN = 200
+# A header's value that is shorter is a name, such as a tenant's, not a secret.
+SECRET = 8
 
 
 class Prometheus:
@@ -46,7 +48,9 @@ class Prometheus:
                  password: str | None = None, timeout: float = 10.0, validate_certs: bool = True, ca_path: str | None = None, name: str = "prometheus.url",
                  open_url: t.Callable[..., t.Any] = urls.open_url, clock: t.Callable[[], float] = time.monotonic) -> None:
         self.url = _checked(url, name)
-        self._secrets = [secret for secret in [*(headers or {}).values(), token, password] if secret]
+        # Of a header "Bearer ..." the second word alone is a secret, too.
+        parts = [part for value in (headers or {}).values() for part in (str(value), *str(value).split())]
+        self._secrets = [part for part in parts if len(part) >= SECRET] + [secret for secret in (token, password) if secret]
         self._headers = {"Accept": "application/json", **{str(header): str(value) for header, value in (headers or {}).items()}}
         if username is not None:
             if token is not None:
