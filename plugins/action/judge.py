@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
-from ansible_collections.zero.downtime.plugins.module_utils._prometheus import NoSeries, Prometheus
+from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
 
 SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _looks.SIDES}
@@ -102,14 +102,8 @@ class ActionModule(ActionBase):
             words = {side: {"side": side, "pool": "|".join(args["pools"].get(side) or []), "release": args["releases"].get(side) or ""}
                      for side in _looks.SIDES}
             server = self._prometheus(canary["prometheus"], task_vars)
-
-            def series(query: str, start: float, end: float) -> list[float]:
-                try:
-                    return server.series(query, start, end, canary["interval"])
-                except NoSeries:
-                    return []
-
-            sources.append(_looks.Queries(series, queries, words, time.time))
+            sources.append(_looks.Queries(lambda query, start, end: server.series(query, start, end, canary["interval"]), queries, words, time.time,
+                                          canary["interval"], [name for name in queries if canary["metrics"][name]["nodata"] == "pass"]))
         return sources
 
     def _counters(self, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, list[dict[str, t.Any]]]:

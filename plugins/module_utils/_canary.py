@@ -70,7 +70,7 @@ def check(canary: t.Mapping[str, t.Any], url: str | None, counted: bool, path: s
     if found["latency"] != "none":
         metrics.setdefault(_looks.LATENCY, _spec.check(LATENCY, METRIC))
     found["metrics"] = metrics
-    _judge.check(criteria(found), f"{path}.judge")
+    _judge.check(criteria(found), path + ".judge", path + ".metrics")
     return found
 
 
@@ -129,6 +129,8 @@ def watch(sources: t.Sequence[_looks.Source], canary: t.Mapping[str, t.Any], sha
         found = _judged(errors_only, looks, rules)
         waited = clock() - began
         found.update(share=share, waited=round(waited, 3))
+        if found["verdict"] == "inconclusive":
+            found["reasons"] = found["reasons"] + [source.problem for source in sources if source.problem]
         problem = lost()
         if problem:
             return {**found, "verdict": "fail", "reasons": [problem]}, looks

@@ -26,7 +26,7 @@ METRIC: dict[str, t.Any] = {
     "critical": {"type": "bool", "default": False},
     "allowed_increase": {"type": "float", "default": 1.0},
     "allowed_decrease": {"type": "float", "default": 1.0},
-    "nodata": {"type": "str", "choices": ["inconclusive", "fail"], "default": "inconclusive"},
+    "nodata": {"type": "str", "choices": ["inconclusive", "fail", "pass"], "default": "inconclusive"},
 }
 # A process that has just started is slower for a while: only what is half as slow again counts.
 LATENCY = {"allowed_increase": 1.5}
@@ -55,6 +55,6 @@ OPTIONS: dict[str, t.Any] = {
     "metrics": {"type": "dict", "default": {}, "description":
                 "More metrics by name, each with C(query), which Prometheus is asked for each side (C($side), C($pool) and C($release) are replaced), "
                 "and C(direction) (V(increase), V(decrease), V(either)), C(critical), C(allowed_increase), C(allowed_decrease), C(nodata) "
-                "(V(inconclusive), V(fail)). The same options of C(latency_ms) may be given."},
+                "(V(inconclusive), V(fail), V(pass)). The same options of C(latency_ms) may be given."},
     "prometheus": {"type": "dict", "options": PROMETHEUS, "description": "The Prometheus server that O(deploy_canary.metrics) ask."},
 }

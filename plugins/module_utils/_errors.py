@@ -21,6 +21,10 @@ class NoAnswer(DowntimeError):
     """Nobody is there, as opposed to somebody who refuses: modules tell it apart as C(silent)."""
 
 
+class NoSeries(DowntimeError):
+    """A query is understood and answers nothing: nobody measured that, or not yet."""
+
+
 def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:
     """A host's failure in a sentence that names the host; C(what) is the word for it."""
     text = str(result.get("msg") or "it failed without a word").rstrip(". ")

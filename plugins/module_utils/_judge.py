@@ -52,18 +52,19 @@ CHOICES = {"direction": ("increase", "decrease", "either"), "nodata": ("inconclu
 SMALLEST, LARGEST = 1e-150, 1e150
 
 
-def check(criteria: t.Any, name: str = "judge", metric_keys: t.Collection[str] = ()) -> None:
+def check(criteria: t.Any, name: str = "judge", metrics_name: str | None = None) -> None:
     """Refuse criteria that cannot be meant, in a sentence that names the option, its value and what is accepted. Asks nobody, changes nothing.
 
     @param criteria: as C(judge) takes them
     @param name: the option that they were given in
-    @param metric_keys: what a metric may have besides, such as the query that it is asked with
+    @param metrics_name: the option that C(metrics) was given in, where that is another one than C(name).metrics
     @raise DowntimeError: for the first thing that is wrong
     """
-    _options(criteria, name)
+    metrics_name = metrics_name or name + ".metrics"
+    _options(criteria, name, metrics_name)
     _refuse_unknown(criteria or {}, [*DEFAULTS, "metrics"], name)
     for metric, rule in ((criteria or {}).get("metrics") or {}).items():
-        _refuse_unknown(rule or {}, [*METRIC, *metric_keys], "%s.metrics.%s" % (name, metric))
+        _refuse_unknown(rule or {}, list(METRIC), "%s.%s" % (metrics_name, metric))
 
 
 def _refuse_unknown(given: t.Mapping[str, t.Any], known: list[str], name: str) -> None:
@@ -72,15 +73,15 @@ def _refuse_unknown(given: t.Mapping[str, t.Any], known: list[str], name: str) -
             raise DowntimeError("%s.%s is not known; there are: %s" % (name, key, ", ".join(sorted(known))))
 
 
-def _options(criteria: t.Any, name: str) -> tuple[Rule, dict[str, Rule]]:
+def _options(criteria: t.Any, name: str, metrics_name: str) -> tuple[Rule, dict[str, Rule]]:
     """The criteria of the whole and of each metric, complete with their defaults. Names that are not ours are left out."""
     given = _dictionary(criteria, name, "of criteria")
     options = {key: _value(key, given.get(key, default), "%s.%s" % (name, key)) for key, default in DEFAULTS.items()}
     if options["marginal_score"] > options["pass_score"]:
         raise DowntimeError("%s.marginal_score is %g; it must not be above pass_score, which is %g" % (
             name, options["marginal_score"], options["pass_score"]))
-    return options, {str(metric): _rule(rule, "%s.metrics.%s" % (name, metric)) for metric, rule in
-                     _dictionary(given.get("metrics"), name + ".metrics", "with a metric's name for each key").items()}
+    metrics = _dictionary(given.get("metrics"), metrics_name, "with a metric's name for each key")
+    return options, {str(metric): _rule(rule, "%s.%s" % (metrics_name, metric)) for metric, rule in metrics.items()}
 
 
 def _rule(rule: t.Any, name: str) -> Rule:
@@ -243,7 +244,7 @@ def judge(step_samples: t.Sequence[t.Mapping[str, t.Any]], criteria: t.Mapping[s
         C(estimate), C(low) and C(high) are parts of the baseline's mean) and C(score) (0 to 100, or None)
     @raise DowntimeError: for criteria that C(check) refuses
     """
-    options, rules = _options(criteria, "judge")
+    options, rules = _options(criteria, "judge", "judge.metrics")
     errors = _errors(step_samples, options)
     metrics = []
     for name, rule in rules.items():

@@ -14,7 +14,7 @@ import string
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _probe
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
 
 SIDES = ("canary", "baseline")
 LATENCY = "latency_ms"
@@ -23,7 +23,9 @@ Look = t.Dict[str, t.Dict[str, t.Any]]
 
 
 class Source(t.Protocol):
-    """One place where numbers of both sides come from."""
+    """One place where numbers of both sides come from. C(problem): a sentence on why there are none for now."""
+
+    problem: str | None
 
     def begin(self) -> None:
         """Note where counting starts. Raises DowntimeError when the source cannot tell."""
@@ -45,6 +47,7 @@ class Balancers:
                  errors: bool, latency: bool) -> None:
         self.read, self.pools, self.errors, self.latency = read, pools, errors, latency
         self.last: dict[tuple[t.Any, ...], t.Mapping[str, t.Any]] = {}
+        self.problem: str | None = None
 
     def begin(self) -> None:
         self.last = self._rows()
@@ -93,6 +96,7 @@ class Asked:
     def __init__(self, progress: t.Callable[[], t.Mapping[str, t.Any] | None], releases: t.Mapping[str, str | None], errors: bool, latency: bool) -> None:
         self.progress, self.releases, self.errors, self.latency = progress, releases, errors, latency
         self.last: t.Mapping[str, t.Any] = {}
+        self.problem: str | None = None
 
     def begin(self) -> None:
         for side in SIDES:
@@ -124,30 +128,51 @@ class Asked:
 class Queries:
     """Series of a Prometheus server, each asked once for each side.
 
+    Each moment is asked for once: a value that is counted twice would make the judge surer than it may be. A server that is away for a while still has the
+    values when it is back, so they are asked for then.
+
     :param series: (query, start, end) -> values.
     :param metrics: C(query) by name of the metric; C($side), C($pool) and C($release) in it are replaced.
     :param words: what these are for each side.
     :param clock: seconds since the epoch.
+    :param step: seconds between two values.
+    :param rare: names of metrics that are there only when something goes wrong.
     """
 
     def __init__(self, series: t.Callable[[str, float, float], t.Sequence[float]], metrics: t.Mapping[str, str],
-                 words: t.Mapping[str, t.Mapping[str, str]], clock: t.Callable[[], float]) -> None:
-        self.series, self.metrics, self.words, self.clock = series, metrics, words, clock
+                 words: t.Mapping[str, t.Mapping[str, str]], clock: t.Callable[[], float], step: float, rare: t.Collection[str] = ()) -> None:
+        self.series, self.metrics, self.words, self.clock, self.step, self.rare = series, metrics, words, clock, step, rare
         self.since = 0.0
+        self.problem: str | None = None
 
     def begin(self) -> None:
         self.since = self.clock()
+        # What has just begun may have no values yet; what has run all the time has some, or the query is wrong.
+        values = {side: self._values(side, self.since, self.since) for side in SIDES}
         for name, query in self.metrics.items():
-            # What has just begun may have no values yet; what has run all the time has some, or the query is wrong.
-            values = {side: self.series(self._of(query, side), self.since, self.since) for side in SIDES}
-            if not values["baseline"]:
+            if not values["baseline"][name] and name not in self.rare:
                 raise DowntimeError(f"deploy_canary.metrics.{name}.query is {query!r}, and Prometheus has no value of it for the side that serves "
                                     f"({self._of(query, 'baseline')}); a query that answers one series is needed")
 
     def look(self) -> Look:
-        start, self.since = self.since, self.clock()
-        return {side: {"metrics": {name: [float(one) for one in self.series(self._of(query, side), start, self.since)] for name, query in self.metrics.items()}}
-                for side in SIDES}
+        steps = int((self.clock() - self.since) / self.step + 1e-6)
+        start, end = self.since + self.step, self.since + steps * self.step
+        try:
+            found = {side: {"metrics": self._values(side, start, end)} for side in SIDES} if steps else {side: {"metrics": {}} for side in SIDES}
+        except NoAnswer as error:
+            self.problem = f"Prometheus is away: {error}."
+            return {side: {"metrics": {}} for side in SIDES}
+        self.since, self.problem = max(self.since, end), None
+        return found
+
+    def _values(self, side: str, start: float, end: float) -> dict[str, list[float]]:
+        found = {}
+        for name, query in self.metrics.items():
+            try:
+                found[name] = [float(one) for one in self.series(self._of(query, side), start, end)]
+            except NoSeries:
+                found[name] = []
+        return found
 
     def _of(self, query: str, side: str) -> str:
         return string.Template(query).safe_substitute(self.words[side])

@@ -20,17 +20,15 @@ import urllib.error
 import urllib.parse
 
 from ansible.module_utils import urls
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
 
 # Prometheus gives 11,000 points of a series at most; a page of something else is not read to its end.
 BODY_LIMIT = 8 * 1024 * 1024
 CHUNK = 65536
 # So much of a query, or of what was answered, is shown in a sentence.
 SHOWN = 200
-
-
-class NoSeries(DowntimeError):
-    """The query is understood and answers nothing: nobody measured that, or not yet."""
+# A header's value that is shorter is a name, such as a tenant's, not a secret.
+SECRET = 8
 
 
 class Prometheus:
@@ -50,7 +48,9 @@ class Prometheus:
                  password: str | None = None, timeout: float = 10.0, validate_certs: bool = True, ca_path: str | None = None, name: str = "prometheus.url",
                  open_url: t.Callable[..., t.Any] = urls.open_url, clock: t.Callable[[], float] = time.monotonic) -> None:
         self.url = _checked(url, name)
-        self._secrets = [secret for secret in [*(headers or {}).values(), token, password] if secret]
+        # Of a header "Bearer ..." the second word alone is a secret, too.
+        parts = [part for value in (headers or {}).values() for part in (str(value), *str(value).split())]
+        self._secrets = [part for part in parts if len(part) >= SECRET] + [secret for secret in (token, password) if secret]
         self._headers = {"Accept": "application/json", **{str(header): str(value) for header, value in (headers or {}).items()}}
         if username is not None:
             if token is not None:
@@ -80,8 +80,8 @@ class Prometheus:
         @raise DowntimeError: for whatever else keeps the values from us
         """
         if not step >= 0.001 or not start <= end:
-            raise DowntimeError("a step of %g s from %.3f to %.3f has no point; from the earlier to the later time, in steps of at least 0.001 s, is accepted" % (
-                step, start, end))
+            raise DowntimeError("a step of %g s from %.3f to %.3f has no point; from the earlier to the later time, in steps of at least 0.001 s, is accepted"
+                                % (step, start, end))
         kind, result = self._ask("query_range", query, start="%.3f" % start, end="%.3f" % end, step="%.3f" % step)
         if kind != "matrix":
             raise DowntimeError(self._about(query, "is answered by a %s where values over time are needed" % kind))
@@ -116,7 +116,7 @@ class Prometheus:
         try:
             with self._open(address, headers=self._headers, unredirected_headers=list(self._headers), method="GET", timeout=self._timeout,
                             validate_certs=self._validate, ca_path=self._ca_path, decompress=False, use_netrc=False) as response:
-                answer = self._parsed(query, self._read(response))
+                answer = self._parsed(self._read(response))
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(query, error) from error
@@ -145,7 +145,7 @@ class Prometheus:
             raise http.client.IncompleteRead(bytes(found), int(length) - len(found))
         return bytes(found)
 
-    def _parsed(self, query: str, body: bytes) -> dict[str, t.Any]:
+    def _parsed(self, body: bytes) -> dict[str, t.Any]:
         try:
             answer = json.loads(body)
         except ValueError:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import math
 import typing as t
-from datetime import datetime, timezone
 
-Record = t.Mapping[str, t.Any]
+from ansible_collections.zero.downtime.plugins.module_utils import _report_canary
+from ansible_collections.zero.downtime.plugins.module_utils._report_text import (
+    Record, _clock, _count, _dicts, _duration, _mapping, _ms, _name, _nice, _number, _plural, _share, _text,
+)
 
 # More columns than a wide screen has pixels would only make the file heavier.
 MAX_ROWS = 720
@@ -42,76 +43,6 @@ STEP_WORDS = {
     "back_gate": "health gate (back)", "back_return": "return (back)", "switch": "switch", "back_switch": "switch (back)",
 }
 STEP_KINDS = {"drain": "drain", "activate": "activate", "gate": "gate", "return": "return"}
-
-
-def _text(value: t.Any) -> str:
-    """Any value as harmless HTML text, for attributes too."""
-    return html.escape("" if value is None else str(value), quote=True)
-
-
-def _number(value: t.Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _mapping(value: t.Any) -> Record:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: t.Any) -> list[Record]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _count(value: t.Any) -> str:
-    """1,203,441; a dash where nobody counted."""
-    number = _number(value)
-    if number is None:
-        return "–"
-    return f"{int(number):,}" if number == int(number) else f"{number:,.1f}"
-
-
-def _ms(value: t.Any) -> str:
-    number = _number(value)
-    if number is None:
-        return "–"
-    if number >= 10000:
-        return f"{number / 1000:,.0f} s" if number % 1000 == 0 else f"{number / 1000:,.1f} s"
-    if number >= 100 or number == int(number):
-        return f"{number:,.0f} ms"
-    return f"{number:.1f} ms"
-
-
-def _duration(value: float | None) -> str:
-    if value is None:
-        return "–"
-    if value < 0.95:
-        return f"{value * 1000:.0f} ms"
-    if value < 59.95:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(int(round(value)), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-def _clock(epoch: float | None, form: str = "%H:%M:%S") -> str:
-    if epoch is None:
-        return "–"
-    try:
-        return datetime.fromtimestamp(epoch, timezone.utc).strftime(form)
-    except (OverflowError, ValueError, OSError):
-        return "–"
-
-
-def _name(release: t.Any) -> str:
-    release = _mapping(release)
-    return str(release.get("label") or str(release.get("digest") or "")[:19] or "")
-
-
-def _plural(number: t.Any, one: str, many: str | None = None) -> str:
-    return f"{_count(number)} {one if _number(number) == 1 else many or one + 's'}"
 
 
 def lost(record: Record) -> int | None:
@@ -184,17 +115,6 @@ def _merged(rows: list[Record]) -> Record:
         "p99": max(worst) if worst else None,
         "versions": versions,
     }
-
-
-def _nice(value: float) -> float:
-    """The next round number up."""
-    if value <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    for factor in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10):
-        if value <= factor * power * 1.0000001:
-            return factor * power
-    return 10 * power
 
 
 class _Axis:
@@ -676,12 +596,6 @@ def _probe_tile(record: Record) -> str:
     return _tile("Probe", what, "bad" if failed else "good", _count(failed), f"failed of {_count(probe.get('sent'))}", facts, note)
 
 
-def _share(rate: float) -> str:
-    percent = rate * 100
-    digits = 0 if percent >= 10 else min(6, 1 - math.floor(math.log10(percent)))
-    return f"{percent:.{digits}f} %"
-
-
 def _kernel_tile(record: Record) -> str:
     kernel = _mapping(_mapping(record.get("evidence")).get("kernel"))
     what = "connections the balancers' kernels turned away"
@@ -831,8 +745,9 @@ def render(record: Record) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_text(policy)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
-        f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n'
+        f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n<style>{STYLE}{_report_canary.STYLE}</style>\n</head>\n<body>\n<main>\n'
         f'{_head(record)}\n<div class="tiles">{_balance_tile(record)}{_probe_tile(record)}{_kernel_tile(record)}</div>\n{picture}\n'
+        f'{_report_canary.section(record)}\n'
         f'{_losses_section(record)}\n{_members_section(record)}\n{_notes_section(record)}\n{_steps_section(record)}\n{_digests(record)}\n</main>\n'
         f'<script type="application/json" id="data">{numbers}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
     )

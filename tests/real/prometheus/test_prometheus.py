@@ -23,8 +23,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from haproxy_stage import free_port, wait_until  # noqa: E402
 
 from ansible_collections.zero.downtime.plugins.module_utils import _judge  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils._prometheus import NoSeries, Prometheus  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus  # noqa: E402
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = pytest.mark.skipif(PROMETHEUS is None or shutil.which("openssl") is None, reason="needs the packages prometheus and openssl")
@@ -71,9 +71,11 @@ def shop():
 def place(shop, tmp_path_factory):
     """The URL of a Prometheus that scrapes the shop ten times a second, and the certificate that it shows."""
     room = tmp_path_factory.mktemp("prometheus")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=prometheus", "-addext", "subjectAltName=IP:127.0.0.1",
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=prometheus",
+                    "-addext", "subjectAltName=IP:127.0.0.1",
                     "-keyout", str(room / "key.pem"), "-out", str(room / "cert.pem")], check=True, capture_output=True)
-    (room / "web.yml").write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\nbasic_auth_users: {%s: %s}\n" % (USER, BCRYPT), encoding="ascii")
+    (room / "web.yml").write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\nbasic_auth_users: {%s: %s}\n" % (USER, BCRYPT),
+                                  encoding="ascii")
     (room / "prometheus.yml").write_text(json.dumps({
         "global": {"scrape_interval": "%dms" % (EVERY * 1000), "scrape_timeout": "%dms" % (EVERY * 1000)},
         "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": ["127.0.0.1:%d" % shop["port"]]}]}]}), encoding="ascii")
@@ -179,7 +181,8 @@ def test_the_judge_decides_from_what_prometheus_measured(prometheus):
         return prometheus.series('shop_latency_seconds{side="%s"}' % side, began, ended, EVERY)
 
     began = time.time()
-    wait_until(lambda: prometheus.value("count_over_time(shop_latency_seconds{side=\"slow\"}[10m])") > 45 and time.time() - began > 4, "they are measured", timeout=30)
+    wait_until(lambda: prometheus.value('count_over_time(shop_latency_seconds{side="slow"}[10m])') > 45 and time.time() - began > 4,
+               "they are measured", timeout=30)
     ended = time.time()
     verdicts = {}
     for side in ("canary", "slow"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _record
+from ansible_collections.zero.downtime.plugins.module_utils import _judge, _record
 
 START = 1795964630.0
 
@@ -48,7 +48,26 @@ def _events(kind: str, batches: list[list[str]]) -> tuple[list[dict[str, t.Any]]
     return sorted(events, key=lambda event: event["time"]), now + 8
 
 
-def record(kind: str = "clean", size: int = 4, text: str = "") -> dict[str, t.Any]:
+def canary(text: str = "") -> dict[str, t.Any]:
+    """Four shares as the judge sees them: two pass, one lacks data, one fails."""
+    rnd = random.Random(3)
+    latency, queue, hits = (name + text for name in ("latency_ms", "queue", "cache_hits"))
+    criteria = {"metrics": {latency: {"critical": True}, queue: {}, hits: {"direction": "decrease"}}}
+    steps = []
+    for number, (share, slower, errors) in enumerate(((1, 1.0, 0), (5, 1.05, 4), (25, 1.0, 30), (50, 1.9, 400))):
+        look = {}
+        for side, part, factor, failed in (("canary", share, slower, errors), ("baseline", 100 - share, 1.0, 50)):
+            values = max(24, 2 * part)
+            look[side] = {"requests": 120 * part, "errors": failed, "metrics": {
+                latency: [factor * rnd.lognormvariate(3, 0.4) for dummy in range(values)], hits: [rnd.gauss(0.9, 0.02) for dummy in range(values)],
+                queue: [rnd.gauss(4, 1) for dummy in range(values if share != 25 else 3)]}}
+        found = _judge.judge([look], criteria)
+        steps.append({**found, "share": share, "started": START + 15 + 8 * number, "finished": START + 22 + 8 * number, "waited": 7.0,
+                      "reasons": [reason + text for reason in found["reasons"]]})
+    return {"steps": steps}
+
+
+def record(kind: str = "clean", size: int = 4, text: str = "", judged: bool = False) -> dict[str, t.Any]:
     """`kind` is clean, back or lost; `text` is put wherever a record has a text."""
     rnd = random.Random(7)
     names = [f"app{number}{text}" for number in range(1, size + 1)]
@@ -91,4 +110,5 @@ def record(kind: str = "clean", size: int = 4, text: str = "") -> dict[str, t.An
             "batches": [{"n": number, "members": members} for number, members in enumerate(batches, 1)], "started": START}
     members = [{"name": name, "release": old if kind == "back" else new, "state": "active" + text} for name in names]
     result = {"clean": "succeeded", "back": "rolled_back", "lost": "failed"}[kind]
-    return _record.compose(plan, result, START + took, evidence, members, f"shop serves on {size} of {size} members.{text}", events)
+    return _record.compose(plan, result, START + took, evidence, members, f"shop serves on {size} of {size} members.{text}", events,
+                           canary=canary(text) if judged else None)

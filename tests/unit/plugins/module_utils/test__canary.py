@@ -36,6 +36,8 @@ def test_defaults_are_filled_in():
     ({"step_time": 10, "deadline": 5}, "deploy_canary.deadline is 5, which is below step_time, 10"),
     ({"interval": 0}, "deploy_canary.interval is 0.0; a number from 0.1 on"),
     ({"judge": {"alpha": "x"}}, "deploy_canary.judge.alpha is 'x'; a number is accepted"),
+    ({"judge": {"alpha": 2}}, "deploy_canary.judge.alpha is 2.0; it must be a number above 0 and below 1"),
+    ({"metrics": {"latency_ms": {"allowed_increase": 0.5}}}, "deploy_canary.metrics.latency_ms.allowed_increase is 0.5; it must be a number from 1"),
     ({"judge": {"alfa": 1}}, "deploy_canary.judge.alfa is no known option.*did you mean alpha"),
     ({"metrics": {"cpu": 3}}, "deploy_canary.metrics.cpu is 3; a mapping with a query"),
     ({"metrics": {"cpu": {}}}, "deploy_canary.metrics.cpu.query is missing"),
@@ -83,6 +85,7 @@ class Numbers:
         self.slower, self.requests = {"canary": slower, "baseline": 1.0}, requests
         self.draw = random.Random(1)
         self.begun = 0
+        self.problem = None
 
     def begin(self):
         self.begun += 1
@@ -110,6 +113,13 @@ def test_a_bad_release_fails_at_once():
     assert found["verdict"] == "fail" and found["waited"] == 4 and len(looks) == 1
     assert _canary.told(found, "2.0.0").startswith("2.0.0 was withdrawn at 5 % of the requests: The canary fails more often: 200 of 1000")
     assert watch(Numbers(slower=10))[0]["verdict"] == "fail"
+
+
+def test_a_source_that_is_away_holds_and_is_named():
+    source = Numbers(requests=0)
+    source.problem = "Prometheus is away: http://p cannot be reached: Connection refused."
+    found, dummy = watch(source)
+    assert found["verdict"] == "inconclusive" and found["reasons"][-1] == source.problem
 
 
 def test_without_requests_it_is_held_until_the_deadline():

@@ -162,7 +162,8 @@ def test_looking_at_metrics_again_and_again_costs_no_more_than_is_promised():
     criteria = {"metrics": {"latency": {"critical": True}}, "tolerance": 0.0, "confidence": 0.9}
     failed = naive = 0
     for _canary in range(40):
-        looks = [{side: _side(latency=[draw.gauss(9, 1) for _number in range(size)]) for side, size in (("canary", 10), ("baseline", 25))} for _look in range(25)]
+        looks = [{side: _side(latency=[draw.gauss(9, 1) for _number in range(size)]) for side, size in (("canary", 10), ("baseline", 25))}
+                 for _look in range(25)]
         failed += any(_judge.judge(looks[:count], criteria)["verdict"] == "fail" for count in range(1, 26))
         samples = [_judge._samples(looks[:count], "latency", 20) for count in range(2, 26)]
         naive += any(_mann_whitney.location_shift(one.canary, one.baseline, 0.9).low > 0 for one in samples)
@@ -171,12 +172,12 @@ def test_looking_at_metrics_again_and_again_costs_no_more_than_is_promised():
 
 
 CRITERIA = {"alpha": 0.01, "min_samples": 30, "confidence": 0.95, "tolerance": 0.1, "pass_score": 90, "marginal_score": 50, "margin": 0.5,
-            "metrics": {"latency": {"direction": "either", "critical": True, "allowed_increase": 1.2, "allowed_decrease": 0.5, "nodata": "fail", "query": "up"},
+            "metrics": {"latency": {"direction": "either", "critical": True, "allowed_increase": 1.2, "allowed_decrease": 0.5, "nodata": "fail"},
                         "queue": None}}
 
 
 def test_good_criteria_are_accepted():
-    _judge.check(CRITERIA, metric_keys=("query",))
+    _judge.check(CRITERIA)
     _judge.check({})
     _judge.check(None)
     _judge.check({"alpha": "0.05", "min_samples": "40", "margin": None, "metrics": None})
@@ -212,17 +213,19 @@ def test_good_criteria_are_accepted():
     ({"metrics": {"latency": {"allowed_decrease": 0}}},
      "judge.metrics.latency.allowed_decrease is 0; it must be a number above 0 and at most 1 (0.8 allows 20 percent less)"),
     ({"metrics": {"latency": {"critcal": True}}},
-     "judge.metrics.latency.critcal is not known; there are: allowed_decrease, allowed_increase, critical, direction, nodata, query"),
+     "judge.metrics.latency.critcal is not known; there are: allowed_decrease, allowed_increase, critical, direction, nodata"),
 ])
 def test_bad_criteria_are_refused_in_a_sentence(criteria, sentence):
     with pytest.raises(DowntimeError) as refusal:
-        _judge.check(criteria, metric_keys=("query",))
+        _judge.check(criteria)
     assert str(refusal.value) == sentence
 
 
 def test_the_option_is_named_as_it_was_given():
     with pytest.raises(DowntimeError, match=r"^deploy_canary\.judge\.alpha is 7;"):
         _judge.check({"alpha": 7}, "deploy_canary.judge")
+    with pytest.raises(DowntimeError, match=r"^deploy_canary\.metrics\.cpu\.direction is 'up';"):
+        _judge.check({"metrics": {"cpu": {"direction": "up"}}}, "deploy_canary.judge", "deploy_canary.metrics")
 
 
 def test_the_judge_refuses_what_the_check_refuses():

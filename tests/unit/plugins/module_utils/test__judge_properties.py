@@ -201,5 +201,6 @@ def test_large_samples_agree_with_scipy(seed):
     found = _mann_whitney.location_shift(xs, ys, 0.98)
     assert found.estimate == statistics.median(_brute(xs, ys))
     for limit, outwards in ((found.low, -1), (found.high, 1)):
-        refused, kept = (scipy_stats.mannwhitneyu([x - limit + step for x in xs], ys, method="asymptotic").pvalue for step in (-outwards * 1e-7, outwards * 1e-7))
+        refused, kept = (scipy_stats.mannwhitneyu([x - limit + step for x in xs], ys, method="asymptotic").pvalue
+                         for step in (-outwards * 1e-7, outwards * 1e-7))
         assert refused <= 0.02 < kept

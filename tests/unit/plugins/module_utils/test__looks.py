@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _looks, _probe
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
 
 POOLS = {"canary": ["shop_green"], "baseline": ["shop_blue"]}
 RELEASES = {"canary": "n", "baseline": "o"}
@@ -73,26 +73,72 @@ def test_the_probe_has_to_run_and_to_know_both():
         _looks.Asked(lambda: {}, {"canary": "n", "baseline": None}, True, True).begin()
 
 
+class Served:
+    """A Prometheus that has one value for each second, and may be away or have nothing."""
+
+    def __init__(self, *times):
+        self.asked, self.error, self.times = [], None, iter(times)
+        words = {side: {"side": side, "pool": side + "_pool"} for side in _looks.SIDES}
+        self.source = _looks.Queries(self.series, {"cpu": "rate(cpu{pool=~'$pool',side='$side'}[30s])"}, words, lambda: next(self.times), 5)
+
+    def series(self, query, start, end):
+        self.asked.append((query, start, end))
+        if self.error:
+            raise self.error
+        return [float(second) for second in range(int(start), int(end) + 1, 5)]
+
+    def look(self):
+        return self.source.look()["canary"]["metrics"].get("cpu", [])
+
+
 def test_prometheus_is_asked_for_each_side_and_time():
-    seen = []
+    served = Served(10.0, 15.0)
+    served.source.begin()
+    assert served.source.look() == {side: {"metrics": {"cpu": [15.0]}} for side in _looks.SIDES}
+    assert served.asked[2:] == [("rate(cpu{pool=~'canary_pool',side='canary'}[30s])", 15.0, 15.0),
+                                ("rate(cpu{pool=~'baseline_pool',side='baseline'}[30s])", 15.0, 15.0)]
 
-    def series(query, start, end):
-        seen.append((query, start, end))
-        return [1]
 
-    times = iter([10.0, 15.0])
-    words = {side: {"side": side, "pool": side + "_pool"} for side in _looks.SIDES}
-    source = _looks.Queries(series, {"cpu": "rate(cpu{pool=~'$pool',side='$side'}[30s])"}, words, lambda: next(times))
-    source.begin()
-    assert source.look() == {side: {"metrics": {"cpu": [1.0]}} for side in _looks.SIDES}
-    assert seen[2:] == [("rate(cpu{pool=~'canary_pool',side='canary'}[30s])", 10.0, 15.0),
-                        ("rate(cpu{pool=~'baseline_pool',side='baseline'}[30s])", 10.0, 15.0)]
+def test_each_moment_is_asked_for_once():
+    served = Served(10.0, 15.1, 18.0, 26.0, 26.2)
+    served.source.begin()
+    assert [served.look() for dummy in range(4)] == [[15.0], [], [20.0, 25.0], []]
+
+
+def test_nobody_measured_it_meanwhile():
+    served = Served(10.0, 15.0, 20.0)
+    served.source.begin()
+    served.error = NoSeries("the query answers no series")
+    assert served.look() == [] and served.source.problem is None
+    served.error = None
+    assert served.look() == [20.0]
+
+
+def test_a_prometheus_that_is_away_for_a_while_is_asked_later():
+    served = Served(10.0, 15.0, 20.0)
+    served.source.begin()
+    served.error = NoAnswer("https://p cannot be reached: Connection refused")
+    assert served.look() == [] and served.source.problem == "Prometheus is away: https://p cannot be reached: Connection refused."
+    served.error = None
+    assert served.look() == [15.0, 20.0] and served.source.problem is None
+
+
+def test_a_prometheus_that_is_away_from_the_start_is_told():
+    served = Served(10.0)
+    served.error = NoAnswer("https://p cannot be reached: Connection refused")
+    with pytest.raises(NoAnswer):
+        served.source.begin()
 
 
 def test_a_query_that_answers_nothing_for_what_serves():
-    source = _looks.Queries(lambda query, start, end: [], {"cpu": "up{side='$side'}"}, {side: {"side": side} for side in _looks.SIDES}, lambda: 1.0)
-    with pytest.raises(DowntimeError, match=r"deploy_canary.metrics.cpu.query is .* no value of it for the side that serves \(up{side='baseline'}\)"):
-        source.begin()
+    served = Served(10.0, 10.0, 15.0)
+    served.error = NoSeries("the query answers no series")
+    with pytest.raises(DowntimeError, match=r"deploy_canary.metrics.cpu.query is .* no value of it for the side that serves \(rate\(cpu{pool=~'baseline_pool'"):
+        served.source.begin()
+    # A metric that is there only when something goes wrong.
+    served.source.rare = ["cpu"]
+    served.source.begin()
+    assert served.look() == []
 
 
 def test_looks_of_several_sources_are_one():

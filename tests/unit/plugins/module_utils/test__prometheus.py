@@ -14,8 +14,8 @@ import time
 import urllib.parse
 
 import pytest
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
-from ansible_collections.zero.downtime.plugins.module_utils._prometheus import NoSeries, Prometheus
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
+from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
 
 TOKEN = "s3cret-token"
 
@@ -155,6 +155,8 @@ def test_basic_authentication(server):
 def test_a_server_that_repeats_a_secret_is_not_quoted(server):
     server.answer = _send(400, {"status": "error", "error": "what is Bearer %s?" % TOKEN})
     assert "what is Bearer ********?" in _refused(lambda: Prometheus(server.url, token=TOKEN).value("x"))
+    headers = {"Authorization": "Bearer " + TOKEN, "X-Scope-OrgID": "shop"}
+    assert "the query shop_up is refused: what is ********?" in _refused(lambda: Prometheus(server.url, headers=headers).value("shop_up"))
 
 
 def test_secrets_go_to_nobody_else(server):

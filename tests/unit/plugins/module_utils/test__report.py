@@ -160,20 +160,3 @@ def test_long_series_is_thinned_and_hides_no_spike():
 def test_marks_that_would_overlap_become_one():
     axis = _report._Axis(0, 100)
     assert _report._clusters([(1, 1), (2, 2), (50, 4)], axis, 0.03) == [(1, 2, 3), (50, 50, 4)]
-
-
-@pytest.mark.parametrize("value, expected", [(0.12, "120 ms"), (3.21, "3.2 s"), (74, "1 min 14 s"), (59.97, "1 min 00 s"), (3700, "1 h 01 min"), (None, "–")])
-def test_duration(value, expected):
-    assert _report._duration(value) == expected
-
-
-@pytest.mark.parametrize("value, expected", [
-    (3.14, "3.1 ms"), (3.0, "3 ms"), (1180, "1,180 ms"), (12500, "12.5 s"), (10000, "10 s"), (None, "–"), (True, "–"),
-])
-def test_ms(value, expected):
-    assert _report._ms(value) == expected
-
-
-@pytest.mark.parametrize("value, expected", [(0.00081, "0.081 %"), (0.05, "5.0 %"), (0.5, "50 %"), (1e-9, "0.000000 %")])
-def test_share(value, expected):
-    assert _report._share(value) == expected
