@@ -128,7 +128,7 @@ def _missing(config: _haproxy_config.Config | None, why: str, wanted: t.Mapping[
     frontend = next((name for name, section in config.frontends.items() if blue and section.value("default_backend") == blue), None)
     if not blue or not frontend:
         return text
-    lines = _haproxy_config.second_side(frontend, blue, wanted.get("map") or "/etc/haproxy/split.map")
+    lines = _haproxy_config.second_side(frontend, blue, wanted.get("map") or "/etc/haproxy/split.map", config.pools.get(blue))
     return f"{text}. These lines add the second side: {' | '.join(lines)}"
 
 
@@ -241,6 +241,9 @@ class Splitter:
 
     def checked(self, view: View, started: float) -> View:
         """Refuse to send more to a side that does not serve. A worker that has just started calls servers UP that it has not checked yet."""
+        if self.check_mode and not floor_of(self.min_active, 100):
+            # What would be done is asked before the side has been brought up, as a whole deploy under check mode does.
+            return view
         places = [(side, pool) for side in self.rising(view) for pool in self.place.pools[side]]
         pools = {pool for dummy, pool in places}
         while any(not server.known for server in view.servers.values() if server.pool in pools) and self.clock() - started < self.timeout:
