@@ -179,15 +179,18 @@ def retired(outcome: t.Mapping[str, t.Any], idle: t.Mapping[str, t.Any], stopped
     :param idle: what was found before, C(stopped): what the members said.
     """
     side = idle.get("side") or "the idle side"
+    tried = bool(stopped) and not stopped.get("skipped")
     if not problem:
         if idle.get("state") == "empty":
             return dict(outcome)
         if idle.get("state") == "stopped":
             text = f"{side} is stopped already"
-        elif stopped and not stopped.get("skipped"):
+        elif tried:
             text = f"{side} was stopped, and a rollback starts it again"
         else:
             problem = "; ".join(idle.get("why") or ()) or f"it got a request {idle.get('idle_s') or 0:g} s ago, so it would have been too early"
-    if problem:
+    if problem and tried:
+        text = f"{side} was not stopped on every member: {problem}" if stopped.get("failed") else f"{side} was stopped, but {problem}"
+    elif problem:
         text = f"{side} was not stopped: {problem}"
     return {**outcome, "sentence": f"{outcome['sentence'].rstrip('. ')}; {text.rstrip('. ')}."}

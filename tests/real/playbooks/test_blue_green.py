@@ -92,14 +92,12 @@ ALL = set(layout.MEMBERS)
 
 def test_the_old_side_is_stopped_when_its_time_has_come_and_a_rollback_starts_it(side):
     assert side.play("deploy", deploy_release="2.0.0").rc == 0
-    unset = side.play("retire")
-    assert unset.rc == 0 and "blue is idle and has 1.0.0, warm, since" in unset.sentence and "deploy_keep_previous is not set" in unset.sentence
     early = side.play("retire", deploy_keep_previous=3600)
-    assert early.rc == 0 and "it may be stopped from" in early.sentence, early.output
+    assert early.rc == 0 and "blue is idle and has 1.0.0, warm, since" in early.sentence and "it may be stopped from" in early.sentence, early.output
     due = {"deploy_keep_previous": 1, "deploy_idle_for": 1}
     check = side.stage.play("zero.downtime.retire", "--check", **BLUE_GREEN, **due)
     assert check.rc == 0 and "blue would be stopped; nothing has been changed" in check.sentence, check.output
-    assert runs("blue") == ALL and not any(re.search(r"changed=[1-9]", played.output) for played in (unset, early))
+    assert runs("blue") == ALL and not re.search(r"changed=[1-9]", early.output)
 
     # One member cannot be stopped: it is named, and the next run ends what was begun.
     stop = "{{ stage_service }} stop {{ inventory_hostname }} blue"

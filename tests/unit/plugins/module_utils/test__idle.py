@@ -132,7 +132,9 @@ def test_the_places_of_its_members():
      "; blue was not stopped: blue has 1 request in flight."),
     ({"side": "blue", "state": "warm", "why": [], "idle_s": 3.0}, {"skipped": True}, "",
      "; blue was not stopped: it got a request 3 s ago, so it would have been too early."),
-    ({"side": "blue", "state": "warm", "due": True}, {"failed": True}, "app1: systemctl failed.", "; blue was not stopped: app1: systemctl failed."),
+    ({"side": "blue", "state": "warm", "due": True}, {"failed": True}, "app1: systemctl failed.",
+     "; blue was not stopped on every member: app1: systemctl failed."),
+    ({"side": "blue", "state": "warm", "due": True}, {"changed": True}, "3 requests came to blue", "; blue was stopped, but 3 requests came to blue."),
     ({}, {"skipped": True}, "lb1 is gone", "; the idle side was not stopped: lb1 is gone."),
     ({"side": "blue", "state": "empty"}, {"skipped": True}, "", "."),
 ])
