@@ -241,9 +241,6 @@ class Splitter:
 
     def checked(self, view: View, started: float) -> View:
         """Refuse to send more to a side that does not serve. A worker that has just started calls servers UP that it has not checked yet."""
-        if self.check_mode and not floor_of(self.min_active, 100):
-            # What would be done is asked before the side has been brought up, as a whole deploy under check mode does.
-            return view
         places = [(side, pool) for side in self.rising(view) for pool in self.place.pools[side]]
         pools = {pool for dummy, pool in places}
         while any(not server.known for server in view.servers.values() if server.pool in pools) and self.clock() - started < self.timeout:

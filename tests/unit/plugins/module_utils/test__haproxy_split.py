@@ -176,14 +176,6 @@ def test_a_worker_that_has_just_started_is_waited_for_before_it_is_judged(fake):
         splitter(fake, BLUE, timeout=0).run()
 
 
-def test_under_check_mode_without_a_floor_a_side_need_not_be_up_yet(fake):
-    fake.checks = "INI"
-    found = splitter(fake, GREEN, timeout=0, check_mode=True, min_active="0").run()
-    assert found["changed"] and not fake.sent and fake.path.read_text() == "shop 0\n"
-    with pytest.raises(DowntimeError, match="only 0 serve at full weight"):
-        splitter(fake, GREEN, timeout=0, check_mode=True, min_active="50%").run()
-
-
 def test_a_level_below_admin_and_a_bad_floor_are_refused(fake):
     fake.level = "operator"
     with pytest.raises(DowntimeError, match="gives the level 'operator'"):
