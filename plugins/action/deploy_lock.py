@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _lock, _plan, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
 
@@ -23,6 +23,7 @@ SPEC = {
     "state": {"type": "str", "choices": ["acquired", "released"], "required": True},
     "plan": {"type": "dict", "required": True},
     "clean": {"type": "bool", "default": False},
+    "shares": {"type": "dict"},
 }
 
 
@@ -36,10 +37,10 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             args = _spec.check(self._task.args, SPEC)
-            _spec.has(args["plan"], "plan", ("deploy_id", "app", "environment", "lock"), "the plan that zero.downtime.plan returned")
+            _spec.has(args["plan"], "plan", ("deploy_id", "verb", "app", "environment", "lock"), "the plan that zero.downtime.plan returned")
             if args["state"] == "acquired":
                 return self._acquire(args["plan"], task_vars)
-            return self._release(args["plan"], args["clean"], task_vars)
+            return self._release(args["plan"], args["clean"], args["shares"], task_vars)
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
 
@@ -58,7 +59,7 @@ class ActionModule(ActionBase):
             got = self._on(some, options, task_vars)
             for host, result in list(got.items()):
                 holder = result.get("holder") or (self._task.check_mode and result.get("lock"))
-                if not result.get("failed") and holder and holder["deploy_id"] != plan["deploy_id"] and _holder.dead(holder):
+                if not result.get("failed") and holder and holder["deploy_id"] != plan["deploy_id"] and _may_follow(plan, holder):
                     got.update(self._on([host], {**options, "over": holder["deploy_id"]}, task_vars))
             results.update(got)
             problems = [str(problem) for host, result in got.items() if (problem := self._problem(host, result, plan))]
@@ -86,18 +87,24 @@ class ActionModule(ActionBase):
         if result.get("failed"):
             return named("state host", host, result)
         holder = result.get("holder")
-        if self._task.check_mode and result.get("lock") and result["lock"]["deploy_id"] != plan["deploy_id"] and not _holder.dead(result["lock"]):
+        if self._task.check_mode and result.get("lock") and result["lock"]["deploy_id"] != plan["deploy_id"] and not _may_follow(plan, result["lock"]):
             holder = result["lock"]
         if holder and not plan["lock"]["break"]:
             return (f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(holder)}; wait for it, or, if it is known to be dead, "
                     "break the lock with -e deploy_lock_break=true")
         return None
 
-    def _release(self, plan: dict[str, t.Any], clean: bool, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _release(self, plan: dict[str, t.Any], clean: bool, shares: dict[str, t.Any] | None, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
         results = self._on(sorted(lock["hosts"]), {"state": "released", "directory": lock["directory"], "name": lock["name"],
                                                    "deploy_id": plan["deploy_id"], "clean": clean,
-                                                   "joined": plan["balancers"] if clean else []}, task_vars)
+                                                   "joined": plan["balancers"] if clean else [], **({"shares": shares} if shares else {})}, task_vars)
         problems = [named("state host", host, result) for host, result in results.items() if result.get("failed")]
         # The deploy has ended, however that was: a lock that could not be given back is found to be a dead holder's by the next one.
         return {"changed": any(result.get("changed") for result in results.values()), "warnings": problems}
+
+
+def _may_follow(plan: dict[str, t.Any], lock: dict[str, t.Any]) -> bool:
+    """Whether C(plan) may take this lock over: its holder is dead, and C(plan) can end what it began."""
+    same = (lock.get("holder") or {}).get("verb") == plan["verb"]
+    return (plan["verb"] in _plan.SHIFTS or same) and _holder.dead(lock)

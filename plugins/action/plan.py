@@ -81,7 +81,10 @@ class ActionModule(ActionBase):
             _fanout.prepare(self, [f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases", driver.module("members")], task_vars)
         # A restart is for what serves; only a release goes to the idle side.
         strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else next(iter(_drivers.STRATEGIES))
-        sides = _plan.sides_of(checked["deploy_traffic"], strategy)
+        try:
+            sides = _plan.sides_of(checked["deploy_traffic"], strategy)
+        except DowntimeError as error:
+            raise DowntimeError(f"{error}{self._lines(checked, driver, members, task_vars)}") from error
         by_side: dict[str, dict[str, t.Any]] = {side: {} for side in sides}
         own_traffic = {}
         for name in members:
@@ -102,9 +105,11 @@ class ActionModule(ActionBase):
         if driver.complete:
             traffic = driver.complete(traffic, _plan.with_all_ports(by_side))
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
-        looking = verb in ("status", "doctor")
-        without = self._without(checked, driver, traffic, balancers, variables, looking, task_vars)
-        if without and not looking:
+        looking = verb in ("status", "doctor", "retire")
+        # What stops a side has to know all balancers that may use it; one that is dead is left out, as by a deploy, with the same proof.
+        only_told = verb in ("status", "doctor")
+        without = self._without(checked, driver, traffic, balancers, variables, only_told, task_vars)
+        if without and not only_told:
             # Whoever is given this plan's traffic, evidence and moves alike, sees the others only.
             balancers = [name for name in balancers if name not in without]
             traffic = {**traffic, "balancers": balancers}
@@ -128,11 +133,12 @@ class ActionModule(ActionBase):
         planned = getattr(_drivers.strategy(strategy), "planned", None)
         counted = bool(told) and all(any(row.get("pools") for row in result.get("counters") or ()) for result in told.values())
         own = planned(checked, counted) if planned else {}
+        whole_sides = {name: _plan.side_of(by_side[name], _plan.live_pools(whole_traffic, name)) for name in sides} if len(sides) > 1 else {}
         capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
             capacity["first"] = nobody_serves(hosts)
-        if verb not in ("status", "doctor"):
+        if verb not in ("status", "doctor", "retire"):
             _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
@@ -177,12 +183,24 @@ class ActionModule(ActionBase):
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
             "records_dir": records_dir, "run_dir": run_dir,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
-            "lock": self._lock(checked, driver, balancers, members, [] if looking else without, task_vars), "without": without,
+            "lock": self._lock(checked, driver, balancers, members, [] if only_told else without, task_vars), "without": without,
+            "sides": whole_sides, "retire": _plan.retirement(checked, strategy, verb, whole_sides),
             "held": held if verb in _plan.SHIFTS else [], "max_absent": checked["deploy_max_absent"],
             # Only these need tasks of the members' own within a batch.
             "hooks_on_members": bool(checked["deploy_hooks"]["restart"] or checked["deploy_hooks"]["after_activate"]),
             "findings": findings, "warnings": warnings, "started": started.timestamp(), **own,
         }
+
+    def _lines(self, checked: dict[str, t.Any], driver: _drivers.Driver, members: list[str], task_vars: dict[str, t.Any]) -> str:
+        """For a sentence, the lines that give the application a second side, as far as a balancer can tell them."""
+        if not driver.info or driver.info_args is None:
+            return ""
+        traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
+        options = driver.info_args(traffic)
+        answers = _fanout.run_on(self, _inventory.hosts_of(driver, traffic, members, task_vars), driver.module("info"), lambda _host: options, task_vars,
+                                 timeout=_fanout.limit(self, _fanout.QUESTION))
+        lines = [line for result in answers.values() for finding in result.get("findings") or () if finding["setting"] == "split" for line in finding["lines"]]
+        return f": {' | '.join(dict.fromkeys(lines))}" if lines else ""
 
     def _ask(self, driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str], ready_timeout: int, looking: bool, sides: bool,
              task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
@@ -401,4 +419,7 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
         lines.append(f"  switch every request from {plan['switch']['from']} to {plan['switch']['to']}; {plan['switch']['from']} is left as it is")
     elif not plan["batches"]:
         lines.append("  every member runs this release already; nothing moves")
+    if (plan.get("retire") or {}).get("at_end"):
+        lines.append(f"  stop the side that does not serve, once it has seen no request for {plan['retire']['idle_for']} s "
+                     f"(at most {plan['drain_timeout']} s later)")
     return lines

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec, _status
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec, _status
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
 
@@ -42,15 +43,23 @@ class ActionModule(ActionBase):
             timeout=limit)
         infos = {}
         if driver.info and driver.info_args:
-            options = driver.info_args(plan["traffic"])
+            # Of the pools of both sides, where there are two; the traffic is otherwise that of the side that serves.
+            both = {"pools": plan["whole_traffic"]["pools"]} if plan.get("sides") else {}
+            options = driver.info_args({**plan["traffic"], **both})
             infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars, timeout=limit)
         lock = plan["lock"]
         locks = _fanout.run_on(self, sorted(lock["hosts"]), "zero.downtime.lock",
                                lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host",
                                timeout=limit)
-        status = _status.build(plan, releases, infos, locks, _holder.dead)
+        serving = infos
+        if plan.get("sides"):
+            serving = {host: {**info, "pools": [pool for pool in info.get("pools") or () if pool["name"] in plan["pools"]]} for host, info in infos.items()}
+        status = _status.build(plan, releases, serving, locks, _holder.dead)
+        status["idle"] = _idle.look(plan, releases, infos, locks, time.time()) if plan.get("sides") else None
         findings = [{**finding, "balancer": host} for host, info in infos.items() for finding in info.get("findings", [])]
         if args["show"]:
             for line in _status.table(status):
                 display.display(line)
+            if status["idle"] and status["idle"]["release"]:
+                display.display(status["idle"]["sentence"])
         return {"changed": False, "status": status, "findings": findings, "driver": {"name": driver.name, "strategies": driver.strategies}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _outcome
+from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _idle, _outcome
 
 
 def batches_of(plan: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:
@@ -54,4 +54,5 @@ class FilterModule:
             "fit": _outcome.fit,
             "outcome": _outcome.outcome,
             "shares_of": _blue_green.shares,
+            "retired": _idle.retired,
         }

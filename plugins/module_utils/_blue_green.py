@@ -35,16 +35,17 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     before = (interrupted or {}).get("before") or {}
     idle_was = {name: _rolling.origin(result, before.get(name)) for name, result in here.items()}
     undone = plan["verb"] == "rollback" and plan["release"] == "previous" and bool(interrupted) and not _switched(interrupted, serves)
-    if undone:
-        # The deploy that was killed had not switched yet: what served serves, and the idle side gets back what it had.
+    in_place = False
+    if not undone:
+        release = _rolling.agreed(plan, {name: _target(plan, result, name, interrupted) for name, result in here.items()})
+        in_place = all(entry and entry["digest"] == release["digest"] for entry in serves.values())
+    if undone or (in_place and any(name in here for name in out)):
+        # A deploy that was killed had not switched, or back again: what served serves, and the idle side gets back what it had. Members that were
+        # left out of traffic there would otherwise be taken for a person's.
+        undone, in_place = True, False
         targets: dict[str, Release] = dict(idle_was)
-        if not any(targets.values()):
-            targets = dict(serves)
-    else:
-        targets = {name: _target(plan, result, name, interrupted) for name, result in here.items()}
-    release = _rolling.agreed(plan, targets)
+        release = _rolling.agreed(plan, targets if all(targets.values()) else serves)
     digest = release["digest"]
-    in_place = not undone and all(entry and entry["digest"] == digest for entry in serves.values())
     ready = plan["capacity"].get("ready", ())
     moving = [] if in_place else [name for name, result in here.items()
                                   if (result.get("active") or {}).get("digest") != digest or name not in ready or name in out]
@@ -131,7 +132,9 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
         if checking:
             return told("succeeded", [f"{title} would bring {label} to the idle side {switch['to']} and switch every request there from {switch['from']}; "
                                       "nothing has been changed"])
-        kept = f"{switch['from']} keeps {old} warm" if old else f"{switch['from']} has no release"
+        # What becomes of it at the end of the deploy is told there.
+        keeps = "has {0}" if (plan.get("retire") or {}).get("at_end") else "keeps {0} warm"
+        kept = f"{switch['from']} {keeps.format(old)}" if old else f"{switch['from']} has no release"
         return told("succeeded", [f"{title}: {label} serves on {switch['to']} ({count}); {kept}"])
     parts = [f"{title} to {label} failed: {why.rstrip('.')}"]
     if local.get("__deploy_stay"):

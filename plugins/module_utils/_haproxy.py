@@ -181,6 +181,7 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
     places = {f"{pool}/{name}": [(pool, name)] for pool in wanted for name in known[pool]}
     counts = in_flight(look, everything, places)
     sticky = config.sticky if config else frozenset()
+    requests = _haproxy_counters.of_pools(look, wanted)
     pools = []
     for pool in wanted:
         members = []
@@ -191,7 +192,8 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
                 "name": name, "address": server.address, "state": server.state(open_now), "weight": server.weight, "in_flight": open_now,
                 "status": server.status, "check": server.check if server.checked else "tracked " + server.tracked if server.tracked else "none",
                 "throttle": server.throttle, "full": server.full, "known": server.known, "backup": server.backup, "agent": bool(server.agent & 0x04)})
-        pools.append({"name": pool, "sticky": pool in sticky or any(everything[pool, name].cookie for name in known[pool]), "members": members})
+        pools.append({"name": pool, "sticky": pool in sticky or any(everything[pool, name].cookie for name in known[pool]),
+                      **requests[pool], "members": members})
     findings = _findings(params, look, wanted, existing, config, why, now(), processes)
     return {
         "changed": False,

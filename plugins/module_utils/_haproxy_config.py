@@ -21,6 +21,7 @@ REPLAYS = frozenset("all-retryable-errors response-timeout empty-response junk-r
 # A split: the share of green from a map, a draw, and whether the draw is below the share.
 SHARE = re.compile(r"str\(([^)]+)\),map_str_int\(([^,)]+)(?:,(-?\d+))?\)")
 DRAW = re.compile(r"(?:^rand|,mod)\(100\)$")
+SECOND_PORT = "GREEN_PORT"
 BELOW = re.compile(r"\{ var\(([^)]+)\),sub\(([^)]+)\) -m int lt 0 \}")
 
 
@@ -422,16 +423,46 @@ def _lacking(config: Config, pool: str, frontends: t.Sequence[str]) -> list[dict
         return []
     place = os.path.dirname(config.files[0]) if config.files else "/etc/haproxy"
     return [finding("info", "split", f"pool {pool} has no second side: rolling works, blue/green and canary need these lines and a reload", second_side(
-        name, pool, os.path.join(place, "split.map")))]
+        name, pool, os.path.join(place, "split.map"), config.pools[pool]))]
 
 
-def second_side(frontend: str, pool: str, path: str) -> list[str]:
-    """What gives C(pool) a second side; C(pool) is blue from then on."""
+def second_side(frontend: str, pool: str, path: str, section: Section | None = None) -> list[str]:
+    """What gives C(pool) a second side; C(pool) is blue from then on. C(section) is how the configuration has it."""
     return [
         f"file {path}: {pool} 0",
         f"frontend {frontend}: http-request set-var(txn.green) str({pool}),map_str_int({path},0)",
         f"frontend {frontend}: http-request set-var(txn.draw) rand(100)",
         f"frontend {frontend}: use_backend {pool}_green if {{ var(txn.draw),sub(txn.green) -m int lt 0 }}",
-        f"backend {pool}_green: as backend {pool}, with the ports of the members' second slots",
+        *_second_backend(pool, section),
         f"deploy_traffic.pools: [{{name: {pool}, side: blue, port: …}}, {{name: {pool}_green, side: green, port: …}}]",
+        "deploy_service: {blue: {…, slot: …}, green: {…}} (blue is what runs now, with the slot that it has, current unless you named one)",
     ]
+
+
+def _second_backend(pool: str, section: Section | None) -> list[str]:
+    """The lines of a second backend: those of the first, with the ports of the members' second slots, which only the team knows."""
+    if section is None or section.kind != "backend":
+        return [f"backend {pool}_green: as backend {pool}, with the ports of the members' second slots"]
+    lines = []
+    for words in section.lines:
+        # Numbers that may be there only once.
+        if words[0] in ("id", "guid"):
+            continue
+        place = {"server": 2, "server-template": 3}.get(words[0])
+        if place is not None and len(words) > place:
+            words = list(words)
+            host, colon, port = words[place].rpartition(":")
+            words[place] = f"{host if colon and port.isdigit() else words[place]}:{SECOND_PORT}"
+            for name in ("id", "guid"):
+                if name in words[place:-1]:
+                    at = words.index(name, place)
+                    del words[at:at + 2]
+        lines.append(" ".join(map(_written, words)))
+    parent = section.parent.name if section.parent else ""
+    origin = f" from {parent}" if parent else ""
+    return [f"backend {pool}_green{origin}: {line}" for line in lines] + [f"({SECOND_PORT} is the port of each member's second slot)"]
+
+
+def _written(word: str) -> str:
+    """A word as the configuration has it."""
+    return word if word and not set(word) & set(" \t#'\"\\") else "'" + word.replace("'", "'\\''") + "'"

@@ -65,6 +65,26 @@ def of_look(look: Look, frontends: t.Sequence[str] | None = None, pools: t.Seque
     return found
 
 
+def of_pools(look: Look, pools: t.Iterable[str]) -> dict[str, dict[str, t.Any]]:
+    """By pool, the requests over all workers that can be asked, and the seconds since the last one; null when a worker cannot be asked.
+
+    A worker knows its own time only, so a pool that none of them gave a request has been idle for as long as the newest one runs.
+    """
+    started = {worker.pid: worker.uptime_s for worker in look.workers}
+    found = {pool: {"requests": 0, "idle_s": None if look.unreadable else float(started.get(look.current, 0))} for pool in pools}
+    for reply in (look.replies[0], *(replies[0] for replies in look.old.values() if replies)):
+        for row in parse_stat(reply):
+            if row["svname"] != "BACKEND" or row["pxname"] not in found:
+                continue
+            pool = found[row["pxname"]]
+            # Without HTTP there are no requests, but sessions.
+            pool["requests"] += int(row.get("req_tot") or row.get("stot") or 0)
+            last = int(row.get("lastsess") or -1)
+            if last >= 0 and pool["idle_s"] is not None:
+                pool["idle_s"] = min(pool["idle_s"], float(last))
+    return found
+
+
 def settled(read: t.Callable[[], list[dict[str, t.Any]]], sleep: t.Callable[[float], None] = time.sleep) -> list[dict[str, t.Any]]:
     """The counters, read again while some request has no answer: one that begins or ends during a reading looks like a lost one, once.
 

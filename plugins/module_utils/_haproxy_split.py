@@ -128,7 +128,7 @@ def _missing(config: _haproxy_config.Config | None, why: str, wanted: t.Mapping[
     frontend = next((name for name, section in config.frontends.items() if blue and section.value("default_backend") == blue), None)
     if not blue or not frontend:
         return text
-    lines = _haproxy_config.second_side(frontend, blue, wanted.get("map") or "/etc/haproxy/split.map")
+    lines = _haproxy_config.second_side(frontend, blue, wanted.get("map") or "/etc/haproxy/split.map", config.pools.get(blue))
     return f"{text}. These lines add the second side: {' | '.join(lines)}"
 
 

@@ -72,6 +72,7 @@ class Lock:
         self.path = os.path.join(directory, name + ".lock")
         self.journal = os.path.join(directory, name + ".journal")
         self.left_out = os.path.join(directory, name + ".without")
+        self.switched = os.path.join(directory, name + ".shares")
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
 
     def prepare(self) -> None:
@@ -133,11 +134,16 @@ class Lock:
                 return {"acquired": True, "taken_over": found, "holder": None, "journal": self.entries()}
         return {"acquired": False, "taken_over": None, "holder": self.read(), "journal": self.entries()}
 
-    def release(self, deploy_id: str, clean: bool, joined: t.Collection[str] = ()) -> bool:
-        """Give the lock back, if it is this deploy's. C(clean) also ends the journal: nothing is left to resume. C(joined) took part in it."""
+    def release(self, deploy_id: str, clean: bool, joined: t.Collection[str] = (), shares: t.Mapping[str, int] | None = None) -> bool:
+        """Give the lock back, if it is this deploy's. C(clean) also ends the journal: nothing is left to resume. C(joined) took part in it.
+
+        C(shares) are those that all balancers have now, as far as it is known.
+        """
         with self._held(fcntl.LOCK_EX, 10, "moves of deploy " + deploy_id) as found:
             if found is None or found["deploy_id"] != deploy_id:
                 return False
+            if shares:
+                self.note_shares(shares, deploy_id)
             if clean:
                 self.take_in(joined)
                 with contextlib.suppress(FileNotFoundError):
@@ -167,6 +173,21 @@ class Lock:
             self._keep_without(after)
         elif before and not after:
             os.unlink(self.left_out)
+
+    def shares(self) -> dict[str, t.Any] | None:
+        """The shares that the sides got last, as far as this host knows: C(shares), C(since) and C(deploy_id)."""
+        try:
+            with open(self.switched, encoding="utf-8") as handle:
+                return json.load(handle)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def note_shares(self, shares: t.Mapping[str, int], deploy_id: str) -> None:
+        """Write down since when the sides have these shares; what is known to be so for longer stays."""
+        before, now = self.shares(), {side: int(share) for side, share in shares.items()}
+        if not before or before["shares"] != now:
+            os.rename(self._temporary(json.dumps({"shares": now, "since": self._clock(), "deploy_id": deploy_id})), self.switched)
+            self._sync()
 
     def _keep_without(self, entries: t.Mapping[str, t.Any]) -> None:
         os.rename(self._temporary(json.dumps(entries)), self.left_out)
@@ -205,6 +226,9 @@ class Lock:
                 # The move has been made: a disk that is full by now must not make a failure of it. Without the note less is known, nothing wrong.
                 with contextlib.suppress(OSError):
                     self.note({"deploy_id": deploy_id, **done, "done": True, **memory.done})
+                    if entry.get("shares"):
+                        # The journal ends with the deploy; when the sides changed places is asked for later.
+                        self.note_shares(entry["shares"], deploy_id)
 
     def _create(self, content: str) -> bool:
         temporary = self._temporary(content)
@@ -343,10 +367,10 @@ def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.An
 def unmoved(taken_over: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
     """What a deploy whose lock was taken over set out to do, when its journal has no move: all members still run what they ran before it.
 
-    Of a rollback that moved nobody, nothing has to be known: another one begins where it did.
+    Of a rollback that moved nobody, nothing has to be known: another one begins where it did. What only stops an idle side moves nobody at all.
     """
     verb = ((taken_over or {}).get("holder") or {}).get("verb")
-    return {"verb": verb, "release": None, "label": None, "before": {}} if verb and verb != "rollback" else None
+    return {"verb": verb, "release": None, "label": None, "before": {}} if verb and verb not in ("rollback", "retire") else None
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
@@ -357,14 +381,14 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         found = lock.read()
         ours = found is not None and found["deploy_id"] == params.get("deploy_id")
         return {"changed": state == "acquired" and not ours, "lock": found, "journal": lock.entries(), "without": lock.without(),
-                "path": lock.path}
+                "shares": lock.shares(), "now": time.time(), "path": lock.path}
     if not params.get("deploy_id"):
         raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
     if state == "released":
         if check_mode:
             found = lock.read()
             return {"changed": found is not None and found["deploy_id"] == params["deploy_id"], "lock": found, "path": lock.path}
-        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"]), "lock": None, "path": lock.path}
+        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"], params.get("shares")), "lock": None, "path": lock.path}
     before = lock.read() or {}
     got = lock.acquire(params["deploy_id"], params["holder"] or {}, params["over"], params["force"], params["timeout"])
     if got["acquired"]:
@@ -386,4 +410,5 @@ def argument_spec() -> dict[str, t.Any]:
         "timeout": {"type": "float", "default": 60.0},
         "without": {"type": "list", "elements": "str", "default": []},
         "joined": {"type": "list", "elements": "str", "default": []},
+        "shares": {"type": "dict"},
     }

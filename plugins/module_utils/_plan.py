@@ -17,7 +17,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
 SIDES = ("blue", "green")
-VERBS = ("deploy", "rollback", "restart", "drain", "activate", "status", "doctor")
+VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status", "doctor")
 # A deploy's name becomes a directory that is removed at the end, so it may not lead elsewhere.
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 # The verbs that bring another release into traffic, or the same one anew.
@@ -170,7 +170,7 @@ def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.
         if side not in service:
             raise DowntimeError(f"deploy_service has no {side}; it has {', '.join(service)}")
         service, path = service[side], f"deploy_service.{side}."
-    found = {key: value for key, value in _spec.check(service, SERVICE, path).items() if value}
+    found = {key: value for key, value in _spec.check(service, SERVICE, path).items() if value and key != "slot"}
     ways = sorted({"unit", "command", "start"} & set(found))
     if len(ways) != 1 or ("unit" in found and "stop" in found) or ("start" in found and "stop" not in found):
         raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found)) or 'nothing'}; "
@@ -193,6 +193,7 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
             raise DowntimeError(f"deploy_health.path is '{health['path']}'; a path that begins with / is accepted")
         url = f"{health['scheme']}://{'[' + host + ']' if ':' in host else host}:{port}{health['path']}"
     service = service_of(checked["deploy_service"], side)
+    own = (checked["deploy_service"] or {}).get(side, {}) if by_side else checked["deploy_service"] or {}
     servers = {pool["name"]: pool.get("server") or name for pool in pools}
     if len(set(servers.values())) > 1:
         raise DowntimeError(f"deploy_traffic.pools give member {name} several names ({', '.join(f'{server} in {pool}' for pool, server in servers.items())}); "
@@ -206,12 +207,42 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
         "ports": {pool["name"]: pool["port"] for pool in pools if pool.get("port")},
         "url": url,
         "root": checked["deploy_artifact"]["root"],
-        "slot": checked["deploy_slot"] or (side if by_side else "current"),
+        "slot": own.get("slot") or checked["deploy_slot"] or (side if by_side else "current"),
         "service": service,
         # With a restart hook the release is not running yet when the module ends, so the gate alone reads it back.
         "running": {"url": url, "header": health["header"], "timeout": health["timeout"]}
         if url and health["header"] and service and not checked["deploy_hooks"]["restart"] else None,
     }
+
+
+def can_stop(service: t.Mapping[str, t.Any] | None) -> bool:
+    """Whether a service has what stops it."""
+    return bool(service and (service.get("unit") or service.get("stop")))
+
+
+def side_of(hosts: t.Mapping[str, t.Mapping[str, t.Any]], pools: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """What has to be known of a side that may be stopped: its pools, and each member's place."""
+    return {"pools": [pool["name"] for pool in pools],
+            "hosts": {name: {key: host[key] for key in ("root", "slot", "service", "server")} for name, host in hosts.items()}}
+
+
+def retirement(checked: t.Mapping[str, t.Any], strategy: str, verb: str, sides: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """When the side that served before may be stopped, and whether this deploy does it at its end (C(at_end)).
+
+    Raises DowntimeError when it is to be stopped, and something has nothing that stops it, or there is no other side.
+    """
+    keep = checked["deploy_keep_previous"]
+    at_end = keep == 0 and verb in ("deploy", "rollback") and _drivers.strategy(strategy).SIDE == "idle"
+    if verb == "retire" and len(sides) < 2:
+        raise DowntimeError("deploy_traffic.pools has no two sides, blue and green, so there is none to retire; the playbook doctor prints the lines of "
+                            "the other side")
+    if at_end or (verb == "retire" and keep is not None):
+        for side, found in sides.items():
+            name = next((name for name, host in found["hosts"].items() if not can_stop(host["service"])), None)
+            if name:
+                raise DowntimeError(f"{side} of member {name} has nothing that stops it, and deploy_keep_previous is {keep}; "
+                                    f"unit, or stop, in deploy_service.{side} is needed")
+    return {"keep": keep, "idle_for": checked["deploy_idle_for"], "at_end": at_end}
 
 
 def distinct_addresses(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:

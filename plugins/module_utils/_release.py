@@ -489,6 +489,12 @@ class _Call:
             return self._result(found, release, True, diff=diff)
         self.store.prepare()
         with self.store.lock("slot-" + self.slot):
+            now = self.store.read().slot(self.slot)
+            if now.active == slot.active and now.settled == "stopped" != slot.settled:
+                # By one that was at it already, such as what a killed controller left.
+                return self._result(found, release, False, diff={"before": {}, "after": {}})
+            if (now.active, now.settled) != (slot.active, slot.settled):
+                raise DowntimeError(f"slot {self.slot} of {self.store.root} was activated by somebody else meanwhile; nothing was stopped")
             service.stop(self.store.root, self.slot, release)
             with self.store.lock("root"):
                 self.store.note("stopped", release, self.deploy_id, slot=self.slot)

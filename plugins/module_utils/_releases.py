@@ -34,7 +34,7 @@ def module_spec() -> dict[str, t.Any]:
     """The options that matter on a host."""
     one = _release.argument_spec()
     return {
-        "state": {"type": "str", "choices": ["staged", "activated", "observed"], "required": True},
+        "state": {"type": "str", "choices": ["staged", "activated", "stopped", "observed"], "required": True},
         "members": {"type": "list", "elements": "dict", "options": member_spec(), "required": True},
         **{name: one[name] for name in SHARED},
     }
@@ -62,6 +62,9 @@ def longest(args: t.Mapping[str, t.Any]) -> float:
             # Stopping and starting are apart for some.
             own = 2 * (member.get("service") or {}).get("timeout", 0.0) + (member.get("running") or {}).get("timeout", 0.0)
             seconds = max(seconds, args["lock_timeout"] + own)
+    elif args["state"] == "stopped":
+        # Asked whether it runs, and stopped.
+        seconds += max((2 * (member.get("service") or {}).get("timeout", 0.0) for member in args["members"]), default=0.0)
     if args.get("artifact"):
         # Fetched, and unpacked no slower than it came.
         seconds += 2 * args["artifact"].get("deadline", 900.0)

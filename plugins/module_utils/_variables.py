@@ -36,6 +36,7 @@ SERVICE = {
     "stop": {"type": "raw", "description": "Command that stops it and returns when it has ended."},
     "status": {"type": "raw", "description": "Command that ends with 0 while it runs."},
     "timeout": {"type": "float", "description": "Seconds that one of these may take."},
+    "slot": {"type": "str", "description": "Name of this side's link below the root, where it is not the side's name: V(current) for what ran there first."},
 }
 
 VARIABLES: dict[str, dict[str, t.Any]] = {
@@ -106,6 +107,11 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_records_dir": {"type": "path", "default": "~/deploy-records", "description": "Directory on the controller for the records."},
     "deploy_keep_releases": {"type": "int", "default": 5, "minimum": 1, "description":
                              "Releases to keep on each host. Active, previous and pinned ones are never removed."},
+    "deploy_keep_previous": {"type": "int", "minimum": 0, "description":
+                             "Seconds that the side which served before a switch is kept warm. Then the playbook retire stops it; with V(0) a deploy does so "
+                             "itself at its end. Without it the side is kept warm until the next deploy."},
+    "deploy_idle_for": {"type": "int", "default": 60, "minimum": 0, "description":
+                        "Seconds without any request that a side must have seen before it is stopped."},
     "deploy_pinned": {"type": "list", "elements": "str", "default": [], "description": "Digests that are never removed."},
     "deploy_hooks": {"type": "dict", "default": {}, "description": "Files with tasks of your own.", "options": {
         name: {"type": "path", "description": text} for name, text in HOOKS.items()}},

@@ -12,7 +12,7 @@ description:
   - Takes the lock of M(zero.downtime.plan)'s plan on all of its state hosts, in sorted order, all or none. A deploy that finds it taken is refused,
     in one sentence that names the holder.
   - A holder that is proven dead, because its process on this very controller is gone, is taken over. Any other is left alone unless
-    C(deploy_lock_break) says otherwise.
+    C(deploy_lock_break) says otherwise. Only what moves releases takes a deploy over; the verb C(retire) takes over its own kind alone.
   - The task runs once, whatever the number of hosts of the play.
 version_added: 0.1.0
 author:
@@ -43,6 +43,10 @@ options:
       - With O(state=released), whether the deploy left nothing behind.
     type: bool
     default: false
+  shares:
+    description:
+      - With O(state=released), the shares that the sides have now, so that it is known later since when.
+    type: dict
 """
 
 EXAMPLES = r"""

@@ -89,6 +89,15 @@ pools:
       description: Whether clients are sent back to the server they had before.
       type: bool
       returned: success
+    requests:
+      description: Requests since the start of each worker that can be asked, over all of them; sessions where the mode is not C(http).
+      type: int
+      returned: success
+    idle_s:
+      description:
+        - Seconds since the last of these requests, or for which the newest worker has known of none. V(null) when a worker cannot be asked.
+      type: float
+      returned: success
     members:
       description: Its servers.
       type: list

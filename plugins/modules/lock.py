@@ -81,6 +81,11 @@ options:
     type: list
     elements: str
     default: []
+  shares:
+    description:
+      - With O(state=released), the shares that the sides blue and green have now on all balancers. Where they differ from those that were known here,
+        they count from now on.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -127,6 +132,14 @@ without:
   description: The balancers that deploys went on without, each with C(deploy_id) and C(time) of the last such deploy.
   returned: with O(state=observed)
   type: dict
+shares:
+  description: The shares that the sides got last, as far as this host knows, as C(shares), with C(since) (seconds since 1970) and C(deploy_id); or null.
+  returned: with O(state=observed)
+  type: dict
+now:
+  description: The host's own time (seconds since 1970), to which C(since) belongs.
+  returned: with O(state=observed)
+  type: float
 path:
   description: Path of the lock's file.
   returned: success

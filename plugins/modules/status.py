@@ -67,6 +67,9 @@ status:
       elements: dict
     running: {description: "The deploys that have the lock and are not known to be dead. What they have out is no problem.", type: list, elements: str}
     without: {description: "Balancers that were left out and are not reconciled yet.", type: list, elements: str}
+    idle:
+      description: The side that does not serve, as M(zero.downtime.idle) tells it, less C(slots); null where there are no two sides.
+      type: dict
     locks: {description: "Each holder of the lock, V(dead) or V(running).", type: dict}
     problems: {description: "One sentence for each thing that is not as it should be.", type: list, elements: str}
     sentence: {description: "The whole in one sentence.", type: str}

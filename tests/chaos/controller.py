@@ -24,6 +24,7 @@ import layout  # noqa: E402  pylint: disable=wrong-import-position
 STATE = pathlib.Path(layout.STAGE) / "state"
 LOCK = STATE / "local-shop.lock"
 JOURNAL = STATE / "local-shop.journal"
+SPLIT = pathlib.Path(layout.ETC) / "split.map"
 POLL = 0.005
 
 # What makes a controller another one: a process namespace, in which nobody can tell whether the holder's process still lives, or a name of its own.
@@ -160,7 +161,27 @@ def file(name: str) -> Fact:
 
 def journal(state: str, nth: int = 1) -> Fact:
     """The run's n-th move of that kind is written down, and about to be made."""
-    return lambda run: sum((one["deploy_id"], one.get("state")) == (run.deploy_id, state) for one in lines_of(JOURNAL)) >= nth
+    return lambda run: sum((one.get("deploy_id"), one.get("state")) == (run.deploy_id, state) for one in lines_of(JOURNAL)) >= nth
+
+
+def switch_journal(run: Run) -> bool:
+    """The run's switch is written down, and about to be made."""
+    return any(one.get("deploy_id") == run.deploy_id and one.get("shares") for one in lines_of(JOURNAL))
+
+
+def serving_side() -> str:
+    """The side that the balancer's file sends every request to."""
+    return "green" if SPLIT.read_text(encoding="utf-8").split()[1] == "100" else "blue"
+
+
+def ended(member: str) -> Fact:
+    """Nothing of a member runs any more on the side that was idle when this was made."""
+    slot = idle_side()
+    return lambda _run: not layout.member_processes(member, slot)
+
+
+def idle_side() -> str:
+    return next(side for side in layout.SLOTS if side != serving_side())
 
 
 def locked(run: Run) -> bool:
@@ -178,12 +199,13 @@ def record(ending: str) -> Fact:
     return lambda run: run.record.with_suffix(ending).exists()
 
 
-def linked(member: str, turn: int = 1) -> Fact:
+def linked(member: str, turn: int = 1, slot: str = "blue") -> Fact:
     """The slot of a member leads elsewhere than when this was first asked, for the n-th time: its service is about to be restarted."""
-    seen: list[str] = []
+    seen: list[str | None] = []
 
     def changed(_run: Run) -> bool:
-        now = os.readlink(os.path.join(layout.HOSTS, member, "srv", "blue"))
+        place = os.path.join(layout.HOSTS, member, "srv", slot)
+        now = os.readlink(place) if os.path.islink(place) else None
         if not seen or seen[-1] != now:
             seen.append(now)
         return len(seen) > turn

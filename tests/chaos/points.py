@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import typing as t
 
-from controller import Fact, event, file, journal, linked, locked, record, unlocked
+from controller import Fact, ended, event, file, idle_side, journal, linked, locked, record, switch_journal, unlocked
 
 
 class Point(t.NamedTuple):
@@ -16,7 +16,8 @@ class Point(t.NamedTuple):
 
     C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy of a release that never gets ready, which
     is on its way back). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release, before: a deploy of what served.
-    C(elsewhere): by a controller that cannot know whether the holder is dead.
+    C(elsewhere): by a controller that cannot know whether the holder is dead. C(strategy): of blue/green, the side that served before is stopped
+    at the end; retire is the playbook that does so later.
     """
     name: str
     verb: str
@@ -26,6 +27,7 @@ class Point(t.NamedTuple):
     elsewhere: bool
     locked: bool
     in_short: bool
+    strategy: str = "rolling"
 
 
 def _batch(number: int) -> dict[str, t.Callable[[], Fact]]:
@@ -83,8 +85,39 @@ BACK: dict[str, t.Callable[[], Fact]] = {
     "returned": lambda: event("back_return", "finished", 1),
 }
 
-# One of each kind: every verb, both kinds of kill, most ways to go on, and a controller that has to break the lock.
-SHORT = {"deploy, batch 1: drain in the journal", "rollback, batch 2: link moved", "bad, going back: return begins"}
+# Of blue/green: the idle side gets the release in one batch, the switch, and the end of the side that served before.
+SIDES: dict[str, t.Callable[[], Fact]] = {
+    "locked": lambda: locked,
+    "staged": lambda: event("stage", "finished", nth=4),
+    "drain begins": lambda: event("drain", "started", 1),
+    "drain in the journal": lambda: journal("drained"),
+    "drained": lambda: event("drain", "finished", 1),
+    "activation begins": lambda: event("activate", "started", 1),
+    "link moved": lambda: linked("app1", slot=idle_side()),
+    "activated": lambda: event("activate", "finished", 1, nth=4),
+    "return begins": lambda: event("return", "started", 1),
+    "return in the journal": lambda: journal("active"),
+    "returned": lambda: event("return", "finished", 1),
+    "gate begins": lambda: event("gate", "started"),
+    "gate passed": lambda: event("gate", "finished"),
+    "switch begins": lambda: event("switch", "started"),
+    "switch in the journal": lambda: switch_journal,
+    "switched": lambda: event("switch", "finished"),
+    "verified": lambda: event("verify", "finished", nth=2),
+    "between switch and stop": lambda: file("evidence.json"),
+    "stop begins": lambda: event("retire", "started"),
+    "one member stopped": lambda: ended("app1"),
+    "stopped": lambda: event("retire", "finished", nth=4),
+    "record written": lambda: record(".json"),
+}
+RETIRE: dict[str, t.Callable[[], Fact]] = {
+    "locked": lambda: locked,
+    "one member stopped": lambda: ended("app1"),
+}
+
+# One of each kind: every verb, both kinds of kill, most ways to go on, and a controller that has to break the lock; of blue/green, between the switch
+# and the end of the side that served before.
+SHORT = {"deploy, batch 1: drain in the journal", "rollback, batch 2: link moved", "bad, going back: return begins", "blue/green deploy, stop begins"}
 
 
 def _points() -> t.Iterator[Point]:
@@ -106,4 +139,16 @@ def _in_turn(points: list[Point]) -> list[Point]:
     return [point for turn in turns for point in turn if point] + [point for point in points if point.verb == "bad"]
 
 
-POINTS = _in_turn(list(_points()))
+def _of_sides() -> t.Iterator[Point]:
+    """A rollback starts a side again whose links lead to the right release already; a playbook that only stops a side moves nothing back."""
+    for verb, steps in (("deploy", SIDES), ("rollback", {step: fact for step, fact in SIDES.items() if step != "link moved"}), ("retire", RETIRE)):
+        kills = itertools.cycle(["tree", "process"])
+        ways = itertools.cycle([verb] if verb == "retire" else [verb, verb, "deploy" if verb == "rollback" else "rollback"])
+        for number, (step, fact) in enumerate(steps.items()):
+            name = f"blue/green {verb}, {step}"
+            yield Point(name, verb, fact, next(kills), next(ways), number % 5 == 3 and verb != "retire", True, name in SHORT, "blue_green")
+
+
+# Those of one strategy after those of the other: what there is to go back to is another thing with each.
+_SIDES = list(_of_sides())
+POINTS = _in_turn(list(_points())) + _in_turn(_SIDES) + [point for point in _SIDES if point.verb == "retire"]

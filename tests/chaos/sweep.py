@@ -1,7 +1,8 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""sweep.py [--short] [--list] [TEXT…]: kills the controller at each step of a deploy, of a rollback and of going back, and lets another one go on.
+"""sweep.py [--short] [--list] [TEXT…]: kills the controller at each step of a deploy, of a rollback and of going back, rolling and blue/green, and
+lets another one go on.
 
 The local stage is under load all the while. Each point is right only if no request was lost, neither by the balance sheet of the run that
 went on nor by a load generator that shares no code with the collection, nobody is out, no lock is left, and every member runs the release
@@ -23,7 +24,7 @@ import time
 import typing as t
 import urllib.request
 
-from controller import CONTAINER, MACHINE, REPO, STATE, Controller, Lost, Run, layout
+from controller import CONTAINER, MACHINE, REPO, STATE, Controller, Lost, Run, idle_side, layout, serving_side
 from points import POINTS, Point
 
 import artifacts  # noqa: E402  found by controller's path
@@ -33,6 +34,8 @@ WORK = pathlib.Path(layout.BUILD) / "chaos"
 URL = f"http://127.0.0.1:{layout.PORT}"
 BAD = "3.0.0-bad"
 QUICK = {"deploy_batches": [2], "deploy_soak": 0, "deploy_evidence_rate": 20}
+# With the old side stopped at the end, so that its end is a part of the deploy.
+BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_keep_previous": 0, "deploy_idle_for": 1}
 # The bad release is never ready, so waiting longer for it proves nothing.
 BAD_HEALTH = {"deploy_health": {"path": "/ready", "header": "x-release", "timeout": 2}}
 
@@ -73,6 +76,7 @@ class Sweep:
         # What a rollback goes to; unknown after a point that may have left it differently on each member.
         self.previous: str | None = None
         self.count = 0
+        self.strategy = "rolling"
 
     def fresh(self) -> str:
         """A release that nobody has seen yet, so that staging it is work."""
@@ -81,9 +85,9 @@ class Sweep:
         artifacts.build([label])
         return label
 
-    def deploy(self, name: str, label: str) -> None:
+    def deploy(self, name: str, label: str, **variables: t.Any) -> None:
         """An ordinary deploy, to begin from."""
-        done = self.here.play("deploy", WORK / f"{name}.log", **QUICK, deploy_release=label)
+        done = self.here.play("deploy", WORK / f"{name}.log", **{**QUICK, **variables}, deploy_release=label)
         if done.process.returncode:
             raise Lost(f"the deploy of {label} to begin from failed: {done.sentence}")
         self.previous, self.release = self.release or None, label
@@ -93,25 +97,30 @@ class Sweep:
         stage.down()
         shutil.rmtree(layout.STAGE, ignore_errors=True)
         stage.up([BAD])
-        self.release, self.previous = "", None
+        self.release, self.previous, self.strategy = "", None, "rolling"
         self.deploy(f"first-{self.count}", self.fresh())
 
     def point(self, number: int, point: Point) -> dict[str, t.Any]:
         name = f"{number:02d}"
         for left in WORK.glob(name + "-*"):
             left.unlink()
+        if point.strategy != self.strategy:
+            # What was there before is another thing: on the members' slots, or on the other side.
+            self.previous, self.strategy = None, point.strategy
         if point.verb == "rollback" and not self.previous:
-            self.deploy(name + "-before", self.fresh())
+            self.deploy(name + "-before", self.fresh(), **(BLUE_GREEN if point.strategy == "blue_green" else {}))
+        if point.verb == "retire":
+            self.deploy(name + "-before", self.fresh(), deploy_strategy="blue_green")
         began = time.monotonic()
         wrong: list[str] = []
         found: dict[str, t.Any] = {"point": point.name, "done": told(point), "requests": None, "balance": None, "lost": None, "orphans": None, "state": ""}
         served = self.release
-        label = {"deploy": self.fresh, "rollback": lambda: self.previous, "bad": lambda: BAD}[point.verb]()
+        label = {"deploy": self.fresh, "rollback": lambda: self.previous, "bad": lambda: BAD, "retire": lambda: served}[point.verb]()
         try:
             with Load(name) as load:
                 self.killed(point, name, str(label))
                 resumed, wanted = self.resumed(point, name, str(label), served, wrong)
-                wrong += self.judge(name, resumed, wanted, found)
+                wrong += self.judge(name, resumed, wanted, found, point)
         except Lost as lost:
             wrong.append(str(lost))
             found["wrong"] = wrong
@@ -127,13 +136,13 @@ class Sweep:
 
     def killed(self, point: Point, name: str, label: str) -> None:
         """A run whose controller is killed there."""
-        variables: dict[str, t.Any] = dict(QUICK)
+        variables = options_of(point)
         # Without a release, rollback goes to the previous one: the common case.
-        if point.verb != "rollback":
+        if point.verb not in ("rollback", "retire"):
             variables["deploy_release"] = label
         if point.verb == "bad":
             variables.update(BAD_HEALTH)
-        run = self.here.start("rollback" if point.verb == "rollback" else "deploy", WORK / f"{name}-killed.log", **variables)
+        run = self.here.start("deploy" if point.verb == "bad" else point.verb, WORK / f"{name}-killed.log", **variables)
         try:
             run.wait_for(point.fact())
         finally:
@@ -147,7 +156,7 @@ class Sweep:
             told_by_status = self.other.play("status", WORK / f"{name}-told.log")
             if told_by_status.process.returncode != 2 or "its controller has died; deploy or rollback again takes it over" not in told_by_status.sentence:
                 wrong.append(f"status said before: {told_by_status.sentence}")
-        variables: dict[str, t.Any] = dict(QUICK)
+        variables = options_of(point)
         controller = self.other
         if point.elsewhere:
             # From where nobody can know whether the holder lives, nothing may happen until somebody says so.
@@ -156,7 +165,7 @@ class Sweep:
                 wrong.append(f"a controller that cannot know was not refused: {refused.sentence}")
             controller = self.machine
             variables["deploy_lock_break"] = True
-        playbook = "rollback" if point.resume == "rollback" else "deploy"
+        playbook = "deploy" if point.resume == "before" else point.resume
         if playbook == "deploy":
             variables["deploy_release"] = {"deploy": served if point.verb == "rollback" else label, "before": served}[point.resume]
         if point.verb == "bad" and point.resume == "deploy":
@@ -169,15 +178,51 @@ class Sweep:
             wrong.append(f"the run that went on said: {run.sentence}")
         elif point.locked and not point.elsewhere and "whose controller has died" not in run.output:
             wrong.append("the run that went on did not say whose lock it took over")
-        forward = (point.verb, point.resume) in (("deploy", "deploy"), ("rollback", "rollback"))
+        forward = (point.verb, point.resume) in (("deploy", "deploy"), ("rollback", "rollback"), ("retire", "retire"))
         wanted = label if forward else served
         # Whoever has moved, in whichever order: only a deploy from a state that is the same everywhere makes what is previous certain.
         self.previous = served if (point.verb, point.resume) == ("deploy", "deploy") else None
         self.release = wanted
         return run, wanted
 
-    def judge(self, name: str, resumed: Run, wanted: str, found: dict[str, t.Any]) -> list[str]:
+    def judge(self, name: str, resumed: Run, wanted: str, found: dict[str, t.Any], point: Point) -> list[str]:
         """What is not as it should be, now that it is over."""
+        # What only stops a side keeps no record: the load generator alone counts then.
+        wrong = self.of_record(resumed, found) if point.verb != "retire" else []
+        if point.verb == "retire":
+            found.update(balance=0, lost=0)
+        side = serving_side()
+        status = WORK / f"{name}-status.json"
+        asked = self.other.play("status", WORK / f"{name}-status.log", status_file=str(status))
+        if not status.exists():
+            return [*wrong, f"status failed: {asked.sentence}"]
+        seen = json.loads(status.read_text(encoding="utf-8"))
+        if asked.process.returncode or seen["problems"]:
+            wrong.append(f"status found: {asked.sentence}")
+        servers = weights(side)
+        out = {row["name"] for row in seen["members"] if set(row["states"].values()) != {"active"}} | {
+            member for member in layout.MEMBERS if servers.get(member) != "up 100/100"}
+        found["orphans"] = len(out)
+        if out:
+            wrong.append("out of traffic: " + ", ".join(f"{member} ({servers.get(member)})" for member in sorted(out)))
+        runs = {member: asked_directly(member, side) for member in layout.MEMBERS}
+        labels = {row["name"]: row["release"] for row in seen["members"]}
+        found["state"] = "; ".join(sorted({f"{runs[member]}, {servers.get(member)}" for member in layout.MEMBERS}))
+        if set(runs.values()) != {wanted} or set(labels.values()) != {wanted}:
+            wrong.append(f"every member should run {wanted}; they answer with {runs}, and status says {labels}")
+        if point.strategy == "blue_green":
+            left_running = [member for member in layout.MEMBERS if layout.member_processes(member, idle_side())]
+            found["state"] += f"; {idle_side()} stopped" if not left_running else f"; {', '.join(left_running)} still on {idle_side()}"
+            if left_running:
+                wrong.append(f"{idle_side()} should be stopped, and runs on {', '.join(left_running)}")
+        # Since when the sides have their shares outlives every deploy.
+        if left := sorted(path.name for path in STATE.iterdir() if path.suffix != ".shares"):
+            wrong.append("left beside the lock: " + ", ".join(left))
+        return wrong
+
+    @staticmethod
+    def of_record(resumed: Run, found: dict[str, t.Any]) -> list[str]:
+        """What the run that went on counted itself."""
         wrong: list[str] = []
         record: dict[str, t.Any] = json.loads(resumed.record.read_text(encoding="utf-8")) if resumed.record.exists() else {}
         sheet = (record.get("evidence") or {}).get("balance") or {}
@@ -188,27 +233,6 @@ class Sweep:
         found["lost"] = (sheet.get("lost") or 0) + (sheet.get("errors_during") or 0) + (probe.get("failed") or 0)
         if found["lost"]:
             wrong.append(f"the run that went on lost requests: {record.get('sentence')}")
-
-        status = WORK / f"{name}-status.json"
-        asked = self.other.play("status", WORK / f"{name}-status.log", status_file=str(status))
-        if not status.exists():
-            return [*wrong, f"status failed: {asked.sentence}"]
-        seen = json.loads(status.read_text(encoding="utf-8"))
-        if asked.process.returncode or seen["problems"]:
-            wrong.append(f"status found: {asked.sentence}")
-        servers = weights()
-        out = {row["name"] for row in seen["members"] if set(row["states"].values()) != {"active"}} | {
-            member for member in layout.MEMBERS if servers.get(member) != "up 100/100"}
-        found["orphans"] = len(out)
-        if out:
-            wrong.append("out of traffic: " + ", ".join(f"{member} ({servers.get(member)})" for member in sorted(out)))
-        runs = {member: asked_directly(member) for member in layout.MEMBERS}
-        labels = {row["name"]: row["release"] for row in seen["members"]}
-        found["state"] = "; ".join(sorted({f"{runs[member]}, {servers.get(member)}" for member in layout.MEMBERS}))
-        if set(runs.values()) != {wanted} or set(labels.values()) != {wanted}:
-            wrong.append(f"every member should run {wanted}; they answer with {runs}, and status says {labels}")
-        if left := sorted(path.name for path in STATE.iterdir()):
-            wrong.append("left beside the lock: " + ", ".join(left))
         return wrong
 
 
@@ -218,29 +242,33 @@ def told(point: Point) -> str:
     return f"{point.kill} killed; {again} by {'another machine, lock broken' if point.elsewhere else 'another controller'}"
 
 
-def weights() -> dict[str, str]:
-    """What the balancer itself says of each member."""
+def options_of(point: Point) -> dict[str, t.Any]:
+    return {**QUICK, **(BLUE_GREEN if point.strategy == "blue_green" else {})}
+
+
+def weights(side: str) -> dict[str, str]:
+    """What the balancer itself says of each member of a side."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)
         client.connect(os.path.join(layout.run_dir(), "admin.sock"))
-        client.sendall(b"show servers state shop_blue\n")
+        client.sendall(f"show servers state shop_{side}\n".encode())
         answer = b""
         while chunk := client.recv(65536):
             answer += chunk
     found = {}
     for line in answer.decode().splitlines():
         columns = line.split()
-        if len(columns) > 8 and columns[1] == "shop_blue":
+        if len(columns) > 8 and columns[1] == "shop_" + side:
             # Operational state 2 is running, administrative state 0 that nobody took it out.
             how = "up" if columns[5:7] == ["2", "0"] else f"state {columns[5]}/{columns[6]}"
             found[columns[3]] = f"{how} {columns[7]}/{columns[8]}"
     return found
 
 
-def asked_directly(member: str) -> str:
-    """The release that answers at a member's own port."""
+def asked_directly(member: str, side: str) -> str:
+    """The release that answers at a member's own port of a side."""
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{layout.port(member, 'blue')}/", timeout=5) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{layout.port(member, side)}/", timeout=5) as answer:
             return json.load(answer)["version"]
     except OSError as error:
         return f"nothing ({error})"

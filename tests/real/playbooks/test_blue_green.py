@@ -5,10 +5,20 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import json
+import re
 import subprocess
 import sys
+import time
+import urllib.request
 
-from sides import BLUE_GREEN, killed, version
+import playing
+from sides import BLUE_GREEN, URL, killed, version
+
+sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
+
+import layout  # noqa: E402  pylint: disable=wrong-import-position
 
 
 def test_there_and_back_again_under_load(side):
@@ -70,6 +80,68 @@ def test_an_old_side_that_is_down_gets_its_release_before_the_switch_back(side):
         subprocess.run(["pkill", "-f", f"{side.stage.dir}.*{name}-blue.pid"], check=True)
     back = side.play_under_load("rollback")
     assert back["failed"] == 0 and version() == "1.0.0", back
+
+
+def runs(slot: str) -> set[str]:
+    """The members of which something runs in that slot."""
+    return {member for member in layout.MEMBERS if layout.member_processes(member, slot)}
+
+
+ALL = set(layout.MEMBERS)
+
+
+def test_the_old_side_is_stopped_when_its_time_has_come_and_a_rollback_starts_it(side):
+    assert side.play("deploy", deploy_release="2.0.0").rc == 0
+    early = side.play("retire", deploy_keep_previous=3600)
+    assert early.rc == 0 and "blue is idle and has 1.0.0, warm, since" in early.sentence and "it may be stopped from" in early.sentence, early.output
+    due = {"deploy_keep_previous": 1, "deploy_idle_for": 1}
+    check = side.stage.play("zero.downtime.retire", "--check", **BLUE_GREEN, **due)
+    assert check.rc == 0 and "blue would be stopped; nothing has been changed" in check.sentence, check.output
+    assert runs("blue") == ALL and not re.search(r"changed=[1-9]", early.output)
+
+    # One member cannot be stopped: it is named, and the next run ends what was begun.
+    stop = "{{ stage_service }} stop {{ inventory_hostname }} blue"
+    restart = {side: {"command": "{{ stage_service }} restart {{ inventory_hostname }} " + side} for side in ("blue", "green")}
+    half = {"blue": {**restart["blue"], "stop": f"sh -c '[ {{{{ inventory_hostname }}}} != app3 ] && exec {stop}'"},
+            "green": {**restart["green"], "stop": "false"}}
+    failed = side.play("retire", **due, deploy_service=half)
+    assert failed.rc == 2 and "app3" in failed.output and runs("blue") == {"app3"}, failed.output
+    retired = side.play_under_load("retire", **due)
+    assert retired["failed"] == 0 and "blue was stopped, and a rollback starts it again" in retired["output"], retired
+    assert runs("blue") == set() and runs("green") == ALL
+
+    again = side.play("retire", **due)
+    assert again.rc == 0 and "has 1.0.0, stopped, since" in again.sentence and not re.search(r"changed=[1-9]", again.output), again.output
+    status = side.path / "status.json"
+    assert side.stage.play("zero.downtime.status", status_file=str(status)).rc == 0
+    idle = json.loads(status.read_text(encoding="utf-8"))["idle"]
+    assert (idle["side"], idle["state"], idle["release"]["label"], idle["in_flight"]) == ("blue", "stopped", "1.0.0", 0) and idle["since"] < time.time()
+
+    back = side.play_under_load("rollback")
+    assert back["failed"] == 0 and version() == "1.0.0" and runs("blue") == ALL, back
+
+
+def test_a_deploy_that_keeps_nothing_stops_the_old_side_at_its_end(side):
+    nothing = {"deploy_keep_previous": 0, "deploy_idle_for": 1}
+    check = side.stage.play("zero.downtime.deploy", "--check", **BLUE_GREEN, **nothing, deploy_release="2.0.0")
+    assert check.rc == 0 and "stop the side that does not serve, once it has seen no request for 1 s" in check.output and runs("blue") == ALL
+
+    # Somebody still waits for an answer of the old side: it is not stopped, which the deploy says, and does not fail for.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        long = pool.submit(lambda: urllib.request.urlopen(URL + "/slow?ms=25000", timeout=40).read())
+        played = side.play("deploy", deploy_release="2.0.0", **nothing, deploy_drain_timeout=2)
+        assert played.rc == 0 and "blue was not stopped: blue has 1 request in flight" in played.sentence, played.output
+        assert runs("blue") == ALL and json.loads(long.result())["version"] == "1.0.0"
+
+    # The next deploy of the same finds nothing to switch, and does what was left.
+    again = side.play_under_load("deploy", deploy_release="2.0.0", **nothing)
+    assert again["failed"] == 0 and "2.0.0 serves already, on green, and nothing was moved" in again["output"], again
+    assert "blue was stopped, and a rollback starts it again" in again["output"], again["output"]
+    assert runs("blue") == set()
+    # The end of a side belongs to every strategy that leaves one idle.
+    back = side.play_under_load("rollback", **{**nothing, "deploy_strategy": "canary"})
+    assert back["failed"] == 0 and "green was stopped, and a rollback starts it again" in back["output"], back
+    assert runs("green") == set() and "green was stopped" in side.record()["sentence"]
 
 
 def test_a_controller_that_dies_before_the_switch_is_undone_by_a_rollback(side):

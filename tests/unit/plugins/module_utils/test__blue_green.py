@@ -78,6 +78,20 @@ def test_a_rollback_after_a_controller_died_before_the_switch_puts_the_idle_side
     assert found["switch"] is None and found["release"] == release("p") and "app1" in found["batches"][0]["members"]
 
 
+def test_members_left_out_on_the_idle_side_are_put_right_though_nothing_is_switched():
+    interrupted = {"verb": "rollback", "release": "p" * 64, "label": "p", "before": dict.fromkeys(HOSTS, "p" * 64)}
+    found = _blue_green.lay_out(plan(), everybody(serves="n", idle="p", keeps="pn"), ["app1", "app2"], interrupted)
+    assert found["switch"] is None and found["release"] == release("p") and found["batches"] == [{"n": 1, "members": HOSTS}]
+    assert found["serving_release"] == release("n")
+
+
+def test_an_idle_side_that_had_nothing_and_got_half_of_it_gets_what_serves():
+    interrupted = {"verb": "deploy", "release": "n" * 64, "label": "n", "before": {}}
+    results = {"app1": staged(idle="n", wanted=None), "app2": staged(idle=None, wanted=None), "app3": staged(idle=None, wanted=None)}
+    found = _blue_green.lay_out(plan(verb="rollback", release="previous"), results, [], interrupted)
+    assert found["switch"] is None and found["release"] == release("o") and found["batches"] == [{"n": 1, "members": HOSTS}]
+
+
 def test_a_rollback_after_a_controller_died_behind_the_switch_switches_back():
     interrupted = {"verb": "deploy", "release": "n" * 64, "label": "n", "before": {}}
     found = _blue_green.lay_out(plan(verb="rollback", release="previous"), everybody(serves="n", idle="o", wanted=None), [], interrupted)

@@ -183,6 +183,29 @@ frontend other
     assert [finding["setting"] for finding in config.of_split(found, ["shop_blue", "shop_green"], list(found.frontends))] == ["split"]
 
 
+def test_the_second_backend_is_the_first_with_other_ports(tmp_path):
+    found = read("""
+defaults web
+    mode http
+frontend front
+    default_backend shop
+backend shop
+    id 7
+    option httpchk GET /ready
+    http-request set-header x-note "two  words # here" if { path '/it"s' }
+    default-server check inter 1s
+    server app1 192.0.2.1:8000 id 3 weight 10
+    server app2 app2.example
+    server-template more 1-3 shop.example:8000 resolvers dns
+""", tmp_path)
+    lines = config.of_split(found, ["shop"], ["front"])[0]["lines"]
+    backend = [line.partition(": ")[2] for line in lines if line.startswith("backend shop_green from web: ")]
+    assert backend == ["option httpchk GET /ready", "http-request set-header x-note 'two  words # here' if { path '/it\"s' }", "default-server check inter 1s",
+                       "server app1 192.0.2.1:GREEN_PORT weight 10", "server app2 app2.example:GREEN_PORT",
+                       "server-template more 1-3 shop.example:GREEN_PORT resolvers dns"]
+    assert "(GREEN_PORT is the port of each member's second slot)" in lines
+
+
 def test_the_lines_of_a_second_side_are_a_split(tmp_path):
     text = GOOD
     lacking = config.of_split(read(text, tmp_path), ["shop"], ["front"])

@@ -79,3 +79,21 @@ def test_one_reading_is_enough_when_every_request_has_its_answer():
 def test_a_reload_between_readings_leaves_each_worker_its_own():
     readings = iter([[row(12, 100, 99)], [row(13, 3, 3), row(12, 101, 101, current=False)]])
     assert counters.settled(lambda: next(readings), lambda _seconds: None) == [row(13, 3, 3), row(12, 101, 101, current=False)]
+
+
+def pools_stat(**columns):
+    names = ["pxname", "svname", "req_tot", "stot", "lastsess"]
+    rows = [[pool, "BACKEND", *map(str, numbers)] for pool, numbers in columns.items()]
+    return "\n".join(["# " + ",".join(names), *(",".join(row) for row in rows)])
+
+
+def test_a_pool_is_idle_since_the_last_request_that_any_worker_gave_it():
+    workers = [Worker(12, True, 500), Worker(11, False, 900)]
+    look = Look(12, {}, [pools_stat(blue=(7, 9, 90), green=(0, 0, -1), tcp=("", 4, 3))], workers, {11: [pools_stat(blue=(5, 5, 20), green=(1, 1, 800))]}, [])
+    found = counters.of_pools(look, ["blue", "green", "tcp"])
+    assert found == {"blue": {"requests": 12, "idle_s": 20.0}, "green": {"requests": 1, "idle_s": 500.0}, "tcp": {"requests": 4, "idle_s": 3.0}}
+
+
+def test_nobody_knows_what_a_worker_that_cannot_be_asked_gave():
+    look = Look(12, {}, [pools_stat(blue=(7, 7, 90))], [Worker(12, True, 500), Worker(11, False, 0)], {}, [11])
+    assert counters.of_pools(look, ["blue"])["blue"]["idle_s"] is None

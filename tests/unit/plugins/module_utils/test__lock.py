@@ -156,20 +156,22 @@ def test_whom_a_person_took_out_no_deploy_did():
 
 @pytest.mark.parametrize("taken_over, verb", [
     ({"deploy_id": "d1", "holder": {**ME, "verb": "deploy"}}, "deploy"), ({"deploy_id": "d1", "holder": {**ME, "verb": "rollback"}}, None),
-    ({"deploy_id": "d1", "holder": ME}, None), (None, None)])
+    ({"deploy_id": "d1", "holder": {**ME, "verb": "retire"}}, None), ({"deploy_id": "d1", "holder": ME}, None), (None, None)])
 def test_a_deploy_that_moved_nobody_is_known_by_its_lock(taken_over, verb):
     assert (_lock.unmoved(taken_over) or {}).get("verb") == verb
 
 
 def test_check_mode_only_looks(tmp_path):
     params = {"directory": str(tmp_path / "none"), "name": "production-shop", "state": "acquired", "deploy_id": "d1"}
-    assert _lock.run(params, True) == {"changed": True, "lock": None, "journal": [], "without": {}, "path": str(tmp_path / "none" / "production-shop.lock")}
+    found = _lock.run(params, True)
+    assert found.pop("now") > 0
+    assert found == {"changed": True, "lock": None, "journal": [], "without": {}, "shares": None, "path": str(tmp_path / "none" / "production-shop.lock")}
     assert not (tmp_path / "none").exists()
 
 
 def test_a_second_run_changes_nothing(tmp_path):
     params = {"directory": str(tmp_path), "name": "production-shop", "state": "acquired", "deploy_id": "d1", "holder": ME, "over": None, "force": False,
-              "timeout": 1, "clean": True, "without": [], "joined": []}
+              "timeout": 1, "clean": True, "without": [], "joined": [], "shares": None}
     assert _lock.run(params, False)["changed"]
     assert not _lock.run(params, False)["changed"]
     params["state"] = "released"
@@ -252,3 +254,31 @@ def test_shares_are_noted_before_they_are_set_and_take_nobody_out(tmp_path):
         assert lock.entries()[0]["shares"] == {"blue": 0, "green": 100}
     assert lock.entries()[1]["done"] and "members" not in lock.entries()[1]
     assert _lock.out_of(lock.entries()) == [] and _lock.interrupted_of(lock.entries())["verb"] == "deploy"
+
+
+def test_since_when_the_sides_have_their_shares_outlives_the_journal(tmp_path):
+    times = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0])
+    lock = _lock.Lock(str(tmp_path), "production-shop", clock=lambda: next(times))
+    assert lock.shares() is None
+    lock.acquire("d1", ME)
+    with lock.fence("d1", {"shares": {"blue": 0, "green": 100}, "intent": {"verb": "deploy"}}):
+        assert lock.shares() is None  # not before it is so
+    switched = lock.shares()
+    assert switched["shares"] == {"blue": 0, "green": 100} and switched["deploy_id"] == "d1"
+    # Set to what they are, they count from when they became so.
+    with lock.fence("d1", {"shares": {"blue": 0, "green": 100}}):
+        pass
+    assert lock.release("d1", clean=True, shares={"blue": 0, "green": 100})
+    assert lock.shares() == switched and not lock.entries()
+    # What was switched in another way counts from when somebody saw it.
+    lock.acquire("d2", ME)
+    assert lock.release("d2", clean=True, shares={"blue": 100, "green": 0})
+    assert lock.shares()["shares"]["blue"] == 100 and lock.shares()["since"] > switched["since"]
+
+
+def test_a_switch_that_failed_counts_from_nowhere(lock):
+    lock.acquire("d1", ME)
+    with pytest.raises(ValueError):
+        with lock.fence("d1", {"shares": {"blue": 0, "green": 100}}):
+            raise ValueError
+    assert lock.shares() is None

@@ -99,6 +99,17 @@ def test_member_of_one_side():
     assert _plan.member("app1", checked, "blue", "2001:db8::1")["url"] == "http://[2001:db8::1]:8101/ready"
 
 
+@pytest.mark.parametrize("service, slots", [
+    ({"unit": "shop.service"}, ["current", "current"]),
+    ({"blue": {"unit": "shop.service", "slot": "current"}, "green": {"unit": "shop-green.service"}}, ["current", "green"]),
+    ({"unit": "shop.service", "slot": "here"}, ["here", "here"])])
+def test_what_ran_first_keeps_its_slot_when_a_second_side_comes(service, slots):
+    checked, _driver = _plan.check_application(application(deploy_service=service), "deploy")
+    members = [_plan.member("app1", checked, side, "192.0.2.1") for side in _plan.SIDES]
+    assert [member["slot"] for member in members] == slots
+    assert "slot" not in members[0]["service"]
+
+
 @pytest.mark.parametrize("service, words", [
     ({"unit": "a.service", "command": "b"}, "has command, unit"),
     ({"start": "b"}, "start"),
@@ -219,3 +230,25 @@ def test_who_only_looks_is_told_what_is_not_as_it_should_be():
     assert mixed and mixed.startswith("balancer lb1 sends 5 %") and differing is None
     assert _plan.side_problems(told(lb1=100, lb2=0)) == (None, "the balancers disagree which side serves: green on lb1, blue on lb2")
     assert _plan.most_served([]) == "blue" and _plan.most_served([{"blue": 5, "green": 95}]) == "green"
+
+
+def two_sides(**green):
+    return {"blue": _plan.side_of({"app1": {"root": "/r", "slot": "blue", "server": "app1", "service": {"unit": "blue"}, "url": "u"}}, [{"name": "shop_blue"}]),
+            "green": _plan.side_of({"app1": {"root": "/r", "slot": "green", "server": "app1", "service": {"command": ["run"], **green}, "url": "u"}},
+                                   [{"name": "shop_green"}])}
+
+
+@pytest.mark.parametrize("keep, strategy, verb, at_end", [
+    (None, "blue_green", "deploy", False), (0, "blue_green", "deploy", True), (0, "blue_green", "rollback", True), (60, "blue_green", "deploy", False),
+    (0, "rolling", "deploy", False), (0, "rolling", "restart", False), (0, "rolling", "retire", False)])
+def test_a_deploy_stops_the_old_side_itself_only_where_nothing_is_kept(keep, strategy, verb, at_end):
+    found = _plan.retirement({"deploy_keep_previous": keep, "deploy_idle_for": 5}, strategy, verb, two_sides(stop=["end"]))
+    assert found == {"keep": keep, "idle_for": 5, "at_end": at_end}
+
+
+def test_what_nothing_stops_is_refused_before_anything_moves():
+    with pytest.raises(DowntimeError, match="green of member app1 has nothing that stops it, and deploy_keep_previous is 0; unit, or stop, in deploy_service"):
+        _plan.retirement({"deploy_keep_previous": 0, "deploy_idle_for": 5}, "blue_green", "deploy", two_sides())
+    assert not _plan.retirement({"deploy_keep_previous": None, "deploy_idle_for": 5}, "blue_green", "deploy", two_sides())["at_end"]
+    with pytest.raises(DowntimeError, match="no two sides"):
+        _plan.retirement({"deploy_keep_previous": 0, "deploy_idle_for": 5}, "rolling", "retire", {})

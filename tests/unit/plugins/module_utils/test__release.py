@@ -448,6 +448,37 @@ def test_status_command_decides(host):
     assert "svc down" not in host.commands
 
 
+def test_stopping_late_does_not_stop_what_was_activated_meanwhile(host):
+    for label in ("1.0.0", "2.0.0"):
+        host.stage(label)
+    host.activate("1.0.0", service=COMMANDS)
+
+    def activated_first(env):
+        # Between the look and the lock, as a module that outlives its controller may find it.
+        if not host.commands.count("svc down"):
+            host.activate("2.0.0", service=COMMANDS)
+        return (0, "")
+
+    host.answers["svc status"] = activated_first
+    with pytest.raises(DowntimeError, match="slot current of .* was activated by somebody else meanwhile; nothing was stopped"):
+        host.call("stopped", service=dict(COMMANDS, status="svc status"))
+    assert host.commands[-1] == "svc up"
+
+
+def test_two_that_stop_a_slot_stop_it_once(host):
+    host.stage("1.0.0")
+    host.activate("1.0.0", service=COMMANDS)
+
+    def stopped_first(env):
+        if not host.commands.count("svc down"):
+            host.call("stopped", service=COMMANDS)
+        return (0, "")
+
+    host.answers["svc status"] = stopped_first
+    assert host.call("stopped", service=dict(COMMANDS, status="svc status"))["changed"] is False
+    assert host.commands.count("svc down") == 1
+
+
 def test_failed_stop(host):
     host.answers["systemctl is-active shop.service"] = (0, "active\n")
     host.answers["systemctl stop shop.service"] = (None, "")

@@ -66,6 +66,7 @@ def test_each_option_of_one_release_is_an_option_here() -> None:
     ({"state": "observed", "lock_timeout": 1.0, "members": [{"name": "a"}]}, 1.0),
     ({"state": "staged", "lock_timeout": 1.0, "members": [{"name": "a"}], "artifact": {"deadline": 10.0}}, 21.0),
     ({"state": "activated", "lock_timeout": 1.0, "members": [{"name": "a", "service": {"timeout": 5.0}, "running": {"timeout": 3.0}}, {"name": "b"}]}, 14.0),
+    ({"state": "stopped", "lock_timeout": 1.0, "members": [{"name": "a", "service": {"timeout": 5.0}}]}, 11.0),
 ])
 def test_how_long_a_host_may_take_follows_from_its_options(args: dict[str, t.Any], expected: float) -> None:
     assert _releases.longest(args) == expected

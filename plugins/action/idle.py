@@ -1,0 +1,64 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ask hosts, balancers and state hosts about the side that does not serve; change nothing."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+
+SPEC = {"plan": {"type": "dict", "required": True}, "wait": {"type": "int", "default": 0, "minimum": 0}}
+POLL = 1.0
+
+
+class ActionModule(ActionBase):
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, SPEC)
+            plan = args["plan"]
+            _spec.has(plan, "plan", ("deploy_id", "verb", "driver", "whole_traffic", "members", "balancers", "lock", "sides", "retire"),
+                      "the plan that zero.downtime.plan returned")
+            if not plan["sides"]:
+                raise DowntimeError("plan has no sides; the plan of an application with the sides blue and green is accepted")
+            driver = _drivers.load(plan["driver"])
+            if driver.info_args is None:
+                raise DowntimeError(f"driver {driver.name} cannot be asked, so nobody knows what a side does")
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+        end = time.monotonic() + args["wait"]
+        while True:
+            found = self._look(driver, plan, task_vars)
+            left = end - time.monotonic()
+            # Only time is waited for: what is in flight ends by itself, and each request that comes begins the time anew.
+            hopeless = found["why"] and found["in_flight"] == 0
+            if found["due"] or hopeless or left <= 0 or found["state"] in ("stopped", "empty"):
+                return {"changed": False, **found, "slots": _idle.slots(plan, found["side"])}
+            time.sleep(min(left, max(POLL, found["wait"])))
+
+    def _look(self, driver: _drivers.Driver, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        limit = _fanout.limit(self, _fanout.QUESTION)
+        options = driver.info_args(plan["whole_traffic"]) if driver.info_args else {}
+        infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars, timeout=limit)
+        lock = plan["lock"]
+        locks = _fanout.run_on(self, sorted(lock["hosts"]), "zero.downtime.lock",
+                               lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host",
+                               timeout=limit)
+        hosts = next(iter(plan["sides"].values()))["hosts"]
+        releases = _fanout.run_on(self, plan["members"], "zero.downtime.release",
+                                  lambda host: {"state": "observed", "root": hosts[host]["root"], "slot": hosts[host]["slot"]}, task_vars, what="member",
+                                  timeout=limit)
+        return _idle.look(plan, releases, infos, locks, time.time())

@@ -1,0 +1,125 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An ordinary haproxy.cfg with one backend: what doctor prints, and nothing else, makes blue/green work on it, under load."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import typing as t
+
+import haproxy_stage
+import playing
+import pytest
+import yaml
+
+sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
+
+import layout  # noqa: E402  pylint: disable=wrong-import-position
+
+LOAD = playing.REPO / "tests" / "load" / "load.py"
+SERVICE = {side: {verb: "{{ stage_service }} " + what + " {{ inventory_hostname }} " + side for verb, what in (("command", "restart"), ("stop", "stop"))}
+           for side in layout.SLOTS}
+PORTS = {side: "{{ stage_" + side + "_port }}" for side in layout.SLOTS}
+
+
+class Ordinary:
+    """A balancer of its own before the members of the stage, of which it knows one side; and what an inventory says of it."""
+
+    def __init__(self, stage: t.Any, path: pathlib.Path) -> None:
+        self.stage, self.path = stage, path
+        self.balancer = haproxy_stage.HaproxyStage({"shop": list(layout.MEMBERS)}, start_apps=False, backend_lines=["option redispatch 1"])
+        self.balancer.ports = {member: layout.port(member, "blue") for member in layout.MEMBERS}
+        self.variables: dict[str, t.Any] = {
+            "deploy_traffic": {"driver": "haproxy", "balancers": "shop_lb", "socket": self.balancer.socket, "master_socket": self.balancer.master_socket,
+                               "frontends": ["front"], "pools": [{"name": "shop", "port": PORTS["blue"]}]},
+            "deploy_service": SERVICE["blue"], "deploy_slot": "blue", "deploy_evidence_url": self.balancer.url + "/", "deploy_soak": 0,
+            "deploy_state_dir": str(path / "state"),
+        }
+
+    def play(self, playbook: str, **variables: t.Any) -> playing.Played:
+        return self.stage.play("zero.downtime." + playbook, **{**self.variables, **variables})
+
+    def play_under_load(self, playbook: str, **variables: t.Any) -> dict[str, t.Any]:
+        report, output = self.path / "load.json", self.path / "output"
+        command = playing.command("zero.downtime." + playbook, inventories=[str(playing.REPO / "inventories" / "local")],
+                                  variables={**self.variables, **variables})
+        subprocess.run([sys.executable, str(LOAD), "--target", self.balancer.url, "--report", str(report), "--output", str(output), "--rate", "20",
+                        "--", *command], check=True, timeout=300, env={**os.environ, **playing.ENV}, cwd=playing.REPO)
+        return {**json.loads(report.read_text(encoding="utf-8")), "output": output.read_text(encoding="utf-8")}
+
+    def apply(self, lines: list[str]) -> None:
+        """What a team does with the lines that doctor printed, each at its place; only the ports of the second slots are filled in."""
+        config = pathlib.Path(self.balancer.config)
+        text = config.read_text(encoding="utf-8")
+        backends: dict[str, list[str]] = {}
+        for line in lines:
+            place, dummy, content = line.partition(": ")
+            kind, dummy, name = place.partition(" ")
+            if kind == "file":
+                pathlib.Path(name).write_text(content + "\n", encoding="utf-8")
+            elif kind == "frontend":
+                head, found, rest = text.partition(f"frontend {name}\n")
+                assert found, line
+                text = head + found + rest.replace("    default_backend", f"    {content}\n    default_backend", 1)
+            elif kind == "backend":
+                server = re.match(r"server (\S+) ", content)
+                backends.setdefault(name, []).append(
+                    content.replace("GREEN_PORT", str(layout.port(server.group(1), "green"))) if server else content)
+            elif kind == "deploy_traffic.pools":
+                pools = yaml.safe_load(content)
+                self.variables["deploy_traffic"] = {**self.variables["deploy_traffic"], "pools": [{**pool, "port": PORTS[pool["side"]]} for pool in pools]}
+            elif kind == "deploy_service":
+                assert content.startswith("{blue: {…, slot: …}, green: {…}}"), line
+                self.variables["deploy_service"] = {"blue": {**SERVICE["blue"], "slot": self.variables.pop("deploy_slot")}, "green": SERVICE["green"]}
+            else:
+                assert line == "(GREEN_PORT is the port of each member's second slot)", line
+        for name, content in backends.items():
+            text += "\n".join([f"backend {name}", *("    " + line for line in content)]) + "\n"
+        config.write_text(text, encoding="utf-8")
+
+
+def printed(output: str) -> list[str]:
+    """The lines that doctor printed for the finding about sides."""
+    found = [json.JSONDecoder().raw_decode(output, match.end())[0] for match in re.finditer(r'"msg": (?=\[)', output)]
+    return next(lines for lines in found if lines[0].startswith("lb1, info, split: "))
+
+
+@pytest.fixture
+def ordinary(stage, tmp_path):
+    """Back to 1.0.0 on blue alone, as the other tests know the stage."""
+    found = Ordinary(stage, tmp_path)
+    with found.balancer:
+        haproxy_stage.wait_until(found.balancer.settled, "every member is up")
+        yield found
+    green = [process for member in layout.MEMBERS for process in layout.member_processes(member, "green")]
+    if green:
+        for member in layout.MEMBERS:
+            subprocess.run([str(playing.REPO / "tests" / "stage" / "service"), "stop", member, "green"], check=True, timeout=60)
+
+
+def test_from_one_backend_to_blue_green_by_the_lines_that_doctor_prints(ordinary):
+    refused = ordinary.play("deploy", deploy_release="2.0.0", deploy_strategy="blue_green")
+    assert refused.rc == 2 and "needs pools of both sides" in refused.output, refused.output
+    said = ordinary.play("doctor")
+    assert said.rc == 0, said.output
+    lines = printed(said.output)
+    assert "pool shop has no second side: rolling works, blue/green and canary need these lines and a reload" in lines[0]
+    # The refusal names the same lines.
+    assert all(line in refused.sentence for line in lines[1:]), (refused.sentence, lines)
+
+    ordinary.apply(lines[1:])
+    ordinary.balancer.reload()
+    again = ordinary.play("doctor")
+    assert again.rc == 0 and "blue/green and canary work: frontend front splits requests by 'shop'" in again.output, again.output
+    there = ordinary.play_under_load("deploy", deploy_release="2.0.0", deploy_strategy="blue_green")
+    assert there["failed"] == 0 and set(there["versions"]) == {"1.0.0", "2.0.0"}, there
+    assert "2.0.0 serves on green (4 of 4 members); blue keeps 1.0.0 warm" in there["output"], there["output"]
+    back = ordinary.play_under_load("rollback", deploy_strategy="blue_green")
+    assert back["failed"] == 0 and set(back["versions"]) == {"1.0.0", "2.0.0"}, back
+    assert "1.0.0 serves on blue (4 of 4 members)" in back["output"], back["output"]
