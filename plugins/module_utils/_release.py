@@ -488,11 +488,13 @@ class _Call:
             answer = self._read_back(release, f"slot {self.slot} points at {release}")
         finally:
             end()
-        self.warnings += swap.warnings
+        told = watch.told()
+        cost = swap.cost(told["summary"])
+        self.warnings += swap.warnings + ([cost] if cost else [])
         with self.store.lock("root"):
             self.store.note("activated", release, self.deploy_id, slot=self.slot)
         return self._result(found, release, True, restarted=True, running=answer, diff=diff,
-                            swap={"method": swap.method, "resumed": unfinished, **watch.told()})
+                            swap={"method": swap.method, "resumed": unfinished, **told})
 
     def _job(self, release: Release, port: _swap.Port) -> _swap.Job:
         return _swap.Job(release.digest, port, _service.environment(self.store.root, self.slot, release), self.store.root)

@@ -355,7 +355,6 @@ class CommandSwap:
     """The server's own upgrade, told by signals and commands."""
 
     method = "command"
-    overlaps = True
 
     def __init__(self, options: t.Mapping[str, t.Any], run: Runner, processes: Processes) -> None:
         preset = PRESETS.get(options.get("preset") or "", {})
@@ -386,6 +385,11 @@ class CommandSwap:
 
     def is_up(self) -> bool:
         return self.pair()[0] is not None
+
+    def cost(self, summary: str) -> str | None:
+        """What the user has to be told of the way itself."""
+        del summary
+        return None
 
     def refuse(self, answer: t.Mapping[str, t.Any], url: str) -> None:
         """Raise DowntimeError when what serves cannot be swapped."""
@@ -530,12 +534,14 @@ class SocketSwap:
         self.final = False
         self.touched = False
 
-    @property
-    def overlaps(self) -> bool:
-        return self.overlap is not None
-
     def is_up(self) -> bool:
         return self._state(self.unit) or bool(self.overlap and self._state(self.overlap))
+
+    def cost(self, summary: str) -> str | None:
+        """What the user has to be told of the way itself."""
+        if self.overlap:
+            return None
+        return f"{self.unit} was restarted behind its held socket, with {summary}; service.overlap names a second unit that would serve meanwhile"
 
     def refuse(self, answer: t.Mapping[str, t.Any], url: str) -> None:
         """Raise DowntimeError unless systemd holds the socket, and the units are those behind it."""
@@ -582,8 +588,6 @@ class SocketSwap:
             self.touched = True
             self._do("restart", self.unit, job)
             self._only_new(job)
-            self.warnings.append(f"{self.unit} was restarted behind its held socket: no connection is refused, and all of them wait meanwhile; "
-                                 "service.overlap names a second unit that would serve")
             return
         if self._state(self.unit):
             if self._state(self.overlap):
@@ -593,8 +597,9 @@ class SocketSwap:
         # From here on the second unit serves alone, if need be.
         self.touched = True
         self._do("restart", self.unit, job)
-        self._do("stop", self.overlap, job)
+        # While the second unit could still serve through a way back.
         self._only_new(job)
+        self._do("stop", self.overlap, job)
 
     def undo(self, job: Job) -> list[str]:
         """The first unit serves what the link names again; then the second one may go."""
@@ -651,8 +656,8 @@ class SocketSwap:
 
 
 def _runs(program: str, line: str) -> bool:
-    """Whether a command line is of that program: C(/usr/bin/gunicorn3), C(python -m gunicorn), C(nginx: master process)."""
-    return any(re.fullmatch(re.escape(program) + r"[\d.]*:?", os.path.basename(word)) for word in line.split())
+    """Whether a command line is of that program: C(/usr/bin/gunicorn3), C(python /usr/lib/gunicorn/__main__.py), C(nginx: master process)."""
+    return any(re.fullmatch(re.escape(program) + r"[\d.]*:?", part) for word in line.split() for part in word.split("/"))
 
 
 Swap = t.Union[CommandSwap, SocketSwap]

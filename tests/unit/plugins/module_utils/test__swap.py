@@ -217,8 +217,8 @@ def test_check_mode_asks_and_changes_nothing(systemd):
 def test_plain_activation_tells_the_pause(systemd):
     result = systemd.activate("2", {**SOCKET, "overlap": None})
     assert systemd.calls == ["restart shop.service"] and systemd.units == {"shop.service": "2"}
-    assert result["warnings"] == ["shop.service was restarted behind its held socket: no connection is refused, and all of them wait meanwhile; "
-                                  "service.overlap names a second unit that would serve"]
+    assert result["warnings"] == ["shop.service was restarted behind its held socket, with no errors, 0 ms pause; service.overlap names a second unit that "
+                                  "would serve meanwhile"]
 
 
 @pytest.mark.parametrize("overlap, calls", [
@@ -440,6 +440,7 @@ def test_another_program_behind_the_pid_file(unicorn):
 
 @pytest.mark.parametrize("line, found", [
     ("/usr/bin/python3 /usr/bin/gunicorn --pid x", True), ("python -m gunicorn", True), ("gunicorn: master [app]", True), ("/usr/bin/gunicorn3", True),
+    ("python /usr/lib/gunicorn/__main__.py --pid x", True),
     ("python -m pytest test_gunicorn.py", False), ("vi /etc/gunicorn.conf", False), ("", False),
 ])
 def test_whose_process_it_is(line, found):
