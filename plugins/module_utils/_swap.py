@@ -550,7 +550,8 @@ class SocketSwap:
         whose = f"service.socket {self.socket}"
         if found.get("LoadState") != "loaded":
             raise DowntimeError(f"{whose} is unknown to systemd, which therefore does not hold the socket; the name of a socket unit is accepted")
-        if found.get("ActiveState") != "active":
+        # Before the first start it need not be: its unit brings it, and an active socket would start a unit that has no release yet.
+        if found.get("ActiveState") != "active" and self.is_up():
             raise DowntimeError(f"{whose} is {found.get('ActiveState')}, so systemd does not hold the socket; an active socket unit is accepted")
         if found.get("Accept") == "yes":
             raise DowntimeError(f"{whose} has Accept=yes, which starts a process for each connection; Accept=no is accepted")

@@ -206,6 +206,12 @@ def test_restart_of_the_same_release_overlaps_too(systemd):
     assert systemd.calls == ["start shop-overlap.service", "restart shop.service", "stop shop-overlap.service"]
 
 
+def test_the_first_start_brings_the_socket(systemd):
+    systemd.units.clear()
+    systemd.properties["shop.socket"]["ActiveState"] = "inactive"
+    assert "swap" not in systemd.activate("2", SOCKET) and systemd.calls == ["restart shop.service"]
+
+
 def test_check_mode_asks_and_changes_nothing(systemd):
     assert systemd.activate("2", SOCKET, check=True)["changed"]
     assert systemd.calls == [] and systemd.link() == "1"
