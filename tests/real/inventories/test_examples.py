@@ -150,7 +150,9 @@ def process_swap() -> None:
         assert first.rc == 0, first.output
         # The old process closes its idle connections when it ends, and whoever keeps some has to mind that.
         report, output = machine.under_load("shop", "zero.downtime.deploy", "--mind-idle-close", deploy_release=NEW)
-        nothing_lost(report, machine.records()[-1])
+        record = machine.records()[-1]
+        nothing_lost(report, record)
+        assert ["web1: no errors, " in step["reason"] for step in record["steps"] if step["name"] == "activate"] == [True]
         assert "[WARNING]" not in output, output
         back = machine.play("zero.downtime.rollback")
         assert back.rc == 0 and machine.versions("shop") == {"web1": OLD}, back.output
