@@ -32,4 +32,4 @@ def test_a_plain_restart_tells_its_pause(stage):
 
 
 def test_the_second_unit_ran_during_swaps_only(stage):
-    assert (stage.results / "units").read_text(encoding="utf-8").split() == ["ActiveState=active", "ActiveState=inactive"]
+    assert (stage.results / "units").read_text(encoding="utf-8").split() == ["active", "inactive"]
