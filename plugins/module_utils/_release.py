@@ -77,7 +77,7 @@ def running_spec() -> dict[str, t.Any]:
         "header": {"type": "str", "default": "x-release"},
         "timeout": {"type": "float", "default": 30.0},
         "interval": {"type": "float", "default": 0.1},
-        "passes": {"type": "int"},
+        "passes": {"type": "int", "no_log": False},
     }
 
 
