@@ -522,7 +522,7 @@ class _Call:
             raise ActivationError(f"{text}; slot {self.slot} points at {before} again, but that it serves is not proven: {'; '.join(problems)}", **details)
         with self.store.lock("root"):
             self.store.note("activated", before, self.deploy_id, slot=self.slot)
-        raise ActivationError(f"{text}; release {before} goes on serving, and slot {self.slot} points at it", **details)
+        raise ActivationError(f"{text}; release {before} goes on serving, and slot {self.slot} points at it", kept=True, **details)
 
     # --- starting and stopping
 

@@ -387,6 +387,10 @@ swap:
   returned: when a release took over from one that served
   type: dict
   sample: {"method": "command", "resumed": false, "pause_ms": 6, "asked": 78, "failed": 0, "summary": "no errors, 6 ms pause"}
+kept:
+  description: The release that was to be replaced is proven to serve on, and the slot points at it.
+  returned: when a swap failed
+  type: bool
 needed:
   description: The host lacks the release. Only for the action plugin.
   returned: with O(artifact.ask=true)
