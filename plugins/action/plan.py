@@ -174,7 +174,7 @@ class ActionModule(ActionBase):
             "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
             # Less its headers, which are secrets: each host's task reads those for itself.
             "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
-            if verb == "deploy" else None,
+            if verb in ("deploy", "activate") else None,
             "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"], "drain_timeout_action": checked["deploy_drain_timeout_action"],

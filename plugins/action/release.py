@@ -38,7 +38,8 @@ class ActionModule(ActionBase):
         finally:
             # An exception is an event as well: a host that is lost in the middle must not look as if it were still at work.
             good = not (result.get("failed", "changed" not in result) or result.get("unreachable"))
-            notes.write(_events.append, event="finished" if good else "failed", reason=result.get("msg"), **event)
+            notes.write(_events.append, event="finished" if good else "failed",
+                        reason=result.get("msg") or (result.get("swap") or {}).get("summary"), **event)
             if notes.warnings:
                 result["warnings"] = [*result.get("warnings", []), *notes.warnings]
         return result

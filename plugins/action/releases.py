@@ -64,7 +64,9 @@ class ActionModule(ActionBase):
         def take(first: str, answer: dict[str, t.Any]) -> None:
             for name in machines[first]:
                 results[name] = _own(answer, first, name)
-                note(name, "failed" if results[name].get("failed") else "finished", results[name].get("msg"))
+                swap = results[name].get("swap")
+                # What a swap cost belongs into the record, too.
+                note(name, "failed" if results[name].get("failed") else "finished", results[name].get("msg") or (swap and f"{name}: {swap['summary']}"))
 
         def work(given: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
             return self._call(sender, local, given, variables)

@@ -90,7 +90,8 @@ def slots_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], out: t.Map
         name = entry["name"]
         # Whoever failed on the way may run anything, whatever its link says.
         report = moved(hostvars[LOCAL], name)
-        restart = plan["verb"] == "restart" or not ran(report) or not well(report)
+        # A swap that failed has proven that what ran before still serves.
+        restart = plan["verb"] == "restart" or not ran(report) or not (well(report) or report.get("kept"))
         found.append({**entry, "release": plan["going_back_to"][name]["digest"], "restart": restart})
     return found
 

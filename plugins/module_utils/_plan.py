@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec, _swap
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
@@ -171,6 +171,7 @@ def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.
             raise DowntimeError(f"deploy_service has no {side}; it has {', '.join(service)}")
         service, path = service[side], f"deploy_service.{side}."
     found = {key: value for key, value in _spec.check(service, SERVICE, path).items() if value and key != "slot"}
+    _swap.check_options(found, path)
     ways = sorted({"unit", "command", "start"} & set(found))
     if len(ways) != 1 or ("unit" in found and "stop" in found) or ("start" in found and "stop" not in found):
         raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found)) or 'nothing'}; "
@@ -194,6 +195,12 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
         url = f"{health['scheme']}://{'[' + host + ']' if ':' in host else host}:{port}{health['path']}"
     service = service_of(checked["deploy_service"], side)
     own = (checked["deploy_service"] or {}).get(side, {}) if by_side else checked["deploy_service"] or {}
+    if service and service.get("swap"):
+        if not url or not health["header"]:
+            raise DowntimeError(f"deploy_service.swap is '{service['swap']}', which reads the release back through the port; deploy_health.path and "
+                                "deploy_health.header are needed")
+        if checked["deploy_hooks"]["restart"]:
+            raise DowntimeError("deploy_service.swap and deploy_hooks.restart are both given; one way to let the release run is accepted")
     servers = {pool["name"]: pool.get("server") or name for pool in pools}
     if len(set(servers.values())) > 1:
         raise DowntimeError(f"deploy_traffic.pools give member {name} several names ({', '.join(f'{server} in {pool}' for pool, server in servers.items())}); "
@@ -210,7 +217,8 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
         "slot": own.get("slot") or checked["deploy_slot"] or (side if by_side else "current"),
         "service": service,
         # With a restart hook the release is not running yet when the module ends, so the gate alone reads it back.
-        "running": {"url": url, "header": health["header"], "timeout": health["timeout"]}
+        "running": {"url": url, "header": health["header"], "timeout": health["timeout"],
+                    **({"passes": health["passes"]} if (service or {}).get("swap") else {})}
         if url and health["header"] and service and not checked["deploy_hooks"]["restart"] else None,
     }
 

@@ -14,7 +14,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release_store, _service
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release_store, _service, _swap
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import MARKER, Found, Release, Slot, Store
 from ansible_collections.zero.downtime.plugins.module_utils._service import ActivationError, Service
@@ -33,6 +33,8 @@ class World:
     run: t.Callable[..., tuple[int | None, str]] = _service.default_run
     ask: t.Callable[[str, str, float], tuple[int, str | None]] = _service.default_ask
     sync: t.Callable[[str], None] = _release_store.sync_tree
+    processes: _swap.Processes = dataclasses.field(default_factory=_swap.Processes)
+    background: t.Callable[[t.Callable[..., None]], t.Callable[[], None]] = _swap.in_background
 
 
 # --- the argument spec --------------------------------------------------------------------------------------------------
@@ -64,6 +66,7 @@ def service_spec() -> dict[str, t.Any]:
         "stop": {"type": "raw"},
         "status": {"type": "raw"},
         "timeout": {"type": "float", "default": 120.0},
+        **_swap.spec(),
     }
 
 
@@ -74,6 +77,7 @@ def running_spec() -> dict[str, t.Any]:
         "header": {"type": "str", "default": "x-release"},
         "timeout": {"type": "float", "default": 30.0},
         "interval": {"type": "float", "default": 0.1},
+        "passes": {"type": "int", "no_log": False},
     }
 
 
@@ -158,16 +162,24 @@ class _Call:
             raise DowntimeError(f"lock_timeout is {params['lock_timeout']:g}; a number of seconds from 0 on is accepted")
         service = params.get("service")
         if service is not None:
+            _swap.check_options(service)
             self.service: Service | None = Service(service, self.world.run)
         else:
             self.service = None
         running = params.get("running")
+        self.swap = _swap.of(service or {}, self.world.run, self.world.processes, self._ask)
+        self.passes = _swap.default_passes((running or {}).get("passes"), self.swap)
+        if self.swap and not running and self.state == "activated":
+            raise DowntimeError(f"service.swap is {self.swap.method}, but running is missing: the release is read back through the port, "
+                                "so running.url is needed")
         if running:
             parts = urllib.parse.urlsplit(running["url"])
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise DowntimeError(f"running.url is {running['url']!r}; an http or https URL with a host is accepted")
             if running["timeout"] <= 0 or running["interval"] <= 0:
                 raise DowntimeError("running.timeout and running.interval are numbers of seconds above 0")
+            if self.passes < 1:
+                raise DowntimeError(f"running.passes is {self.passes}; 1 or more is accepted")
         if self.state == "stopped" and not (self.service and self.service.can_stop):
             raise DowntimeError("service is missing what stops it; state stopped needs service.unit or service.stop")
 
@@ -391,25 +403,24 @@ class _Call:
         if reason is None and not changed:
             return self._result(found, release, False, running=running, diff={"before": {}, "after": {}})
         diff = self._move(found, release)
+        swap = self._swappable(slot) if reason else None
         if self.check_mode:
             self._writable()
             return self._result(found, release, True, restarted=bool(reason and self.service), diff=diff)
         if reason is None:
             return self._result(found, release, True, running=running, diff=diff)
+        if swap:
+            return self._swapped(swap, found, release, diff)
         # What the service did before decides whether it has to be stopped; the switch itself is noted below.
         # None: an activation that did not end well may or may not have left something running.
         was_up = {"activated": True, "stopped": False}.get(slot.settled or "", None if slot.link else False)
         apart = bool(self.service and self.service.apart)
-        if apart:
+        # What can be swapped and does not run has nothing to stop.
+        if apart and not self.swap:
             # A worker at its last job may still open files by the slot's link: it leads to the new release only when that one has ended.
             self._halt(found, slot, was_up)
         if move:
-            with self.store.lock("root"):
-                if not self.store.is_staged(release.digest):
-                    raise DowntimeError(f"release {release} was pruned meanwhile; stage it again")
-                self.store.link(self.slot, release.digest)
-                # After the rename: the link is the truth, and a line without its move would name the wrong previous release.
-                self.store.note("switched", release, self.deploy_id, slot=self.slot, **{"from": slot.active, "back": self._goes_back() or None})
+            self._link(slot.active, release, self._goes_back())
         stands = f"slot {self.slot} now points at {release}" + (f", before at {found.release(slot.active)}" if move and slot.active else "")
         if not move:
             stands = f"slot {self.slot} still points at {release}"
@@ -422,6 +433,98 @@ class _Call:
         with self.store.lock("root"):
             self.store.note("activated", release, self.deploy_id, slot=self.slot)
         return self._result(found, release, True, restarted=self.service is not None, running=running, diff=diff)
+
+    def _link(self, before: str | None, release: Release, back: bool, serves: str | None = None) -> None:
+        """Let the slot's link name a release. C(serves) is what runs meanwhile, where a swap comes next: whoever finds it unfinished has to know."""
+        with self.store.lock("root"):
+            if not self.store.is_staged(release.digest):
+                raise DowntimeError(f"release {release} was pruned meanwhile; stage it again")
+            self.store.link(self.slot, release.digest)
+            # After the rename: the link is the truth, and a line without its move would name the wrong previous release.
+            self.store.note("switched", release, self.deploy_id, slot=self.slot, **{"from": before, "back": back or None, "serves": serves})
+
+    # --- swapping
+
+    def _swappable(self, slot: Slot) -> _swap.Swap | None:
+        """The swap, where something serves that can be swapped; None where the service is just started. DowntimeError where it must not be."""
+        if not self.swap:
+            return None
+        self.swap.refuse(self._read_running(), self.params["running"]["url"])
+        if not self.swap.is_up():
+            return None
+        if slot.settled == "activated" and self.swap.leftover():
+            busy = self.swap.busy()
+            if busy:
+                raise DowntimeError(busy)
+        return self.swap
+
+    def _swapped(self, swap: _swap.Swap, found: Found, release: Release, diff: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Let the new release take over from the one that serves, or leave that one to serve and the link on it."""
+        running, slot = self.params["running"], found.slot(self.slot)
+        port = _swap.Port(self._read_running, running["url"], self.passes, running["timeout"], running["interval"], self.world.clock, self.world.sleep)
+        watch = _swap.Watch(lambda: self.world.ask(running["url"], running["header"], running["timeout"]), self.world.clock, self.world.sleep)
+        active = slot.active
+        unfinished = slot.settled != "activated" and swap.leftover()
+        # A swap that has not come to its end left the link on what it was for; what it was to replace may still run.
+        serves = active if slot.settled else found.last.get(self.slot, {}).get("serves") or (None if unfinished else active)
+        end = self.world.background(watch.run)
+        try:
+            if unfinished and active != release.digest and serves:
+                # It was on its way to another release. That one goes first, and the old process has to find its own release behind the link.
+                kept = t.cast(Release, found.release(serves))
+                self._link(active, kept, True, serves)
+                problems = swap.undo(self._job(kept, port))
+                if problems:
+                    raise ActivationError(f"what an unfinished swap left cannot be ended: {'; '.join(problems)}; slot {self.slot} points at {kept}")
+                active = serves
+            port.begin()
+            if active != release.digest:
+                self._link(active, release, self._goes_back(), serves)
+            else:
+                with self.store.lock("root"):
+                    self.store.note("swapping", release, self.deploy_id, slot=self.slot, serves=serves)
+            if self.params["restart"] or swap.leftover() or not self._there(port, release):
+                self._take_over(swap, release, found.release(serves), unfinished and slot.active == release.digest, port)
+            answer = self._read_back(release, f"slot {self.slot} points at {release}")
+        finally:
+            end()
+        told = watch.told()
+        cost = swap.cost(told["summary"])
+        self.warnings += swap.warnings + ([cost] if cost else [])
+        with self.store.lock("root"):
+            self.store.note("activated", release, self.deploy_id, slot=self.slot)
+        return self._result(found, release, True, restarted=True, running=answer, diff=diff,
+                            swap={"method": swap.method, "resumed": unfinished, **told})
+
+    def _job(self, release: Release, port: _swap.Port) -> _swap.Job:
+        return _swap.Job(release.digest, port, _service.environment(self.store.root, self.slot, release), self.store.root)
+
+    def _there(self, port: _swap.Port, release: Release) -> bool:
+        """Whether an unfinished swap had come to its end all the same, or was undone."""
+        return port.shows(self._read_running(), release.digest) and port.settled(release.digest) is None
+
+    def _take_over(self, swap: _swap.Swap, release: Release, before: Release | None, resume: bool, port: _swap.Port) -> None:
+        try:
+            swap.go(self._job(release, port), resume)
+            return
+        except (_swap.Failed, DowntimeError) as failure:
+            text, details = f"release {release} did not take over: {failure}", getattr(failure, "details", {})
+        if swap.final or before is None:
+            raise ActivationError(f"{text}; slot {self.slot} points at {release}", **details)
+        if before.digest != release.digest:
+            # Before the processes: one that brings its workers back loads what the link names.
+            self._link(release.digest, before, True, before.digest)
+        problems = swap.undo(self._job(before, port))
+        if not problems:
+            last = port.settled(before.digest)
+            problems = [] if last is None else [f"{port.url} answered {last!r} last"]
+        if problems:
+            raise ActivationError(f"{text}; slot {self.slot} points at {before} again, but that it serves is not proven: {'; '.join(problems)}", **details)
+        with self.store.lock("root"):
+            self.store.note("activated", before, self.deploy_id, slot=self.slot)
+        raise ActivationError(f"{text}; release {before} goes on serving, and slot {self.slot} points at it", kept=True, **details)
+
+    # --- starting and stopping
 
     def _halt(self, found: Found, slot: Slot, was_up: bool | None) -> None:
         service, old = t.cast(Service, self.service), found.release(slot.active)
@@ -438,7 +541,7 @@ class _Call:
         """Why a slot whose link is right needs a restart all the same, and what runs there."""
         if slot.settled != "activated":
             return "stopped" if slot.settled == "stopped" else "unfinished", None
-        if self.service and self.service.is_up() is False:
+        if self._up() is False:
             return "down", None
         if self.params.get("running"):
             running = self._read_running()
@@ -447,15 +550,23 @@ class _Call:
             return None, running
         return None, None
 
+    def _up(self) -> bool | None:
+        if self.swap:
+            return self.swap.is_up()
+        return self.service.is_up() if self.service else None
+
     def _move(self, found: Found, release: Release) -> dict[str, t.Any]:
         before = found.release(found.slot(self.slot).active)
         return {"before": {self.slot: str(before) if before else None}, "after": {self.slot: str(release)}}
 
     def _read_running(self) -> dict[str, t.Any]:
         """What the service says it runs, asked once."""
+        return self._ask(self.params["running"]["url"])
+
+    def _ask(self, url: str) -> dict[str, t.Any]:
         running = self.params["running"]
         try:
-            status, value = self.world.ask(running["url"], running["header"], min(5.0, running["timeout"]))
+            status, value = self.world.ask(url, running["header"], min(5.0, running["timeout"]))
         except Exception as error:  # pylint: disable=broad-except
             # urllib lets OSError, HTTPException and ValueError of many kinds through; all mean "no answer", and the text is handed on.
             return {"digest": None, "status": None, "detail": str(getattr(error, "reason", None) or error) or type(error).__name__}
@@ -466,10 +577,12 @@ class _Call:
     def _read_back(self, release: Release, stands: str) -> dict[str, t.Any]:
         running = self.params["running"]
         start = self.world.clock()
+        row = 0
         while True:
             answer = self._read_running()
             waited = self.world.clock() - start
-            if answer["digest"] == release.digest:
+            row = row + 1 if answer["digest"] == release.digest else 0
+            if row >= self.passes:
                 return dict(answer, waited=round(waited, 3))
             if waited >= running["timeout"]:
                 raise ActivationError(f"release {release} does not run: {running['url']} answered {answer['detail']!r} last, "
@@ -481,7 +594,7 @@ class _Call:
         found = self.store.read()
         slot = found.slot(self.slot)
         release = found.release(slot.active)
-        up = service.is_up()
+        up = self._up()
         if up is False or (up is None and slot.settled == "stopped"):
             return self._result(found, release, False, diff={"before": {}, "after": {}})
         diff = {"before": {self.slot: "running"}, "after": {self.slot: "stopped"}}

@@ -206,9 +206,9 @@ class Store:
         for name in sorted(set(by_slot) | {name for name in _names(self.root) if os.path.islink(os.path.join(self.root, name))}):
             slot = slots[name] = self._slot(name, by_slot.get(name, []))
             for event in by_slot.get(name, []):
-                if event["event"] in ("activated", "stopped", "switched"):
+                if event["event"] in ("activated", "stopped", "switched", "swapping"):
                     last[name] = event
-            if name in last and last[name]["event"] != "switched" and last[name].get("digest") == slot.active:
+            if name in last and last[name]["event"] in ("activated", "stopped") and last[name].get("digest") == slot.active:
                 slot.settled = last[name]["event"]
         leftovers = [os.path.join(self.tmp, name) for name in _names(self.tmp)]
         # A directory with a release's name and no marker: made by hand, or a copy of a root that was interrupted.

@@ -59,8 +59,9 @@ def longest(args: t.Mapping[str, t.Any]) -> float:
     seconds = float(args["lock_timeout"])
     if args["state"] == "activated":
         for member in args["members"]:
-            # Stopping and starting are apart for some.
-            own = 2 * (member.get("service") or {}).get("timeout", 0.0) + (member.get("running") or {}).get("timeout", 0.0)
+            # Stopping and starting are apart for some. A swap starts, waits and ends twice, and has a way back.
+            calls, waits = (6, 5) if (member.get("service") or {}).get("swap") else (2, 1)
+            own = calls * (member.get("service") or {}).get("timeout", 0.0) + waits * (member.get("running") or {}).get("timeout", 0.0)
             seconds = max(seconds, args["lock_timeout"] + own)
     elif args["state"] == "stopped":
         # Asked whether it runs, and stopped.

@@ -83,7 +83,7 @@ class Service:
         self.timeout: float = options.get("timeout") or 120.0
         self.unit: str | None = options.get("unit")
         self.systemctl = ["systemctl"] + (["--user"] if options.get("scope") == "user" else [])
-        self.commands = {name: _argv("service." + name, options.get(name)) for name in ("command", "start", "stop", "status")}
+        self.commands = {name: argv_of("service." + name, options.get(name)) for name in ("command", "start", "stop", "status")}
         ways = [name for name in ("command", "start") if self.commands[name]]
         if self.unit is not None and (not self.unit.strip() or self.unit.startswith("-") or any(letter.isspace() for letter in self.unit)):
             raise DowntimeError(f"service.unit is {self.unit!r}; the name of a systemd unit is accepted")
@@ -107,17 +107,17 @@ class Service:
                 return True
             if word in ("inactive", "failed", "deactivating", "unknown", "maintenance"):
                 return False
-            raise DowntimeError(f"service.unit {self.unit}: systemctl is-active ended with rc {rc}: {_tail(output)}")
+            raise DowntimeError(f"service.unit {self.unit}: systemctl is-active ended with rc {rc}: {tail(output)}")
         if self.commands["status"]:
             rc, output = self.run(self.commands["status"], self.timeout)
             if rc is None:
-                raise DowntimeError(f"service.status did not end within {self.timeout:g} s (service.timeout): {_tail(output)}")
+                raise DowntimeError(f"service.status did not end within {self.timeout:g} s (service.timeout): {tail(output)}")
             return rc == 0
         return None
 
     def restart(self, root: str, slot: str, release: Release, stands: str) -> None:
         """Let the slot run what its link names, where that is one command."""
-        env = _environment(root, slot, release)
+        env = environment(root, slot, release)
         if self.unit:
             self._do(self.systemctl + ["restart", self.unit], env, root, stands)
             self._not_failed(stands)
@@ -137,7 +137,7 @@ class Service:
         if not self.commands["stop"] or up is False:
             return []
         try:
-            self._do(self.commands["stop"], _environment(root, slot, release), root, stands)
+            self._do(self.commands["stop"], environment(root, slot, release), root, stands)
         except ActivationError as error:
             if up:
                 raise
@@ -146,12 +146,12 @@ class Service:
         return []
 
     def start(self, root: str, slot: str, release: Release, stands: str) -> None:
-        self._do(t.cast("list[str]", self.commands["start"]), _environment(root, slot, release), root, stands)
+        self._do(t.cast("list[str]", self.commands["start"]), environment(root, slot, release), root, stands)
 
     def stop(self, root: str, slot: str, release: Release | None) -> None:
         stands = f"slot {slot} points at {release}" if release else f"slot {slot} points at no release"
         argv = self.systemctl + ["stop", self.unit] if self.unit else t.cast("list[str]", self.commands["stop"])
-        self._do(argv, _environment(root, slot, release), root, stands)
+        self._do(argv, environment(root, slot, release), root, stands)
 
     def _not_failed(self, stands: str) -> None:
         """systemctl restart returns at once for simple units; one that dies at its start has failed by now or will answer nothing."""
@@ -162,7 +162,7 @@ class Service:
     def _why(self) -> str:
         """systemd's own words, since systemctl restart only says where to look."""
         dummy, output = self.run(self.systemctl + ["status", "--no-pager", "--full", f"--lines={_OUTPUT_LINES}", self.unit], self.timeout)
-        return _tail(output)
+        return tail(output)
 
     def _do(self, argv: t.Sequence[str], env: t.Mapping[str, str], root: str, stands: str) -> None:
         try:
@@ -172,26 +172,29 @@ class Service:
         if rc == 0:
             return
         shown = shlex.join(argv)
-        tail = _tail(output)
+        lines = tail(output)
         if self.unit and rc is not None:
-            tail = f"{tail}\n{self._why()}"
+            lines = f"{lines}\n{self._why()}"
         if rc is None:
-            raise ActivationError(f"{shown} did not end within {self.timeout:g} s (service.timeout) and was killed, its last lines: {tail}; {stands}", rc=None,
-                                  output=tail)
-        raise ActivationError(f"{shown} failed with rc {rc}, its last lines: {tail}; {stands}", rc=rc, output=tail)
+            raise ActivationError(f"{shown} did not end within {self.timeout:g} s (service.timeout) and was killed, its last lines: {lines}; {stands}", rc=None,
+                                  output=lines)
+        raise ActivationError(f"{shown} failed with rc {rc}, its last lines: {lines}; {stands}", rc=rc, output=lines)
 
 
-def _environment(root: str, slot: str, release: Release | None) -> dict[str, str]:
+def environment(root: str, slot: str, release: Release | None) -> dict[str, str]:
+    """What commands find in their environment."""
     return {"RELEASE_ROOT": root, "RELEASE_SLOT": slot, "RELEASE_DIGEST": release.digest if release else "",
             "RELEASE_LABEL": (release.label or "") if release else ""}
 
 
-def _tail(output: str) -> str:
+def tail(output: str) -> str:
+    """The last lines of what a command wrote, for a sentence."""
     lines = [line.rstrip() for line in output.strip().splitlines() if line.strip()]
     return "\n".join(lines[-_OUTPUT_LINES:])[-2000:] or "(no output)"
 
 
-def _argv(option: str, value: t.Any) -> list[str] | None:
+def argv_of(option: str, value: t.Any) -> list[str] | None:
+    """A command as a list of words, or DowntimeError."""
     if value is None:
         return None
     if isinstance(value, str):

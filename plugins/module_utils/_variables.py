@@ -37,6 +37,20 @@ SERVICE = {
     "status": {"type": "raw", "description": "Command that ends with 0 while it runs."},
     "timeout": {"type": "float", "description": "Seconds that one of these may take."},
     "slot": {"type": "str", "description": "Name of this side's link below the root, where it is not the side's name: V(current) for what ran there first."},
+    # Without choices: the sentence for what is unknown is the swap's own.
+    "swap": {"type": "str", "description":
+             "How a new release takes over from the one that serves, without a gap: V(systemd_socket) or V(command). Without it, it is restarted."},
+    "socket": {"type": "str", "description": "With V(systemd_socket): the socket unit that holds the listening socket."},
+    "overlap": {"type": "str", "description":
+                "With V(systemd_socket): a second unit on the same socket, which serves the new release while the first one restarts."},
+    "ready_url": {"type": "str", "description": "With V(systemd_socket): address of the second unit's own, where it tells its readiness and digest."},
+    "preset": {"type": "str", "description": "With V(command): the server whose way to upgrade is known, V(gunicorn)."},
+    "pidfile": {"type": "str", "description": "With V(command): the file in which the server keeps its process id."},
+    "new_pidfile": {"type": "str", "description": "With V(steps): the file that names the new process; without it the pid file, once it names another one."},
+    "old_pidfile": {"type": "str", "description": "With V(steps): the file that names the old process once there is a new one."},
+    "process": {"type": "str", "description": "With V(steps): the program that the process has to run, lest a stale pid file names another one."},
+    "steps": {"type": "list", "elements": "dict", "description": "With V(command): signals, commands and conditions, in order, where no preset fits."},
+    "undo": {"type": "list", "elements": "dict", "description": "With V(steps): what ends the new process and leaves the old one to serve."},
 }
 
 VARIABLES: dict[str, dict[str, t.Any]] = {
@@ -46,7 +60,7 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_hosts": {"type": "str", "required": True, "description": "Group, or pattern, of the hosts that are the application's members."},
     "deploy_release": {"type": "str", "description":
                        "The release to deploy: its label (V(2.0.0)) or its sha256 digest. Needed by the playbook deploy; without it, rollback goes to the "
-                       "previous one."},
+                       "previous one. With activate, it takes over where C(deploy_service) has a way to swap."},
     "deploy_strategy": {"type": "str", "default": "rolling", "choices": list(STRATEGIES), "description": "In which order traffic moves."},
     "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from, and where they live on the hosts.", "options": {
         "root": {"type": "path", "required": True, "description": "Directory on each host that holds the releases and the slots' links."},
@@ -59,8 +73,7 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     }},
     "deploy_service": {"type": "dict", "description":
                        "What runs a slot's release: C({unit: NAME}), C({command: …}) or C({start: …, stop: …}); where a host carries two sides, "
-                       "one of these under "
-                       "C(blue) and one under C(green)."},
+                       "one of these under C(blue) and one under C(green). With C(swap) a release takes over without a gap; docs/process_swap.md tells how."},
     "deploy_slot": {"type": "str", "description":
                     "Name of the slot's link below the root. Without it V(current), or the side's name where the pools have sides."},
     "deploy_traffic": {"type": "dict", "required": True, "description": "The driver that moves traffic, as C(driver), and that driver's own options."},

@@ -152,6 +152,66 @@ options:
           - Seconds after which a command is killed and the call fails.
         type: float
         default: 120
+      swap:
+        description:
+          - How a new release takes over from the one that serves. Without it, the service is restarted.
+          - >-
+            V(systemd_socket) keeps the listening socket with systemd: the unit of O(service.overlap) serves the new release while
+            O(service.unit) restarts.
+          - V(command) sends the server the signals of its own upgrade, those of O(service.preset) or of O(service.steps).
+          - A release that does not take over leaves the old one to serve, and the link on it.
+        type: str
+        choices: [systemd_socket, command]
+      socket:
+        description:
+          - With V(systemd_socket), the socket unit. One that does not hold the port that O(running.url) is asked at is refused.
+        type: str
+      overlap:
+        description:
+          - With V(systemd_socket), a second unit with C(Sockets=) of the same socket unit. It runs during a swap only.
+          - >-
+            Without it connections wait in the socket's queue during the restart: no errors, but a pause, which is told.
+        type: str
+      ready_url:
+        description:
+          - With O(service.overlap), an address of that unit's own, which answers below 400 and with the digest once it is ready.
+          - Without it the unit has to tell systemd that it is ready (C(Type=notify)).
+        type: str
+      preset:
+        description:
+          - With V(command), the server whose upgrade is known.
+        type: str
+        choices: [gunicorn]
+      pidfile:
+        description:
+          - With V(command), the file in which the server keeps its process id.
+        type: path
+      new_pidfile:
+        description:
+          - With O(service.steps), the file that names the new process. Without it O(service.pidfile), once it names another one than before.
+        type: path
+      old_pidfile:
+        description:
+          - With O(service.steps), the file that names the old process once there is a new one (C(.oldbin) of nginx and unicorn).
+        type: path
+      process:
+        description:
+          - With O(service.steps), the program that the process has to run, lest a stale pid file names another one.
+        type: str
+      steps:
+        description:
+          - With V(command), what happens in order. Each entry has one of C(signal) (a name, with C(to), V(old) or V(new)), C(command) (with
+            C(OLD_PID) and C(NEW_PID) in its environment) and C(until) (V(new), V(ready), V(only_new), V(old_gone), V(new_gone) or V(pidfile), with
+            C(timeout)).
+          - C(final) marks the step after which the old process cannot serve any more; without it, that is the last one that is no C(until).
+        type: list
+        elements: dict
+      undo:
+        description:
+          - With O(service.steps), what ends the new process and lets the old one serve on. C(only_if=old_idle) limits a step to an old process
+            without workers.
+        type: list
+        elements: dict
   running:
     description:
       - How to read back which release runs. Its status does not matter, since a drained member may well call itself not ready.
@@ -177,6 +237,10 @@ options:
           - Seconds between two questions.
         type: float
         default: 0.1
+      passes:
+        description:
+          - How many answers in a row have to have the digest, each on a connection of its own. Without it one, and five with O(service.swap).
+        type: int
   keep:
     description:
       - How many of the newest releases (by the time they were staged or activated last) O(state=pruned) leaves. Those that are active or
@@ -257,6 +321,19 @@ EXAMPLES = r"""
     service:
       unit: shop.service
 
+- name: Let a release take over from the one that serves, without a gap
+  zero.downtime.release:
+    root: /srv/shop
+    state: activated
+    release: 2.0.0
+    service:
+      swap: systemd_socket
+      unit: shop.service
+      socket: shop.socket
+      overlap: shop-overlap.service
+    running:
+      url: http://127.0.0.1:8000/ready
+
 - name: Leave the three newest, and what is active or previous in any slot
   zero.downtime.release:
     root: /srv/shop
@@ -302,6 +379,18 @@ running:
   description: What the service answered (C(digest), C(status), C(detail), C(waited) seconds since the restart), null if it was not asked.
   returned: success
   type: dict
+swap:
+  description:
+    - How the release took over, as C(method), whether an unfinished swap was C(resumed), and what it cost, as C(summary).
+    - C(pause_ms) is the longest time that a question at the port had to wait for an answer. It was C(asked) all the time, each time on a fresh
+      connection, and C(failed) is how many questions got no answer.
+  returned: when a release took over from one that served
+  type: dict
+  sample: {"method": "command", "resumed": false, "pause_ms": 6, "asked": 78, "failed": 0, "summary": "no errors, 6 ms pause"}
+kept:
+  description: The release that was to be replaced is proven to serve on, and the slot points at it.
+  returned: when a swap failed
+  type: bool
 needed:
   description: The host lacks the release. Only for the action plugin.
   returned: with O(artifact.ask=true)

@@ -96,6 +96,67 @@ options:
               - Seconds that one of these may take.
             type: float
             default: 120.0
+          swap:
+            description:
+              - How a new release takes over from the one that serves. Without it, the service is restarted.
+              - >-
+                V(systemd_socket) keeps the listening socket with systemd: the unit of O(members[].service.overlap) serves the new release
+                while O(members[].service.unit) restarts.
+              - V(command) sends the server the signals of its own upgrade, those of O(members[].service.preset) or of O(members[].service.steps).
+              - A release that does not take over leaves the old one to serve, and the link on it.
+            type: str
+            choices: [systemd_socket, command]
+          socket:
+            description:
+              - With V(systemd_socket), the socket unit. One that does not hold the port that O(members[].running.url) is asked at is refused.
+            type: str
+          overlap:
+            description:
+              - With V(systemd_socket), a second unit with C(Sockets=) of the same socket unit. It runs during a swap only.
+              - >-
+                Without it connections wait in the socket's queue during the restart: no errors, but a pause, which is told.
+            type: str
+          ready_url:
+            description:
+              - With O(members[].service.overlap), an address of that unit's own, which answers below 400 and with the digest once it is ready.
+              - Without it the unit has to tell systemd that it is ready (C(Type=notify)).
+            type: str
+          preset:
+            description:
+              - With V(command), the server whose upgrade is known.
+            type: str
+            choices: [gunicorn]
+          pidfile:
+            description:
+              - With V(command), the file in which the server keeps its process id.
+            type: path
+          new_pidfile:
+            description:
+              - With O(members[].service.steps), the file that names the new process. Without it O(members[].service.pidfile), once it names another
+                one than before.
+            type: path
+          old_pidfile:
+            description:
+              - With O(members[].service.steps), the file that names the old process once there is a new one (C(.oldbin) of nginx and unicorn).
+            type: path
+          process:
+            description:
+              - With O(members[].service.steps), the program that the process has to run, lest a stale pid file names another one.
+            type: str
+          steps:
+            description:
+              - With V(command), what happens in order. Each entry has one of C(signal) (a name, with C(to), V(old) or V(new)), C(command) (with
+                C(OLD_PID) and C(NEW_PID) in its environment) and C(until) (V(new), V(ready), V(only_new), V(old_gone), V(new_gone) or V(pidfile),
+                with C(timeout)).
+              - C(final) marks the step after which the old process cannot serve any more; without it, that is the last one that is no C(until).
+            type: list
+            elements: dict
+          undo:
+            description:
+              - With O(members[].service.steps), what ends the new process and lets the old one serve on. C(only_if=old_idle) limits a step to an old
+                process without workers.
+            type: list
+            elements: dict
       running:
         description:
           - How the service tells which release runs, as in M(zero.downtime.release).
@@ -121,6 +182,10 @@ options:
               - Seconds between two questions.
             type: float
             default: 0.1
+          passes:
+            description:
+              - How many answers in a row have to have the digest. Without it one, and five with O(members[].service.swap).
+            type: int
   state:
     description:
       - V(staged) brings the release to the hosts without running it, V(activated) lets the slots run it, V(observed) changes nothing and tells

@@ -206,8 +206,10 @@ class Machine:
         """The load generator's report, and what the playbook printed."""
         report, output = self.dir / "load.json", self.dir / "output"
         argv = [sys.executable, str(LOAD), "--before", "0.5", "--after", "0.5", "--rate", "6", "--report", str(report), "--output", str(output), *more]
-        for balancer in self.balancers.values():
-            argv += ["--target", f"http://{balancer.address}:{self.fronts[app]}"]
+        targets = [f"{balancer.address}:{self.fronts[app]}" for balancer in self.balancers.values()]
+        # Without a balancer people ask the members themselves.
+        for target in targets or [f"{self.net}.{last}:{self.ports[app]}" for last in self.apps[app].values()]:
+            argv += ["--target", f"http://{target}"]
         process = playing.play([*argv, "--", *self.command(playbook, **variables)], env=self.ENV)
         assert process.rc == 0, process.output
         return json.loads(report.read_text(encoding="utf-8")), output.read_text(encoding="utf-8")

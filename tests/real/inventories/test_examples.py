@@ -144,7 +144,25 @@ def none() -> None:
         look(machine, {"deploy_release": OLD}, f"would move 3 of 3 members to {OLD}", {}, f"all 3 members run {NEW}")
 
 
-EXAMPLES = (haproxy, healthcheck, nginx, none)
+def process_swap() -> None:
+    with Machine("process_swap", {"shop": {"web1": 31}}, labels=(OLD, NEW)) as machine:
+        first = machine.play("zero.downtime.deploy", deploy_release=OLD)
+        assert first.rc == 0, first.output
+        # The old process closes its idle connections when it ends, and whoever keeps some has to mind that.
+        report, output = machine.under_load("shop", "zero.downtime.deploy", "--mind-idle-close", deploy_release=NEW)
+        record = machine.records()[-1]
+        nothing_lost(report, record)
+        assert ["web1: no errors, " in step["reason"] for step in record["steps"] if step["name"] == "activate"] == [True]
+        assert "[WARNING]" not in output, output
+        back = machine.play("zero.downtime.rollback")
+        assert back.rc == 0 and machine.versions("shop") == {"web1": OLD}, back.output
+        look(machine, {"deploy_release": NEW}, f"would move 1 of 1 members to {NEW}", {}, f"all 1 members run {OLD}")
+        report, output = machine.under_load("shop", "zero.downtime.activate", "--mind-idle-close", deploy_release=NEW)
+        assert report["failed"] == 0 and set(report["versions"]) == {OLD, NEW}, report["losses"]
+        assert "web1: no errors, " in output and machine.versions("shop") == {"web1": NEW}, output
+
+
+EXAMPLES = (haproxy, healthcheck, nginx, none, process_swap)
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_every_variable_is_known_and_none_is_missing(example):
         checked, driver = _plan.check_application(values, "deploy")
         side = "blue"
         assert _plan.member(host, checked, side, "192.0.2.1")["name"] == host
-        assert driver.name == ("haproxy" if example == "local" else example)
+        assert driver.name == {"local": "haproxy", "process_swap": "none"}.get(example, example)
         for group in [checked["deploy_hosts"], *([checked["deploy_traffic"]["balancers"]] if driver.runs_on == "balancers" else [])]:
             assert inventory.groups[group].get_hosts(), f"{group} of {example} has no hosts"
 
@@ -59,4 +59,4 @@ def test_the_floor_leaves_room_for_the_batches(example):
 
 
 def test_every_driver_has_an_example():
-    assert {*_drivers.NAMES, "local"} == set(EXAMPLES)
+    assert {*_drivers.NAMES, "local", "process_swap"} == set(EXAMPLES)

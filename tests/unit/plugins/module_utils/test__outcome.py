@@ -144,6 +144,10 @@ def test_whoever_an_interrupted_deploy_left_goes_back_too_when_their_batch_never
     found = _outcome.slots_back(the_plan, ["app3"], out, hostvars)
     # Nobody knows at which step it was left, so what it runs is started anew.
     assert [(entry["name"], entry["release"], entry["restart"]) for entry in found] == [("app3", OLD["digest"], True)]
+    # A swap that failed has proven what runs, so nothing is started anew.
+    hostvars["localhost"]["__deploy_moved"]["members"]["app3"] = {"failed": True, "msg": "it did not take over", "kept": True}
+    assert [entry["restart"] for entry in _outcome.slots_back(the_plan, ["app3"], out, hostvars)] == [False]
+    del hostvars["localhost"]["__deploy_moved"]["members"]["app3"]
     assert "app1, app3 stays out of traffic" in _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"})["sentence"]
 
 

@@ -115,10 +115,30 @@ def test_what_ran_first_keeps_its_slot_when_a_second_side_comes(service, slots):
     ({"start": "b"}, "start"),
     ({"blue": {"unit": "x"}}, "green"),
     ({"units": "a"}, "units"),
+    ({"unit": "a", "swap": "magic"}, "^deploy_service.swap is 'magic'; accepted are systemd_socket, command$"),
+    ({"blue": {"unit": "a"}, "green": {"unit": "a", "swap": "systemd_socket"}}, "^deploy_service.green.socket is missing"),
+    ({"start": "a", "swap": "command", "preset": "gunicorn", "pidfile": "/p"}, "start with stop"),
 ])
 def test_service_refused(service, words):
     with pytest.raises(DowntimeError, match=words):
         _plan.service_of(service, "green")
+
+
+def test_a_swap_is_read_back_through_the_port():
+    swap = {"swap": "command", "preset": "gunicorn", "pidfile": "/run/shop.pid", "start": "a", "stop": "b"}
+    none = {"deploy_service": swap, "deploy_traffic": {"driver": "none"}}
+    checked, _driver = _plan.check_application(application(**none, deploy_health={"path": "/ready", "port": 8000, "header": "x-release"}), "deploy")
+    member = _plan.member("web1", checked, "blue", "192.0.2.1")
+    assert member["service"] == swap
+    assert member["running"] == {"url": "http://192.0.2.1:8000/ready", "header": "x-release", "timeout": 60, "passes": 3}
+    checked, _driver = _plan.check_application(application(**none, deploy_health={"path": "/ready", "port": 8000}), "deploy")
+    with pytest.raises(DowntimeError, match="deploy_service.swap is 'command', which reads the release back through the port; deploy_health.path and "
+                                            "deploy_health.header are needed"):
+        _plan.member("web1", checked, "blue", "192.0.2.1")
+    checked, _driver = _plan.check_application(application(**none, deploy_health={"path": "/ready", "port": 8000, "header": "x-release"},
+                                                           deploy_hooks={"restart": "restart.yml"}), "deploy")
+    with pytest.raises(DowntimeError, match="deploy_service.swap and deploy_hooks.restart are both given"):
+        _plan.member("web1", checked, "blue", "192.0.2.1")
 
 
 def test_two_members_with_one_address():

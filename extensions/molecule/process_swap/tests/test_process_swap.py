@@ -1,0 +1,35 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A socket that systemd holds: nothing lost over two swaps, a bad release and a plain restart, which alone costs a pause and says so."""
+
+from __future__ import annotations
+
+import re
+
+
+def test_no_request_was_lost(stage):
+    assert stage.load["failed"] == 0, stage.load["losses"]
+    assert stage.load["sent"] > 100 and set(stage.load["versions"]) == {"1.0.0", "2.0.0"}
+    assert stage.load["streams"].keys() >= {"fresh", "keepalive", "post"}
+
+
+def test_each_deploy_says_the_same(stage):
+    told = [(record["result"], record["evidence"]["probe"]["failed"]) for record in stage.records]
+    # The first release, 2.0.0, the bad one, the rollback and the restart.
+    assert told == [("succeeded", 0), ("succeeded", 0), ("rolled_back", 0), ("succeeded", 0), ("succeeded", 0)]
+
+
+def test_the_bad_release_never_took_over(stage):
+    text = " ".join(stage.output.split())
+    assert re.search(r"release 3\.0\.0-bad \(\w+\) did not take over: http://127\.0\.0\.1:9001/ready \(service\.ready_url\) answered 'status 503", text)
+    assert re.search(r"release 2\.0\.0 \(\w+\) goes on serving", text)
+
+
+def test_a_plain_restart_tells_its_pause(stage):
+    found = re.search(r"swap\.service was restarted behind its held socket, with no errors, (\d+) ms pause", " ".join(stage.output.split()))
+    assert found and int(found[1]) > 50
+
+
+def test_the_second_unit_ran_during_swaps_only(stage):
+    assert (stage.results / "units").read_text(encoding="utf-8").split() == ["active", "inactive"]
