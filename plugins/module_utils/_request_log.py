@@ -17,6 +17,11 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
+
+class NothingLogged(DowntimeError):
+    """A log that can be read, and has no request to repeat: one of several balancers may well have had none."""
+
+
 # The end of a log is read, and no more of it: a day's log of a busy balancer does not fit into memory.
 MOST_BYTES = 32 * 1024 * 1024
 MONTHS = {name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
@@ -114,7 +119,7 @@ def read(path: str, backends: t.Collection[str] = (), exclude: t.Sequence[re.Pat
             why = f"{found.lines} requests, and none of them is a GET that may be repeated"
         else:
             why = "no line of a request; the format of HAProxy's option httplog, or nginx's format combined, is accepted"
-        raise DowntimeError(f"log is '{path}', which has {why}")
+        raise NothingLogged(f"log is '{path}', which has {why}")
     return found
 
 

@@ -201,7 +201,7 @@ fields:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _replay
+from ansible_collections.zero.downtime.plugins.module_utils import _replay, _request_log
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
@@ -210,7 +210,7 @@ def main() -> None:
     try:
         result = _replay.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), nothing_logged=isinstance(error, _request_log.NothingLogged))
     module.exit_json(**result)
 
 
