@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Replay requests on all balancers of a plan at the same time, and judge what they found together."""
+"""Replay requests on all balancers of a plan at the same time, or take what they have mirrored, and judge what they found together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
-SPEC = {"plan": {"type": "dict", "required": True}}
+SPEC = {"plan": {"type": "dict", "required": True}, "mirrored": {"type": "dict"}}
 STEP = "shadow"
 # Beyond the duration: the last requests end, and a module starts on a busy host.
 BEYOND = 10.0
@@ -33,14 +33,15 @@ class ActionModule(ActionBase):
         notes = _events.Notes()
         run_dir = None
         try:
-            plan = _spec.check(self._task.args, SPEC)["plan"]
+            args = _spec.check(self._task.args, SPEC)
+            plan = args["plan"]
             _spec.has(plan, "plan", ("shadow", "absent", "held", "run_dir"), "the plan that zero.downtime.plan returned")
             if not plan["shadow"] or self._task.check_mode:
                 # Under check mode the idle side still runs what it ran.
                 return {"changed": False, "shadow": None}
             run_dir = plan["run_dir"]
             notes.write(_events.append, run_dir, STEP, "started")
-            found = _shadow.report(plan["shadow"], self._replay(plan, task_vars))
+            found = self._found(plan, args["mirrored"], task_vars)
             notes.write(_shadow.keep, run_dir, found)
         except DowntimeError as error:
             notes.write(_events.append, run_dir, STEP, "failed", reason=str(error))
@@ -54,6 +55,12 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=f"shadow: {found['sentence']}")
         notes.write(_events.append, run_dir, STEP, "failed" if result.get("failed") else "finished", reason=result.get("msg"))
         return {**result, **({"warnings": warnings} if warnings else {})}
+
+    def _found(self, plan: dict[str, t.Any], mirrored: dict[str, t.Any] | None, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        if plan["shadow"]["method"] == "replay":
+            return _shadow.report(plan["shadow"], self._replay(plan, task_vars))
+        _spec.has(mirrored or {}, "mirrored", ("statuses",), "the result of zero.downtime.mirror with share 0")
+        return _shadow.of_mirror(plan["shadow"], (mirrored or {})["statuses"])
 
     def _replay(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
         shadow = plan["shadow"]

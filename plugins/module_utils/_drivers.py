@@ -36,7 +36,7 @@ class Driver:
     :param traffic_spec: argument spec of C(deploy_traffic), less C(driver).
     :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
     :param split_args: options of C(<driver>_split) from C(deploy_traffic) and the application's name, where the driver has C(split).
-    :param mirror_args: options of C(<driver>_mirror) from C(deploy_traffic), where the driver has C(mirror).
+    :param mirror_args: options of C(<driver>_mirror) from C(deploy_traffic) and the side that gets the copies, where the driver has C(mirror).
     :param request_log: whether its balancers can log requests in a way that C(replay) reads.
     :param info: whether C(<driver>_info) exists and tells counters.
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
@@ -52,7 +52,7 @@ class Driver:
     member_args: t.Callable[[dict[str, t.Any], list[str]], dict[str, t.Any]]
     info: bool = False
     split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]] | None = None
-    mirror_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
+    mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]] | None = None
     request_log: bool = False
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
     check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None

@@ -40,7 +40,7 @@ PALETTE_SIZE = 6
 STEP_WORDS = {
     "plan": "plan", "lock": "lock", "gates": "gates", "stage": "stage", "drain": "drain", "activate": "activate", "gate": "health gate",
     "return": "return", "verify": "verify", "record": "record", "back_drain": "drain (back)", "back_activate": "activate (back)",
-    "back_gate": "health gate (back)", "back_return": "return (back)", "shadow": "shadow", "switch": "switch", "back_switch": "switch (back)",
+    "back_gate": "health gate (back)", "back_return": "return (back)", "mirror": "mirror", "shadow": "shadow", "switch": "switch", "back_switch": "switch (back)",
 }
 STEP_KINDS = {"drain": "drain", "activate": "activate", "gate": "gate", "return": "return"}
 

@@ -120,6 +120,21 @@ def report(shadow: t.Mapping[str, t.Any], results: t.Mapping[str, t.Mapping[str,
             "fields": whole["fields"][:MOST_FIELDS], "verdict": whole["verdict"], "sentence": whole["sentence"]}
 
 
+def of_mirror(shadow: t.Mapping[str, t.Any], statuses: t.Mapping[str, int]) -> dict[str, t.Any]:
+    """A report of copies that nginx and the like made: how the idle side answered, since nobody kept what the other one said."""
+    total = sum(statuses.values())
+    bad = {status: count for status, count in statuses.items() if count and not 100 <= int(status) < 500}
+    raw = sum(bad.values())
+    fields = [{"field": "status", "raw": raw, "noise": 0, "how": ", ".join(f"{count} times {status}" for status, count in sorted(bad.items())), "path": "",
+               "reported": _differences.is_reported(raw, 0, total, shadow["relative_limit"], shadow["absolute_limit"])}] if bad else []
+    count = sum(1 for field in fields if field["reported"])
+    verdict = "nothing" if not total else "different" if count > shadow["max_differences"] else "same"
+    told = ("no request was copied" if not total else f"the idle side answered {raw} of {total} copies with an error ({fields[0]['how']})" if fields
+            else f"the idle side answered {total} copies without an error")
+    return {"method": shadow["method"], "requests": total, "compared": total, "late": 0, "differences": count, "fields": fields, "verdict": verdict,
+            "sentence": told}
+
+
 def keep(run_dir: str | None, found: t.Mapping[str, t.Any]) -> None:
     """Leave the report for the record, which is written at the end, however the deploy ends."""
     if run_dir:

@@ -10,7 +10,8 @@ module: shadow
 short_description: Compare the release on the idle side of a plan with the one that serves, before any user sees it
 version_added: 0.1.0
 description:
-  - Runs M(zero.downtime.replay) on all balancers of a plan at the same time, as C(deploy_shadow) says, and judges what they found together.
+  - With the method V(replay) of C(deploy_shadow), runs M(zero.downtime.replay) on all balancers of a plan at the same time, and judges what they found
+    together. With V(mirror), judges what M(zero.downtime.mirror) has counted. Copies that the idle side answered with 5xx or not at all are reported.
   - Fails when more fields are reported than C(deploy_shadow.max_differences), unless C(deploy_shadow.report_only) is set, or when nothing could
     be compared.
   - The report is kept in the plan's C(run_dir), where M(zero.downtime.record) finds it.
@@ -21,6 +22,10 @@ options:
       - The plan of M(zero.downtime.plan), with O(ignore:state=batched).
     type: dict
     required: true
+  mirrored:
+    description:
+      - With the method V(mirror), the result of M(zero.downtime.mirror) that ended it.
+    type: dict
 extends_documentation_fragment:
   - zero.downtime.attributes
 attributes:
@@ -34,6 +39,7 @@ attributes:
     support: full
 seealso:
   - module: zero.downtime.replay
+  - module: zero.downtime.mirror
 author:
   - zero.downtime contributors (@zero-downtime)
 """
