@@ -18,6 +18,8 @@ from haproxy_stage import free_port, get, wait_until
 from ansible_collections.zero.downtime.plugins.module_utils import _nginx, _probe
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
+# How much worse the 99th percentile may be, with copies of all GET requests.
+LIMIT = 1.2
 POOLS = {"blue": ["app1"], "green": ["app2"]}
 NAIVE = """\
 server {{ listen 127.0.0.1:{port}; access_log off;
@@ -189,19 +191,22 @@ def p99(port, seconds):
 
 
 def test_a_dead_and_a_slow_idle_side_cost_the_live_path_nothing(balancer):
-    """Alternating windows; a busy machine can only make single ones worse, so the best of each kind are compared."""
+    """Alternating windows; a busy machine can only make single ones worse, so the best of each kind are compared, and there are more when in doubt."""
     assert balancer.mirror(100)["changed"] is True
     balancer.kill("app2")
     found = {"without": [], "dead": [], "slow": [], "naive": []}
-    for dummy in range(3):
+    best = {}
+    for dummy in range(8):
         found["without"].append(p99(balancer.plain, 2.0))
         found["dead"].append(p99(balancer.port, 2.0))
         with deaf(balancer.ports["app2"]):
             found["slow"].append(p99(balancer.port, 2.0))
+        best = {kind: min(times) for kind, times in found.items() if times}
+        if max(best["dead"], best["slow"]) <= LIMIT * best["without"]:
+            break
     with deaf(balancer.ports["app2"]):
         found["naive"].append(p99(balancer.naive, 2.0))
-    best = {kind: min(times) for kind, times in found.items()}
-    assert best["dead"] <= 1.2 * best["without"] + 2 and best["slow"] <= 1.2 * best["without"] + 2, found
-    assert best["naive"] > 200, f"nginx's mirror alone costs nothing here, so this proves nothing: {found}"
+    assert max(best["dead"], best["slow"]) <= LIMIT * best["without"], found
+    assert found["naive"][0] > 200, f"nginx's mirror alone costs nothing here, so this proves nothing: {found}"
     ended = balancer.mirror(0)
     assert set(ended["statuses"]) <= {"502", "504"} and ended["requests"] > 100, ended
