@@ -17,8 +17,8 @@ from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import withou
 
 SPEC = {"plan": {"type": "dict", "required": True}, "mirrored": {"type": "dict"}}
 STEP = "shadow"
-# Beyond the duration: the last requests end, and a module starts on a busy host.
-BEYOND = 10.0
+# Beyond the duration: a module starts on a busy host, and the last request ends. Each of its three answers may take a connection, a status and a body.
+BEYOND, ANSWERS = 10.0, 12
 
 
 class ActionModule(ActionBase):
@@ -67,5 +67,5 @@ class ActionModule(ActionBase):
         left_out = [*plan["absent"], *plan["held"]]
         args = {host: _shadow.replay_args(shadow, host, left_out) for host in shadow["targets"]}
         results = _fanout.run_on(self, list(args), f"{_drivers.COLLECTION}.replay", args.__getitem__, task_vars,
-                                 timeout=_fanout.limit(self, shadow["duration"] + 6 * shadow["request_timeout"] + BEYOND))
+                                 timeout=_fanout.limit(self, shadow["duration"] + ANSWERS * shadow["request_timeout"] + BEYOND))
         return without_quiet(results)

@@ -193,8 +193,9 @@ def lint(nginx: Nginx, config: Config, pools: t.Collection[str], wall: t.Callabl
     lacking = [pool for pool in pools if not all(places(config, directory, pool).values())]
     if len(pools) < 2 or not lacking:
         return found
-    return [*found, finding("info", "mirror", f"no location includes the mirror's files of {', '.join(lacking)}, so requests cannot be copied to the idle side; that is "
-                    "needed for deploy_shadow with method mirror alone", lines(directory, pools))]
+    told = (f"no location includes the mirror's files of {', '.join(lacking)}, so requests cannot be copied to the idle side; that is needed for deploy_shadow "
+            "with method mirror alone")
+    return [*found, finding("info", "mirror", told, lines(directory, pools))]
 
 
 @dataclasses.dataclass(frozen=True)

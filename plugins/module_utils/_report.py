@@ -40,7 +40,8 @@ PALETTE_SIZE = 6
 STEP_WORDS = {
     "plan": "plan", "lock": "lock", "gates": "gates", "stage": "stage", "drain": "drain", "activate": "activate", "gate": "health gate",
     "return": "return", "verify": "verify", "record": "record", "back_drain": "drain (back)", "back_activate": "activate (back)",
-    "back_gate": "health gate (back)", "back_return": "return (back)", "mirror": "mirror", "shadow": "shadow", "switch": "switch", "back_switch": "switch (back)",
+    "back_gate": "health gate (back)", "back_return": "return (back)", "mirror": "mirror", "shadow": "shadow", "switch": "switch",
+    "back_switch": "switch (back)",
 }
 STEP_KINDS = {"drain": "drain", "activate": "activate", "gate": "gate", "return": "return"}
 
@@ -780,7 +781,8 @@ def _shadow_section(record: Record) -> str:
                      _text(field.get("how") or "–"), f"<code>{_text(field.get('path') or '–')}</code>", f'<span class="{kind}">{sign}</span>'))
     table = _table(("Field", "New and old", "Old and old", "How", "First at", "Verdict"), rows, "shadow") if rows else ""
     more = f"<p class=what>{_plural(len(fields) - MAX_FIELDS, 'more field')} in the JSON record.</p>" if len(fields) > MAX_FIELDS else ""
-    what = f"{_count(shadow.get('compared'))} of {_plural(shadow.get('requests'), 'request')} compared by {_text(shadow.get('method'))}: {_text(shadow.get('sentence'))}."
+    what = (f"{_count(shadow.get('compared'))} of {_plural(shadow.get('requests'), 'request')} compared by {_text(shadow.get('method'))}: "
+            f"{_text(shadow.get('sentence'))}.")
     return f'<section class="card"><div class="sechead"><h2>Shadow</h2><p>{what}</p></div><div class="long">{table}</div>{more}</section>'
 
 
@@ -850,7 +852,8 @@ def render(record: Record) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
         f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n'
         f'{_head(record)}\n<div class="tiles">{_balance_tile(record)}{_probe_tile(record)}{_kernel_tile(record)}</div>\n{picture}\n'
-        f'{_losses_section(record)}\n{_members_section(record)}\n{_shadow_section(record)}\n{_notes_section(record)}\n{_steps_section(record)}\n{_digests(record)}\n</main>\n'
+        f'{_losses_section(record)}\n{_members_section(record)}\n{_shadow_section(record)}\n'
+        f'{_notes_section(record)}\n{_steps_section(record)}\n{_digests(record)}\n</main>\n'
         f'<script type="application/json" id="data">{numbers}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
     )
 

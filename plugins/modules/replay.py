@@ -79,7 +79,8 @@ options:
     type: str
   ignore:
     description:
-      - Fields that differ by design, as RV(fields) names them, such as V(body.version) or V(header.x-cache), each with all that lies below it. V(*) stands for any text.
+      - Fields that differ by design, as RV(fields) names them, such as V(body.version) or V(header.x-cache), each with all that lies below it.
+        V(*) stands for any text.
       - Headers of the connection and the moment (C(Date), C(Set-Cookie), C(Age), C(Connection), C(Keep-Alive), C(Transfer-Encoding), C(Content-Length))
         are never compared.
     type: list

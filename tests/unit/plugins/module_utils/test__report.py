@@ -151,7 +151,8 @@ def test_hostile_text_everywhere_stays_text():
 
 
 @pytest.mark.parametrize("record", [
-    {}, {"shadow": {}}, {"shadow": {"fields": [None, {}], "requests": "x"}}, {"shadow": 3}, {"deploy_id": "x", "result": "failed", "evidence": None, "steps": None, "members": None},
+    {}, {"shadow": {}}, {"shadow": {"fields": [None, {}], "requests": "x"}}, {"shadow": 3},
+    {"deploy_id": "x", "result": "failed", "evidence": None, "steps": None, "members": None},
     {"started": 5, "finished": 5}, {"started": "x", "steps": [None, 3, {"name": None}], "members": "x", "evidence": {"probe": [], "attributed": 3}},
     {"started": T, "evidence": {"probe": {"sent": 0, "series": {"rows": [{"t": T}, {}, {"t": None}, {"t": 3, "p99_ms": 0, "versions": {"a": 0}}]}}}},
     {"evidence": {"probe": {"bound": 0.0, "sent": None}, "balance": {"received": None}, "kernel": {"drops": None}}},
