@@ -56,7 +56,7 @@ options:
     type: path
   mirrors:
     description:
-      - Whose requests are copied where, as names of upstreams, such as C({shop_blue: shop_green}). Both have a file in O(upstreams_dir).
+      - The upstreams whose requests are copied, each with the upstream that gets the copies. Both have a file in O(upstreams_dir).
       - A mirror to an upstream that serves is refused, and so is one between upstreams with a common server.
     type: dict
     required: true

@@ -114,6 +114,9 @@ attributes:
   diff_mode:
     support: none
     details: Nothing is changed.
+  idempotent:
+    support: full
+    details: Nothing is changed. What is found is what the members answer at that time.
 author:
   - zero.downtime contributors (@zero-downtime)
 """
