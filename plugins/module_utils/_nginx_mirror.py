@@ -184,18 +184,39 @@ def places(config: Config, directory: str, pool: str) -> dict[str, list[tuple[tu
 
 
 def lint(nginx: Nginx, config: Config, pools: t.Collection[str], wall: t.Callable[[], float] = time.time) -> list[dict[str, t.Any]]:
-    """The lines that a mirror needs, where there are two pools that could be the sides of one, and a mirror that somebody left."""
+    """The lines that a mirror needs, where pools are named after the sides, and a mirror that somebody left."""
     directory = nginx.directory
     left = {pool: until(nginx._text(os.path.join(directory, CONF.format(pool)))) for pool in pools}
     found = [finding("warning", "mirror", f"requests are copied to {pool} for another {end - wall():.0f} s" if end > wall() else
                      f"the files of a mirror to {pool}, which has ended, still lie in {directory}; zero.downtime.mirror with share 0 removes them")
              for pool, end in left.items() if end]
-    lacking = [pool for pool in pools if not all(places(config, directory, pool).values())]
-    if len(pools) < 2 or not lacking:
+    sides = [pool for pool in pools if any(one in pool and pool.replace(one, other) in pools for one, other in (("blue", "green"), ("green", "blue")))]
+    lacking = [pool for pool in sides if not all(places(config, directory, pool).values())]
+    if not lacking:
         return found
     told = (f"no location includes the mirror's files of {', '.join(lacking)}, so requests cannot be copied to the idle side; that is needed for deploy_shadow "
             "with method mirror alone")
-    return [*found, finding("info", "mirror", told, lines(directory, pools))]
+    return [*found, finding("info", "mirror", told, lines(directory, sides))]
+
+
+def possible(config: Config, variable: str, deep: int = 0) -> set[str] | None:
+    """The values that a variable of nginx can have by the maps and split_clients that make it; None where something else makes it, too."""
+    found: set[str] = set()
+    for directive in config.directives:
+        block = directive.inside[-1] if directive.inside else ()
+        if len(block) < 3 or block[0] not in ("map", "split_clients") or block[-1] != variable or len(directive.words) < 2:
+            continue
+        key, value = directive.words[0], directive.words[-1]
+        if block[0] == "map" and block[1].startswith("$"):
+            sources = possible(config, block[1], deep + 1) if deep < 8 else None
+            keys = {other.words[0] for other in config.directives if other.inside and other.inside[-1] == block}
+            if sources is not None and not (sources - keys if key == "default" else key in sources):
+                continue
+        below = possible(config, value, deep + 1) if value.startswith("$") and deep < 8 else {value}
+        if below is None:
+            return None
+        found |= below
+    return found or None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +298,7 @@ class Mirror:
             for directive in config.directives:
                 if directive.name in PASSES and len(directive.words) > 1 and directive.inside in blocks["location"]:
                     target = re.split(r"[/:]", directive.words[1].partition("://")[2] or directive.words[1])[0]
-                    if target == idle:
+                    if idle in (possible(config, target.replace("{", "").replace("}", "")) or {target}):
                         raise DowntimeError(f"mirrors has {live}: {idle}, but the location that would be copied passes its requests to {idle} itself; "
                                             "a pool of the idle side is accepted")
             both = [self.addresses(pool) for pool in (live, idle)]

@@ -139,12 +139,35 @@ def test_a_mirror_to_those_that_serve_is_refused(world):
     assert not world.reloaded
 
 
+SPLIT = """split_clients "$request_id" $shop_drawn {{ {shares} }} map "$cookie_side" $shop_side {{ {pins} default $shop_drawn; }}
+map $shop_side $shop_pool {{ green green; default blue; }}"""
+
+
+@pytest.mark.parametrize("shares, pins, refused", [
+    ("* blue;", "", False),
+    ("* green;", "", True),
+    ("5% green; * blue;", "", True),
+    ("* blue;", "green green;", True),
+])
+def test_what_a_split_sends_to_the_idle_side_is_seen_through_its_variables(world, shares, pins, refused):
+    world.location = "proxy_pass http://$shop_pool;"
+    (world.directory / "shop.split.conf").write_text("", encoding="utf-8")
+    run = world.nginx.run
+    world.nginx.run = lambda argv, timeout: (run(argv, timeout)[0], run(argv, timeout)[1].replace("http {", "http { " + SPLIT.format(shares=shares, pins=pins)),
+                                             "")
+    if refused:
+        with pytest.raises(DowntimeError, match="passes its requests to green itself"):
+            mirror(world)
+    else:
+        assert mirror(world)["changed"] is True
+
+
 def test_the_doctor_prints_the_lines_and_names_a_mirror_that_was_left(world):
     assert not _nginx_mirror.lint(world.nginx, world.config(), POOLS)
     world.includes = False
     found, = _nginx_mirror.lint(world.nginx, world.config(), POOLS)
     assert found["level"] == "info" and f"        include {world.directory}/green.mirror-location*;" in found["lines"]
-    assert not _nginx_mirror.lint(world.nginx, world.config(), ["blue"])
+    assert not _nginx_mirror.lint(world.nginx, world.config(), ["blue"]) and not _nginx_mirror.lint(world.nginx, world.config(), ["shop", "api"])
     world.includes = True
     mirror(world, lasts=100.0)
     assert "copied to green for another 60 s" in _nginx_mirror.lint(world.nginx, world.config(), POOLS, lambda: NOW + 40)[0]["text"]
