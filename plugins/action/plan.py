@@ -19,10 +19,11 @@ from ansible.playbook.helpers import load_list_of_tasks
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
 display = Display()
 
@@ -152,6 +153,11 @@ class ActionModule(ActionBase):
         elif verb in _plan.SHIFTS:
             warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
 
+        shadow = None
+        if verb == "deploy" and checked["deploy_shadow"] and capacity["first"]:
+            warnings.append("deploy_shadow is set, but no member serves yet, so there is nothing to compare the first release with")
+        elif verb == "deploy" and checked["deploy_shadow"]:
+            shadow = self._shadow(checked, told, by_side, (serving_side, side), whole_traffic, task_vars)
         if held and verb in _plan.SHIFTS:
             warnings.append(f"{', '.join(held)} was taken out of traffic before this deploy: it gets the release and stays out; "
                             "the playbook activate brings it back")
@@ -181,7 +187,7 @@ class ActionModule(ActionBase):
             "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
             "evidence": {"url": checked["deploy_evidence_url"], "rate": checked["deploy_evidence_rate"],
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
-            "records_dir": records_dir, "run_dir": run_dir,
+            "shadow": shadow, "records_dir": records_dir, "run_dir": run_dir,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
             "lock": self._lock(checked, driver, balancers, members, [] if only_told else without, task_vars), "without": without,
             "sides": whole_sides, "retire": _plan.retirement(checked, strategy, verb, whole_sides),
@@ -255,6 +261,28 @@ class ActionModule(ActionBase):
             # Nobody who serves is taken out, so no floor is in the way, and whoever is out of reach there just stays behind.
             capacity.update(most=None, impossible="", serving=[])
         return capacity, [name for name in hosts if name in held], findings
+
+    def _shadow(self, checked: dict[str, t.Any], told: dict[str, dict[str, t.Any]], by_side: dict[str, dict[str, t.Any]], sides: tuple[str, str],
+                traffic: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """What the shadow has to know; the logs are really read, so that one without requests is found before anything moves."""
+        live, idle = ((_plan.live_pools(traffic, side)[0]["name"], by_side[side]) for side in sides)
+        found = {**checked["deploy_shadow"], "targets": _shadow.targets(told, live, idle), "backends": [pool["name"] for pool in traffic["pools"]],
+                 "release_header": checked["deploy_health"]["header"]}
+        if found["method"] == "replay":
+            if not found["host"] and checked["deploy_evidence_url"]:
+                found["host"] = _probe.parse_target(checked["deploy_evidence_url"]).authority
+
+            def work(args: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+                # In a process of its own, which ends with this.
+                self._task.check_mode = True
+                return self._execute_module(module_name=f"{_drivers.COLLECTION}.replay", module_args=args, task_vars=variables)
+
+            try:
+                without_quiet(_fanout.run_on(self, list(found["targets"]), f"{_drivers.COLLECTION}.replay", lambda host: _shadow.replay_args(found, host),
+                                             task_vars, work=work, timeout=_fanout.limit(self, _fanout.QUESTION)))
+            except DowntimeError as error:
+                raise DowntimeError(f"deploy_shadow.log cannot be used: {error}") from error
+        return found
 
     def _without(self, checked: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str],
                  variables: _inventory.Variables, looking: bool, task_vars: dict[str, t.Any]) -> list[str]:

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events, _record, _report
+from ansible_collections.zero.downtime.plugins.module_utils import _events, _record, _report, _shadow
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
@@ -42,6 +42,7 @@ class ActionModule(ActionBase):
                 sentence=args["sentence"],
                 events=events,
                 canary=_steps_of(args["run_dir"]),
+                shadow=_shadow.read(args["run_dir"]) if args["run_dir"] else None,
             )
             # From here on the record exists: it is returned even when the disk refuses it.
             result["record"] = record

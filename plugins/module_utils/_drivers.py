@@ -36,6 +36,8 @@ class Driver:
     :param traffic_spec: argument spec of C(deploy_traffic), less C(driver).
     :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
     :param split_args: options of C(<driver>_split) from C(deploy_traffic) and the application's name, where the driver has C(split).
+    :param mirror_args: options of C(<driver>_mirror) from C(deploy_traffic) and the side that gets the copies, where the driver has C(mirror).
+    :param request_log: whether its balancers can log requests in a way that C(replay) reads.
     :param info: whether C(<driver>_info) exists and tells counters.
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
     :param complete: C(deploy_traffic) with what the driver has to know of the members beside their names, out of the plan's C(hosts).
@@ -50,6 +52,8 @@ class Driver:
     member_args: t.Callable[[dict[str, t.Any], list[str]], dict[str, t.Any]]
     info: bool = False
     split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]] | None = None
+    mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]] | None = None
+    request_log: bool = False
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
     check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None
     complete: t.Callable[[dict[str, t.Any], t.Mapping[str, t.Mapping[str, t.Any]]], dict[str, t.Any]] | None = None
@@ -63,6 +67,11 @@ class Driver:
     @property
     def strategies(self) -> list[str]:
         return [strategy for strategy, capability in STRATEGIES.items() if capability in self.capabilities]
+
+    @property
+    def shadows(self) -> list[str]:
+        """How copies of real requests can reach the idle side."""
+        return (["mirror"] if "mirror" in self.capabilities else []) + (["replay"] if self.request_log else [])
 
 
 def strategy(name: str) -> t.Any:

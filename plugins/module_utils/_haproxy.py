@@ -288,6 +288,7 @@ DRIVER = Driver(
     },
     member_args=member_args,
     split_args=split_args,
+    request_log=True,
     info=True,
     info_args=info_args,
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters, _nginx_split, _split
+from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters, _nginx_mirror, _nginx_split, _split
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
@@ -67,6 +67,11 @@ def info_spec() -> dict[str, t.Any]:
 
 def split_spec() -> dict[str, t.Any]:
     return {**_split.common_spec(), **CONNECTION, **MOVING, **SPLITTING, "pools": POOLS}
+
+
+def mirror_spec() -> dict[str, t.Any]:
+    used = ("upstreams_dir", "nginx_command", "pid_file", "revision_listen", "slowest_request", *MOVING)
+    return {**{name: {**CONNECTION, **MOVING}[name] for name in used}, **_nginx_mirror.SPEC}
 
 
 def _nginx(params: t.Mapping[str, t.Any]) -> Nginx:
@@ -155,6 +160,12 @@ def split(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx 
     return result
 
 
+def mirror(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None) -> dict[str, t.Any]:
+    """What C(nginx_mirror) does; returns its result."""
+    request = _nginx_mirror.request_of(params, check_mode)
+    return _nginx_mirror.Mirror(nginx or _nginx(params), request).run()
+
+
 def _counters(params: t.Mapping[str, t.Any], nginx: Nginx, keep: bool) -> tuple[list[dict[str, t.Any]], str | None]:
     """The counters, or why there are none."""
     if not params.get("access_log"):
@@ -184,6 +195,7 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     findings += _nginx_counters.lint(config, params.get("access_log"))
     found, told = _nginx_split.look(nginx, config, _sides(params), list(wanted) or [pool["name"] for pool in pools])
     findings += told
+    findings += _nginx_mirror.lint(nginx, config, [pool["name"] for pool in pools])
     if revision is not None and not nginx.runs(revision):
         findings.append(_nginx_config.finding(
             "warning", "revision", f"nginx does not run the revision {revision.id} that lies in {nginx.directory}: a reload is pending or has failed, and the "
@@ -246,6 +258,11 @@ def split_args(traffic: dict[str, t.Any], app: str | None) -> dict[str, t.Any]:
     return {**_shared(traffic, {**MOVING, **SPLITTING}), **({"app": app} if app else {})}
 
 
+def mirror_args(traffic: dict[str, t.Any], to: str) -> dict[str, t.Any]:
+    """Options of C(nginx_mirror) from deploy_traffic: the pools of the side C(to) get copies of what the other side's pools get, one by one."""
+    return {**{name: value for name, value in _shared(traffic, MOVING).items() if name in mirror_spec()}, "mirrors": _nginx_mirror.pairs(traffic["pools"], to)}
+
+
 def complete(traffic: dict[str, t.Any], members: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """deploy_traffic with the members' addresses in each pool, out of which the first upstream file is written. What was given stays."""
     pools = []
@@ -259,7 +276,7 @@ def complete(traffic: dict[str, t.Any], members: t.Mapping[str, t.Mapping[str, t
 DRIVER = Driver(
     name="nginx",
     runs_on="balancers",
-    capabilities=("members", "split"),
+    capabilities=("members", "split", "mirror"),
     traffic_spec={
         "balancers": {"type": "raw", "required": True},
         **CONNECTION,
@@ -269,6 +286,8 @@ DRIVER = Driver(
     },
     member_args=member_args,
     split_args=split_args,
+    request_log=True,
+    mirror_args=mirror_args,
     info=True,
     info_args=info_args,
     complete=complete,

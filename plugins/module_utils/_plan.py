@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec, _swap
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _shadow, _spec, _swap
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
@@ -67,6 +67,8 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
     if strategy not in driver.strategies:
         raise DowntimeError(f"deploy_strategy is '{strategy}', which driver {driver.name} cannot carry out; "
                             f"with it work {', '.join(driver.strategies) or 'none'}")
+    if verb == "deploy" and checked["deploy_shadow"]:
+        checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, strategy)
     if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
         raise DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready")
     if driver.check and verb in SHIFTS:

@@ -52,6 +52,8 @@ _BALANCE_KEYS = (
 )
 _KERNEL_KEYS = ("overflows", "drops")
 _LOSS_KEYS = ("time", "kind", "count", "step", "member", "balancer", "text")
+_SHADOW_KEYS = ("method", "requests", "compared", "late", "differences", "fields", "verdict", "sentence")
+_FIELD_KEYS = ("field", "raw", "noise", "how", "path", "reported")
 _ROW_KEYS = ("t", "sent", "ok", "failed", "p50_ms", "p99_ms", "versions")
 
 
@@ -164,6 +166,7 @@ def compose(
     sentence: str | None = None,
     events: t.Sequence[dict[str, t.Any]] = (),
     canary: t.Mapping[str, t.Any] | None = None,
+    shadow: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """The record. Keys come in a fixed order, so that two records can be compared line by line."""
     deploy_id = plan.get("deploy_id")
@@ -196,6 +199,9 @@ def compose(
     }
     if canary:
         record["canary"] = {"steps": [_plain(step) for step in canary["steps"]]}
+    if shadow:
+        record["shadow"] = _ordered(shadow, _SHADOW_KEYS)
+        record["shadow"]["fields"] = [_ordered(field, _FIELD_KEYS) for field in record["shadow"]["fields"] or []]
     # `rollback` and `restart` are the same record: only the verb tells them from a deploy.
     if plan.get("verb"):
         record["verb"] = _plain(plan["verb"])

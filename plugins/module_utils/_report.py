@@ -26,6 +26,7 @@ MAX_ROWS = 720
 
 # What the eye needs to see, not the table: beyond this many rows of steps the picture is a wall.
 MAX_LOSSES = 200
+MAX_FIELDS = 20
 
 RESULTS = {
     "succeeded": ("✓", "Succeeded", "good"),
@@ -40,7 +41,8 @@ PALETTE_SIZE = 6
 STEP_WORDS = {
     "plan": "plan", "lock": "lock", "gates": "gates", "stage": "stage", "drain": "drain", "activate": "activate", "gate": "health gate",
     "return": "return", "verify": "verify", "record": "record", "back_drain": "drain (back)", "back_activate": "activate (back)",
-    "back_gate": "health gate (back)", "back_return": "return (back)", "switch": "switch", "back_switch": "switch (back)", "retire": "stop the old side",
+    "back_gate": "health gate (back)", "back_return": "return (back)", "mirror": "mirror", "shadow": "shadow", "switch": "switch",
+    "back_switch": "switch (back)", "retire": "stop the old side",
 }
 STEP_KINDS = {"drain": "drain", "activate": "activate", "gate": "gate", "return": "return"}
 
@@ -681,6 +683,23 @@ def _steps_section(record: Record) -> str:
     return f'<details class="card"><summary>All {len(steps)} steps as a table</summary>{table}</details>'
 
 
+def _shadow_section(record: Record) -> str:
+    shadow = _mapping(record.get("shadow"))
+    if not shadow:
+        return ""
+    rows = []
+    fields = _dicts(shadow.get("fields"))
+    for field in fields[:MAX_FIELDS]:
+        sign, kind = ("✕ reported", "bad") if field.get("reported") else ("✓ noise", "good")
+        rows.append((f"<code>{_text(field.get('field'))}</code>", _count(field.get("raw")), _count(field.get("noise")),
+                     _text(field.get("how") or "–"), f"<code>{_text(field.get('path') or '–')}</code>", f'<span class="{kind}">{sign}</span>'))
+    table = _table(("Field", "New and old", "Old and old", "How", "First at", "Verdict"), rows, "shadow") if rows else ""
+    more = f"<p class=what>{_plural(len(fields) - MAX_FIELDS, 'more field')} in the JSON record.</p>" if len(fields) > MAX_FIELDS else ""
+    what = (f"{_count(shadow.get('compared'))} of {_plural(shadow.get('requests'), 'request')} compared by {_text(shadow.get('method'))}: "
+            f"{_text(shadow.get('sentence'))}.")
+    return f'<section class="card"><div class="sechead"><h2>Shadow</h2><p>{what}</p></div><div class="long">{table}</div>{more}</section>'
+
+
 def _notes_section(record: Record) -> str:
     said = _mapping(record.get("evidence")).get("notes")
     items = "".join(f"<li>{_text(note)}</li>" for note in said if note) if isinstance(said, list) else ""
@@ -748,7 +767,8 @@ def render(record: Record) -> str:
         f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n<style>{STYLE}{_report_canary.STYLE}</style>\n</head>\n<body>\n<main>\n'
         f'{_head(record)}\n<div class="tiles">{_balance_tile(record)}{_probe_tile(record)}{_kernel_tile(record)}</div>\n{picture}\n'
         f'{_report_canary.section(record)}\n'
-        f'{_losses_section(record)}\n{_members_section(record)}\n{_notes_section(record)}\n{_steps_section(record)}\n{_digests(record)}\n</main>\n'
+        f'{_losses_section(record)}\n{_members_section(record)}\n{_shadow_section(record)}\n'
+        f'{_notes_section(record)}\n{_steps_section(record)}\n{_digests(record)}\n</main>\n'
         f'<script type="application/json" id="data">{numbers}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n'
     )
 

@@ -84,7 +84,7 @@ class App:
             return 200, {"in_flight": self.in_flight}
         # A member that is not ready answers 503 to real requests, as an application that is still warming up does.
         warm = time.monotonic() >= self.ready_from
-        return (200 if warm else 503), {"version": self.label, "name": self.name}
+        return (200 if warm else 503), {"version": self.label, "name": self.name, "time": time.time()}
 
     async def write(self, writer: asyncio.StreamWriter, method: str, status: int, payload: dict[str, t.Any], fault: str, keep: bool) -> bool:
         if fault == "silent":

@@ -46,6 +46,13 @@ def test_keys_and_their_order():
     assert "/secret" not in json.dumps(record)
 
 
+def test_the_shadow_is_there_where_there_was_one():
+    assert "shadow" not in compose()
+    shadow = compose(shadow={"verdict": "same", "requests": 3, "method": "replay", "fields": [{"raw": 1, "field": "status", "noise": 0}]})["shadow"]
+    assert list(shadow) == ["method", "requests", "compared", "late", "differences", "fields", "verdict", "sentence"]
+    assert list(shadow["fields"][0]) == ["field", "raw", "noise", "how", "path", "reported"]
+
+
 def test_steps_are_closed():
     steps = {step["name"]: step for step in compose()["steps"]}
     assert steps["plan"]["result"] == "succeeded" and steps["plan"]["finished"] == 1001.0

@@ -62,6 +62,10 @@ def sample(text=""):
             {"name": "gate", "started": T + 9, "finished": T + 12, "result": "failed" + text, "members": ["app1" + text], "batch": 1, "reason": "503" + text},
             {"name": "back_return", "started": T + 12, "finished": None, "result": "interrupted", "members": [], "batch": 1},
         ],
+        "shadow": {"method": "replay" + text, "requests": 1200, "compared": 1199, "late": 0, "differences": 1, "verdict": "different" + text,
+                   "sentence": "it differs" + text, "fields": [
+                       {"field": "body.price" + text, "raw": 40, "noise": 0, "how": "changed" + text, "path": "/item" + text, "reported": True},
+                       {"field": "body.time", "raw": 1199, "noise": 1199, "how": "changed", "path": "/", "reported": False}]},
         "notes": [{"time": T, "step": "x" + text, "event": "note", "detail": {"text": "a note" + text}}],
         "evidence": {
             "probe": {"sent": 1000, "ok": 999, "failed": 1, "failures": {"reset" + text: 1}, "longest_gap_ms": 40, "p50_ms": 3, "p99_ms": 9,
@@ -104,6 +108,17 @@ def test_whole_page():
     assert text == _report.render(sample()), "the same record gives the same page"
 
 
+def test_the_shadow_is_a_short_table():
+    text = page(sample())[0]
+    for words in ("<h2>Shadow</h2>", "1,199 of 1,200 requests compared by replay: it differs.", "body.price", "✕ reported", "✓ noise"):
+        assert words in text
+    record = sample()
+    record["shadow"]["fields"] = [{"field": f"body.f{number}"} for number in range(30)]
+    assert "10 more fields in the JSON record" in page(record)[0]
+    del record["shadow"]
+    assert "<h2>Shadow</h2>" not in page(record)[0]
+
+
 def test_an_open_request_from_before_is_told():
     record = sample()
     record["evidence"]["balance"].update(open_before=5, open=2)
@@ -136,7 +151,8 @@ def test_hostile_text_everywhere_stays_text():
 
 
 @pytest.mark.parametrize("record", [
-    {}, {"deploy_id": "x", "result": "failed", "evidence": None, "steps": None, "members": None},
+    {}, {"shadow": {}}, {"shadow": {"fields": [None, {}], "requests": "x"}}, {"shadow": 3},
+    {"deploy_id": "x", "result": "failed", "evidence": None, "steps": None, "members": None},
     {"started": 5, "finished": 5}, {"started": "x", "steps": [None, 3, {"name": None}], "members": "x", "evidence": {"probe": [], "attributed": 3}},
     {"started": T, "evidence": {"probe": {"sent": 0, "series": {"rows": [{"t": T}, {}, {"t": None}, {"t": 3, "p99_ms": 0, "versions": {"a": 0}}]}}}},
     {"evidence": {"probe": {"bound": 0.0, "sent": None}, "balance": {"received": None}, "kernel": {"drops": None}}},

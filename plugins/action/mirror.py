@@ -1,0 +1,64 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Dispatch C(mirror) to the driver's own module, on all of its hosts at the same time."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _mirror, _spec, _split
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+
+# Seconds that putting back may take beyond the time-out.
+BACK = 10
+
+FACADE: dict[str, t.Any] = {
+    **_moving.FACADE,
+    "to": {"type": "str", "choices": list(_split.SIDES), "required": True},
+    "step": {"type": "str", "default": "mirror"},
+}
+
+
+class ActionModule(ActionBase):
+    # Once for all, and a failure is everybody's: with run_once only the first host would be rescued.
+    BYPASS_HOST_LOOP = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        try:
+            args = _spec.check(self._task.args, {**_mirror.common_spec(), **FACADE})
+            driver = _drivers.load(args["driver"])
+            if driver.mirror_args is None:
+                names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).mirror_args)
+                raise DowntimeError(f"driver is '{args['driver']}', which cannot copy requests to a side; {names} can")
+            traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+            return self._mirror(driver, driver.mirror_args, traffic, args, task_vars)
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _mirror(self, driver: _drivers.Driver, mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]], traffic: dict[str, t.Any],
+                args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        # Before any host is asked: what the pools lack costs no connection.
+        mirror_args(traffic, args["to"])
+        hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
+        move = _moving.Move(self, args, task_vars, "balancer", share=args["share"], to=args["to"])
+        shared = move.shared(_mirror.common_spec())
+
+        def args_for(host: str) -> dict[str, t.Any]:
+            return {**shared, **move.fence(host), **mirror_args(move.with_secrets(driver, traffic, host), args["to"])}
+
+        results = move.run(hosts, driver.module("mirror"), args_for, args["timeout"] + BACK)
+        merged = move.merged(results)
+        statuses: dict[str, int] = {}
+        for result in results.values():
+            for status, count in (result.get("statuses") or {}).items():
+                statuses[status] = statuses.get(status, 0) + count
+        return move.end(results, {**merged, "statuses": statuses, "requests": sum(statuses.values())})

@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mirror
+short_description: Copy a share of GET requests to the idle side, whatever the technology
+version_added: 0.1.0
+description:
+  - Dispatches to the module C(<driver>_mirror), on all of the driver's hosts at the same time.
+  - Users never see an answer to a copy. A dead or slow idle side costs them nothing.
+  - A balancer that cannot be reached is a failure of this task that names it. It never makes another host unreachable.
+  - The task runs once, whatever the number of hosts of the play.
+options:
+  driver:
+    description:
+      - Name of the driver, such as V(nginx), or C(namespace.collection.name) of another collection's driver.
+    type: str
+    required: true
+  traffic:
+    description:
+      - The driver's own options, as C(deploy_traffic) has them, less C(driver). Pools of both sides are needed.
+    type: dict
+    required: true
+  to:
+    description:
+      - The side that gets the copies. It must not be the one that serves.
+    type: str
+    choices: [blue, green]
+    required: true
+  share:
+    description:
+      - Percentage of the GET requests that are copied. V(0) ends the mirror.
+    type: int
+    required: true
+  lasts:
+    description:
+      - Seconds after which the mirror ends by itself, should nobody end it. One that has at least half of them left is not begun anew.
+    type: float
+    default: 600.0
+  timeout:
+    description:
+      - Seconds within which the balancer has to have the change.
+    type: int
+    default: 30
+  deploy_id:
+    description:
+      - Name of the deploy on whose behalf requests are copied.
+    type: str
+  lock:
+    description:
+      - The lock of a plan of M(zero.downtime.plan). On its hosts nothing is changed when the lock is another deploy's.
+    type: dict
+  on_failure:
+    description:
+      - Whether failures fail the task, or are reported in RV(ignore:problems) alone.
+    type: str
+    choices: [fail, report]
+    default: fail
+  run_dir:
+    description:
+      - Directory on the controller that takes the events of a running deploy.
+    type: path
+  step:
+    description:
+      - Name of the step in the events.
+    type: str
+    default: mirror
+extends_documentation_fragment:
+  - zero.downtime.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+seealso:
+  - module: zero.downtime.nginx_mirror
+author:
+  - zero.downtime contributors (@zero-downtime)
+"""
+
+EXAMPLES = r"""
+- name: Copy a tenth of the GET requests to green
+  zero.downtime.mirror:
+    driver: nginx
+    traffic:
+      balancers: shop_lb
+      pools:
+        - name: shop_blue
+          side: blue
+        - name: shop_green
+          side: green
+    to: green
+    share: 10
+    lasts: 120
+
+- name: End it, and see how green answered
+  zero.downtime.mirror:
+    driver: nginx
+    traffic:
+      balancers: shop_lb
+      pools:
+        - name: shop_blue
+          side: blue
+        - name: shop_green
+          side: green
+    to: green
+    share: 0
+  register: mirrored
+"""
+
+RETURN = r"""
+requests:
+  description: With O(share=0), how many requests were copied and ended.
+  returned: when the options could be read
+  type: int
+statuses:
+  description: With O(share=0), how often the idle side answered with which status. What it did not answer at all is a V(502) or V(504) of the balancer.
+  returned: when the options could be read
+  type: dict
+  sample: {"200": 118, "500": 2}
+balancers:
+  description: The whole result of the driver's module, for each host that it ran on, also of those that failed.
+  returned: when the options could be read
+  type: dict
+waited:
+  description: Seconds that the slowest balancer took.
+  returned: when the options could be read
+  type: float
+problems:
+  description: One sentence for each host that failed.
+  returned: when the options could be read
+  type: list
+  elements: str
+"""
+
+# The work is done by the action plugin of the same name; this file holds its documentation.

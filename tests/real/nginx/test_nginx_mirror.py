@@ -1,0 +1,212 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Copies of requests on a real nginx: who gets them, how they end, and that a dead or slow idle side costs the live path nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import threading
+import time
+
+import nginx_stage
+import pytest
+from haproxy_stage import free_port, get, wait_until
+
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx, _probe
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+# How much worse the 99th percentile may be, with copies of all GET requests.
+LIMIT = 1.2
+POOLS = {"blue": ["app1"], "green": ["app2"]}
+NAIVE = """\
+server {{ listen 127.0.0.1:{port}; access_log off;
+    location / {{ mirror /naive; proxy_pass http://blue; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location = /naive {{ internal; proxy_pass http://green$request_uri; proxy_read_timeout 500ms; }}
+}}
+server {{ listen 127.0.0.1:{plain}; access_log off; location / {{ proxy_pass http://blue; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
+"""
+
+
+class Stage(nginx_stage.NginxStage):
+    """With the lines that a team adds once; beside it the same without a mirror, and with nginx's own mirror alone."""
+
+    included = True
+
+    def __init__(self):
+        self.plain, self.naive = free_port(), free_port()
+        super().__init__(POOLS, fronts={"blue": free_port()}, upstream_lines=["keepalive 8;"])
+
+    def text(self):
+        server = " ".join(f"include {self.upstreams}/{pool}.mirror-server*;" for pool in POOLS)
+        inside = " ".join(f"include {self.upstreams}/{pool}.mirror-location*;" for pool in POOLS)
+        text = super().text()
+        if self.included:
+            text = text.replace("location / {", f"{server}\n        location / {{ {inside}", 1)
+        return text.rstrip().rstrip("}") + NAIVE.format(port=self.naive, plain=self.plain) + "}\n"
+
+    def mirror(self, share, check_mode=False, **options):
+        params = {name: option.get("default") for name, option in _nginx.mirror_spec().items()}
+        params.update({name: value for name, value in self.options.items() if name in params}, share=share, mirrors={"blue": "green"},
+                      slowest_request=10.0, timeout=10)
+        params.update(options)
+        return _nginx.mirror(params, check_mode)
+
+    def files(self):
+        return sorted(path.name for path in self.upstreams.iterdir()
+                      if ".mirror-" in path.name and not path.name.endswith("-log") or path.name.startswith("shadow"))
+
+
+@pytest.fixture
+def balancer():
+    if nginx_stage.NGINX is None:
+        pytest.skip("nginx is not installed")
+    with Stage() as found:
+        yield found
+
+
+@contextlib.contextmanager
+def recorder(port):
+    """In place of green's member: notes what comes."""
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            seen.append((self.command, self.path, dict(self.headers.items())))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        do_POST = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield seen
+        server.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def deaf(port):
+    """A member that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", port), backlog=1000):
+        yield
+
+
+def test_get_requests_are_copied_until_it_is_ended(balancer):
+    balancer.kill("app2")
+    with recorder(balancer.ports["app2"]) as seen:
+        predicted = balancer.mirror(100, check_mode=True)
+        assert predicted["changed"] is True and not balancer.files()
+        done = balancer.mirror(100)
+        assert done["changed"] is True and len(balancer.files()) == 3
+        assert balancer.mirror(100)["changed"] is False
+        for number in range(30):
+            assert b'"name": "app1"' in get(f"{balancer.url}/item/{number}?q=1")[1]
+        for dummy in range(10):
+            assert get(balancer.url + "/", data=b"x")[0] == 200
+        wait_until(lambda: len(seen) >= 30, "every GET was copied")
+        assert sorted(path for dummy, path, headers in seen) == sorted(f"/item/{number}?q=1" for number in range(30))
+        assert {method for method, path, headers in seen} == {"GET"}
+        assert all(headers["Host"] == f"127.0.0.1:{balancer.port}" and "X-Zero-Downtime-Host" not in headers for dummy, path, headers in seen)
+
+        # A share of it, and whoever asks without the name of the relay still learns the revision.
+        assert balancer.mirror(50)["changed"] is True
+        seen.clear()
+        for dummy in range(200):
+            get(balancer.url + "/")
+        time.sleep(0.2)
+        assert 60 <= len(seen) <= 140, len(seen)
+        ended = balancer.mirror(0)
+        assert ended["changed"] is True and ended["statuses"] == {"200": len(seen)} and not balancer.files()
+        assert balancer.mirror(0)["changed"] is False
+        seen.clear()
+        get(balancer.url + "/")
+        time.sleep(0.2)
+        assert not seen
+
+
+def test_a_mirror_that_nobody_ends_ends_by_itself(balancer):
+    balancer.kill("app2")
+    with recorder(balancer.ports["app2"]) as seen:
+        assert balancer.mirror(100, lasts=3.0)["changed"] is True
+        get(balancer.url + "/before")
+        wait_until(lambda: seen, "it copies")
+        end = time.time() + 4
+        wait_until(lambda: time.time() > end, "its time is over")
+        seen.clear()
+        assert get(balancer.url + "/after")[0] == 200
+        time.sleep(0.2)
+        assert not seen
+        # Begun anew.
+        assert balancer.mirror(100)["changed"] is True
+        get(balancer.url + "/again")
+        wait_until(lambda: seen, "it copies again")
+
+
+def test_what_cannot_be_is_refused_and_changes_nothing(balancer):
+    before = {path: path.read_bytes() for path in balancer.upstreams.iterdir()}
+    cases = {
+        "mirrors has blue: blue, and requests of blue are the ones that serve": {"mirrors": {"blue": "blue"}},
+        "mirrors has green: blue, but the location that would be copied passes its requests to blue itself": {"mirrors": {"green": "blue"}},
+        "no server and no location includes the mirror's file of pool red": {"mirrors": {"blue": "red"}},
+        "share is 101": {"share": 101},
+        "lasts is 0": {"lasts": 0.0},
+        "mirror_limit is 0": {"mirror_limit": 0},
+    }
+    for sentence, options in cases.items():
+        with pytest.raises(DowntimeError) as error:
+            balancer.mirror(**{"share": 10, **options})
+        assert sentence in str(error.value)
+    green = balancer.upstream_file("green")
+    text = green.read_text(encoding="utf-8")
+    green.write_text(text.replace(str(balancer.ports["app2"]), str(balancer.ports["app1"])), encoding="utf-8")
+    with pytest.raises(DowntimeError, match=f"pools blue and green share the server 127.0.0.1:{balancer.ports['app1']}"):
+        balancer.mirror(10)
+    green.write_text(text, encoding="utf-8")
+    # nginx itself refuses: the relay's address is none of this machine.
+    with pytest.raises(DowntimeError, match="the old one was put back|old files were put back"):
+        balancer.mirror(10, revision_listen="192.0.2.1:1", reload_timeout=1.0)
+    assert {path: path.read_bytes() for path in balancer.upstreams.iterdir() if path.name != ".lock"} == before
+
+
+def p99(port, seconds):
+    """Of live requests on kept and on fresh connections, in ms; none of them may fail."""
+    probe = _probe.Probe({"url": f"http://127.0.0.1:{port}/", "rate": 100.0, "streams": {"fresh": 0.3, "keepalive": 0.7, "post": 0.0}})
+    timer = threading.Timer(seconds, probe.stop)
+    timer.start()
+    account = probe.run()
+    timer.join()
+    assert account["failed"] == 0 and account["sent"] > 50 * seconds, account
+    return account["p99_ms"]
+
+
+def test_a_dead_and_a_slow_idle_side_cost_the_live_path_nothing(balancer):
+    """Alternating windows; a busy machine can only make single ones worse, so the best of each kind are compared, and there are more when in doubt."""
+    assert balancer.mirror(100)["changed"] is True
+    balancer.kill("app2")
+    found = {"without": [], "dead": [], "slow": [], "naive": []}
+    best = {}
+    for dummy in range(8):
+        found["without"].append(p99(balancer.plain, 2.0))
+        found["dead"].append(p99(balancer.port, 2.0))
+        with deaf(balancer.ports["app2"]):
+            found["slow"].append(p99(balancer.port, 2.0))
+        best = {kind: min(times) for kind, times in found.items() if times}
+        if max(best["dead"], best["slow"]) <= LIMIT * best["without"]:
+            break
+    with deaf(balancer.ports["app2"]):
+        found["naive"].append(p99(balancer.naive, 2.0))
+    assert max(best["dead"], best["slow"]) <= LIMIT * best["without"], found
+    assert found["naive"][0] > 200, f"nginx's mirror alone costs nothing here, so this proves nothing: {found}"
+    ended = balancer.mirror(0)
+    assert set(ended["statuses"]) <= {"502", "504"} and ended["requests"] > 100, ended
