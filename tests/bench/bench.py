@@ -75,7 +75,8 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     if "switch" in found:
         switches = found["switch"]
         target("requests lost by ten switches on HAProxy and ten on nginx", switches["haproxy"]["failed"] + switches["nginx"]["failed"], 0, False)
-        target("times as slow as Caddy to the last answer of the old side, HAProxy", round(switches["haproxy"]["last"] / switches["caddy"]["last"], 2), 1, False)
+        slow = round(switches["haproxy"]["last"] / switches["caddy"]["last"], 2)
+        target("times as slow as Caddy to the last answer of the old side, HAProxy", slow, 1, False)
         target("seconds of a blue/green deploy beside its waits", switches["command"]["rest"], 5, False)
     if "safety" in found:
         for row in found["safety"]["cost"]:

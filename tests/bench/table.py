@@ -121,11 +121,12 @@ def _judge(one: dict[str, t.Any]) -> list[str]:
 
 
 def _switch(one: dict[str, t.Any]) -> list[str]:
-    names = {"haproxy": "`haproxy_split` (map, runtime socket)", "nginx": "`nginx_split` (file, reload)", "caddy": "Caddy's admin API, by `ansible.builtin.uri`"}
+    names = {"haproxy": "`haproxy_split` (map, runtime socket)", "nginx": "`nginx_split` (file, reload)",
+             "caddy": "Caddy's admin API, by `ansible.builtin.uri`"}
     command = one["command"]
     return ["## Switching blue/green", "",
-            "%d switches each, to and fro, under %g requests a second, a tenth of them POSTs that take a quarter of a second. Medians, from the beginning of the "
-            "switching task on, which is Ansible's start of a module for the most part." % (one["switches"], one["rate"]), ""] + _table(
+            "%d switches each, to and fro, under %g requests a second, a tenth of them POSTs that take a quarter of a second. Medians, from the beginning "
+            "of the switching task on, which is Ansible's start of a module for the most part." % (one["switches"], one["rate"]), ""] + _table(
         ["", "first answer of the new side", "last of the old", "between the two", "requests lost"],
         ((text, _seconds(one[name]["first"]), _seconds(one[name]["last"]), "%.0f ms" % one[name]["between"], _lost(one[name])) for name, text in names.items())
     ) + ["A whole `zero.downtime.deploy` by blue/green on four hosts, of a release that is staged there already: %s, of which %s are drain, restart and health "

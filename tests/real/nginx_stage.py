@@ -63,10 +63,11 @@ class NginxStage:
 
     def __init__(self, pools: dict[str, list[str]], *, address: str = "127.0.0.1", fronts: t.Mapping[str, int] | None = None,
                  servers: t.Mapping[str, t.Mapping[str, str]] | None = None, main_lines: t.Sequence[str] = (), upstream_lines: t.Sequence[str] = (),
-                 server_lines: t.Sequence[str] = (), start_apps: bool = True, write_revision: bool = False, workers: int = 2, split: str = "") -> None:
+                 server_lines: t.Sequence[str] = (), start_apps: bool = True, write_revision: bool = False, workers: int = 2, split: str = "",
+                 keepalive: str = "30s") -> None:
         self.pools, self.address, self.start_apps, self.write_revision = pools, address, start_apps, write_revision
         self.main_lines, self.upstream_lines, self.server_lines, self.worker_count = list(main_lines), list(upstream_lines), list(server_lines), workers
-        self.split = split
+        self.split, self.keepalive = split, keepalive
         self.names = list(dict.fromkeys(name for names in pools.values() for name in names))
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="zdn-"))
         self.upstreams = self.dir / "zero-downtime"
@@ -95,7 +96,7 @@ class NginxStage:
             "http {",
             *(f"    {kind}_temp_path {self.dir}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")),
             "    " + LOG_FORMAT,
-            "    keepalive_timeout 30s;",
+            f"    keepalive_timeout {self.keepalive};",
             f"    include {self.upstreams}/*.conf;"]
         for pool, port in self.fronts.items():
             target = f"${pool}_pool" if pool == self.split else pool

@@ -97,9 +97,10 @@ backend {app}
 class NginxBalancer(nginx_stage.NginxStage):
     """One of the example's nginx hosts: the team's configuration, with the driver's lines in it."""
 
-    def __init__(self, address: str, fronts: t.Mapping[str, int], pools: t.Mapping[str, t.Mapping[str, str]], split: str = "") -> None:
+    def __init__(self, address: str, fronts: t.Mapping[str, int], pools: t.Mapping[str, t.Mapping[str, str]], split: str = "",
+                 keepalive: str = "30s") -> None:
         super().__init__({app: list(servers) for app, servers in pools.items()}, address=address, servers=pools, start_apps=False, write_revision=True,
-                         fronts={app: fronts[app] for app in ([split] if split else pools)}, split=split)
+                         fronts={app: fronts[app] for app in ([split] if split else pools)}, split=split, keepalive=keepalive)
 
 
 class Machine:
