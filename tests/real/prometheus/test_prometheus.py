@@ -128,6 +128,8 @@ def test_a_counter_that_moves_is_seen_to_move(shop, prometheus):
     for total in (7, 19):
         shop["requests"]["canary"] = total
         wait_until(lambda wanted=total: prometheus.value(query) == wanted, "the counter has moved to %d" % total)
+    # The last point of a range lies up to a step before its end.
+    wait_until(lambda: prometheus.series(query, began, time.time(), EVERY)[-1] == 19.0, "the last point has it")
     found = prometheus.series(query, began, time.time(), EVERY)
     assert found == sorted(found) and set(found) == {0.0, 7.0, 19.0}
     assert prometheus.value(query, at=began) == 0
