@@ -127,10 +127,10 @@ def _points() -> t.Iterator[Point]:
         ways = itertools.cycle(["deploy", "rollback", "before"] if verb == "bad" else [verb, verb, "deploy" if verb == "rollback" else "rollback"])
         for number, (step, fact) in enumerate(steps.items()):
             name = f"{verb}, going back: {step}" if verb == "bad" else f"{verb}, {step}"
-            # A plan leaves no trace outside its controller: going back from there is an ordinary rollback, not a resumption.
-            way = next(ways)
-            yield Point(name, verb, fact, next(kills), verb if step == "planned" else way, number % 5 == 3 and step not in UNLOCKED,
-                        step not in UNLOCKED, name in SHORT)
+            # A plan leaves no trace outside its controller: going back from there is an ordinary rollback, not a resumption. Neither does a run
+            # that has given its lock back, and a rollback after a rollback goes one release further.
+            way = {"planned": verb, "unlocked": "deploy"}.get(step, next(ways))
+            yield Point(name, verb, fact, next(kills), way, number % 5 == 3 and step not in UNLOCKED, step not in UNLOCKED, name in SHORT)
 
 
 def _in_turn(points: list[Point]) -> list[Point]:

@@ -10,6 +10,7 @@ import re
 import typing as t
 
 import pytest
+from haproxy_stage import wait_until
 from sides import Side, killed, version
 
 # Quick steps: the load is a few requests a second, so the shares are large enough to get some of them.
@@ -103,3 +104,19 @@ def test_a_controller_that_dies_in_the_middle(side, verb, ends):
     assert after["failed"] == 0 and version() == ends, after
     assert side.shares() == (("100", "100") if verb == "deploy" else ("0", "0"))
     assert side.record()["result"] == "succeeded"
+
+
+def test_somebody_else_while_a_canary_is_held(side):
+    """One more deploy is refused; whoever breaks the lock has the last word, and the first one cannot move anything any more."""
+    held = {**CANARY, "deploy_canary": {**QUICK, "steps": [50, 100], "step_time": 25}, "deploy_id": "held"}
+    with open(side.path / "held.log", "wb") as log:
+        process = side.stage.start("zero.downtime.deploy", output=log, **held, deploy_release="2.0.0")
+        wait_until(lambda: side.shares()[0] == "50", "half of the requests go to the canary", timeout=120)
+        second = play(side, "deploy", deploy_release="2.0.0")
+        assert second.rc == 2 and "is locked on lb1 by" in second.sentence and "held" in second.sentence, second.output
+        over = play_under_load(side, "rollback", deploy_lock_break=True)
+        assert over["failed"] == 0 and side.shares() == ("0", "0"), over
+        assert process.wait(120) == 2
+    told = (side.path / "held.log").read_text(encoding="utf-8")
+    assert "so deploy held may not move anything" in told, told
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
