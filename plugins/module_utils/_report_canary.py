@@ -111,8 +111,8 @@ def _errors(errors: Record) -> str:
         words = f"{_count(errors.get(f'{side}_errors'))} of {_plural(errors.get(f'{side}_requests'), 'request')}"
         if rate:
             words += f", {_share(rate)}"
-        bar = f'<span class="cbar"><i class="{colour}" style="width:{width:.2f}%"></i></span>'
-        bars += f'<div class="crow"><span class="cname">{side}</span>{bar}<span>{_text(words)}</span></div>'
+        drawn = f'<span class="cbar"><i class="{colour}" style="width:{width:.2f}%"></i></span>'
+        bars += f'<div class="crow"><span class="cname">{side}</span>{drawn}<span>{_text(words)}</span></div>'
     value, needed = _number(errors.get("e_value")), _number(errors.get("needed"))
     evidence = ""
     if value is not None and needed is not None:

@@ -188,10 +188,10 @@ options:
             type: int
   state:
     description:
-      - V(staged) brings the release to the hosts without running it, V(activated) lets the slots run it, V(observed) changes nothing and tells
-        what is there.
+      - V(staged) brings the release to the hosts without running it, V(activated) lets the slots run it, V(stopped) stops their services and leaves
+        their links as they are, V(observed) changes nothing and tells what is there.
     type: str
-    choices: [staged, activated, observed]
+    choices: [staged, activated, stopped, observed]
     required: true
   release:
     description:

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import typing as t
 
 from measure import OUTPUT, REPO, Finding, median, playbook, run

@@ -175,10 +175,10 @@ class SidedRig(BalancedRig):
     def traffic(self, member: str | None = None) -> dict[str, t.Any]:
         return dict(super().traffic(member), pools=SIDED)
 
-    def split(self, shares: dict[str, int] | None = None, check: bool = False, pools: t.Any = SIDED, **options: t.Any) -> dict[str, t.Any]:
+    def split(self, shares: dict[str, int] | None = None, check: bool = False, pools: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
         driver = _drivers.load(self.driver)
         assert driver.split_args is not None
-        traffic = _spec.check(dict(self.traffic(), pools=pools), driver.traffic_spec, "traffic.")
+        traffic = _spec.check(dict(self.traffic(), pools=pools or SIDED), driver.traffic_spec, "traffic.")
         return run_module(driver.module("split"), dict(driver.split_args(traffic, "shop"), shares=shares, **options), check)
 
 

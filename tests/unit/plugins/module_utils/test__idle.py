@@ -29,8 +29,8 @@ def balancer(green=100, kept=None, idle_s=100.0, in_flight=0, state="active", re
         {"name": "shop_green", "requests": 99, "idle_s": 0.0, "members": [{"name": name, "state": "active", "in_flight": 3} for name in HOSTS]}]}
 
 
-def host(settled="activated", old=OLD):
-    return {"slots": {"blue": {"active": old, "settled": settled}, "green": {"active": NEW, "settled": "activated"}}}
+def host(settled="activated", old=True):
+    return {"slots": {"blue": {"active": OLD if old is True else old, "settled": settled}, "green": {"active": NEW, "settled": "activated"}}}
 
 
 def keeper(age=1000.0, shares=None, lock=None, journal=(), clock=5.0):
