@@ -21,6 +21,8 @@ NOISY = {"body.time", "body.name", "header.x-member"}
 COUNT = 40
 # How much worse the 99th percentile may be.
 LIMIT = 1.2
+# Milliseconds that a turn of the scheduler may cost where two cores have much else to do; what is looked for costs hundreds.
+NOISE = 5.0
 
 
 @pytest.fixture
@@ -122,6 +124,6 @@ def test_a_dead_and_a_slow_candidate_cost_the_live_path_nothing(balancer):
                 if thread:
                     thread.join()
             best = {kind: min(times) for kind, times in found.items()}
-            if max(best["dead"], best["slow"]) <= LIMIT * best["without"]:
+            if max(best["dead"], best["slow"]) <= LIMIT * best["without"] + NOISE:
                 return
     raise AssertionError(f"the live path pays for the shadow: {found}")

@@ -20,6 +20,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 
 # How much worse the 99th percentile may be, with copies of all GET requests.
 LIMIT = 1.2
+# Milliseconds that a turn of the scheduler may cost where two cores have much else to do; what is looked for costs hundreds.
+NOISE = 5.0
 POOLS = {"blue": ["app1"], "green": ["app2"]}
 NAIVE = """\
 server {{ listen 127.0.0.1:{port}; access_log off;
@@ -202,11 +204,11 @@ def test_a_dead_and_a_slow_idle_side_cost_the_live_path_nothing(balancer):
         with deaf(balancer.ports["app2"]):
             found["slow"].append(p99(balancer.port, 2.0))
         best = {kind: min(times) for kind, times in found.items() if times}
-        if max(best["dead"], best["slow"]) <= LIMIT * best["without"]:
+        if max(best["dead"], best["slow"]) <= LIMIT * best["without"] + NOISE:
             break
     with deaf(balancer.ports["app2"]):
         found["naive"].append(p99(balancer.naive, 2.0))
-    assert max(best["dead"], best["slow"]) <= LIMIT * best["without"], found
+    assert max(best["dead"], best["slow"]) <= LIMIT * best["without"] + NOISE, found
     assert found["naive"][0] > 200, f"nginx's mirror alone costs nothing here, so this proves nothing: {found}"
     ended = balancer.mirror(0)
     assert set(ended["statuses"]) <= {"502", "504"} and ended["requests"] > 100, ended

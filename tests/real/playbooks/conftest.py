@@ -53,8 +53,8 @@ class Stage:
                 found[str(path)] = os.readlink(path) if path.is_symlink() else None
             found[str(root / "releases")] = sorted(os.listdir(root / "releases")) if (root / "releases").is_dir() else None
         answer = ask(self.socket(), "show servers state")
-        # Columns 5 to 8: operational state, administrative state, weights.
-        found["servers"] = [line.split()[3:8] for line in answer.splitlines() if re.match(r"\d+ shop_", line)]
+        # Name, address, administrative state and weight: whether a server is up changes by itself.
+        found["servers"] = [line.split()[3:5] + line.split()[6:8] for line in answer.splitlines() if re.match(r"\d+ shop_", line)]
         return found
 
     def socket(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import shutil
 import time
 import typing as t
 import urllib.request
@@ -35,6 +36,8 @@ class Flaky:
     def play(self, playbook: str, *faults: dict[str, t.Any], **variables: t.Any) -> t.Any:
         for mark in self.path.glob("faults*"):
             mark.unlink()
+        # What controllers that were killed left of theirs: its steps are not this run's.
+        shutil.rmtree(self.stage.dir.parent / "records" / ".running", ignore_errors=True)
         self.faults.write_text("".join(json.dumps(fault) + "\n" for fault in faults), encoding="utf-8")
         variables = {"deploy_batches": [2], "deploy_soak": 0, **variables}
         return self.stage.play("zero.downtime." + playbook, "-i", str(self.path / "flaky.yml"), env={
