@@ -71,6 +71,8 @@ class ActionModule(ActionBase):
         # A typing error in one host's variables counts as much as one in a group's.
         warnings = check_names({name for member in members for name in variables.names(member)})
         checked, driver = _plan.check_application(values, verb)
+        if verb == "deploy" and checked["deploy_shadow"]:
+            checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, checked["deploy_strategy"])
         if isinstance(values.get("deploy_release"), float):
             warnings.append(f"deploy_release is the number {checked['deploy_release']}, and of 2.10 a number keeps 2.1; put the label in quotes")
         missing = [host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _shadow, _spec, _swap
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
@@ -67,8 +67,6 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
     if strategy not in driver.strategies:
         raise DowntimeError(f"deploy_strategy is '{strategy}', which driver {driver.name} cannot carry out; "
                             f"with it work {', '.join(driver.strategies) or 'none'}")
-    if verb == "deploy" and checked["deploy_shadow"]:
-        checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, strategy)
     if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
         raise DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready")
     if driver.check and verb in SHIFTS:
@@ -173,7 +171,7 @@ def service_of(service: t.Mapping[str, t.Any] | None, side: str) -> dict[str, t.
             raise DowntimeError(f"deploy_service has no {side}; it has {', '.join(service)}")
         service, path = service[side], f"deploy_service.{side}."
     found = {key: value for key, value in _spec.check(service, SERVICE, path).items() if value and key != "slot"}
-    _swap.check_options(found, path)
+    _swap_options.check_options(found, path)
     ways = sorted({"unit", "command", "start"} & set(found))
     if len(ways) != 1 or ("unit" in found and "stop" in found) or ("start" in found and "stop" not in found):
         raise DowntimeError(f"{path[:-1]} has {', '.join(sorted(found)) or 'nothing'}; "

@@ -14,7 +14,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release_store, _service, _swap
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release_store, _service, _swap, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import MARKER, Found, Release, Slot, Store
 from ansible_collections.zero.downtime.plugins.module_utils._service import ActivationError, Service
@@ -66,7 +66,7 @@ def service_spec() -> dict[str, t.Any]:
         "stop": {"type": "raw"},
         "status": {"type": "raw"},
         "timeout": {"type": "float", "default": 120.0},
-        **_swap.spec(),
+        **_swap_options.spec(),
     }
 
 
@@ -162,7 +162,7 @@ class _Call:
             raise DowntimeError(f"lock_timeout is {params['lock_timeout']:g}; a number of seconds from 0 on is accepted")
         service = params.get("service")
         if service is not None:
-            _swap.check_options(service)
+            _swap_options.check_options(service)
             self.service: Service | None = Service(service, self.world.run)
         else:
             self.service = None

@@ -15,6 +15,7 @@ import typing as t
 import urllib.error
 import urllib.request
 
+from ansible_collections.zero.downtime.plugins.module_utils._argv import argv_of
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import Release
 
@@ -191,21 +192,3 @@ def tail(output: str) -> str:
     """The last lines of what a command wrote, for a sentence."""
     lines = [line.rstrip() for line in output.strip().splitlines() if line.strip()]
     return "\n".join(lines[-_OUTPUT_LINES:])[-2000:] or "(no output)"
-
-
-def argv_of(option: str, value: t.Any) -> list[str] | None:
-    """A command as a list of words, or DowntimeError."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            argv = shlex.split(value)
-        except ValueError as error:
-            raise DowntimeError(f"{option} is {value!r}, which cannot be split into words: {error}") from error
-    elif isinstance(value, list):
-        argv = [str(word) for word in value]
-    else:
-        raise DowntimeError(f"{option} is {value!r}; a text or a list of words is accepted (no shell reads it)")
-    if not argv or not argv[0]:
-        raise DowntimeError(f"{option} is empty; a command is accepted")
-    return argv

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _shadow
 from ansible_collections.zero.downtime.plugins.module_utils._canary_options import OPTIONS as CANARY
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import STRATEGIES
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._shadow_options import OPTIONS as SHADOW
 
 HOOKS = {
     "before_stage": "Runs on every member before the release is staged.",
@@ -115,7 +115,7 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                       "With O(deploy_strategy=canary): the shares that the release gets, and how it is judged at each."},
     "deploy_shadow": {"type": "dict", "description":
                       "Copies of real requests for the idle side, once it has passed its gates and before any user sees it; where its answers differ, the "
-                      "deploy fails. For strategies with an idle side, and not for rollbacks.", "options": _shadow.OPTIONS},
+                      "deploy fails. For strategies with an idle side, and not for rollbacks.", "options": SHADOW},
     "deploy_evidence_url": {"type": "str", "description":
                             "Public address that the probe asks before, during and after the deploy. Without it there is no probe."},
     "deploy_evidence_rate": {"type": "float", "default": 50, "minimum": 1, "description": "Probe requests a second."},

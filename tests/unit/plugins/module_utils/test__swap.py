@@ -17,7 +17,7 @@ import threading
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _release, _swap
+from ansible_collections.zero.downtime.plugins.module_utils import _release, _swap, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 URL = "http://127.0.0.1:8000/ready"
@@ -165,7 +165,7 @@ def systemd(tmp_path):
 ])
 def test_options_refused(service, sentence):
     with pytest.raises(DowntimeError, match=sentence):
-        _swap.check_options(service)
+        _swap_options.check_options(service)
 
 
 @pytest.mark.parametrize("step, sentence", [
@@ -181,7 +181,7 @@ def test_options_refused(service, sentence):
 ])
 def test_step_refused(step, sentence):
     with pytest.raises(DowntimeError, match=sentence):
-        _swap.check_options({"swap": "command", "start": "a", "pidfile": "/a", "steps": [step]})
+        _swap_options.check_options({"swap": "command", "start": "a", "pidfile": "/a", "steps": [step]})
 
 
 def test_running_is_needed(systemd):
