@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -94,14 +93,6 @@ class ActionModule(ActionBase):
         return sample
 
 
-def _load(run_dir: str, name: str) -> t.Any:
-    try:
-        with open(os.path.join(run_dir, name), encoding="utf-8") as stream:
-            return json.load(stream)
-    except FileNotFoundError:
-        return None
-
-
 class Keeper:
     """The three states. Clock and sleep are parameters, so that tests need no waiting."""
 
@@ -187,8 +178,8 @@ class Keeper:
     def _begun(self, config: dict[str, t.Any]) -> None:
         """Wait until the probe asks: it starts while the release is staged, and has to run before anything moves."""
         end = self.clock() + 10
-        while config.get("url") and _load(self.run_dir, ACCOUNT) is None:
-            progress = _load(self.run_dir, PROGRESS)
+        while config.get("url") and _events.load(self.run_dir, ACCOUNT) is None:
+            progress = _events.load(self.run_dir, PROGRESS)
             if progress and (progress["sent"] or not config["expect_serving"]):
                 return
             process = self._process()
@@ -207,7 +198,7 @@ class Keeper:
 
     def _process(self) -> dict[str, t.Any] | None:
         """The probe that runs, if it is still the one that was started."""
-        process = _load(self.run_dir, PROCESS)
+        process = _events.load(self.run_dir, PROCESS)
         if process and process["start_time"] is not None and _probe.start_time_of(process["pid"]) == process["start_time"]:
             return process
         return None
@@ -215,7 +206,7 @@ class Keeper:
     # -- checked --
 
     def checked(self) -> dict[str, t.Any]:
-        config = None if self.check_mode or not self.run_dir else _load(self.run_dir, CONFIG)
+        config = None if self.check_mode or not self.run_dir else _events.load(self.run_dir, CONFIG)
         if config is None:
             return {"changed": False, "verdict": None}
         self._begun(config)
@@ -253,7 +244,7 @@ class Keeper:
         """Watch for so long; leave at once when the probe is over its budget."""
         end = self.clock() + seconds
         while self.clock() < end:
-            progress = _load(self.run_dir, PROGRESS)
+            progress = _events.load(self.run_dir, PROGRESS)
             if progress and progress["transport"] > self.args["max_failed"]:
                 return
             self.sleep(min(POLL, max(0.0, end - self.clock())))
@@ -271,23 +262,23 @@ class Keeper:
             if self._process() is None:
                 return self._closed()
             if self.clock() > end:
-                return _load(self.run_dir, SNAPSHOT), "the probe gave no account within 5 s"
+                return _events.load(self.run_dir, SNAPSHOT), "the probe gave no account within 5 s"
             self.sleep(POLL / 2)
-        return _load(self.run_dir, SNAPSHOT), None
+        return _events.load(self.run_dir, SNAPSHOT), None
 
     def _closed(self) -> tuple[dict[str, t.Any] | None, str | None]:
         """The account of a probe that has ended."""
-        account = _load(self.run_dir, ACCOUNT)
+        account = _events.load(self.run_dir, ACCOUNT)
         if account is None:
             log = self._log()
-            return _load(self.run_dir, SNAPSHOT), "the probe ended without an account%s" % (": " + log if log else "")
+            return _events.load(self.run_dir, SNAPSHOT), "the probe ended without an account%s" % (": " + log if log else "")
         if account["ended"] not in ("asked", None):
             why = {"max_run": "the probe reached its hard limit", "controller_died": "the probe saw ansible-playbook end"}
             return account, why.get(account["ended"], "the probe ended: %s" % account["ended"])
         return account, None
 
     def _judge(self, at: str, account: t.Callable[[], tuple[dict[str, t.Any] | None, str | None]]) -> dict[str, t.Any]:
-        config = _load(self.run_dir, CONFIG) or {}
+        config = _events.load(self.run_dir, CONFIG) or {}
         probe, died = account() if config.get("url") else (None, None)
         moment = "%s %d" % (at, time.time_ns())
         # Between batches the last move has just told all counters: a reading of its own is only made when those look like a loss.
@@ -319,10 +310,10 @@ class Keeper:
     # -- stopped --
 
     def stopped(self) -> dict[str, t.Any]:
-        if self.check_mode or not self.run_dir or _load(self.run_dir, CONFIG) is None:
+        if self.check_mode or not self.run_dir or _events.load(self.run_dir, CONFIG) is None:
             evidence = _evidence.compose(None)
             return {"changed": False, "evidence": evidence, "verdict": evidence["verdict"], "sentence": evidence["sentence"]}
-        kept = _load(self.run_dir, RESULT)
+        kept = _events.load(self.run_dir, RESULT)
         if kept is not None:
             return {"changed": False, "evidence": kept, "verdict": kept["verdict"], "sentence": kept["sentence"]}
         # The probe ends first, so that its own open requests are not among those that the balancers still hold.

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import typing as t
@@ -31,8 +30,7 @@ SPEC: dict[str, t.Any] = {
     "run_dir": {"type": "path"},
     "step": {"type": "str", "default": "judge"},
 }
-# Beside the probe's files; the record takes its steps from here.
-KEPT, PROGRESS = "canary.json", "progress.json"
+PROGRESS = "progress.json"
 
 
 class ActionModule(ActionBase):
@@ -58,7 +56,7 @@ class ActionModule(ActionBase):
         driver = _drivers.load(args["driver"])
         traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
         counted = driver.info and driver.info_args is not None
-        probing = bool((self._read(args, "probe-config.json") or {}).get("url"))
+        probing = bool((_events.load(args["run_dir"], "probe-config.json") or {}).get("url"))
         canary = _canary.check(args["canary"], "asked" if probing or self._task.check_mode else None, counted, "canary")
         sources = self._sources(args, canary, driver, traffic, task_vars)
         if self._task.check_mode:
@@ -66,7 +64,7 @@ class ActionModule(ActionBase):
             for source in sources:
                 source.begin()
             return {"changed": False, "verdict": None, "reasons": [], "share": args["share"]}
-        kept = self._read(args, KEPT) or {"steps": [], "looks": []}
+        kept = _events.load(args["run_dir"], _events.CANARY) or {"steps": [], "looks": []}
         clock = _events.clock(args["run_dir"])
         began = clock()
         _events.append(args["run_dir"], args["step"], "started")
@@ -77,7 +75,7 @@ class ActionModule(ActionBase):
             step = {**found, "started": round(began, 3), "finished": round(clock(), 3)}
             # Of a look at a smaller share only the counts are needed later.
             counts = [{side: {name: look[side][name] for name in ("requests", "errors")} for side in _looks.SIDES} for look in looks]
-            _probe.write_json(os.path.join(args["run_dir"], KEPT), {"steps": [*kept["steps"], step], "looks": [*kept["looks"], *counts]})
+            _probe.write_json(os.path.join(args["run_dir"], _events.CANARY), {"steps": [*kept["steps"], step], "looks": [*kept["looks"], *counts]})
         _events.append(args["run_dir"], args["step"], "finished" if go_on else "failed", **({"reason": reason} if reason else {}))
         result = {"changed": False, "failed": not go_on, **found}
         if reason:
@@ -95,7 +93,7 @@ class ActionModule(ActionBase):
             sources.append(_looks.Balancers(lambda: self._counters(driver, traffic, task_vars), pools,
                                             canary["errors"] == "balancer", canary["latency"] == "balancer"))
         if "probe" in (canary["errors"], canary["latency"]) and not self._task.check_mode:
-            sources.append(_looks.Asked(lambda: self._read(args, PROGRESS), args["releases"],
+            sources.append(_looks.Asked(lambda: _events.load(args["run_dir"], PROGRESS), args["releases"],
                                         canary["errors"] == "probe", canary["latency"] == "probe"))
         queries = {name: rule["query"] for name, rule in canary["metrics"].items() if rule["query"]}
         if queries:
@@ -127,16 +125,8 @@ class ActionModule(ActionBase):
         return Prometheus(options["url"], headers=headers, timeout=options["timeout"], validate_certs=options["validate_certs"], ca_path=options["ca_path"],
                           name="deploy_canary.prometheus.url")
 
-    @staticmethod
-    def _read(args: dict[str, t.Any], name: str) -> t.Any:
-        try:
-            with open(os.path.join(args["run_dir"] or "", name), encoding="utf-8") as stream:
-                return json.load(stream)
-        except FileNotFoundError:
-            return None
-
     def _lost(self, args: dict[str, t.Any]) -> str | None:
         """Requests that the probe lost are nobody's to judge: the evidence allows for so many, and no more."""
-        progress = self._read(args, PROGRESS)
+        progress = _events.load(args["run_dir"], PROGRESS)
         lost = progress["transport"] if progress else 0
         return f"The probe lost {lost} of {progress['sent']} requests." if lost > args["max_failed"] else None

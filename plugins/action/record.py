@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events, _record, _report, _shadow
+from ansible_collections.zero.downtime.plugins.module_utils import _events, _record, _report
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
@@ -27,11 +26,13 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         args = self.validate_argument_spec(argument_spec=_record.ARGUMENT_SPEC)[1]
         try:
+            events: list[dict[str, t.Any]] = []
+            left: dict[str, t.Any] = {}
             try:
                 events = _events.read(args["run_dir"]) if args["run_dir"] else []
+                left = {"canary": _events.load(args["run_dir"], _events.CANARY), "shadow": _events.load(args["run_dir"], _events.SHADOW)}
             except OSError as error:
                 # A record without its steps is better than none.
-                events = []
                 result["warnings"] = [f"the record lacks its steps: run_dir {args['run_dir']} cannot be read ({error.strerror})"]
             record = _record.compose(
                 plan=args["plan"],
@@ -41,8 +42,7 @@ class ActionModule(ActionBase):
                 members=args["members"],
                 sentence=args["sentence"],
                 events=events,
-                canary=_steps_of(args["run_dir"]),
-                shadow=_shadow.read(args["run_dir"]) if args["run_dir"] else None,
+                **left,
             )
             # From here on the record exists: it is returned even when the disk refuses it.
             result["record"] = record
@@ -73,12 +73,3 @@ class ActionModule(ActionBase):
         except OSError as error:
             result["warnings"] = [*result.get("warnings", []), f"run_dir {args['run_dir']} could not be removed: {error.strerror or error}"]
         return result
-
-
-def _steps_of(run_dir: str | None) -> dict[str, t.Any] | None:
-    """What the judge said at each share, where there was one."""
-    try:
-        with open(os.path.join(run_dir or "", "canary.json"), encoding="utf-8") as stream:
-            return json.load(stream)
-    except (OSError, ValueError):
-        return None

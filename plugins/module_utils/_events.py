@@ -17,6 +17,8 @@ import typing as t
 
 FILE = "events.jsonl"
 CLOCK = "clock.json"
+# What the judge and the shadow leave there for the record.
+CANARY, SHADOW = "canary.json", "shadow.json"
 
 
 def start_clock(run_dir: str, wall: t.Callable[[], float] = time.time, monotonic: t.Callable[[], float] = time.monotonic) -> None:
@@ -33,6 +35,17 @@ def clock(run_dir: str | None, wall: t.Callable[[], float] = time.time, monotoni
     except (OSError, ValueError):
         return wall
     return lambda: monotonic() + offset
+
+
+def load(run_dir: str | None, name: str) -> t.Any:
+    """What one of the JSON files of a deploy's working directory holds; None while there is no such file, or no such directory."""
+    if not run_dir:
+        return None
+    try:
+        with open(os.path.join(run_dir, name), encoding="utf-8") as handle:
+            return json.load(handle)
+    except FileNotFoundError:
+        return None
 
 
 def append(run_dir: str | None, step: str, event: str, members: t.Sequence[str] = (), batch: int | None = None,

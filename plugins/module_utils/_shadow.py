@@ -13,11 +13,10 @@ import json
 import os
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _differences, _drivers, _replay
+from ansible_collections.zero.downtime.plugins.module_utils import _differences, _drivers, _events, _replay
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._shadow_options import OF_MIRROR, OF_REPLAY, OPTIONS
 
-FILE = "shadow.json"
 # What differs most is what a person reads; a record is no place for a thousand fields.
 MOST_FIELDS = 50
 
@@ -109,14 +108,5 @@ def of_mirror(shadow: t.Mapping[str, t.Any], statuses: t.Mapping[str, int]) -> d
 def keep(run_dir: str | None, found: t.Mapping[str, t.Any]) -> None:
     """Leave the report for the record, which is written at the end, however the deploy ends."""
     if run_dir:
-        with open(os.path.join(run_dir, FILE), "w", encoding="utf-8") as handle:
+        with open(os.path.join(run_dir, _events.SHADOW), "w", encoding="utf-8") as handle:
             json.dump(found, handle)
-
-
-def read(run_dir: str) -> dict[str, t.Any] | None:
-    """The report that was kept; None where there was no shadow."""
-    try:
-        with open(os.path.join(run_dir, FILE), encoding="utf-8") as handle:
-            return json.load(handle)
-    except FileNotFoundError:
-        return None

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _replay, _shadow, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _replay, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
@@ -123,7 +123,7 @@ def test_the_report_of_a_mirror(statuses, verdict, words):
 
 
 def test_the_report_is_kept_for_the_record(tmp_path):
-    assert _shadow.read(str(tmp_path)) is None
+    assert _events.load(str(tmp_path), _events.SHADOW) is None
     _shadow.keep(str(tmp_path), {"verdict": "same"})
     _shadow.keep(None, {"verdict": "same"})
-    assert _shadow.read(str(tmp_path)) == {"verdict": "same"}
+    assert _events.load(str(tmp_path), _events.SHADOW) == {"verdict": "same"}
