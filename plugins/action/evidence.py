@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _evidence, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
 
 SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "required": True, "choices": ["started", "checked", "stopped"]},
@@ -82,12 +82,11 @@ class ActionModule(ActionBase):
             return None
         traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
-        info_args = driver.info_args(traffic)
 
         def sample(run_dir: str | None, at: str, moment: str | None = None) -> list[dict[str, t.Any]]:
             found: list[dict[str, t.Any]] = []
-            _fanout.run_on(self, hosts, driver.module("info"), lambda host: dict(info_args), task_vars, timeout=_fanout.limit(self, _fanout.QUESTION),
-                           on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at, moment)))
+            _asking.balancers(self, driver, traffic, hosts, task_vars,
+                              on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at, moment)))
             return found
 
         return sample

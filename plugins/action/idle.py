@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking
 
 SPEC = {"plan": {"type": "dict", "required": True}, "wait": {"type": "int", "default": 0, "minimum": 0}}
 POLL = 1.0
@@ -50,15 +50,8 @@ class ActionModule(ActionBase):
             time.sleep(min(left, max(POLL, found["wait"])))
 
     def _look(self, driver: _drivers.Driver, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        limit = _fanout.limit(self, _fanout.QUESTION)
-        options = driver.info_args(plan["whole_traffic"]) if driver.info_args else {}
-        infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars, timeout=limit)
-        lock = plan["lock"]
-        locks = _fanout.run_on(self, sorted(lock["hosts"]), "zero.downtime.lock",
-                               lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host",
-                               timeout=limit)
+        infos = _asking.balancers(self, driver, plan["whole_traffic"], plan["balancers"], task_vars)
+        locks = _asking.locks(self, plan["lock"], task_vars)
         hosts = next(iter(plan["sides"].values()))["hosts"]
-        releases = _fanout.run_on(self, plan["members"], "zero.downtime.release",
-                                  lambda host: {"state": "observed", "root": hosts[host]["root"], "slot": hosts[host]["slot"]}, task_vars, what="member",
-                                  timeout=limit)
+        releases = _asking.members(self, {name: hosts[name] for name in plan["members"]}, task_vars)
         return _idle.look(plan, releases, infos, locks, time.time())

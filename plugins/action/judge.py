@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
 
 SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _looks.SIDES}
 SPEC: dict[str, t.Any] = {
@@ -105,11 +105,7 @@ class ActionModule(ActionBase):
         return sources
 
     def _counters(self, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, list[dict[str, t.Any]]]:
-        if driver.info_args is None:
-            raise DowntimeError(f"driver {driver.name} does not count requests")
-        options = driver.info_args(traffic)
-        hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
-        results = _fanout.run_on(self, hosts, driver.module("info"), lambda _host: dict(options), task_vars, timeout=_fanout.limit(self, _fanout.QUESTION))
+        results = _asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars)
         failed = [named("balancer", host, result) for host, result in results.items() if result.get("failed")]
         if failed:
             raise DowntimeError(f"the canary cannot be judged: {'; '.join(failed)}")

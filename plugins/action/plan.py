@@ -22,7 +22,7 @@ from ansible.utils.display import Display
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _inventory, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
 display = Display()
@@ -141,7 +141,7 @@ class ActionModule(ActionBase):
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
             capacity["first"] = nobody_serves(hosts)
-        if verb not in ("status", "doctor", "retire"):
+        if not looking:
             _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
@@ -201,12 +201,8 @@ class ActionModule(ActionBase):
 
     def _lines(self, checked: dict[str, t.Any], driver: _drivers.Driver, members: list[str], task_vars: dict[str, t.Any]) -> str:
         """For a sentence, the lines that give the application a second side, as far as a balancer can tell them."""
-        if not driver.info or driver.info_args is None:
-            return ""
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
-        options = driver.info_args(traffic)
-        answers = _fanout.run_on(self, _inventory.hosts_of(driver, traffic, members, task_vars), driver.module("info"), lambda _host: options, task_vars,
-                                 timeout=_fanout.limit(self, _fanout.QUESTION))
+        answers = _asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, members, task_vars), task_vars)
         lines = [line for result in answers.values() for finding in result.get("findings") or () if finding["setting"] == "split" for line in finding["lines"]]
         return f": {' | '.join(dict.fromkeys(lines))}" if lines else ""
 
@@ -218,10 +214,9 @@ class ActionModule(ActionBase):
         """
         if not driver.info or driver.info_args is None or (looking and not sides):
             return {}
-        info_args = driver.info_args(traffic)
 
         def ask() -> dict[str, dict[str, t.Any]]:
-            return _fanout.run_on(self, balancers, driver.module("info"), lambda _host: info_args, task_vars, timeout=_fanout.limit(self, _fanout.QUESTION))
+            return _asking.balancers(self, driver, traffic, balancers, task_vars)
 
         if looking:
             return {host: result for host, result in ask().items() if not result.get("failed")}
@@ -292,12 +287,7 @@ class ActionModule(ActionBase):
         chosen = _without.named(checked["deploy_without"], balancers, driver.runs_on)
         if looking:
             return list(chosen)
-        if chosen and driver.info and driver.info_args:
-            options = driver.info_args(traffic)
-            answers = _fanout.run_on(self, list(chosen), driver.module("info"), lambda _host: options, task_vars,
-                                     timeout=_fanout.limit(self, _fanout.QUESTION))
-        else:
-            answers = {}
+        answers = _asking.balancers(self, driver, traffic, list(chosen), task_vars) if chosen else {}
         for name, port in chosen.items():
             _without.prove(name, answers.get(name), _address(variables, name),
                            port or _without.port_of(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"]))
@@ -369,9 +359,7 @@ class ActionModule(ActionBase):
                 task_vars: dict[str, t.Any]) -> str | None:
         """The side that served when a deploy began that has not ended, by its journal."""
         lock = self._lock(checked, driver, balancers, members, without, task_vars)
-        results = _fanout.run_on(self, lock["hosts"], f"{_drivers.COLLECTION}.lock",
-                                 lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host",
-                                 timeout=_fanout.limit(self, _fanout.QUESTION))
+        results = _asking.locks(self, lock, task_vars)
         journal = max((result.get("journal") or [] for result in results.values()), key=len)
         return (_lock.interrupted_of(journal) or {}).get("serving")
 

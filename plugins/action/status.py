@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec, _status
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _holder
 
 display = Display()
 
@@ -36,21 +36,11 @@ class ActionModule(ActionBase):
             driver = _drivers.load(plan["driver"])
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
-        limit = _fanout.limit(self, _fanout.QUESTION)
-        releases = _fanout.run_on(
-            self, plan["members"], "zero.downtime.release",
-            lambda host: {"state": "observed", "root": plan["hosts"][host]["root"], "slot": plan["hosts"][host]["slot"]}, task_vars, what="member",
-            timeout=limit)
-        infos = {}
-        if driver.info and driver.info_args:
-            # Of the pools of both sides, where there are two; the traffic is otherwise that of the side that serves.
-            both = {"pools": plan["whole_traffic"]["pools"]} if plan.get("sides") else {}
-            options = driver.info_args({**plan["traffic"], **both})
-            infos = _fanout.run_on(self, plan["balancers"], driver.module("info"), lambda _host: options, task_vars, timeout=limit)
-        lock = plan["lock"]
-        locks = _fanout.run_on(self, sorted(lock["hosts"]), "zero.downtime.lock",
-                               lambda _host: {"state": "observed", "directory": lock["directory"], "name": lock["name"]}, task_vars, what="state host",
-                               timeout=limit)
+        releases = _asking.members(self, {name: plan["hosts"][name] for name in plan["members"]}, task_vars)
+        # Of the pools of both sides, where there are two; the traffic is otherwise that of the side that serves.
+        both = {"pools": plan["whole_traffic"]["pools"]} if plan.get("sides") else {}
+        infos = _asking.balancers(self, driver, {**plan["traffic"], **both}, plan["balancers"], task_vars)
+        locks = _asking.locks(self, plan["lock"], task_vars)
         serving = infos
         if plan.get("sides"):
             serving = {host: {**info, "pools": [pool for pool in info.get("pools") or () if pool["name"] in plan["pools"]]} for host, info in infos.items()}

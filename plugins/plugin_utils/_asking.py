@@ -1,0 +1,43 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The questions that several actions ask: balancers, state hosts, members. Nothing is changed by them. Private to the collection."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+
+Results = t.Dict[str, t.Dict[str, t.Any]]
+TaskVars = t.Dict[str, t.Any]
+
+
+def balancers(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], hosts: t.Sequence[str], task_vars: TaskVars,
+              on_result: t.Callable[[str, dict[str, t.Any]], None] | None = None) -> Results:
+    """What each balancer has, by the driver's module C(info); nothing where the driver has none."""
+    if not driver.info or driver.info_args is None:
+        return {}
+    options = driver.info_args(traffic)
+    return _run(action, hosts, driver.module("info"), lambda _host: dict(options), task_vars, on_result=on_result)
+
+
+def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars) -> Results:
+    """The lock, the journal and what else the state hosts keep."""
+    options = {"state": "observed", "directory": lock["directory"], "name": lock["name"]}
+    return _run(action, sorted(lock["hosts"]), f"{_drivers.COLLECTION}.lock", lambda _host: dict(options), task_vars, what="state host")
+
+
+def members(action: ActionBase, hosts: t.Mapping[str, t.Mapping[str, t.Any]], task_vars: TaskVars) -> Results:
+    """What each member's host has of releases; C(hosts) has the C(root) and C(slot) of each."""
+    return _run(action, list(hosts), f"{_drivers.COLLECTION}.release",
+                lambda host: {"state": "observed", "root": hosts[host]["root"], "slot": hosts[host]["slot"]}, task_vars, what="member")
+
+
+def _run(action: ActionBase, hosts: t.Sequence[str], module: str, args_for: t.Callable[[str], dict[str, t.Any]], task_vars: TaskVars,
+         **options: t.Any) -> Results:
+    return _fanout.run_on(action, hosts, module, args_for, task_vars, timeout=_fanout.limit(action, _fanout.QUESTION), **options)

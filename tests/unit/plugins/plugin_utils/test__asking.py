@@ -1,0 +1,47 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout
+
+ACTION = types.SimpleNamespace(_play_context=types.SimpleNamespace(timeout=10))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Who was asked for what, with which arguments, and by which word a sentence names it."""
+    found = []
+
+    def run_on(action, hosts, module, args_for, task_vars, what="balancer", timeout=None, on_result=None):
+        assert timeout == _fanout.limit(action, _fanout.QUESTION)
+        found.extend((what, host, module, args_for(host)) for host in hosts)
+        return {host: {} for host in hosts}
+
+    monkeypatch.setattr(_fanout, "run_on", run_on)
+    return found
+
+
+def test_balancers_are_asked_what_the_driver_asks_them(asked):
+    driver = _drivers.load("haproxy")
+    traffic = {"socket": "/s", "pools": [{"name": "shop"}]}
+    assert _asking.balancers(ACTION, driver, traffic, ["lb1", "lb2"], {}) == {"lb1": {}, "lb2": {}}
+    assert asked == [("balancer", name, "zero.downtime.haproxy_info", driver.info_args(traffic)) for name in ("lb1", "lb2")]
+
+
+def test_a_driver_that_tells_nothing_asks_nobody(asked):
+    assert _asking.balancers(ACTION, _drivers.load("none"), {}, ["localhost"], {}) == {} and asked == []
+
+
+def test_locks_and_members(asked):
+    _asking.locks(ACTION, {"hosts": ["lb2", "lb1"], "directory": "/d", "name": "shop", "path": "/d/shop.lock"}, {})
+    _asking.members(ACTION, {"app1": {"root": "/srv", "slot": "blue", "url": None}}, {})
+    observed = {"state": "observed", "directory": "/d", "name": "shop"}
+    assert asked == [("state host", "lb1", "zero.downtime.lock", observed), ("state host", "lb2", "zero.downtime.lock", observed),
+                     ("member", "app1", "zero.downtime.release", {"state": "observed", "root": "/srv", "slot": "blue"})]
