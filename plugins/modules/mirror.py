@@ -31,25 +31,6 @@ options:
     type: str
     choices: [blue, green]
     required: true
-  share:
-    description:
-      - Percentage of the GET requests that are copied. V(0) ends the mirror.
-    type: int
-    required: true
-  lasts:
-    description:
-      - Seconds after which the mirror ends by itself, should nobody end it. One that has at least half of them left is not begun anew.
-    type: float
-    default: 600.0
-  timeout:
-    description:
-      - Seconds within which the balancer has to have the change.
-    type: int
-    default: 30
-  deploy_id:
-    description:
-      - Name of the deploy on whose behalf requests are copied.
-    type: str
   lock:
     description:
       - The lock of a plan of M(zero.downtime.plan). On its hosts nothing is changed when the lock is another deploy's.
@@ -71,6 +52,7 @@ options:
     default: mirror
 extends_documentation_fragment:
   - zero.downtime.attributes
+  - zero.downtime.mirror
 attributes:
   check_mode:
     support: full

@@ -22,6 +22,7 @@ description:
   - It reloads nginx, as M(zero.downtime.nginx_members) does, and sees that it has happened. When nginx refuses the files, the old ones are put back.
 extends_documentation_fragment:
   - zero.downtime.attributes
+  - zero.downtime.mirror
 attributes:
   check_mode:
     support: full
@@ -31,29 +32,6 @@ attributes:
   idempotent:
     support: full
 options:
-  share:
-    description:
-      - Percentage of the GET requests that are copied. V(0) ends the mirror.
-    type: int
-    required: true
-  lasts:
-    description:
-      - Seconds after which the mirror ends by itself, should nobody end it. One that has at least half of them left is not begun anew.
-    type: float
-    default: 600.0
-  timeout:
-    description:
-      - Seconds within which the balancer has to have the change.
-    type: int
-    default: 30
-  deploy_id:
-    description:
-      - Name of the deploy on whose behalf requests are copied.
-    type: str
-  lock:
-    description:
-      - The file of the lock that M(zero.downtime.lock) took on this host for O(deploy_id). Nothing is changed when the lock is another deploy's.
-    type: path
   mirrors:
     description:
       - The upstreams whose requests are copied, each with the upstream that gets the copies. Both have a file in O(upstreams_dir).
