@@ -20,6 +20,9 @@ SIDE = "idle"
 
 Release = t.Optional[t.Mapping[str, t.Any]]
 
+# What the role registers of its moves, the last one first.
+MOVES = ("__deploy_switched_back", "__deploy_switched")
+
 
 def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], out: t.Sequence[str] = (),
             interrupted: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
@@ -122,7 +125,7 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     problems = list(dict.fromkeys(_outcome.first_line(text).rstrip(".") for text in local.get("__deploy_problems") or []))
 
     def told(result: str, parts: t.Sequence[str]) -> dict[str, t.Any]:
-        return {"result": result, "sentence": _outcome.full_stop("; ".join(parts)), "members": rows, "lost": list(plan["absent"])}
+        return {"shares": _last_told(local), "result": result, "sentence": _outcome.full_stop("; ".join(parts)), "members": rows, "lost": list(plan["absent"])}
 
     if why is None:
         if switch is None:
@@ -157,8 +160,10 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
 
 def _shares(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any]) -> t.Mapping[str, int] | None:
     """The sides' shares, by what the balancers said last; None where they disagree."""
-    for name in ("__deploy_switched_back", "__deploy_switched"):
-        result = local.get(name)
-        if _outcome.ran(result):
-            return result.get("shares")
-    return {plan["serving_side"]: 100}
+    moved = any(_outcome.ran(local.get(name)) for name in MOVES)
+    return _last_told(local) if moved else {plan["serving_side"]: 100}
+
+
+def _last_told(local: t.Mapping[str, t.Any]) -> t.Mapping[str, int] | None:
+    """The shares after this deploy's last move of them; None where it made none, or the balancers disagree since."""
+    return next((local[name].get("shares") for name in MOVES if _outcome.ran(local.get(name))), None)

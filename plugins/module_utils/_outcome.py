@@ -152,7 +152,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
             checking: bool = False) -> dict[str, t.Any]:
     """Result, sentence and members' releases.
 
-    :returns: C(result) (succeeded, rolled_back, failed), C(sentence), C(members) ([{name, release, state}]), C(lost).
+    :returns: C(result) (succeeded, rolled_back, failed), C(sentence), C(members) ([{name, release, state}]), C(lost); of a strategy with an
+        idle side also C(shares), as the balancers told them after its last move of them.
     """
     local = hostvars[LOCAL]
     failed = bool(local.get("__deploy_here"))
