@@ -8,41 +8,30 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.module_utils import _lock, _plan, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
+from ansible_collections.zero.downtime.plugins.module_utils._errors import named
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 MODULE = "zero.downtime.lock"
 
 # Seconds that moves of an old holder may take to end.
 WAIT = 60
 
-SPEC = {
-    "state": {"type": "str", "choices": ["acquired", "released"], "required": True},
-    "plan": {"type": "dict", "required": True},
-    "clean": {"type": "bool", "default": False},
-    "shares": {"type": "dict"},
-}
 
+class ActionModule(Once):
+    SPEC = {
+        "state": {"type": "str", "choices": ["acquired", "released"], "required": True},
+        "plan": {"type": "dict", "required": True},
+        "clean": {"type": "bool", "default": False},
+        "shares": {"type": "dict"},
+    }
 
-class ActionModule(ActionBase):
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
-        try:
-            args = _spec.check(self._task.args, SPEC)
-            _spec.has(args["plan"], "plan", ("deploy_id", "verb", "app", "environment", "lock"), "the plan that zero.downtime.plan returned")
-            if args["state"] == "acquired":
-                return self._acquire(args["plan"], task_vars)
-            return self._release(args["plan"], args["clean"], args["shares"], task_vars)
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        _spec.has(args["plan"], "plan", ("deploy_id", "verb", "app", "environment", "lock"), "the plan that zero.downtime.plan returned")
+        if args["state"] == "acquired":
+            return self._acquire(args["plan"], task_vars)
+        return self._release(args["plan"], args["clean"], args["shares"], task_vars)
 
     def _on(self, hosts: list[str], options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
         return _fanout.run_on(self, hosts, MODULE, lambda _host: options, task_vars, what="state host", timeout=_fanout.limit(self, WAIT))

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.module_utils import _events, _health, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 # Of the deploy on the controller, not of the host that sends the requests.
 HERE = ("run_dir", "step", "batch")
 
 
-class ActionModule(ActionBase):
-    # Once for the batch, and a failure is everybody's: with run_once only the first host would be rescued.
-    BYPASS_HOST_LOOP = True
-    # A skipped gate would let check mode promise what it has not seen.
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(Once):
+    # In check mode, too: a skipped gate would let it promise what it has not seen.
+    SPEC = _health.argument_spec()
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
-        try:
-            args = _spec.check(self._task.args, _health.argument_spec())
-            # Before any host is asked, so that a typo costs no connection.
-            targets, dummy = _health.parse(args)
-            known = task_vars.get("hostvars", {})
-            if args["from"] != "controller" and args["from"] not in known:
-                raise DowntimeError(f"from is {args['from']!r}; accepted: controller, or the name of a host in the inventory")
-            return self._gate([target.name for target in targets], args, task_vars)
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        # Before any host is asked, so that a typo costs no connection.
+        targets, dummy = _health.parse(args)
+        known = task_vars.get("hostvars", {})
+        if args["from"] != "controller" and args["from"] not in known:
+            raise DowntimeError(f"from is {args['from']!r}; accepted: controller, or the name of a host in the inventory")
+        return self._gate([target.name for target in targets], args, task_vars)
 
     def _gate(self, names: list[str], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         run_dir = None if self._task.check_mode else args["run_dir"]

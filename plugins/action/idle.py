@@ -9,36 +9,26 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
-SPEC = {"plan": {"type": "dict", "required": True}, "wait": {"type": "int", "default": 0, "minimum": 0}}
 POLL = 1.0
 
 
-class ActionModule(ActionBase):
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(Once):
+    SPEC = {"plan": {"type": "dict", "required": True}, "wait": {"type": "int", "default": 0, "minimum": 0}}
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
-        try:
-            args = _spec.check(self._task.args, SPEC)
-            plan = args["plan"]
-            _spec.has(plan, "plan", ("deploy_id", "verb", "driver", "whole_traffic", "members", "balancers", "lock", "sides", "retire"),
-                      "the plan that zero.downtime.plan returned")
-            if not plan["sides"]:
-                raise DowntimeError("plan has no sides; the plan of an application with the sides blue and green is accepted")
-            driver = _drivers.load(plan["driver"])
-            if driver.info_args is None:
-                raise DowntimeError(f"driver {driver.name} cannot be asked, so nobody knows what a side does")
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        plan = args["plan"]
+        _spec.has(plan, "plan", ("deploy_id", "verb", "driver", "whole_traffic", "members", "balancers", "lock", "sides", "retire"),
+                  "the plan that zero.downtime.plan returned")
+        if not plan["sides"]:
+            raise DowntimeError("plan has no sides; the plan of an application with the sides blue and green is accepted")
+        driver = _drivers.load(plan["driver"])
+        if driver.info_args is None:
+            raise DowntimeError(f"driver {driver.name} cannot be asked, so nobody knows what a side does")
         end = time.monotonic() + args["wait"]
         while True:
             found = self._look(driver, plan, task_vars)

@@ -10,45 +10,35 @@ import os
 import time
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _looks.SIDES}
-SPEC: dict[str, t.Any] = {
-    "canary": {"type": "dict", "default": {}},
-    "share": {"type": "int", "required": True, "minimum": 1},
-    "driver": {"type": "str", "required": True},
-    "traffic": {"type": "dict", "required": True},
-    "pools": {"type": "dict", "options": SIDES, "default": {}},
-    "releases": {"type": "dict", "options": SIDES, "default": {}},
-    "label": {"type": "str"},
-    "max_failed": {"type": "int", "default": 0, "minimum": 0},
-    "run_dir": {"type": "path"},
-    "step": {"type": "str", "default": "judge"},
-}
 PROGRESS = "progress.json"
 
 
-class ActionModule(ActionBase):
-    # Once for all hosts, and a failure is everybody's: with run_once only the first host would be rescued.
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(Once):
+    SPEC = {
+        "canary": {"type": "dict", "default": {}},
+        "share": {"type": "int", "required": True, "minimum": 1},
+        "driver": {"type": "str", "required": True},
+        "traffic": {"type": "dict", "required": True},
+        "pools": {"type": "dict", "options": SIDES, "default": {}},
+        "releases": {"type": "dict", "options": SIDES, "default": {}},
+        "label": {"type": "str"},
+        "max_failed": {"type": "int", "default": 0, "minimum": 0},
+        "run_dir": {"type": "path"},
+        "step": {"type": "str", "default": "judge"},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         try:
-            args = _spec.check(self._task.args, SPEC)
             if args["share"] > 99:
                 raise DowntimeError(f"share is {args['share']}; 1 to 99 are accepted, since beyond that nothing is left to compare with")
             return self._judge(args, task_vars)
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
         except OSError as error:
             return {"failed": True, "msg": f"what the judge looked at in run_dir {self._task.args.get('run_dir')} cannot be kept: {error.strerror or error}"}
 

@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 # Seconds that sessions may take to end once they were told to.
 CUT = 5
 
+FACADE: dict[str, t.Any] = {
+    **_moving.FACADE,
+    "servers": {"type": "dict", "default": {}},
+    "own_traffic": {"type": "dict", "default": {}},
+    "step": {"type": "str", "default": "drain"},
+    "batch": {"type": "int"},
+}
 
-class ActionModule(ActionBase):
-    # Once for the batch, and a failure is everybody's: with run_once only the first host would be rescued.
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
-    _supports_async = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
-        try:
-            args = _spec.check(self._task.args, {**_members.common_spec(), **FACADE})
-            driver = _drivers.load(args["driver"])
-            traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
-            return self._move(driver, traffic, args, task_vars)
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+class ActionModule(Once):
+    SPEC = {**_members.common_spec(), **FACADE}
+
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        driver = _drivers.load(args["driver"])
+        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        return self._move(driver, traffic, args, task_vars)
 
     def _move(self, driver: _drivers.Driver, traffic: dict[str, t.Any], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if not args["members"]:
@@ -65,12 +62,3 @@ class ActionModule(ActionBase):
             for name in ("balancers", "diff", "members"):
                 del merged[name]
         return move.end(results, merged, cut=cut)
-
-
-FACADE: dict[str, t.Any] = {
-    **_moving.FACADE,
-    "servers": {"type": "dict", "default": {}},
-    "own_traffic": {"type": "dict", "default": {}},
-    "step": {"type": "str", "default": "drain"},
-    "batch": {"type": "int"},
-}

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _mirror, _spec, _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 # Seconds that putting back may take beyond the time-out.
 BACK = 10
@@ -24,25 +23,16 @@ FACADE: dict[str, t.Any] = {
 }
 
 
-class ActionModule(ActionBase):
-    # Once for all, and a failure is everybody's: with run_once only the first host would be rescued.
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(Once):
+    SPEC = {**_mirror.common_spec(), **FACADE}
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
-        try:
-            args = _spec.check(self._task.args, {**_mirror.common_spec(), **FACADE})
-            driver = _drivers.load(args["driver"])
-            if driver.mirror_args is None:
-                names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).mirror_args)
-                raise DowntimeError(f"driver is '{args['driver']}', which cannot copy requests to a side; {names} can")
-            traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
-            return self._mirror(driver, driver.mirror_args, traffic, args, task_vars)
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        driver = _drivers.load(args["driver"])
+        if driver.mirror_args is None:
+            names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).mirror_args)
+            raise DowntimeError(f"driver is '{args['driver']}', which cannot copy requests to a side; {names} can")
+        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        return self._mirror(driver, driver.mirror_args, traffic, args, task_vars)
 
     def _mirror(self, driver: _drivers.Driver, mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]], traffic: dict[str, t.Any],
                 args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

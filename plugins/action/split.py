@@ -8,36 +8,28 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec, _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 # Seconds that putting back may take beyond the time-out.
 BACK = 5
 
+FACADE: dict[str, t.Any] = {**_moving.FACADE, "step": {"type": "str", "default": "split"}}
 
-class ActionModule(ActionBase):
-    # Once for all, and a failure is everybody's: with run_once only the first host would be rescued.
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
-    _supports_async = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
-        try:
-            args = _spec.check(self._task.args, {**_split.common_spec(), **FACADE})
-            args["shares"] = _split.check_shares(args["shares"])
-            driver = _drivers.load(args["driver"])
-            if driver.split_args is None:
-                names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).split_args)
-                raise DowntimeError(f"driver is '{args['driver']}', which cannot split traffic between sides; {names} can")
-            traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
-            return self._split(driver, driver.split_args, traffic, args, task_vars)
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+class ActionModule(Once):
+    SPEC = {**_split.common_spec(), **FACADE}
+
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        args["shares"] = _split.check_shares(args["shares"])
+        driver = _drivers.load(args["driver"])
+        if driver.split_args is None:
+            names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).split_args)
+            raise DowntimeError(f"driver is '{args['driver']}', which cannot split traffic between sides; {names} can")
+        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        return self._split(driver, driver.split_args, traffic, args, task_vars)
 
     def _split(self, driver: _drivers.Driver, split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]], traffic: dict[str, t.Any],
                args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -59,6 +51,3 @@ class ActionModule(ActionBase):
             # Whoever goes back has to know where that begins.
             merged["msg"] += "; now " + ", ".join(f"{host} has {_split.told(shares) if shares else 'shares that nobody knows'}" for host, shares in has.items())
         return move.end(results, merged)
-
-
-FACADE: dict[str, t.Any] = {**_moving.FACADE, "step": {"type": "str", "default": "split"}}

@@ -9,33 +9,22 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec, _status
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _holder
+from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 display = Display()
 
-SPEC = {"plan": {"type": "dict", "required": True}, "show": {"type": "bool", "default": True}}
 
+class ActionModule(Once):
+    SPEC = {"plan": {"type": "dict", "required": True}, "show": {"type": "bool", "default": True}}
 
-class ActionModule(ActionBase):
-    BYPASS_HOST_LOOP = True
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
-        try:
-            args = _spec.check(self._task.args, SPEC)
-            plan = args["plan"]
-            _spec.has(plan, "plan", ("driver", "traffic", "members", "hosts", "servers", "balancers", "lock"), "the plan that zero.downtime.plan returned")
-            driver = _drivers.load(plan["driver"])
-        except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+    def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        plan = args["plan"]
+        _spec.has(plan, "plan", ("driver", "traffic", "members", "hosts", "servers", "balancers", "lock"), "the plan that zero.downtime.plan returned")
+        driver = _drivers.load(plan["driver"])
         releases = _asking.members(self, {name: plan["hosts"][name] for name in plan["members"]}, task_vars)
         # Of the pools of both sides, where there are two; the traffic is otherwise that of the side that serves.
         both = {"pools": plan["whole_traffic"]["pools"]} if plan.get("sides") else {}

@@ -10,6 +10,8 @@ import typing as t
 
 import pytest
 
+from ansible.plugins.action import ActionBase
+
 from ansible_collections.zero.downtime.plugins.action import health_gate
 from ansible_collections.zero.downtime.plugins.module_utils import _events, _health
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
@@ -20,7 +22,7 @@ MEMBERS = [{"name": "app1", "url": "http://app1.example:8000/ready"}]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., dict[str, t.Any]]:
     """The action with a task's arguments, and without Ansible around it."""
-    monkeypatch.setattr(health_gate.ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
 
     def call(check_mode: bool = False, **args: t.Any) -> dict[str, t.Any]:
         action = health_gate.ActionModule.__new__(health_gate.ActionModule)

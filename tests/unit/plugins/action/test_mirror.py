@@ -9,6 +9,8 @@ import typing as t
 
 import pytest
 
+from ansible.plugins.action import ActionBase
+
 from ansible_collections.zero.downtime.plugins.action import mirror
 from ansible_collections.zero.downtime.plugins.module_utils import _events
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
@@ -23,7 +25,7 @@ def done(**more: t.Any) -> dict[str, t.Any]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., dict[str, t.Any]]:
     """C(run({host: result}, option=…)): the action with a task's arguments; the modules' arguments are in C(run.given)."""
-    monkeypatch.setattr(mirror.ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
     given: dict[str, t.Any] = {}
 
     def call(results: dict[str, dict[str, t.Any]], **args: t.Any) -> dict[str, t.Any]:
