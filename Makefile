@@ -66,13 +66,13 @@ test: setup  ## Run every test; the last line says how many passed and failed.
 test-quick: setup  ## Run what needs no server: unit tests and lint.
 	@$(SUITE) unit lint
 
-.PHONY: unit lint sanity conformance playbooks integration molecule
-unit lint sanity conformance playbooks integration molecule: setup
+.PHONY: unit lint sanity conformance strategies faults playbooks integration molecule
+unit lint sanity conformance strategies faults playbooks integration molecule: setup
 	@$(SUITE) $@
 
 .PHONY: real
-real: setup  ## Run the tests against real servers. (Also: unit, lint, sanity, conformance, playbooks, integration, molecule.)
-	@$(SUITE) real playbooks conformance
+real: setup  ## Run the tests against real servers. (Also: unit, lint, sanity, conformance, strategies, faults, playbooks, integration, molecule.)
+	@$(SUITE) real strategies faults playbooks conformance
 
 .PHONY: chaos
 chaos: setup  ## Kill the controller at each step of a deploy, a rollback and going back; another one goes on. POINTS="batch 1" chooses some.
@@ -88,4 +88,4 @@ docs: setup  ## Write what follows from the registries: argument specs, docs/var
 
 .PHONY: clean
 clean: stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
-	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/demo $(BUILD)/integration $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/stage
+	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/demo $(BUILD)/integration $(BUILD)/isolated $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/stage

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events, _health, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _events, _health
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once

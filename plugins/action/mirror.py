@@ -32,10 +32,10 @@ class ActionModule(Once):
             names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).mirror_args)
             raise DowntimeError(f"driver is '{args['driver']}', which cannot copy requests to a side; {names} can")
         traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
-        return self._mirror(driver, driver.mirror_args, traffic, args, task_vars)
+        return self._copy(driver, driver.mirror_args, traffic, args, task_vars)
 
-    def _mirror(self, driver: _drivers.Driver, mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]], traffic: dict[str, t.Any],
-                args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _copy(self, driver: _drivers.Driver, mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]], traffic: dict[str, t.Any],
+              args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         # Before any host is asked: what the pools lack costs no connection.
         mirror_args(traffic, args["to"])
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)

@@ -29,9 +29,9 @@ class ActionModule(Once):
             names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).split_args)
             raise DowntimeError(f"driver is '{args['driver']}', which cannot split traffic between sides; {names} can")
         traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
-        return self._split(driver, driver.split_args, traffic, args, task_vars)
+        return self._share(driver, driver.split_args, traffic, args, task_vars)
 
-    def _split(self, driver: _drivers.Driver, split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]], traffic: dict[str, t.Any],
+    def _share(self, driver: _drivers.Driver, split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]], traffic: dict[str, t.Any],
                args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
         # What is only asked is no step of a deploy.

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """suite.py [SECTION…]: runs the sections of the tests (all without a name) and counts what passed and what failed.
 
-Two lanes run at the same time: the sections of the one need the local stage, whose ports there are only once, those of the other do not. What
-a section prints is shown when it ends, or at once when it is the only one.
+Three sections run at the same time: they wait for servers more than they compute. Those that need the local stage get one each (see
+tests/bin/isolated), or, where that is not possible, run one after another. What a section prints is shown when it ends, or at once when it is
+the only one.
 
 The last line is always "N passed, N failed", and the exit code is 0 only if something passed and nothing failed.
 A section goes on when an earlier one failed; one that does not end in time, or ends badly without saying what failed,
@@ -23,16 +24,30 @@ import time
 import typing as t
 from xml.etree import ElementTree
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "stage"))
+
+import layout  # noqa: E402  pylint: disable=wrong-import-position
+
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 RESULTS = os.path.join(REPO, "build", "results")
 PYTHON = sys.executable
-# One lane prints at a time.
+AT_ONCE = 3
+# One section prints at a time.
 TURN = threading.Lock()
 CHILDREN: list[subprocess.Popen] = []
 
 
 def _pytest(*paths: str) -> list[str]:
-    return [PYTHON, "-m", "pytest", "-q", *paths]
+    return [PYTHON, "-m", "pytest", "-q", "--durations=15", *paths]
+
+
+def _playbooks(*names: str) -> list[str]:
+    return _pytest(*(f"tests/real/playbooks/test_{name}.py" for name in names))
+
+
+def _others(room: str, *names: str) -> list[str]:
+    """The options that leave out what other sections run."""
+    return [f"--ignore=tests/real/{room}/test_{name}.py" for name in names]
 
 
 class Section(t.NamedTuple):
@@ -42,18 +57,28 @@ class Section(t.NamedTuple):
     stage: bool = False  # whether it needs the local stage
 
 
+STRATEGIES = ("adoption", "blue_green", "canary", "shadow")
+FAULTS = ("beside", "controller_faults", "lock", "losses", "lost_balancer", "lost_host")
+
+# The longest first, so that the short ones fill what is left.
 SECTIONS = [
-    Section("unit", _pytest("tests/unit"), 10),
-    Section("lint", ["tests/bin/lint"], 15),
-    Section("sanity", ["tests/bin/sanity"], 20),
-    Section("conformance", _pytest("tests/conformance"), 20),
-    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage"), 60, stage=True),
-    Section("real", _pytest("tests/real", *(f"--ignore=tests/real/{room}" for room in ("playbooks", "stage"))), 45),
-    Section("integration", [PYTHON, "tests/bin/integration.py"], 40, stage=True),
-    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 15, stage=True),
-    Section("demo", [PYTHON, "tests/stage/demo.py"], 15, stage=True),
     Section("molecule", ["tests/bin/molecule"], 60),
+    Section("strategies", _playbooks(*STRATEGIES), 40, stage=True),
+    Section("faults", _playbooks(*FAULTS), 40, stage=True),
+    Section("real", _pytest("tests/real", "--ignore=tests/real/playbooks", "--ignore=tests/real/stage"), 45),
+    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage", *_others("playbooks", *STRATEGIES, *FAULTS)), 30, stage=True),
+    Section("integration", [PYTHON, "tests/bin/integration.py"], 40, stage=True),
+    Section("conformance", _pytest("tests/conformance"), 20),
+    Section("sanity", ["tests/bin/sanity"], 20),
+    Section("demo", [PYTHON, "tests/stage/demo.py"], 15, stage=True),
+    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 15, stage=True),
+    Section("lint", ["tests/bin/lint"], 15),
+    Section("unit", _pytest("tests/unit"), 10),
 ]
+
+# What a section with a stage of its own keeps for itself. The demo's records are for people, and nothing else writes beside them.
+OWN = ("stage", "artifacts", "records")
+DEMO_OWN = ("stage", "artifacts")
 
 # Our own scripts say one of these for each thing that they tried.
 LINE = re.compile(r"^(?P<verdict>ok|not ok|skipped) \S|^\S+ +(?P<scenario>passed|FAILED) +\d+ s$")
@@ -89,13 +114,26 @@ def _from_lines(lines: list[str]) -> Count:
     return count
 
 
-def _run(section: Section, live: bool) -> Count:
+def _isolates() -> bool:
+    """Whether sections can have stages of their own."""
+    if os.geteuid() or layout.run_dir() != os.path.join(layout.STAGE, "run"):
+        # Sockets that lie outside of the stage, because its path is too long, are the same for all.
+        return False
+    try:
+        return subprocess.run(["unshare", "--net", "--pid", "--mount", "--fork", "--mount-proc", "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _run(section: Section, live: bool, isolated: bool) -> Count:
     os.makedirs(RESULTS, exist_ok=True)
     report = os.path.join(RESULTS, section.name + ".xml")
     if os.path.exists(report):
         os.unlink(report)
     is_pytest = "pytest" in section.argv
     argv = section.argv + (["--junitxml", report] if is_pytest else [])
+    if isolated:
+        argv = ["tests/bin/isolated", section.name, " ".join(DEMO_OWN if section.name == "demo" else OWN), *argv]
     lines: list[str] = []
     child = subprocess.Popen(argv, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              start_new_session=True, text=True, errors="replace")
@@ -142,20 +180,52 @@ def _end(child: subprocess.Popen) -> None:
         child.wait()
 
 
-def _lane(sections: t.Sequence[Section], live: bool, found: dict[str, tuple[Count, float]]) -> None:
-    for section in sections:
-        with TURN:
-            print("=== %s%s" % (section.name, "" if live else " begins"), flush=True)
-        began = time.monotonic()
-        count = Count(failed=1)
-        try:
-            if section.name == "molecule" and os.geteuid():
-                print("skipped molecule: its containers need root")
-                count = Count(skipped=1)
-            else:
-                count = _run(section, live)
-        finally:
-            found[section.name] = (count, time.monotonic() - began)
+class Work:
+    """The sections that are left, for workers that each take the next one that can run."""
+
+    def __init__(self, sections: list[Section]) -> None:
+        self.live = len(sections) == 1
+        # A single section has the machine, and its stage is where people look for it.
+        self._isolates = not self.live and _isolates()
+        self._left = list(sections)
+        self._stage_taken = False
+        self._changed = threading.Condition()
+        self.found: dict[str, tuple[Count, float]] = {}
+
+    def _next(self) -> Section | None:
+        with self._changed:
+            while self._left:
+                for section in self._left:
+                    if section.stage and not self._isolates and self._stage_taken:
+                        continue
+                    self._left.remove(section)
+                    self._stage_taken = self._stage_taken or section.stage
+                    return section
+                self._changed.wait()
+            return None
+
+    def _done(self, section: Section, count: Count, seconds: float) -> None:
+        with self._changed:
+            self.found[section.name] = (count, seconds)
+            if section.stage:
+                self._stage_taken = False
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """A worker: until nothing is left."""
+        while section := self._next():
+            with TURN:
+                print("=== %s%s" % (section.name, "" if self.live else " begins"), flush=True)
+            began = time.monotonic()
+            count = Count(failed=1)
+            try:
+                if section.name == "molecule" and os.geteuid():
+                    print("skipped molecule: its containers need root")
+                    count = Count(skipped=1)
+                else:
+                    count = _run(section, self.live, section.stage and self._isolates)
+            finally:
+                self._done(section, count, time.monotonic() - began)
 
 
 def _stop(*_args: t.Any) -> None:
@@ -172,18 +242,17 @@ def main(wanted: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     chosen = [section for section in SECTIONS if not wanted or section.name in wanted]
-    found: dict[str, tuple[Count, float]] = {}
-    lanes = [threading.Thread(target=_lane, args=([section for section in chosen if section.stage == stage], len(chosen) == 1, found))
-             for stage in (True, False)]
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
+    work = Work(chosen)
+    workers = [threading.Thread(target=work.run) for _number in range(AT_ONCE)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     print()
     for section in chosen:
-        count, seconds = found[section.name]
+        count, seconds = work.found[section.name]
         print("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (section.name, *count, seconds))
-    total = sum((count for count, _seconds in found.values()), Count())
+    total = sum((count for count, _seconds in work.found.values()), Count())
     print("%d passed, %d failed" % total[:2])
     return 0 if total.passed and not total.failed else 1
 
