@@ -5,15 +5,16 @@
 
 The evidence of a deploy must not be its own judge, so the tests ask a second witness: this generator shares no code with
 the collection. It sends fresh, kept-alive and POST requests on a fixed timetable (open loop: a slow answer never slows the
-sending), retries nothing, follows nothing, and treats an answer as good only when it came back whole with a 2xx.
+sending), retries nothing unless asked to, follows nothing, and treats an answer as good only when it came back whole with a 2xx.
 
     python load.py --target http://10.0.0.1:8080 --report report.json -- ansible-playbook ...
 
 ``--holds N`` adds N long requests a target, sent ``--before`` seconds ahead of the command: POSTs whose second half follows
 ``--hold-more`` seconds after ``--hold-until`` was read in the command's output. So they end when the test needs it, on a fast
 machine and on a slow one.
-``--mind-idle-close`` lets a kept-alive connection go that the server closed while it was idle, as every browser does (HTTP allows that at
-any time), and counts it apart. A server that is reloaded does so; a close that meets a request on its way stays a failure.
+``--mind-idle-close`` treats a kept-alive connection that the server closes while it is idle as every browser does (HTTP allows that at any
+time, and a server that is reloaded does so): it lets it go, and where the close met a GET on its way, before any byte of an answer, it sends that
+once more on a new connection (RFC 9110, 9.2.2). Both are counted apart, as ``idle_closes`` and ``repeats``.
 The exit code says whether the command ended as ``--expect`` asks for; losses are data in the report, judged by the reader.
 """
 
@@ -142,7 +143,7 @@ class Load:
         self.longest_gap = self.stall = self.slowest = 0.0
         self.crash: BaseException | None = None
         self.begun = False
-        self.idle_closes = 0
+        self.idle_closes = self.repeats = 0
 
     # -- one request -------------------------------------------------------------------------------------------------
     async def one(self, stream: str, host: str, port: int, connection: Connection, keep: bool, method: str, path: str, timeout: float,
@@ -159,7 +160,7 @@ class Load:
             body = POST_BODY if method == "POST" else b""
             try:
                 status, headers, data = await asyncio.wait_for(
-                    connection.request(method, path, body, keep, pause or self.slow_body), timeout)
+                    self.answer(connection, method, path, body, keep, pause or self.slow_body, timeout), timeout)
             except asyncio.TimeoutError as error:
                 raise Loss("timeout", f"no whole answer within {timeout} s") from error
             if not 200 <= status < 300:
@@ -183,6 +184,18 @@ class Load:
         outcome["seconds"] = round(time.time() - began, 4)
         self.slowest = max(self.slowest, outcome["seconds"]) if stream != "hold" else self.slowest
         return outcome
+
+    async def answer(self, connection: Connection, method: str, path: str, body: bytes, keep: bool, pause: Pause,
+                     timeout: float) -> tuple[int, dict[str, str], bytes]:
+        try:
+            return await connection.request(method, path, body, keep, pause)
+        except Loss as loss:
+            if not (self.options.mind_idle_close and method == "GET" and loss.kind in ("eof_reused", "reset_reused")):
+                raise
+        self.repeats += 1
+        connection.close()
+        await connection.open(timeout)
+        return await connection.request(method, path, body, keep, pause)
 
     def good(self, began: float, version: str) -> None:
         now = time.time()
@@ -289,7 +302,7 @@ class Load:
             "started": began, "finished": time.time(), "sent": self.sent, "ok": self.ok, "failed": self.sent - self.ok,
             "failures": self.failures, "streams": self.streams, "targets": self.by_target, "versions": self.versions,
             "longest_gap_ms": round(self.longest_gap * 1000), "slowest_ms": round(self.slowest * 1000), "stall_ms": round(self.stall * 1000),
-            "idle_closes": self.idle_closes, "losses": self.losses, "holds": self.holds, "command": command,
+            "idle_closes": self.idle_closes, "repeats": self.repeats, "losses": self.losses, "holds": self.holds, "command": command,
         }
 
 
@@ -300,7 +313,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", help="where the command's output goes")
     parser.add_argument("--rate", type=float, default=12.0, help="requests a second, stream and target (POST: half)")
     parser.add_argument("--connections", type=int, default=4, help="kept-alive connections a target")
-    parser.add_argument("--mind-idle-close", action="store_true", help="open another connection in place of one that was closed while idle")
+    parser.add_argument("--mind-idle-close", action="store_true", help="do as browsers do with a connection that is closed while idle")
     parser.add_argument("--slow-body", type=float, default=0.2, help="seconds between the halves of a POST body")
     parser.add_argument("--timeout", type=float, default=10.0)
     parser.add_argument("--before", type=float, default=1.5)

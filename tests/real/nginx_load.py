@@ -38,3 +38,5 @@ def load(stage: NginxStage, tmp_path: pathlib.Path, rate: float = 40) -> t.Itera
         ending.touch()
         process.wait(30)
     report.update(json.loads((tmp_path / "report.json").read_text(encoding="utf-8")))
+    # A reload of nginx before 1.27.4 closes idle connections at once, and hardly ever meets a request on its way.
+    assert report["repeats"] <= report["sent"] / 20, report
