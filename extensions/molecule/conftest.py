@@ -30,6 +30,11 @@ ASK_BALANCER = {
     "proc": "echo 'show proc' | socat - /run/haproxy-master.sock",
     "locks": "ls /var/lib/zero-downtime",
     "split": "cat /etc/haproxy/split.map; echo 'show map /etc/haproxy/split.map' | socat - /run/haproxy/admin.sock | cut -d ' ' -f 2-",
+    # Of the nginx that takes the place of HAProxy in one scenario.
+    "nginx_files": "ls /etc/nginx/zero-downtime",
+    "nginx_split": "cat /etc/nginx/zero-downtime/shop.split.conf",
+    "nginx_down": "grep -h ' down;' /etc/nginx/zero-downtime/*.upstream.conf",
+    "nginx_workers": "pgrep -P $(cat /run/nginx.pid) | xargs ps -o args --no-headers",
     "processes": "ps -eo args --no-headers",
 }
 ASK_MEMBER = {
