@@ -37,7 +37,9 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     serves = {name: _serving(plan, result, name) for name, result in here.items()}
     before = (interrupted or {}).get("before") or {}
     idle_was = {name: _rolling.origin(result, before.get(name)) for name, result in here.items()}
-    undone = plan["verb"] == "rollback" and plan["release"] == "previous" and bool(interrupted) and not _switched(interrupted, serves)
+    # Another rollback does not undo one that was killed: it ends what that one began.
+    unfinished = interrupted if interrupted and interrupted.get("verb") != "rollback" else None
+    undone = plan["verb"] == "rollback" and plan["release"] == "previous" and bool(unfinished) and not _switched(unfinished, serves)
     in_place = False
     if not undone:
         release = _rolling.agreed(plan, {name: _target(plan, result, name, interrupted) for name, result in here.items()})

@@ -78,6 +78,14 @@ def test_a_rollback_after_a_controller_died_before_the_switch_puts_the_idle_side
     assert found["switch"] is None and found["release"] == release("p") and "app1" in found["batches"][0]["members"]
 
 
+def test_a_rollback_after_a_rollback_that_died_before_the_switch_ends_what_that_one_began():
+    interrupted = {"verb": "rollback", "release": "o" * 64, "label": "o", "before": dict.fromkeys(HOSTS, "o" * 64)}
+    back = plan(verb="rollback", release="previous", capacity={"first": False, "ready": ["app3"]})
+    found = _blue_green.lay_out(back, everybody(serves="n", idle="o", wanted=None, keeps="no"), ["app1"], interrupted)
+    assert found["release"] == release("o") and found["switch"] == {"from": "blue", "to": "green"}
+    assert found["batches"] == [{"n": 1, "members": ["app1", "app2"]}]
+
+
 def test_members_left_out_on_the_idle_side_are_put_right_though_nothing_is_switched():
     interrupted = {"verb": "rollback", "release": "p" * 64, "label": "p", "before": dict.fromkeys(HOSTS, "p" * 64)}
     found = _blue_green.lay_out(plan(), everybody(serves="n", idle="p", keeps="pn"), ["app1", "app2"], interrupted)
