@@ -10,6 +10,7 @@ Upstream files, processes, moves, the split of two sides, configuration and coun
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters, _nginx_mirror, _nginx_split, _split
@@ -166,12 +167,22 @@ def mirror(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx
     return _nginx_mirror.Mirror(nginx or _nginx(params), request).run()
 
 
+def _counts(params: t.Mapping[str, t.Any], nginx: Nginx, keep: bool, pools: t.Collection[str]) -> tuple[dict[str, t.Any] | None, str | None]:
+    """What the log has, or why nothing is counted."""
+    if not params.get("access_log"):
+        return None, "nginx does not count its answers, and without access_log nobody does"
+    return _nginx_counters.read(params["access_log"], os.path.join(nginx.directory, COUNTED), keep, pools), None
+
+
+def _names(nginx: Nginx) -> set[str]:
+    return {os.path.basename(path)[:-len(SUFFIX)] for path in nginx.paths()}
+
+
 def _counters(params: t.Mapping[str, t.Any], nginx: Nginx, keep: bool) -> tuple[list[dict[str, t.Any]], str | None]:
     """The counters, or why there are none."""
-    if not params.get("access_log"):
-        return [], "nginx does not count its answers, and without access_log nobody does"
-    pools = {os.path.basename(path)[:-len(SUFFIX)] for path in nginx.paths()}
-    return _nginx_counters.rows(_nginx_counters.read(params["access_log"], os.path.join(nginx.directory, COUNTED), keep, pools), pools), None
+    pools = _names(nginx)
+    counts, why = _counts(params, nginx, keep, pools)
+    return ([] if counts is None else _nginx_counters.rows(counts, pools)), why
 
 
 def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None) -> dict[str, t.Any]:
@@ -205,7 +216,15 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
             "warning", "revision", f"files in {nginx.directory} were edited since the driver's last reload; whether nginx has read that, nobody knows, and the "
             "next move makes a reload"))
     readable = not params.get("access_log") or os.path.exists(params["access_log"])
-    counters, uncounted = _counters(params, nginx, not check_mode) if readable else ([], f"{params['access_log']} does not exist")
+    names = _names(nginx)
+    counts, uncounted = _counts(params, nginx, not check_mode, names) if readable else (None, f"{params['access_log']} does not exist")
+    counters = [] if counts is None else _nginx_counters.rows(counts, names)
+    idle = {name for side, side_pools in (found or {}).get("pools", {}).items() if not found[side] for name in side_pools}
+    for pool in pools:
+        pool["idle_s"] = None if counts is None else _nginx_counters.idle(counts, pool["name"], time.time())
+        pool["requests"] = None if counts is None else (counts["pools"].get(pool["name"]) or _nginx_counters.NO_REQUEST)["requests"]
+        if pool["name"] in idle:
+            _count_open(pool["members"], master)
     return {
         "changed": False,
         "split": found,
@@ -218,6 +237,13 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
         "kernel": _kernel.read(),
         "findings": findings,
     }
+
+
+def _count_open(members: list[dict[str, t.Any]], master: int) -> None:
+    """Of a side without a share: the connections that are open to it. No more requests can be in flight there, so without any there is none."""
+    for member in members:
+        place = host_port(member["address"])
+        member["in_flight"] = None if place is None else _kernel.connections([place], master)
 
 
 def _member(upstream: Upstream, name: str, draining: bool, wrong: str | None) -> dict[str, t.Any]:

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -21,7 +22,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import
 
 FORMAT = "zero_downtime"
 FIELDS = ("$status", "$request_method", "$request_completion", "$body_bytes_sent", "$upstream_status", "$upstream_header_time",
-          "$upstream_response_length", "$upstream_http_content_length", "$proxy_host", "$upstream_response_time")
+          "$upstream_response_length", "$upstream_http_content_length", "$proxy_host", "$upstream_response_time", "$msec")
 LOG_FORMAT = "|".join(FIELDS)
 LINE = f"log_format {FORMAT} '{LOG_FORMAT}';"
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
@@ -43,6 +44,10 @@ def _last(text: str) -> str:
     return text.replace(" : ", ", ").rpartition(", ")[2] or text
 
 
+def _seconds(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+
+
 def _milliseconds(times: str) -> float:
     """All servers' times that were tried, in seconds with a fraction; C(-) for one that was not waited for."""
     return sum(float(text) * 1000 for text in times.replace(" : ", ", ").split(", ") if re.fullmatch(r"\d+(\.\d+)?", text))
@@ -54,10 +59,11 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
     if len(fields) != len(FIELDS) or not fields[0].isdigit():
         counts["unreadable"] += 1
         return
-    status, method, completion, sent, servers, headers, lengths, expected, pool, times = fields
+    status, method, completion, sent, servers, headers, lengths, expected, pool, times, ended = fields
     counts["requests"] += 1
     if pool in pools:
         own = counts["pools"].setdefault(pool, dict(NO_REQUEST))
+        own["last"] = _seconds(ended)
         own["requests"] += 1
         own["errors"] += status.startswith("5")
         own["time_ms"] = round(own["time_ms"] + _milliseconds(times), 3)
@@ -97,15 +103,16 @@ def _read_on(path: str, counts: dict[str, t.Any], offset: int, pools: t.Collecti
                 count(counts, line.decode("utf-8", "replace"), pools)
 
 
-def read(path: str, state_path: str, keep: bool = True, pools: t.Collection[str] = ()) -> dict[str, t.Any]:
-    """All that the log has ever been seen to have. Raises DowntimeError when it cannot be read."""
+def read(path: str, state_path: str, keep: bool = True, pools: t.Collection[str] = (),
+         clock: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
+    """All that the log has ever been seen to have, and C(since) when, in seconds since the epoch. Raises DowntimeError when it cannot be read."""
     state: dict[str, t.Any] = {}
     with contextlib.suppress(OSError, ValueError):
         with open(state_path, encoding="utf-8") as handle:
             state = json.load(handle)
     if state.get("path") != path:
         state = {"path": path, "file": None, "offset": 0, "counts": {}}
-    state["counts"] = {**empty(), **state["counts"]}
+    state["counts"] = {**empty(), "since": clock(), **state["counts"]}
     try:
         now = os.stat(path)
         if state["file"] is not None and state["file"] != now.st_ino:
@@ -145,6 +152,12 @@ def _keep(path: str, state: t.Mapping[str, t.Any]) -> None:
         os.rename(temporary, path)
 
 
+def idle(counts: t.Mapping[str, t.Any], pool: str, now: float) -> float | None:
+    """Seconds since the last request of a pool ended; of one that never had a request, since the log is read. None where the log did not tell."""
+    last = (counts["pools"].get(pool) or {"last": counts["since"]}).get("last")
+    return None if last is None else round(max(0.0, now - last), 3)
+
+
 def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
     """As the balance sheet takes them. A log is no process: it goes on when workers change. Those of C(pools) that nobody has asked yet have a row, too."""
     by_pool = {**{pool: NO_REQUEST for pool in sorted(pools)}, **counts["pools"]}
@@ -153,7 +166,7 @@ def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = ()) -> list[d
         "client_aborts": counts["client_aborts"], "server_aborts": counts["server_aborts"], "server_5xx": counts["server_5xx"],
         "response_errors": counts["server_aborts"], "retries": counts["retries"], "redispatches": counts["retries"], "denied": 0,
         "request_errors": 0, "unreadable": counts["unreadable"],
-        "pools": {name: {**own, "average_ms": None} for name, own in by_pool.items()},
+        "pools": {name: {**{of: own[of] for of in NO_REQUEST}, "average_ms": None} for name, own in by_pool.items()},
     }]
 
 

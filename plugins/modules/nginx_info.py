@@ -124,6 +124,15 @@ pools:
       description: Its file.
       type: str
       returned: success
+    requests:
+      description: Requests for it that the log has been seen to have; V(null) without O(access_log).
+      type: int
+      returned: success
+    idle_s:
+      description:
+        - Seconds since the last of these requests ended, or since the log is read where there was none. V(null) without O(access_log).
+      type: float
+      returned: success
     members:
       description: Its servers, and members without a line.
       type: list
@@ -147,7 +156,9 @@ pools:
           type: int
           returned: success
         in_flight:
-          description: Always V(null); nginx does not tell.
+          description:
+            - Of a side that gets no share, the TCP connections that are open to the member, kept ones included, so that V(0) means that nothing is in
+              flight. Otherwise V(null); nginx does not tell.
           type: int
           returned: success
         status:

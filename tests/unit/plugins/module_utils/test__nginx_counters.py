@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _nginx_config, _nginx_counters
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
-TAIL = "|shop|0.002"
+ENDED = "|1795650000.123"
+TAIL = "|shop|0.002" + ENDED
 GOOD = "200|GET|OK|37|200|0.001|37|37" + TAIL
 # As nginx 1.22 wrote each, one kind at a time.
 SEEN = [
@@ -42,11 +43,26 @@ def test_each_pool_has_its_requests_its_errors_and_the_time_of_its_members():
     for line in ("200|GET|OK|37|200|0.001|37|37|shop_blue|0.002", "502|GET|OK|157|502, 502|-, -|0, 0|-|shop_green|0.010, 1.250",
                  "500|GET|OK|9|500|0.001|9|9|shop_green|0.003", "200|GET|OK|37|200|0.001|37|37|evil.example|0.002", "404|GET|OK|9|-|-|-|-|-|-",
                  "499|GET||0|-|-|0|-|shop_blue|-"):
-        _nginx_counters.count(counts, line, {"shop_blue", "shop_green"})
+        _nginx_counters.count(counts, line + ENDED, {"shop_blue", "shop_green"})
     assert counts["requests"] == 6 and _nginx_counters.rows(counts, ("shop_green", "api"))[0]["pools"] == {
         "api": {"requests": 0, "errors": 0, "time_ms": 0.0, "average_ms": None},
         "shop_blue": {"requests": 2, "errors": 0, "time_ms": 2.0, "average_ms": None},
         "shop_green": {"requests": 2, "errors": 2, "time_ms": 1263.0, "average_ms": None}}
+
+
+def test_a_pool_is_idle_since_its_last_request_or_since_the_log_is_read(tmp_path):
+    path = tmp_path / "access.log"
+    lines = [f"200|GET|OK|37|200|0.001|37|37|{pool}|0.002|{ended}" for pool, ended in (("blue", "1000.250"), ("blue", "1010.5"), ("green", "-"))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def read(at):
+        return _nginx_counters.read(str(path), str(tmp_path / "counted.json"), pools=("blue", "green", "api"), clock=lambda: at)
+
+    counts = read(1020.0)
+    assert [_nginx_counters.idle(counts, pool, 1030.0) for pool in ("blue", "green", "api")] == [19.5, None, 10.0]
+    # It is not forgotten, nor does a later reading begin anew; another host's clock may be ahead.
+    assert [_nginx_counters.idle(read(1040.0), pool, 1005.0) for pool in ("blue", "api")] == [0.0, 0.0]
+    assert _nginx_counters.idle(read(1040.0), "api", 1050.0) == 30.0
 
 
 def test_what_nginx_sent_in_place_of_an_answer_was_not_cut_short():
@@ -122,7 +138,7 @@ def test_the_balance_sheet_takes_them(log, tmp_path):
         add(more)
         if when == 2.0:
             with open(path, "a", encoding="utf-8") as stream:
-                stream.write("502|POST|OK|157|502|-|0|-|shop|0.001\n200|GET|OK|18|200|0.001|18|37|shop|0.001\n")
+                stream.write("502|POST|OK|157|502|-|0|-|shop|0.001|1.5\n200|GET|OK|18|200|0.001|18|37|shop|0.001|1.5\n")
         rows = _nginx_counters.rows(_nginx_counters.read(str(path), str(tmp_path / "counted.json")))
         samples.append({"time": when, "balancer": "lb1", "at": "x", "counters": rows})
     sheet = _balance.balance(samples, moved_at=1.5)
