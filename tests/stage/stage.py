@@ -14,6 +14,7 @@ import string
 import subprocess
 import sys
 import time
+import typing as t
 
 import artifacts
 import layout
@@ -149,6 +150,16 @@ def up(labels: list[str]) -> None:
     print("stage: up at http://127.0.0.1:%d/ (statistics: http://127.0.0.1:%d/)" % (layout.PORT, layout.STATS_PORT))
     for label, digest in digests.items():
         print("stage: release %s is sha256 %s" % (label, digest))
+
+
+def start_again(slots: t.Collection[tuple[str, str]]) -> None:
+    """Start what lies there, as it was left: the balancer, and these members' slots at the same time."""
+    _make_directories()
+    _start_balancer(_haproxy())
+    service = os.path.join(os.path.dirname(os.path.abspath(__file__)), "service")
+    starting = [subprocess.Popen([service, "start", member, slot], stdin=subprocess.DEVNULL) for member, slot in slots]
+    if any([process.wait() for process in starting]):
+        layout.stop_with_sentence("a member did not start; see %s" % layout.LOG)
 
 
 def _end(processes, number: int) -> None:

@@ -1,24 +1,29 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The local stage with a release on it, shared by all tests of this room; they leave it as they found it."""
+"""The local stage with a release on blue, shared by all tests of this room: each begins with it as it was first, whatever another one left."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import typing as t
 
 import pytest
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1])]
+HERE = pathlib.Path(__file__).resolve()
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "stage")]
 
+import layout  # noqa: E402
 import playing  # noqa: E402
 import sides  # noqa: E402
-from haproxy_stage import ask  # noqa: E402
+from haproxy_stage import ask, get, wait_until  # noqa: E402
+
+import stage as stage_code  # noqa: E402
 
 REPO = playing.REPO
 SERVED = "1.0.0"
@@ -28,9 +33,12 @@ LOCAL = str(REPO / "inventories" / "local")
 class Stage:
     """The local stage and the playbooks that act on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: pathlib.Path) -> None:
+        """C(saved) is where what every test begins with is kept."""
         self.dir = REPO / "build" / "stage"
         self.artifacts = REPO / "build" / "artifacts"
+        self._saved = saved
+        self._first: dict[str, t.Any] = {}
 
     def script(self, *args: str) -> None:
         subprocess.run([sys.executable, str(REPO / "tests" / "stage" / "stage.py"), *args], check=True, timeout=60)
@@ -58,33 +66,75 @@ class Stage:
         return found
 
     def socket(self) -> str:
-        sys.path.insert(0, str(REPO / "tests" / "stage"))
-        import layout  # pylint: disable=import-outside-toplevel
         return os.path.join(layout.run_dir(), "admin.sock")
+
+    # -- as it was first ---------------------------------------------------------------------------------------------
+    def save(self) -> None:
+        """Keep what lies there now: what every test begins with."""
+        self.script("down")
+        # Sockets cannot be copied, and are made anew.
+        shutil.copytree(self.dir, self._saved, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
+        self._start()
+        self._first = self._all()
+
+    def restore(self) -> None:
+        """Back to what was saved, unless nothing has changed since."""
+        if self._all() == self._first:
+            return
+        self.script("down")
+        shutil.rmtree(self.dir, ignore_errors=True)  # where it has a file system of its own, the directory stays
+        shutil.copytree(self._saved, self.dir, symlinks=True, dirs_exist_ok=True)
+        self._start()
+        assert self._all() == self._first
+
+    def _start(self) -> None:
+        stage_code.start_again([(member, "blue") for member in layout.MEMBERS])
+        wanted = {"shop_blue": "UP", "shop_green": "DOWN"}
+        wait_until(lambda: {pool: {row[17] for row in self._rows(pool)} for pool in wanted} == {pool: {status} for pool, status in wanted.items()}
+                   and all(row[36].strip("* ") for pool in wanted for row in self._rows(pool)), "every check has come to a verdict")
+
+    def _rows(self, pool: str) -> list[list[str]]:
+        lines = ask(self.socket(), f"show stat {pool} 4 -1").splitlines()
+        return [line.split(",") for line in lines if line and not line.startswith("#")]
+
+    def _all(self) -> dict[str, t.Any]:
+        """All that a test may change."""
+        try:
+            return {
+                **self.seen(), "up": [(row[1], row[17]) for pool in ("shop_blue", "shop_green") for row in self._rows(pool)],
+                "map": ask(self.socket(), f"show map {self.dir}/etc/split.map").split()[1:],
+                "etc": {path.name: path.read_text(encoding="utf-8") for path in (self.dir / "etc").iterdir()},
+                "state": sorted(str(path) for path in (self.dir / "state").rglob("*")) if (self.dir / "state").is_dir() else None,
+                "running": sorted((process.argv[process.argv.index("--pid") + 1], process.argv[process.argv.index("--chdir") + 1])
+                                  for process in layout.member_processes()),
+                "hosts": sorted(str(path.relative_to(self.dir)) for path in self.dir.glob("hosts/*/*")),
+                "answers": [get(f"http://127.0.0.1:{layout.port(member, 'blue')}/ready")[0] for member in layout.MEMBERS],
+            }
+        except OSError as error:
+            return {"broken": str(error)}
 
 
 @pytest.fixture(scope="session")
-def stage() -> t.Iterator[Stage]:
-    found = Stage()
+def saved_stage(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Stage]:
+    found = Stage(tmp_path_factory.mktemp("stage") / "saved")
     found.script("down")
     found.script("up", SERVED, "2.0.0", "3.0.0-bad")
     try:
-        first = found.play("zero.downtime.deploy", deploy_release=SERVED)
+        first = found.play("zero.downtime.deploy", deploy_release=SERVED, deploy_batches=["100%"])
         assert first.rc == 0, first.output
+        found.save()
         yield found
     finally:
         found.script("down")
 
 
 @pytest.fixture
+def stage(saved_stage):
+    """1.0.0 serves on blue, and nothing has ever run on green."""
+    saved_stage.restore()
+    return saved_stage
+
+
+@pytest.fixture
 def side(stage, tmp_path):
-    """Back to 1.0.0 on blue, whatever a test left."""
-    found = sides.Side(stage, tmp_path)
-    yield found
-    if found.shares() != ("0", "0") or sides.version() != "1.0.0":
-        assert found.play("deploy", deploy_release="1.0.0").rc == 0
-        if found.shares() != ("0", "0"):
-            # The other tests of this room know one side; bring it the release, then switch there.
-            assert found.play("deploy", deploy_release="2.0.0").rc == 0
-            assert found.play("deploy", deploy_release="1.0.0", deploy_strategy="rolling").rc == 0
-    assert (sides.version(), found.shares()) == ("1.0.0", ("0", "0"))
+    return sides.Side(stage, tmp_path)

@@ -31,16 +31,7 @@ def hook(path: pathlib.Path, name: str, command: str) -> str:
     return str(path)
 
 
-@pytest.fixture
-def back(stage: t.Any) -> t.Iterator[None]:
-    """Whatever was left, the next deploy puts it right; the next test begins where this one did."""
-    yield
-    played = stage.play("zero.downtime.deploy", deploy_release="1.0.0", deploy_soak=0, deploy_batches=[2])
-    assert played.rc == 0, played.output
-    assert version() == "1.0.0"
-
-
-def test_the_records_are_gone_in_the_middle(stage: t.Any, tmp_path: pathlib.Path, back: None) -> None:
+def test_the_records_are_gone_in_the_middle(stage: t.Any, tmp_path: pathlib.Path) -> None:
     records = tmp_path / "records"
     played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_soak=0, deploy_batches=[2], deploy_records_dir=str(records), deploy_hooks={
         "before_drain": hook(tmp_path / "gone.yml", "Remove the records", f"rm -rf {records}; : > {records}")})
@@ -50,10 +41,12 @@ def test_the_records_are_gone_in_the_middle(stage: t.Any, tmp_path: pathlib.Path
     assert str(records) in played.sentence, played.sentence
     assert "4 of 4 members serve 1.0.0" in played.sentence
     assert version() == "1.0.0"
+    again = stage.play("zero.downtime.deploy", deploy_release="1.0.0", deploy_soak=0, deploy_batches=[2])
+    assert again.rc == 0 and version() == "1.0.0", again.output
 
 
 @pytest.mark.parametrize("jump", ["-3600", "3600"])
-def test_the_clock_jumps(stage: t.Any, tmp_path: pathlib.Path, back: None, jump: str) -> None:
+def test_the_clock_jumps(stage: t.Any, tmp_path: pathlib.Path, jump: str) -> None:
     clock = tmp_path / "clock"
     clock.write_text("0", encoding="ascii")
     played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_soak=0, deploy_batches=[2], deploy_records_dir=str(tmp_path / "records"),

@@ -70,14 +70,12 @@ def test_a_drain_that_takes_too_long_fails_and_cuts_nothing(stage):
 
 
 def test_a_drain_that_may_cut_counts_what_it_cut(stage):
-    with Slow(90) as slow:
+    with Slow(60) as slow:
         played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_drain_timeout=1, deploy_drain_timeout_action="cut", deploy_batches=[2])
     assert played.rc == 0, played.output
     sheet = record(stage)["evidence"]["balance"]
     assert sheet["cut"] == 4 == len([answer for answer in slow.answers if answer != 200])
     assert "4 more cut on purpose" in played.sentence
-    assert stage.play("zero.downtime.rollback").rc == 0
-    assert version() == "1.0.0"
 
 
 def test_a_member_killed_under_load_takes_the_deploy_back(stage, tmp_path):
@@ -98,4 +96,3 @@ def test_a_member_killed_under_load_takes_the_deploy_back(stage, tmp_path):
     found = record(stage)
     assert found["evidence"]["balance"]["lost"] >= len(lost)
     assert version() == "1.0.0"
-    assert stage.play("zero.downtime.restart", deploy_min_active="25%").rc == 0

@@ -75,8 +75,8 @@ def test_one_that_dies_in_the_middle_leaves_nobody_out_on_the_other(stage, pair,
         "  when: rolling_batch.n == 2\n", encoding="utf-8")
     played = pair.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_hooks={"before_drain": str(hook)}, deploy_batches=[1])
     ended = time.time()
-    pair.process.wait()
     assert played.rc == 2, played.output
+    pair.process.wait(10)
     assert "lb2" in played.sentence and "where nothing listens" in played.sentence
     assert pair.states("lb1") == [SERVING] * 4
     # The drain that meets it fails at once; the rest is the way back, and judging the evidence.
@@ -86,9 +86,6 @@ def test_one_that_dies_in_the_middle_leaves_nobody_out_on_the_other(stage, pair,
     back = pair.play("zero.downtime.rollback", deploy_without=f"lb2:{pairs.PORT}")
     assert back.rc == 0, back.output
     assert {link.name for link in (path.resolve() for path in stage.dir.glob("hosts/app*/srv/blue"))} == first
-    pair.start()
-    assert pair.play("zero.downtime.restart").rc == 0
-    assert pair.state_files("lb1") == [] == pair.state_files("lb2")
 
 
 def test_a_balancer_that_hangs_is_named_in_time(stage, pair):

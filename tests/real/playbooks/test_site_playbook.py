@@ -121,8 +121,6 @@ def test_hooks_run_where_and_when_they_say(stage, tmp_path):
     assert sorted(of["after_activate"]) == ["app1", "app2", "app3", "app4"]
     order = [line[0] for line in lines]
     assert order.index("before_shift") < order.index("before_drain") < order.index("after_activate")
-    assert stage.play("zero.downtime.rollback").rc == 0
-    assert version() == "1.0.0"
 
 
 def test_a_hook_that_fails_takes_the_deploy_back(stage, tmp_path):
