@@ -167,7 +167,7 @@ class ActionModule(ActionBase):
             raise DowntimeError(f"deploy_min_active is {checked['deploy_min_active']}, which cannot be held while a member is out: {capacity['impossible']}")
         _plan.batches(members, checked["deploy_batches"])
         started = datetime.datetime.now(datetime.timezone.utc)
-        deploy_id = checked["deploy_id"] or _plan.name_of(
+        deploy_id = _plan.given_id(checked, verb) or _plan.name_of(
             started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6])
         records_dir = os.path.abspath(os.path.expanduser(checked["deploy_records_dir"]))
         run_dir = self._run_dir(records_dir, deploy_id, told) if verb in _plan.SHIFTS else None
@@ -237,6 +237,7 @@ class ActionModule(ActionBase):
         pools = {}
         findings = []
         held, serving, ready = set(), set(), set(hosts)
+        serving_out = {}
         of_pool = {pool["name"]: pool.get("side") or side for pool in traffic["pools"]}
         for balancer, result in told.items():
             for pool in result["pools"]:
@@ -251,12 +252,14 @@ class ActionModule(ActionBase):
                     ready &= {name for name, host in hosts.items() if have[host["server"]]["full"]}
                 if of_pool[pool["name"]] == serving_side:
                     serving |= {name for name, host in by_side[serving_side].items() if have[host["server"]]["state"] not in ("down", "drained")}
+                    serving_out.update((name, host["server"]) for name, host in by_side[serving_side].items()
+                                       if have[host["server"]]["state"] in ("drained", "draining"))
                     pools[f"pool {pool['name']} on {balancer}"] = [{"full": entry["full"]} for entry in pool["members"]]
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
         capacity = {**_plan.capacity(pools, min_active), "serving": sorted(serving), "ready": sorted(ready)}
         if side != serving_side:
             # Nobody who serves is taken out, so no floor is in the way, and whoever is out of reach there just stays behind.
-            capacity.update(most=None, impossible="", serving=[])
+            capacity.update(most=None, impossible="", serving=[], serving_out=serving_out)
         return capacity, [name for name in hosts if name in held], findings
 
     def _shadow(self, checked: dict[str, t.Any], told: dict[str, dict[str, t.Any]], by_side: dict[str, dict[str, t.Any]], sides: tuple[str, str],
@@ -365,6 +368,7 @@ class ActionModule(ActionBase):
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any], locked: dict[str, t.Any]) -> dict[str, t.Any]:
         # What an earlier deploy took out nobody holds: this one brings it back.
+        _plan.serves_whole(plan, locked.get("out", []), locked.get("interrupted"))
         orphans = [name for name in plan["held"] if plan["servers"][name] in locked.get("out", [])]
         plan = {**plan, "held": [name for name in plan["held"] if name not in orphans]}
         if "serving" not in plan["capacity"]:

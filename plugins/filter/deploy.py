@@ -26,7 +26,7 @@ def intent_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> dict[str
     """What goes into the journal with a move: what the deploy is about, what these members ran before it, and which of them a person took out."""
     return {"verb": plan["verb"], "release": plan["release"]["digest"], "label": plan["release"].get("label"),
             "held": [plan["servers"][name] for name in members if name in plan["held"]],
-            "serving": plan["serving_side"],
+            "serving": plan["serving_side"], "side": plan["side"],
             "before": {name: plan["going_back_to"][name]["digest"] for name in members if plan["going_back_to"].get(name)}}
 
 

@@ -346,8 +346,8 @@ def out_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
 def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any] | None:
     """What a deploy that did not end cleanly set out to do, from the intents that go with its moves.
 
-    :returns: C(verb), C(release) (digest), C(label), C(serving) (the side that served when it began), and C(before): the digest that each member
-        ran before the first of such deploys. None when the journal has none.
+    :returns: C(verb), C(release) (digest), C(label), C(serving) (the side that served when it began), C(side) (whose members it moved), and
+        C(before): the digest that each member ran before the first of such deploys. None when the journal has none.
     """
     last: t.Mapping[str, t.Any] | None = None
     before: dict[str, str] = {}
@@ -361,7 +361,8 @@ def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.An
                 before.setdefault(member, digest)
     if not last:
         return None
-    return {"verb": last.get("verb"), "release": last.get("release"), "label": last.get("label"), "before": before, "serving": last.get("serving")}
+    return {"verb": last.get("verb"), "release": last.get("release"), "label": last.get("label"), "before": before, "serving": last.get("serving"),
+            "side": last.get("side")}
 
 
 def unmoved(taken_over: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:

@@ -89,6 +89,25 @@ def name_of(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9._+-]", "_", part) for part in parts)[:200]
 
 
+def given_id(checked: t.Mapping[str, t.Any], verb: str) -> str | None:
+    """The name that was set for the deploy. One run of a canary with a fresh baseline restarts first, which is a deploy with a record of its own."""
+    if checked["deploy_id"] and verb == "restart" and checked["deploy_strategy"] == "canary" and checked["deploy_canary"].get("baseline") == "fresh":
+        return f"{checked['deploy_id']}-restart"
+    return checked["deploy_id"]
+
+
+def serves_whole(plan: t.Mapping[str, t.Any], out: t.Collection[str], interrupted: t.Mapping[str, t.Any] | None) -> None:
+    """Refuse to change the idle side while members of the other one are out that a run left there: they would stay out, and nobody own them.
+
+    :param out: the servers that the interrupted run took out and did not bring back.
+    """
+    if not interrupted or interrupted.get("side") != plan["serving_side"]:
+        return
+    if left := [name for name, server in plan["capacity"].get("serving_out", {}).items() if server in out]:
+        raise DowntimeError(f"{', '.join(left)} {'is' if len(left) == 1 else 'are'} out of traffic on {plan['serving_side']}, which serves, because a "
+                            f"{interrupted['verb']} there has not ended; the playbook restart ends it, and then {plan['verb']} can go on")
+
+
 def without_secrets(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """C(values) less what C(spec) keeps out of logs: a plan is shown with C(-v) and registered on every host."""
     return {name: value for name, value in values.items() if not spec.get(name, {}).get("no_log")}

@@ -26,6 +26,8 @@ LOCK = STATE / "local-shop.lock"
 JOURNAL = STATE / "local-shop.journal"
 SPLIT = pathlib.Path(layout.ETC) / "split.map"
 POLL = 0.005
+# What the hook flag_off makes, behind the deploy's id.
+FLAG = "-flag"
 
 # What makes a controller another one: a process namespace, in which nobody can tell whether the holder's process still lives, or a name of its own.
 CONTAINER = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -164,9 +166,14 @@ def journal(state: str, nth: int = 1) -> Fact:
     return lambda run: sum((one.get("deploy_id"), one.get("state")) == (run.deploy_id, state) for one in lines_of(JOURNAL)) >= nth
 
 
-def switch_journal(run: Run) -> bool:
-    """The run's switch is written down, and about to be made."""
-    return any(one.get("deploy_id") == run.deploy_id and one.get("shares") for one in lines_of(JOURNAL))
+def shares_journal(nth: int = 1) -> Fact:
+    """The run's n-th change of the shares is written down, and about to be made."""
+    return lambda run: sum(one.get("deploy_id") == run.deploy_id and bool(one.get("shares")) for one in lines_of(JOURNAL)) >= nth
+
+
+def flagged(run: Run) -> bool:
+    """The hook flag_off has run."""
+    return run.log.with_name(run.deploy_id + FLAG).exists()
 
 
 def serving_side() -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import itertools
 import typing as t
 
-from controller import Fact, ended, event, file, idle_side, journal, linked, locked, record, switch_journal, unlocked
+from controller import Fact, ended, event, file, flagged, idle_side, journal, linked, locked, record, shares_journal, unlocked
 
 
 class Point(t.NamedTuple):
     """One kill.
 
-    C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy of a release that never gets ready, which
-    is on its way back). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release, before: a deploy of what served.
-    C(elsewhere): by a controller that cannot know whether the holder is dead. C(strategy): of blue/green, the side that served before is stopped
+    C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy of a release that never gets ready, or, as a canary,
+    of one that answers with errors, which is on its way back). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release, before: a deploy of what served.
+    C(elsewhere): by a controller that cannot know whether the holder is dead. C(strategy): of blue/green and canary, the side that served before is stopped
     at the end; retire is the playbook that does so later.
     """
     name: str
@@ -101,7 +101,7 @@ SIDES: dict[str, t.Callable[[], Fact]] = {
     "gate begins": lambda: event("gate", "started"),
     "gate passed": lambda: event("gate", "finished"),
     "switch begins": lambda: event("switch", "started"),
-    "switch in the journal": lambda: switch_journal,
+    "switch in the journal": shares_journal,
     "switched": lambda: event("switch", "finished"),
     "verified": lambda: event("verify", "finished", nth=2),
     "between switch and stop": lambda: file("evidence.json"),
@@ -115,9 +115,34 @@ RETIRE: dict[str, t.Callable[[], Fact]] = {
     "one member stopped": lambda: ended("app1"),
 }
 
+# Of a canary only what blue/green has not: its shares, what is said of them, and the way back of one that is withdrawn.
+CANARY: dict[str, t.Callable[[], Fact]] = {
+    "share begins": lambda: event("share 50 %", "started"),
+    "share in the journal": shares_journal,
+    "share set": lambda: event("share 50 %", "finished"),
+    "judge begins": lambda: event("judge 50 %", "started"),
+    "judged": lambda: event("judge 50 %", "finished"),
+    "all in the journal": lambda: shares_journal(2),
+    "all set": lambda: event("share 100 %", "finished"),
+    "stop begins": lambda: event("retire", "started"),
+}
+CANARY_ROLLBACK: dict[str, t.Callable[[], Fact]] = {
+    "all in the journal": shares_journal,
+    "all set": lambda: event("share 100 %", "finished"),
+}
+WITHDRAWN: dict[str, t.Callable[[], Fact]] = {
+    "judged": lambda: event("judge 50 %", "failed"),
+    "flag is off": lambda: flagged,
+    "back in the journal": lambda: shares_journal(2),
+    "back set": lambda: event("back_switch", "finished"),
+    "drain begins": lambda: event("back_drain", "started", 1),
+    "link moved": lambda: linked("app1", turn=2, slot=idle_side()),
+}
+
 # One of each kind: every verb, both kinds of kill, most ways to go on, and a controller that has to break the lock; of blue/green, between the switch
-# and the end of the side that served before.
-SHORT = {"deploy, batch 1: drain in the journal", "rollback, batch 2: link moved", "bad, going back: return begins", "blue/green deploy, stop begins"}
+# and the end of the side that served before; of a canary, while both sides serve.
+SHORT = {"deploy, batch 1: drain in the journal", "rollback, batch 2: link moved", "bad, going back: return begins", "blue/green deploy, stop begins",
+         "canary deploy, judge begins"}
 
 
 def _points() -> t.Iterator[Point]:
@@ -149,6 +174,15 @@ def _of_sides() -> t.Iterator[Point]:
             yield Point(name, verb, fact, next(kills), next(ways), number % 5 == 3 and verb != "retire", True, name in SHORT, "blue_green")
 
 
+def _of_canary() -> t.Iterator[Point]:
+    for verb, steps in (("deploy", CANARY), ("rollback", CANARY_ROLLBACK), ("bad", WITHDRAWN)):
+        kills = itertools.cycle(["process", "tree"])
+        ways = itertools.cycle({"deploy": ["rollback", "deploy", "rollback"], "rollback": ["rollback", "deploy"], "bad": ["deploy", "rollback", "before"]}[verb])
+        for number, (step, fact) in enumerate(steps.items()):
+            name = f"canary withdrawn, {step}" if verb == "bad" else f"canary {verb}, {step}"
+            yield Point(name, verb, fact, next(kills), next(ways), number % 5 == 3, True, name in SHORT, "canary")
+
+
 # Those of one strategy after those of the other: what there is to go back to is another thing with each.
 _SIDES = list(_of_sides())
-POINTS = _in_turn(list(_points())) + _in_turn(_SIDES) + [point for point in _SIDES if point.verb == "retire"]
+POINTS = _in_turn(list(_points())) + _in_turn(_SIDES) + [point for point in _SIDES if point.verb == "retire"] + _in_turn(list(_of_canary()))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""sweep.py [--short] [--list] [TEXT…]: kills the controller at each step of a deploy, of a rollback and of going back, rolling and blue/green, and
+"""sweep.py [--short] [--list] [TEXT…]: kills the controller at each step of a deploy, of a rollback and of going back, rolling, blue/green and as a canary, and
 lets another one go on.
 
 The local stage is under load all the while. Each point is right only if no request was lost, neither by the balance sheet of the run that
@@ -24,7 +24,7 @@ import time
 import typing as t
 import urllib.request
 
-from controller import CONTAINER, MACHINE, REPO, STATE, Controller, Lost, Run, idle_side, layout, serving_side
+from controller import CONTAINER, FLAG, MACHINE, REPO, STATE, Controller, Lost, Run, idle_side, layout, serving_side
 from points import POINTS, Point
 
 import artifacts  # noqa: E402  found by controller's path
@@ -32,12 +32,33 @@ import stage  # noqa: E402
 
 WORK = pathlib.Path(layout.BUILD) / "chaos"
 URL = f"http://127.0.0.1:{layout.PORT}"
-BAD = "3.0.0-bad"
+# Never ready; answers some requests with an error, which only users notice.
+BAD, ERRORS = "3.0.0-bad", "4.0.0-errors"
 QUICK = {"deploy_batches": [2], "deploy_soak": 0, "deploy_evidence_rate": 20}
 # With the old side stopped at the end, so that its end is a part of the deploy.
-BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_keep_previous": 0, "deploy_idle_for": 1}
-# The bad release is never ready, so waiting longer for it proves nothing.
-BAD_HEALTH = {"deploy_health": {"path": "/ready", "header": "x-release", "timeout": 2}}
+ENDED = {"deploy_keep_previous": 0, "deploy_idle_for": 1}
+FLAG_OFF = WORK / "flag_off.yml"
+OPTIONS: dict[str, dict[str, t.Any]] = {
+    "rolling": {},
+    "blue_green": {"deploy_strategy": "blue_green", **ENDED},
+    "canary": {"deploy_strategy": "canary", **ENDED, "deploy_canary": {"steps": [50, 100], "step_time": 2, "interval": 1, "deadline": 60, "latency": "none"},
+               "deploy_hooks": {"flag_off": str(FLAG_OFF)}},
+}
+
+
+class Bad(t.NamedTuple):
+    """A deploy that goes back: the release, the words of its last sentence, and more options."""
+    label: str
+    says: str
+    options: dict[str, t.Any]
+
+
+BADS = {
+    # The bad release is never ready, so waiting longer for it proves nothing.
+    "rolling": Bad(BAD, "went back", {"deploy_health": {"path": "/ready", "header": "x-release", "timeout": 2}}),
+    # Who has seen few errors may not be sure of them yet.
+    "canary": Bad(ERRORS, "was withdrawn at 50 %", {"deploy_canary": {**OPTIONS["canary"]["deploy_canary"], "step_time": 20}}),
+}
 
 
 class Load:
@@ -96,7 +117,7 @@ class Sweep:
         """A stage that nothing is wrong with: what one point left behind must not be counted against the next one."""
         stage.down()
         shutil.rmtree(layout.STAGE, ignore_errors=True)
-        stage.up([BAD])
+        stage.up([BAD, ERRORS])
         self.release, self.previous, self.strategy = "", None, "rolling"
         self.deploy(f"first-{self.count}", self.fresh())
 
@@ -108,14 +129,14 @@ class Sweep:
             # What was there before is another thing: on the members' slots, or on the other side.
             self.previous, self.strategy = None, point.strategy
         if point.verb == "rollback" and not self.previous:
-            self.deploy(name + "-before", self.fresh(), **(BLUE_GREEN if point.strategy == "blue_green" else {}))
+            self.deploy(name + "-before", self.fresh(), **OPTIONS[point.strategy])
         if point.verb == "retire":
             self.deploy(name + "-before", self.fresh(), deploy_strategy="blue_green")
         began = time.monotonic()
         wrong: list[str] = []
         found: dict[str, t.Any] = {"point": point.name, "done": told(point), "requests": None, "balance": None, "lost": None, "orphans": None, "state": ""}
         served = self.release
-        label = {"deploy": self.fresh, "rollback": lambda: self.previous, "bad": lambda: BAD, "retire": lambda: served}[point.verb]()
+        label = {"deploy": self.fresh, "rollback": lambda: self.previous, "bad": lambda: BADS[point.strategy].label, "retire": lambda: served}[point.verb]()
         try:
             with Load(name) as load:
                 self.killed(point, name, str(label))
@@ -127,10 +148,11 @@ class Sweep:
             return found
         probe = load.report
         found["requests"] = probe["sent"]
-        found["lost"] += probe["failed"]
+        lost = probe["failed"] - known_errors(point, probe["failures"])
+        found["lost"] += lost
         found["load"] = {key: probe[key] for key in ("sent", "failed", "failures", "losses", "longest_gap_ms", "stall_ms")}
-        if probe["failed"]:
-            wrong.append(f"the load generator lost {probe['failed']} of {probe['sent']}: {probe['failures']}")
+        if lost:
+            wrong.append(f"the load generator lost {lost} of {probe['sent']}: {probe['failures']}")
         found.update(wrong=wrong, seconds=round(time.monotonic() - began, 1))
         return found
 
@@ -141,7 +163,7 @@ class Sweep:
         if point.verb not in ("rollback", "retire"):
             variables["deploy_release"] = label
         if point.verb == "bad":
-            variables.update(BAD_HEALTH)
+            variables.update(BADS[point.strategy].options)
         run = self.here.start("deploy" if point.verb == "bad" else point.verb, WORK / f"{name}-killed.log", **variables)
         try:
             run.wait_for(point.fact())
@@ -169,12 +191,12 @@ class Sweep:
         if playbook == "deploy":
             variables["deploy_release"] = {"deploy": served if point.verb == "rollback" else label, "before": served}[point.resume]
         if point.verb == "bad" and point.resume == "deploy":
-            variables.update(BAD_HEALTH)
+            variables.update(BADS[point.strategy].options)
         run = controller.play(playbook, WORK / f"{name}-resumed.log", **variables)
         bad_again = point.verb == "bad" and point.resume == "deploy"
         if run.process.returncode != (2 if bad_again else 0):
             wrong.append(f"the run that went on ended with {run.process.returncode}: {run.sentence}")
-        elif bad_again and "went back" not in run.sentence:
+        elif bad_again and BADS[point.strategy].says not in run.sentence:
             wrong.append(f"the run that went on said: {run.sentence}")
         elif point.locked and not point.elsewhere and "whose controller has died" not in run.output:
             wrong.append("the run that went on did not say whose lock it took over")
@@ -188,7 +210,7 @@ class Sweep:
     def judge(self, name: str, resumed: Run, wanted: str, found: dict[str, t.Any], point: Point) -> list[str]:
         """What is not as it should be, now that it is over."""
         # What only stops a side keeps no record: the load generator alone counts then.
-        wrong = self.of_record(resumed, found) if point.verb != "retire" else []
+        wrong = self.of_record(resumed, found, point) if point.verb != "retire" else []
         if point.verb == "retire":
             found.update(balance=0, lost=0)
         side = serving_side()
@@ -210,7 +232,8 @@ class Sweep:
         found["state"] = "; ".join(sorted({f"{runs[member]}, {servers.get(member)}" for member in layout.MEMBERS}))
         if set(runs.values()) != {wanted} or set(labels.values()) != {wanted}:
             wrong.append(f"every member should run {wanted}; they answer with {runs}, and status says {labels}")
-        if point.strategy == "blue_green":
+        # A deploy that goes back keeps the idle side as it was.
+        if point.strategy != "rolling" and point.verb != "bad":
             left_running = [member for member in layout.MEMBERS if layout.member_processes(member, idle_side())]
             found["state"] += f"; {idle_side()} stopped" if not left_running else f"; {', '.join(left_running)} still on {idle_side()}"
             if left_running:
@@ -221,7 +244,7 @@ class Sweep:
         return wrong
 
     @staticmethod
-    def of_record(resumed: Run, found: dict[str, t.Any]) -> list[str]:
+    def of_record(resumed: Run, found: dict[str, t.Any], point: Point) -> list[str]:
         """What the run that went on counted itself."""
         wrong: list[str] = []
         record: dict[str, t.Any] = json.loads(resumed.record.read_text(encoding="utf-8")) if resumed.record.exists() else {}
@@ -230,7 +253,10 @@ class Sweep:
         if not sheet.get("complete") or not sheet.get("received") or not probe.get("sent"):
             wrong.append(f"the record has no whole evidence: {sheet.get('note') or record.get('sentence') or 'there is none'}")
         found["balance"] = sheet.get("received") or 0
-        found["lost"] = (sheet.get("lost") or 0) + (sheet.get("errors_during") or 0) + (probe.get("failed") or 0)
+        failed = (probe.get("failed") or 0) - known_errors(point, probe.get("failures") or {})
+        # The members' own answers are the release's, where it is known to answer with errors.
+        errors = sheet.get("errors_during") if not known_errors(point, {"status_500": 1}) else 0
+        found["lost"] = (sheet.get("lost") or 0) + (errors or 0) + failed
         if found["lost"]:
             wrong.append(f"the run that went on lost requests: {record.get('sentence')}")
         return wrong
@@ -243,7 +269,12 @@ def told(point: Point) -> str:
 
 
 def options_of(point: Point) -> dict[str, t.Any]:
-    return {**QUICK, **(BLUE_GREEN if point.strategy == "blue_green" else {})}
+    return {**QUICK, **OPTIONS[point.strategy]}
+
+
+def known_errors(point: Point, failures: t.Mapping[str, int]) -> int:
+    """Of what failed, the answers of a release that is known to answer so: an error of the application is no lost request."""
+    return failures.get("status_500", 0) if point.verb == "bad" and point.strategy == "canary" else 0
 
 
 def weights(side: str) -> dict[str, str]:
@@ -305,6 +336,8 @@ def main(arguments: list[str]) -> int:
         shutil.rmtree(WORK, ignore_errors=True)
         # In a room of its own (tests/bin/isolated) it is a mount, which stays.
         WORK.mkdir(parents=True, exist_ok=True)
+        task = {"name": "Switch the flag off", "ansible.builtin.copy": {"content": "off", "dest": f"{WORK}/{{{{ deploy_id }}}}{FLAG}", "mode": "0600"}}
+        FLAG_OFF.write_text(json.dumps([task]), encoding="utf-8")
         sweep = Sweep()
         sweep.renew()
         print("   " + COLUMNS, flush=True)

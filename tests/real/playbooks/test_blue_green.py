@@ -14,6 +14,7 @@ import time
 import urllib.request
 
 import playing
+from haproxy_stage import ask, wait_until
 from sides import BLUE_GREEN, URL, killed, version
 
 sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
@@ -162,6 +163,21 @@ def test_a_controller_that_dies_behind_the_switch_leaves_what_serves_and_a_rollb
     killed(side, lambda: side.shares()[0] == "0", deploy_release="1.0.0", deploy_soak=30)
     back = side.play_under_load("rollback")
     assert back["failed"] == 0 and version() == "2.0.0" and side.shares() == ("100", "100"), back
+
+
+def test_a_restart_that_died_on_the_serving_side_is_ended_first(side):
+    """What it left out there would stay out behind the switch, and belong to nobody."""
+    states = 'show servers state shop_blue'
+    process = side.stage.start("zero.downtime.restart", deploy_batches=[1])
+    wait_until(lambda: re.search(r"^\d+ shop_blue \d+ app1 \S+ \d+ [1-9]", ask(side.stage.socket(), states), re.MULTILINE), "app1 is out", timeout=60)
+    process.kill()
+    process.wait(10)
+    refused = side.play("deploy", deploy_release="2.0.0")
+    assert refused.rc == 2 and "app1 is out of traffic on blue, which serves, because a restart there has not ended" in refused.sentence, refused.output
+    assert side.play("restart").rc == 0
+    assert side.play_under_load("deploy", deploy_release="2.0.0")["failed"] == 0
+    status = side.stage.play("zero.downtime.status")
+    assert status.rc == 0, status.output
 
 
 def test_the_naive_switch_loses_requests_on_the_same_stage(side):

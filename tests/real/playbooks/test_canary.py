@@ -71,13 +71,14 @@ def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
 
 
 def test_a_fresh_baseline_is_restarted_first(side):
-    before = {path.name for path in (side.stage.dir.parent / "records").glob("*.json")}
-    played = play(side, "deploy", deploy_release="2.0.0", deploy_canary={**QUICK, "steps": [50, 100], "baseline": "fresh"})
+    records = side.path / "records"
+    # One run, two deploys: also where a person has named it, each has a record of its own.
+    played = play(side, "deploy", deploy_release="2.0.0", deploy_canary={**QUICK, "steps": [50, 100], "baseline": "fresh"},
+                  deploy_id="r7", deploy_records_dir=str(records))
     assert played.rc == 0, played.output
-    made = sorted(path.name for path in (side.stage.dir.parent / "records").glob("*.json") if path.name not in before)
-    found = [json.loads((side.stage.dir.parent / "records" / name).read_text(encoding="utf-8")) for name in made]
-    assert sorted((one["verb"], one["strategy"], one["release"]["label"], one["result"]) for one in found) == [
-        ("deploy", "canary", "2.0.0", "succeeded"), ("restart", "rolling", "1.0.0", "succeeded")]
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in records.glob("*.json")}
+    assert {name: (one["verb"], one["strategy"], one["release"]["label"], one["result"]) for name, one in found.items()} == {
+        "r7": ("deploy", "canary", "2.0.0", "succeeded"), "r7-restart": ("restart", "rolling", "1.0.0", "succeeded")}
 
 
 def test_one_that_nobody_uses_is_held_until_the_deadline(side):

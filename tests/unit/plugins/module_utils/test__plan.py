@@ -157,6 +157,26 @@ def test_capacity_is_that_of_the_tightest_pool():
 
 def test_a_deploys_name_is_one_directory():
     assert _plan.name_of("20260101T000000Z", "eu/west", "..", "abc") == "20260101T000000Z-eu_west-..-abc"
+
+
+def test_members_that_a_restart_left_out_on_the_serving_side_are_not_forgotten():
+    plan = {"verb": "deploy", "serving_side": "blue", "capacity": {"serving_out": {"app1": "s1", "app4": "s4"}}}
+    killed = {"verb": "restart", "side": "blue"}
+    with pytest.raises(DowntimeError, match="^app1 is out of traffic on blue, which serves, because a restart there has not ended; the playbook restart ends"):
+        _plan.serves_whole(plan, ["s1"], killed)
+    # A person's, those of a run on the idle side, and where one side is all there is.
+    _plan.serves_whole(plan, [], killed)
+    _plan.serves_whole(plan, ["s1", "s4"], {**killed, "side": "green"})
+    _plan.serves_whole(plan, ["s1"], None)
+    _plan.serves_whole({**plan, "capacity": {}}, ["s1"], killed)
+
+
+@pytest.mark.parametrize("verb, strategy, baseline, expected", [
+    ("deploy", "canary", "fresh", "r1"), ("restart", "canary", "fresh", "r1-restart"), ("restart", "canary", "primary", "r1"),
+    ("restart", "rolling", "fresh", "r1")])
+def test_a_restart_for_a_fresh_baseline_has_a_name_of_its_own(verb, strategy, baseline, expected):
+    checked = {"deploy_id": "r1", "deploy_strategy": strategy, "deploy_canary": {"baseline": baseline}}
+    assert _plan.given_id(checked, verb) == expected and _plan.given_id({**checked, "deploy_id": None}, verb) is None
     assert _plan.check_application(application(deploy_id="20260101T000000Z-eu_west-..-abc"), "deploy")
 
 
