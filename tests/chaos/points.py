@@ -14,8 +14,8 @@ from controller import Fact, ended, event, file, flagged, idle_side, journal, li
 class Point(t.NamedTuple):
     """One kill.
 
-    C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy of a release that never gets ready, or, as a canary,
-    of one that answers with errors, which is on its way back). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release, before: a deploy of what served.
+    C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy that is on its way back: of a release that never gets
+    ready, or, as a canary, of one that answers with errors). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release, before: a deploy of what served.
     C(elsewhere): by a controller that cannot know whether the holder is dead. C(strategy): of blue/green and canary, the side that served before is stopped
     at the end; retire is the playbook that does so later.
     """
@@ -177,7 +177,8 @@ def _of_sides() -> t.Iterator[Point]:
 def _of_canary() -> t.Iterator[Point]:
     for verb, steps in (("deploy", CANARY), ("rollback", CANARY_ROLLBACK), ("bad", WITHDRAWN)):
         kills = itertools.cycle(["process", "tree"])
-        ways = itertools.cycle({"deploy": ["rollback", "deploy", "rollback"], "rollback": ["rollback", "deploy"], "bad": ["deploy", "rollback", "before"]}[verb])
+        ways = itertools.cycle({"deploy": ["rollback", "deploy", "rollback"], "rollback": ["rollback", "deploy"],
+                                "bad": ["deploy", "rollback", "before"]}[verb])
         for number, (step, fact) in enumerate(steps.items()):
             name = f"canary withdrawn, {step}" if verb == "bad" else f"canary {verb}, {step}"
             yield Point(name, verb, fact, next(kills), next(ways), number % 5 == 3, True, name in SHORT, "canary")
