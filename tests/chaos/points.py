@@ -14,10 +14,10 @@ from controller import Fact, ended, event, file, flagged, idle_side, journal, li
 class Point(t.NamedTuple):
     """One kill.
 
-    C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy that is on its way back: of a release that never gets
-    ready, or, as a canary, of one that answers with errors). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release,
-    before: a deploy of what served. C(elsewhere): by a controller that cannot know whether the holder is dead. C(strategy): of blue/green and canary, the side that served before is stopped
-    at the end; retire is the playbook that does so later.
+    C(verb): what is killed: deploy (of a new release), rollback (to the one before), bad (a deploy that is on its way back: of a release that never
+    gets ready, or, as a canary, of one that answers with errors). C(kill): process or tree. C(resume): deploy or rollback, or, of a bad release,
+    before: a deploy of what served. C(elsewhere): by a controller that cannot know whether the holder is dead. C(strategy): of blue/green and canary,
+    the side that served before is stopped at the end; retire is the playbook that does so later.
     """
     name: str
     verb: str
