@@ -179,7 +179,8 @@ class ActionModule(ActionBase):
             "serving_slots": {name: host["slot"] for name, host in by_side[serving_side].items()}, "pools": pools, "balancers": balancers,
             "traffic": traffic, "whole_traffic": whole_traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
             "servers": {name: host["server"] for name, host in hosts.items()},
-            "release": checked["deploy_release"] or (None if verb != "rollback" else "previous"),
+            # What is restarted is what serves, also before a canary, whose release is named in the same run.
+            "release": None if verb == "restart" else checked["deploy_release"] or ("previous" if verb == "rollback" else None),
             # Less its headers, which are secrets: each host's task reads those for itself.
             "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
             if verb in ("deploy", "activate") else None,

@@ -61,7 +61,7 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_hosts": {"type": "str", "required": True, "description": "Group, or pattern, of the hosts that are the application's members."},
     "deploy_release": {"type": "str", "description":
                        "The release to deploy: its label (V(2.0.0)) or its sha256 digest. Needed by the playbook deploy; without it, rollback goes to the "
-                       "previous one. With activate, it takes over where C(deploy_service) has a way to swap."},
+                       "previous one, and a restart takes no notice of it. With activate, it takes over where C(deploy_service) has a way to swap."},
     "deploy_strategy": {"type": "str", "default": "rolling", "choices": list(STRATEGIES), "description": "In which order traffic moves."},
     "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from, and where they live on the hosts.", "options": {
         "root": {"type": "path", "required": True, "description": "Directory on each host that holds the releases and the slots' links."},

@@ -70,12 +70,13 @@ def test_a_drain_that_takes_too_long_fails_and_cuts_nothing(stage):
 
 
 def test_a_drain_that_may_cut_counts_what_it_cut(stage):
-    with Slow(60) as slow:
+    # The second batch may come when they have ended: those that were cut keep the first one's processes for as long as they last.
+    with Slow(40) as slow:
         played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_drain_timeout=1, deploy_drain_timeout_action="cut", deploy_batches=[2])
     assert played.rc == 0, played.output
     sheet = record(stage)["evidence"]["balance"]
-    assert sheet["cut"] == 4 == len([answer for answer in slow.answers if answer != 200])
-    assert "4 more cut on purpose" in played.sentence
+    assert sheet["cut"] == len([answer for answer in slow.answers if answer != 200]) >= 2
+    assert f"{sheet['cut']} more cut on purpose" in played.sentence
 
 
 def test_a_member_killed_under_load_takes_the_deploy_back(stage, tmp_path):
