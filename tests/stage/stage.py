@@ -158,7 +158,9 @@ def start_again(slots: t.Collection[tuple[str, str]]) -> None:
     _start_balancer(_haproxy())
     service = os.path.join(os.path.dirname(os.path.abspath(__file__)), "service")
     starting = [subprocess.Popen([service, "start", member, slot], stdin=subprocess.DEVNULL) for member, slot in slots]
-    if any([process.wait() for process in starting]):
+    # Every one is waited for, whatever became of another.
+    ended = [process.wait() for process in starting]
+    if any(ended):
         layout.stop_with_sentence("a member did not start; see %s" % layout.LOG)
 
 
