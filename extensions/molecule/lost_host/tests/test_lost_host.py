@@ -9,12 +9,13 @@ import json
 
 import pytest
 
-# Which step had just begun or ended, by the deploy's own events, when each host was cut off. In its restart the host did that itself.
+# Which step had just begun or ended, by the deploy's own events, when each host was cut off, or what a slow machine sees in its place: that the next
+# one has begun, which needs the host. In its restart the host did that itself.
 LOST_AT = {
-    "before_drain": [("verify", "finished", 2), ("back_drain", "finished", 2)],
-    "after_drain": [("drain", "finished", 2)],
+    "before_drain": [{("verify", "finished", 2), ("drain", "started", 3)}, {("back_drain", "finished", 2), ("back_activate", "started", 2)}],
+    "after_drain": [{("drain", "finished", 2), ("activate", "started", 2)}],
     "in_restart": [],
-    "before_return": [("gate", "started", 2)],
+    "before_return": [{("gate", "started", 2)}],
 }
 
 
@@ -44,7 +45,8 @@ def test_no_request_was_lost(any_point, nothing_lost):
 
 @pytest.mark.parametrize("name", LOST_AT)
 def test_each_was_lost_at_its_step(points, name):
-    assert [(last["step"], last["event"], last["batch"]) for last in points[name]["at"]] == LOST_AT[name]
+    seen = [(last["step"], last["event"], last["batch"]) for last in points[name]["at"]]
+    assert len(seen) == len(LOST_AT[name]) and all(last in those for last, those in zip(seen, LOST_AT[name])), seen
 
 
 def test_one_was_lost_in_its_restart(points):
