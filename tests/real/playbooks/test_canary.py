@@ -84,7 +84,7 @@ def test_a_fresh_baseline_is_restarted_first(side):
 def test_one_that_nobody_uses_is_held_until_the_deadline(side):
     # Nobody asks, and without a probe nobody counts either.
     held = play(side, "deploy", deploy_release="2.0.0", deploy_evidence_url="", deploy_canary={**QUICK, "deadline": 5})
-    assert held.rc == 2 and re.search(r"after \d s nothing could be said: The canary got 0 requests", held.sentence), held.output
+    assert held.rc == 2 and re.search(r"after \d+ s nothing could be said: The canary got 0 requests", held.sentence), held.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
 
