@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import http.client
 import os
 import re
 import stat
 import tarfile
 import time
 import typing as t
-import urllib.error
 import urllib.parse
-import urllib.request
 import zlib
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -172,23 +169,26 @@ def listed(names: t.Sequence[str], limit: int = 12) -> str:
 # --- reading ------------------------------------------------------------------------------------------------------------
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but hands secrets to nobody else and never falls back to plain HTTP."""
-
-    def redirect_request(self, req: t.Any, fp: t.Any, code: int, msg: str, headers: t.Any, newurl: str) -> t.Any:
-        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme != "https"):
-            raise DowntimeError(f"artifact: {shown_url(req.full_url)} redirects to {shown_url(newurl)}, which is less safe than what was asked for")
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if request is not None and (old.scheme, old.netloc) != (new.scheme, new.netloc):
-            # Artifact stores redirect to object storage: our token is not meant for it, and some refuse a request that has one.
-            request.headers = {"Accept-encoding": "identity", "User-agent": "zero.downtime"}
-        return request
-
+# Loading HTTP and TLS takes longer than most of what a member is asked to do, so it is done where something is fetched.
 
 def default_opener(request: t.Any, timeout: float) -> t.Any:
     """Open a request with the system's certificates and proxies, as curl would."""
-    return urllib.request.build_opener(_Redirects).open(request, timeout=timeout)
+    import urllib.request  # pylint: disable=import-outside-toplevel
+
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        """Follows redirects, but hands secrets to nobody else and never falls back to plain HTTP."""
+
+        def redirect_request(self, req: t.Any, fp: t.Any, code: int, msg: str, headers: t.Any, newurl: str) -> t.Any:
+            old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+            if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme != "https"):
+                raise DowntimeError(f"artifact: {shown_url(req.full_url)} redirects to {shown_url(newurl)}, which is less safe than what was asked for")
+            found = super().redirect_request(req, fp, code, msg, headers, newurl)
+            if found is not None and (old.scheme, old.netloc) != (new.scheme, new.netloc):
+                # Artifact stores redirect to object storage: our token is not meant for it, and some refuse a request that has one.
+                found.headers = {"Accept-encoding": "identity", "User-agent": "zero.downtime"}
+            return found
+
+    return urllib.request.build_opener(Redirects).open(request, timeout=timeout)
 
 
 def shown_url(url: str) -> str:
@@ -214,6 +214,8 @@ def check_url(option: str, url: str) -> None:
 
 def open_url(option: str, url: str, headers: t.Mapping[str, str] | None, timeout: float, opener: Opener = default_opener) -> t.Any:
     """A response to read from; each way in which it fails is one sentence."""
+    import urllib.request  # pylint: disable=import-outside-toplevel
+
     check_url(option, url)
     wanted = {"Accept-encoding": "identity", "User-agent": "zero.downtime"}
     wanted.update({str(name).capitalize(): str(value) for name, value in (headers or {}).items()})
@@ -233,6 +235,9 @@ class _spoken:
     def __exit__(self, kind: t.Any, error: t.Any, trace: t.Any) -> None:
         if error is None or isinstance(error, DowntimeError):
             return
+        import http.client  # pylint: disable=import-outside-toplevel
+        import urllib.error  # pylint: disable=import-outside-toplevel
+
         reason = error.reason if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError) else error
         if isinstance(reason, DowntimeError):
             raise reason

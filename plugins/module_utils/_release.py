@@ -14,12 +14,22 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release_store, _service, _swap, _swap_options
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release_store, _service, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import MARKER, Found, Release, Slot, Store
 from ansible_collections.zero.downtime.plugins.module_utils._service import ActivationError, Service
 
 _SLOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+
+if t.TYPE_CHECKING:
+    from ansible_collections.zero.downtime.plugins.module_utils import _swap
+
+
+def _swaps() -> t.Any:
+    """What carries a swap out: only a service that has a way to swap pays for loading it."""
+    from ansible_collections.zero.downtime.plugins.module_utils import _swap as found  # pylint: disable=import-outside-toplevel
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +43,9 @@ class World:
     run: t.Callable[..., tuple[int | None, str]] = _service.default_run
     ask: t.Callable[[str, str, float], tuple[int, str | None]] = _service.default_ask
     sync: t.Callable[[str], None] = _release_store.sync_tree
-    processes: _swap.Processes = dataclasses.field(default_factory=_swap.Processes)
-    background: t.Callable[[t.Callable[..., None]], t.Callable[[], None]] = _swap.in_background
+    # The real ones, where there are none.
+    processes: _swap.Processes | None = None
+    background: t.Callable[[t.Callable[..., None]], t.Callable[[], None]] | None = None
 
 
 # --- the argument spec --------------------------------------------------------------------------------------------------
@@ -167,8 +178,12 @@ class _Call:
         else:
             self.service = None
         running = params.get("running")
-        self.swap = _swap.of(service or {}, self.world.run, self.world.processes, self._ask)
-        self.passes = _swap.default_passes((running or {}).get("passes"), self.swap)
+        self.swap: _swap.Swap | None = None
+        self.passes = (running or {}).get("passes") or 1
+        if (service or {}).get("swap"):
+            swaps = _swaps()
+            self.swap = swaps.of(service, self.world.run, self.world.processes or swaps.Processes(), self._ask)
+            self.passes = swaps.default_passes((running or {}).get("passes"))
         if self.swap and not running and self.state == "activated":
             raise DowntimeError(f"service.swap is {self.swap.method}, but running is missing: the release is read back through the port, "
                                 "so running.url is needed")
@@ -461,13 +476,14 @@ class _Call:
     def _swapped(self, swap: _swap.Swap, found: Found, release: Release, diff: dict[str, t.Any]) -> dict[str, t.Any]:
         """Let the new release take over from the one that serves, or leave that one to serve and the link on it."""
         running, slot = self.params["running"], found.slot(self.slot)
-        port = _swap.Port(self._read_running, running["url"], self.passes, running["timeout"], running["interval"], self.world.clock, self.world.sleep)
-        watch = _swap.Watch(lambda: self.world.ask(running["url"], running["header"], running["timeout"]), self.world.clock, self.world.sleep)
+        swaps = _swaps()
+        port = swaps.Port(self._read_running, running["url"], self.passes, running["timeout"], running["interval"], self.world.clock, self.world.sleep)
+        watch = swaps.Watch(lambda: self.world.ask(running["url"], running["header"], running["timeout"]), self.world.clock, self.world.sleep)
         active = slot.active
         unfinished = slot.settled != "activated" and swap.leftover()
         # A swap that has not come to its end left the link on what it was for; what it was to replace may still run.
         serves = active if slot.settled else found.last.get(self.slot, {}).get("serves") or (None if unfinished else active)
-        end = self.world.background(watch.run)
+        end = (self.world.background or swaps.in_background)(watch.run)
         try:
             if unfinished and active != release.digest and serves:
                 # It was on its way to another release. That one goes first, and the old process has to find its own release behind the link.
@@ -497,7 +513,7 @@ class _Call:
                             swap={"method": swap.method, "resumed": unfinished, **told})
 
     def _job(self, release: Release, port: _swap.Port) -> _swap.Job:
-        return _swap.Job(release.digest, port, _service.environment(self.store.root, self.slot, release), self.store.root)
+        return _swaps().Job(release.digest, port, _service.environment(self.store.root, self.slot, release), self.store.root)
 
     def _there(self, port: _swap.Port, release: Release) -> bool:
         """Whether an unfinished swap had come to its end all the same, or was undone."""
@@ -507,7 +523,7 @@ class _Call:
         try:
             swap.go(self._job(release, port), resume)
             return
-        except (_swap.Failed, DowntimeError) as failure:
+        except (_swaps().Failed, DowntimeError) as failure:
             text, details = f"release {release} did not take over: {failure}", getattr(failure, "details", {})
         if swap.final or before is None:
             raise ActivationError(f"{text}; slot {self.slot} points at {release}", **details)

@@ -12,8 +12,6 @@ import signal
 import subprocess
 import tempfile
 import typing as t
-import urllib.error
-import urllib.request
 
 from ansible_collections.zero.downtime.plugins.module_utils._argv import argv_of
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -55,17 +53,20 @@ def default_run(argv: t.Sequence[str], timeout: float, env: t.Mapping[str, str] 
         return rc, output.read().decode("utf-8", "replace")
 
 
-class _Refused(urllib.request.HTTPRedirectHandler):
-    """The running release is read from the service itself, not from where it redirects."""
-
-    def redirect_request(self, *args: t.Any, **kwargs: t.Any) -> None:
-        return None
-
-
 def default_ask(url: str, header: str, timeout: float) -> tuple[int, str | None]:
     """C((status, header's value)) of one GET; OSError and the like when there is no answer."""
+    # Where nothing is asked, loading HTTP and TLS would take longer than the rest.
+    import urllib.error  # pylint: disable=import-outside-toplevel
+    import urllib.request  # pylint: disable=import-outside-toplevel
+
+    class Refused(urllib.request.HTTPRedirectHandler):
+        """The running release is read from the service itself, not from where it redirects."""
+
+        def redirect_request(self, *args: t.Any, **kwargs: t.Any) -> None:
+            return None
+
     # Without proxies: this is the service on this very host.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Refused)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Refused)
     request = urllib.request.Request(url, headers={"Connection": "close", "User-agent": "zero.downtime"})
     try:
         with opener.open(request, timeout=timeout) as response:

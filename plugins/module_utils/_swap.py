@@ -528,6 +528,6 @@ def of(options: t.Mapping[str, t.Any], run: Runner, processes: Processes, read_r
     return CommandSwap(options, run, processes) if options.get("swap") else None
 
 
-def default_passes(asked: int | None, swap: Swap | None) -> int:
+def default_passes(asked: int | None) -> int:
     """How often the release has to be read back in a row."""
-    return asked or (_PASSES if swap else 1)
+    return asked or _PASSES
