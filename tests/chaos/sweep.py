@@ -182,7 +182,8 @@ class Sweep:
         controller = self.other
         if point.elsewhere:
             # From where nobody can know whether the holder lives, nothing may happen until somebody says so.
-            refused = self.container.play("restart", WORK / f"{name}-refused.log", **variables)
+            # While both sides serve, a restart would be told so before it came to the lock.
+            refused = self.container.play("rollback" if point.strategy == "canary" else "restart", WORK / f"{name}-refused.log", **variables)
             if refused.process.returncode != 2 or "deploy_lock_break" not in refused.sentence:
                 wrong.append(f"a controller that cannot know was not refused: {refused.sentence}")
             controller = self.machine
