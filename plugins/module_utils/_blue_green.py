@@ -120,7 +120,9 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     count = f"{len(plan['members']) - len(plan['absent'])} of {len(plan['members'])} members"
     at = _shares(local, plan)
     now = next((side for side, share in (at or {}).items() if share == 100), None)
-    new = now is not None and switch is not None and now == switch["to"]
+    # Whether requests are only brought back to the side that serves, from where a killed deploy sent them.
+    home = switch is not None and switch["to"] == plan["serving_side"]
+    new = now is not None and switch is not None and not home and now == switch["to"]
     held = plan.get("held") or []
     rows = [{"name": name, "release": None if name in plan["absent"] else label if new else old,
              "state": "absent" if name in plan["absent"] else "drained" if name in held else "active"} for name in plan["members"]]
@@ -134,6 +136,9 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
             if plan["batches"]:
                 return told("succeeded", [f"{title}: the idle side {plan['side']} has {label} again, and {plan['serving_side']} serves {old} as before"])
             return told("succeeded", [f"{title}: {label} serves already, on {plan['serving_side']}, and nothing was moved"])
+        if home:
+            return told("succeeded", [f"{title} would bring every request back to {switch['to']}, which serves {old}; nothing has been changed" if checking else
+                                      f"{title}: every request goes to {switch['to']} again, which serves {old}"])
         if checking:
             return told("succeeded", [f"{title} would bring {label} to the idle side {switch['to']} and switch every request there from {switch['from']}; "
                                       "nothing has been changed"])
@@ -146,6 +151,8 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
         parts.append("nothing was switched back")
     elif _outcome.ran(local.get("__deploy_switched_back")):
         parts.append(f"every request was switched back to {switch['from']}" if not new and now else "the switch back failed")
+    elif home and now == plan["serving_side"] and _outcome.ran(local.get("__deploy_switched")):
+        parts.append(f"every request goes to {now} again")
     else:
         parts.append("no request had been switched")
     parts += [text for text in problems if text not in why]

@@ -128,7 +128,8 @@ class Sweep:
         if point.strategy != self.strategy:
             # What was there before is another thing: on the members' slots, or on the other side.
             self.previous, self.strategy = None, point.strategy
-        if point.verb == "rollback" and not self.previous:
+        # A canary that is withdrawn puts back what the idle side had, where it had something.
+        if (point.verb == "rollback" or (point.verb, point.strategy) == ("bad", "canary")) and not self.previous:
             self.deploy(name + "-before", self.fresh(), **OPTIONS[point.strategy])
         if point.verb == "retire":
             self.deploy(name + "-before", self.fresh(), deploy_strategy="blue_green")

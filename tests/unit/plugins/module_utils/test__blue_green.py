@@ -135,3 +135,16 @@ def test_how_it_ended(local, why, result, sentence):
     assert (found["result"], found["sentence"]) == (result, sentence)
     serves = "n" if "green serves" in sentence or "on green" in sentence else "o"
     assert {row["release"] for row in found["members"]} == {serves}
+
+
+@pytest.mark.parametrize("why, result, sentence", [
+    (None, "succeeded", "Deploy of shop: every request goes to blue again, which serves o."),
+    ("the application got worse", "rolled_back", "Deploy of shop to o failed: the application got worse; every request goes to blue again; blue serves o."),
+])
+def test_bringing_requests_back_to_what_serves_is_never_undone(why, result, sentence):
+    known = plan(sides_agree=False)
+    laid = {**known, **_blue_green.lay_out(known, everybody(idle="bad", wanted="o"))}
+    assert laid["switch"] == {"from": "green", "to": "blue"} and laid["batches"] == []
+    found = _blue_green.outcome({"__deploy_switched": {"shares": {"blue": 100, "green": 0}}}, laid, "Deploy of shop", why, False)
+    assert (found["result"], found["sentence"]) == (result, sentence)
+    assert {row["release"] for row in found["members"]} == {"o"}
