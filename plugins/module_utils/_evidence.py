@@ -28,7 +28,9 @@ from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
 from ansible_collections.zero.downtime.plugins.module_utils._probe import bound, hist_percentile_ms
 
 # Steps that touch what serves. Until the first of them begins, nothing can be the deploy's doing.
-MOVES = ("drain", "activate", "gate", "return", "switch", "back_drain", "back_activate", "back_gate", "back_return", "back_switch")
+MOVES = ("clear", "drain", "activate", "gate", "return", "switch", "back_drain", "back_activate", "back_gate", "back_return", "back_switch")
+# A canary's moves say how much: "share 25 %".
+SHARE = "share "
 
 FEW = 30
 LEAST = 3
@@ -91,9 +93,13 @@ def beyond(count_before: int, before: int, count_during: int, during: int) -> in
 
 # -- windows --------------------------------------------------------------------------------------------------------
 
+def _is_move(step: t.Mapping[str, t.Any]) -> bool:
+    return step["name"] in MOVES or step["name"].startswith(SHARE)
+
+
 def window(steps: t.Sequence[dict[str, t.Any]]) -> tuple[float | None, float | None]:
     """From the first move to the end of the last; None for what has not happened."""
-    moves = [step for step in steps if step["name"] in MOVES]
+    moves = [step for step in steps if _is_move(step)]
     if not moves:
         return None, None
     ends = [step["finished"] for step in moves]
@@ -129,7 +135,7 @@ def _step_of(began: float, ended: float, steps: t.Sequence[dict[str, t.Any]]) ->
     if not running:
         # A loss shows a moment after its cause, when the step may be over.
         running = [step for step in steps if step["finished"] is not None and 0 <= began - step["finished"] <= 2]
-    moves = [step for step in running if step["name"] in MOVES]
+    moves = [step for step in running if _is_move(step)]
     return max(moves or running, key=lambda step: step["started"], default=None)
 
 
