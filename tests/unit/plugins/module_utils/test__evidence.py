@@ -203,5 +203,6 @@ def test_what_was_lost_before_anything_moved_is_said_and_not_counted():
 
 @pytest.mark.parametrize("name", ["clear", "switch", "share 25 %"])
 def test_every_change_of_the_shares_is_a_move(name):
-    steps = [{"name": "stage", "started": 1.0, "finished": 2.0}, {"name": name, "started": 3.0, "finished": 4.0}, {"name": "verify", "started": 5.0, "finished": 6.0}]
+    steps = [{"name": "stage", "started": 1.0, "finished": 2.0}, {"name": name, "started": 3.0, "finished": 4.0},
+             {"name": "verify", "started": 5.0, "finished": 6.0}]
     assert _evidence.window(steps) == (3.0, 4.0)
