@@ -18,8 +18,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driv
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import Mover, Request, read_pools, silent
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import Mover, Request, read_pools, resolved, silent
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Worker
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import SUFFIX, Upstream, host_port, joined
 
 DEFAULT_DIRECTORY = "/etc/nginx/zero-downtime"
@@ -220,11 +220,11 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     counts, uncounted = _counts(params, nginx, not check_mode, names) if readable else (None, f"{params['access_log']} does not exist")
     counters = [] if counts is None else _nginx_counters.rows(counts, names)
     idle = {name for side, side_pools in (found or {}).get("pools", {}).items() if not found[side] for name in side_pools}
+    if idle:
+        _count_open([member for pool in pools if pool["name"] in idle for member in pool["members"]], nginx, workers)
     for pool in pools:
         pool["idle_s"] = None if counts is None else _nginx_counters.idle(counts, pool["name"], time.time())
         pool["requests"] = None if counts is None else (counts["pools"].get(pool["name"]) or _nginx_counters.NO_REQUEST)["requests"]
-        if pool["name"] in idle:
-            _count_open(pool["members"], master)
     return {
         "changed": False,
         "split": found,
@@ -239,11 +239,13 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     }
 
 
-def _count_open(members: list[dict[str, t.Any]], master: int) -> None:
+def _count_open(members: t.Iterable[dict[str, t.Any]], nginx: Nginx, workers: t.Iterable[Worker]) -> None:
     """Of a side without a share: the connections that are open to it. No more requests can be in flight there, so without any there is none."""
+    held = nginx.processes.connections(worker.pid for worker in workers)
     for member in members:
-        place = host_port(member["address"])
-        member["in_flight"] = None if place is None else _kernel.connections([place], master)
+        places = resolved(member["address"])
+        # A UNIX socket is no connection that the kernel's tables name.
+        member["in_flight"] = sum(held.get(place, 0) for place in places) if held is not None and places else None
 
 
 def _member(upstream: Upstream, name: str, draining: bool, wrong: str | None) -> dict[str, t.Any]:

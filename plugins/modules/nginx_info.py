@@ -158,7 +158,7 @@ pools:
         in_flight:
           description:
             - Of a side that gets no share, the TCP connections that are open to the member, kept ones included, so that V(0) means that nothing is in
-              flight. Otherwise V(null); nginx does not tell.
+              flight; V(null) where this user may not see those of nginx. Otherwise V(null), too; nginx does not tell.
           type: int
           returned: success
         status:

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-
 from ansible_collections.zero.downtime.plugins.module_utils import _kernel
 
 TEXT = """TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPTimeouts
@@ -35,21 +32,3 @@ def test_growth():
     # A host that restarted counts from 0 again.
     assert _kernel.delta(first, {"listen_overflows": 3, "listen_drops": 9}) == {"overflows": 3, "drops": 0}
     assert _kernel.delta(None, first) == {"overflows": None, "drops": None}
-
-
-def test_connections_to_an_address_are_counted_while_they_are_open():
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
-        place, place6 = server.getsockname()[:2], other.getsockname()[:2]
-        assert _kernel.connections([place, place6]) == 0
-        with socket.create_connection(place), socket.create_connection(place), socket.create_connection(place6):
-            assert _kernel.connections([place]) == 2 and _kernel.connections([place, place6], process=os.getpid()) == 3
-            assert _kernel.connections([("localhost", place[1])]) == 2
-        assert _kernel.connections([place, place6]) == 0
-
-
-def test_nobody_knows_of_connections_to_a_name_that_is_none():
-    def nowhere(*_args, **_options):
-        raise socket.gaierror("no such name")
-
-    assert _kernel.connections([("app1.invalid", 80)], resolve=nowhere) is None
-    assert _kernel.connections([("127.0.0.1", 80)], process="none") is None
