@@ -10,6 +10,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.zero.downtime.plugins.module_utils import _canary_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory
 
@@ -54,6 +55,5 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
     members = _inventory.group(wanted, "deploy_hosts", task_vars)
     # By name: a pattern of the inventory's own would not go together with the play's.
     said = variables.of(members[0], ("deploy_strategy", "deploy_canary"))
-    canary = said.get("deploy_canary")
-    restart = said.get("deploy_strategy") == "canary" and isinstance(canary, dict) and canary.get("baseline") == "fresh"
-    return {"app": app, "hosts": ",".join(members), "members": members, "restart_first": restart}
+    return {"app": app, "hosts": ",".join(members), "members": members,
+            "restart_first": _canary_options.restarts_first(said.get("deploy_strategy"), said.get("deploy_canary"))}

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
+
+def restarts_first(strategy: t.Any, canary: t.Any) -> bool:
+    """Whether what serves is restarted before the release comes. The values may be what a person wrote, not checked yet."""
+    return strategy == "canary" and isinstance(canary, dict) and canary.get("baseline") == "fresh"
+
+
 JUDGE: dict[str, t.Any] = {
     "alpha": {"type": "float", "default": 0.02, "description":
               "How likely it may be, over a whole deploy, that a release that fails as often as the old one is taken for a worse one."},

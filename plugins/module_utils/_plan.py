@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec, _swap_options
+from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _drivers, _members, _spec, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
@@ -91,7 +91,7 @@ def name_of(*parts: str) -> str:
 
 def given_id(checked: t.Mapping[str, t.Any], verb: str) -> str | None:
     """The name that was set for the deploy. One run of a canary with a fresh baseline restarts first, which is a deploy with a record of its own."""
-    if checked["deploy_id"] and verb == "restart" and checked["deploy_strategy"] == "canary" and checked["deploy_canary"].get("baseline") == "fresh":
+    if checked["deploy_id"] and verb == "restart" and _canary_options.restarts_first(checked["deploy_strategy"], checked["deploy_canary"]):
         return f"{checked['deploy_id']}-restart"
     return checked["deploy_id"]
 
