@@ -179,11 +179,11 @@ class _Call:
             self.service = None
         running = params.get("running")
         self.swap: _swap.Swap | None = None
-        self.passes = (running or {}).get("passes") or 1
-        if (service or {}).get("swap"):
+        passes = 1
+        if service and service.get("swap"):
             swaps = _swaps()
-            self.swap = swaps.of(service, self.world.run, self.world.processes or swaps.Processes(), self._ask)
-            self.passes = swaps.default_passes((running or {}).get("passes"))
+            self.swap, passes = swaps.of(service, self.world.run, self.world.processes or swaps.Processes(), self._ask), swaps.PASSES
+        self.passes = (running or {}).get("passes") or passes
         if self.swap and not running and self.state == "activated":
             raise DowntimeError(f"service.swap is {self.swap.method}, but running is missing: the release is read back through the port, "
                                 "so running.url is needed")

@@ -25,7 +25,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._swap_options import PRESETS, UNTIL, signal_of
 
 _POLL = 0.02
-_PASSES = 5
+PASSES = 5
 
 
 # --- processes ----------------------------------------------------------------------------------------------------------
@@ -521,13 +521,8 @@ def _runs(program: str, line: str) -> bool:
 Swap = t.Union[CommandSwap, SocketSwap]
 
 
-def of(options: t.Mapping[str, t.Any], run: Runner, processes: Processes, read_ready: t.Callable[[str], dict[str, t.Any]]) -> Swap | None:
-    """The way to swap that a service names; None when it is restarted. The options have been checked."""
-    if options.get("swap") == "systemd_socket":
+def of(options: t.Mapping[str, t.Any], run: Runner, processes: Processes, read_ready: t.Callable[[str], dict[str, t.Any]]) -> Swap:
+    """The way to swap that a service names. The options have been checked."""
+    if options["swap"] == "systemd_socket":
         return SocketSwap(options, run, read_ready)
-    return CommandSwap(options, run, processes) if options.get("swap") else None
-
-
-def default_passes(asked: int | None) -> int:
-    """How often the release has to be read back in a row."""
-    return asked or _PASSES
+    return CommandSwap(options, run, processes)
