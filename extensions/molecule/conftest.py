@@ -146,6 +146,12 @@ def stage() -> Stage:
 
 
 @pytest.fixture
+def record(stage: Stage) -> t.Callable[[str], dict[str, t.Any]]:
+    """The record of a deploy by its name, where a scenario has several."""
+    return {found["deploy_id"]: found for found in stage.records}.__getitem__
+
+
+@pytest.fixture
 def nothing_lost(stage: Stage) -> t.Callable[..., None]:
     """Both witnesses: the tests' own load generator, and the deploy's evidence with its three lines."""
 

@@ -54,7 +54,16 @@ class Section(t.NamedTuple):
     name: str
     argv: list[str]
     minutes: int
-    stage: bool = False  # whether it needs the local stage
+    own: tuple[str, ...] = ()  # what it keeps for itself in build/, where it needs the local stage
+
+    @property
+    def stage(self) -> bool:
+        return bool(self.own)
+
+
+OWN = ("stage", "artifacts", "records")
+# The demo's records are for people, and nothing else writes beside them.
+DEMO_OWN = ("stage", "artifacts")
 
 
 STRATEGIES = ("adoption", "blue_green", "canary", "shadow")
@@ -63,22 +72,18 @@ FAULTS = ("beside", "controller_faults", "lock", "losses", "lost_balancer", "los
 # The longest first, so that the short ones fill what is left.
 SECTIONS = [
     Section("molecule", ["tests/bin/molecule"], 60),
-    Section("strategies", _playbooks(*STRATEGIES), 40, stage=True),
-    Section("faults", _playbooks(*FAULTS), 40, stage=True),
+    Section("strategies", _playbooks(*STRATEGIES), 40, OWN),
+    Section("faults", _playbooks(*FAULTS), 40, OWN),
     Section("real", _pytest("tests/real", "--ignore=tests/real/playbooks", "--ignore=tests/real/stage"), 45),
-    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage", *_others("playbooks", *STRATEGIES, *FAULTS)), 30, stage=True),
-    Section("integration", [PYTHON, "tests/bin/integration.py"], 40, stage=True),
+    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage", *_others("playbooks", *STRATEGIES, *FAULTS)), 30, OWN),
+    Section("integration", [PYTHON, "tests/bin/integration.py"], 40, OWN),
     Section("conformance", _pytest("tests/conformance"), 20),
     Section("sanity", ["tests/bin/sanity"], 20),
-    Section("demo", [PYTHON, "tests/stage/demo.py"], 15, stage=True),
-    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 15, stage=True),
+    Section("demo", [PYTHON, "tests/stage/demo.py"], 15, DEMO_OWN),
+    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 15, OWN),
     Section("lint", ["tests/bin/lint"], 15),
     Section("unit", _pytest("tests/unit"), 10),
 ]
-
-# What a section with a stage of its own keeps for itself. The demo's records are for people, and nothing else writes beside them.
-OWN = ("stage", "artifacts", "records")
-DEMO_OWN = ("stage", "artifacts")
 
 # Our own scripts say one of these for each thing that they tried.
 LINE = re.compile(r"^(?P<verdict>ok|not ok|skipped) \S|^\S+ +(?P<scenario>passed|FAILED) +\d+ s$")
@@ -133,7 +138,7 @@ def _run(section: Section, live: bool, isolated: bool) -> Count:
     is_pytest = "pytest" in section.argv
     argv = section.argv + (["--junitxml", report] if is_pytest else [])
     if isolated:
-        argv = ["tests/bin/isolated", section.name, " ".join(DEMO_OWN if section.name == "demo" else OWN), *argv]
+        argv = ["tests/bin/isolated", section.name, " ".join(section.own), *argv]
     lines: list[str] = []
     child = subprocess.Popen(argv, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              start_new_session=True, text=True, errors="replace")

@@ -12,12 +12,6 @@ import pytest
 ENDS = {"roll": (0, "succeeded"), "shadowed": (0, "succeeded"), "back": (0, "succeeded"), "good": (0, "succeeded"), "bad": (2, "rolled_back")}
 
 
-@pytest.fixture
-def record(stage):
-    records = {record["deploy_id"]: record for record in stage.records}
-    return lambda name: records[name]
-
-
 @pytest.mark.parametrize("name", ENDS)
 def test_each_ended_as_it_should(stage, record, name):
     rc, result = ENDS[name]

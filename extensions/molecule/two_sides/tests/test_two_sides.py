@@ -10,12 +10,6 @@ import pytest
 ENDS = {"blue_green": (0, "succeeded"), "good": (0, "succeeded"), "bad": (2, "rolled_back"), "back": (0, "succeeded")}
 
 
-@pytest.fixture
-def record(stage):
-    records = {record["deploy_id"]: record for record in stage.records}
-    return lambda name: records[name]
-
-
 @pytest.mark.parametrize("name", ENDS)
 def test_each_ended_as_it_should(stage, record, name):
     rc, result = ENDS[name]
