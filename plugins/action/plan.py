@@ -368,8 +368,8 @@ class ActionModule(ActionBase):
         return (_lock.interrupted_of(journal) or {}).get("serving")
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any], locked: dict[str, t.Any]) -> dict[str, t.Any]:
-        # What an earlier deploy took out nobody holds: this one brings it back.
         _plan.serves_whole(plan, locked.get("out", []), locked.get("interrupted"))
+        # What an earlier deploy took out nobody holds: this one brings it back.
         orphans = [name for name in plan["held"] if plan["servers"][name] in locked.get("out", [])]
         plan = {**plan, "held": [name for name in plan["held"] if name not in orphans]}
         if "serving" not in plan["capacity"]:
