@@ -79,8 +79,7 @@ class ActionModule(Once):
         if self._task.check_mode and result.get("lock") and result["lock"]["deploy_id"] != plan["deploy_id"] and not _may_follow(plan, result["lock"]):
             holder = result["lock"]
         if holder and not plan["lock"]["break"]:
-            return (f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(holder)}; wait for it, or, if it is known to be dead, "
-                    "break the lock with -e deploy_lock_break=true")
+            return _holder.refusal(plan["app"], plan["environment"], host, holder)
         return None
 
     def _release(self, plan: dict[str, t.Any], clean: bool, shares: dict[str, t.Any] | None, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

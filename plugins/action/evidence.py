@@ -44,6 +44,8 @@ CONFIG, PROCESS, ACCOUNT, SNAPSHOT, PROGRESS, RESULT, LOG = (
     "probe-config.json", "probe-process.json", "probe.json", "snapshot.json", "progress.json", "evidence.json", "probe.log")
 
 POLL = 0.1
+# For what takes the probe a moment.
+SHORT = 0.01
 # Seconds for which a reading after the last move stands for the end.
 FRESH = 3.0
 ATTEMPTS = 3
@@ -135,7 +137,8 @@ class Keeper:
         if not args["url"]:
             return None
         config = {name: args[name] for name in ("url", "connect_to", "rate", "streams", "timeout", "validate_certs", "ca_path", "expect_serving")}
-        config.update(run_dir=self.run_dir or None, release_header=args["health_header"])
+        config.update(run_dir=self.run_dir or None, events=os.path.join(self.run_dir, _events.FILE) if self.run_dir else None,
+                      release_header=args["health_header"])
         parent = os.getppid()
         # ansible-playbook itself: the worker that runs this is gone in a moment.
         config["watch"] = {"pid": parent, "start_time": _probe.start_time_of(parent)}
@@ -186,7 +189,7 @@ class Keeper:
                 if process:
                     os.kill(process["pid"], signal.SIGKILL)
                 raise DowntimeError("the probe of url %s did not start: %s" % (config["url"], self._log() or "it gave no sign within 10 s"))
-            self.sleep(POLL / 2)
+            self.sleep(SHORT)
 
     def _log(self) -> str:
         try:
@@ -262,7 +265,7 @@ class Keeper:
                 return self._closed()
             if self.clock() > end:
                 return _events.load(self.run_dir, SNAPSHOT), "the probe gave no account within 5 s"
-            self.sleep(POLL / 2)
+            self.sleep(SHORT)
         return _events.load(self.run_dir, SNAPSHOT), None
 
     def _closed(self) -> tuple[dict[str, t.Any] | None, str | None]:
@@ -332,7 +335,7 @@ class Keeper:
             if self.clock() > end:
                 os.kill(process["pid"], signal.SIGKILL)
                 return
-            self.sleep(POLL / 2)
+            self.sleep(SHORT)
 
 
 def _small(evidence: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -22,7 +22,7 @@ from ansible.utils.display import Display
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _inventory, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
 display = Display()
@@ -81,7 +81,9 @@ class ActionModule(ActionBase):
                                 "a deploy is for all members, so no --limit is accepted")
 
         if verb in _plan.SHIFTS:
-            _fanout.prepare(self, [f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases", driver.module("members")], task_vars)
+            # In the order in which they are needed, the first in a moment.
+            _fanout.prepare(self, [*([driver.module("info")] if driver.info else []), f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases",
+                                   driver.module("members")], task_vars)
         # A restart is for what serves; only a release goes to the idle side.
         strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else next(iter(_drivers.STRATEGIES))
         try:
@@ -124,7 +126,12 @@ class ActionModule(ActionBase):
             serving_side, agree = _plan.most_served([result["split"] for result in told.values() if result.get("split")]), True
             side_problem = next((problem for problem in _plan.side_problems(told) if problem), None)
         else:
-            serving_side, agree = _plan.serving_side(sides, told, strategy, lambda: self._served(checked, driver, balancers, members, without, task_vars))
+            lock = self._lock(checked, driver, balancers, members, without, task_vars)
+            try:
+                serving_side, agree = _plan.serving_side(sides, told, strategy, lambda: self._served(lock, task_vars))
+            except DowntimeError as error:
+                # Where somebody is about to move the shares, he is the reason, and nobody should set them by hand.
+                raise DowntimeError(self._at_work(checked, lock, task_vars) or str(error)) from error
         side = serving_side
         if _drivers.strategy(strategy).SIDE == "idle":
             side = next(other for other in sides if other != serving_side)
@@ -359,10 +366,16 @@ class ActionModule(ActionBase):
         name = _lock.name_of(checked["deploy_app"], checked["deploy_environment"])
         return {"hosts": hosts, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"), "break": checked["deploy_lock_break"]}
 
-    def _served(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str], without: list[str],
-                task_vars: dict[str, t.Any]) -> str | None:
+    def _at_work(self, checked: dict[str, t.Any], lock: dict[str, t.Any], task_vars: dict[str, t.Any]) -> str | None:
+        """The sentence about a deploy that holds the lock and may be alive."""
+        if lock["break"]:
+            return None
+        held = {host: result["lock"] for host, result in _asking.locks(self, lock, task_vars).items() if result.get("lock")}
+        return next((_holder.refusal(checked["deploy_app"], checked["deploy_environment"], host, found)
+                     for host, found in held.items() if not _holder.dead(found)), None)
+
+    def _served(self, lock: dict[str, t.Any], task_vars: dict[str, t.Any]) -> str | None:
         """The side that served when a deploy began that has not ended, by its journal."""
-        lock = self._lock(checked, driver, balancers, members, without, task_vars)
         results = _asking.locks(self, lock, task_vars)
         journal = max((result.get("journal") or [] for result in results.values()), key=len)
         return (_lock.interrupted_of(journal) or {}).get("serving")

@@ -328,7 +328,7 @@ def fetch(place: str, target: str, digest: str, headers: t.Mapping[str, str] | N
             with source:
                 found, size = _copy(source, target, clock, deadline, f"{option} {shown}")
         if found != digest:
-            raise DowntimeError(f"{option} {shown} has the sha256 {found}, but {digest} is expected: it was not unpacked")
+            raise DowntimeError(f"{option} {shown} has the sha256 {found} ({size} bytes), but {digest} is expected: it was not unpacked")
         return size
     except BaseException:
         _forget(target)

@@ -73,12 +73,16 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     }
 
 
-def _switch(plan: t.Mapping[str, t.Any], stays: bool) -> dict[str, str] | None:
-    """From which side to which; none where every balancer sends its requests to the right one already."""
+def _switch(plan: t.Mapping[str, t.Any], stays: bool) -> dict[str, t.Any] | None:
+    """From which side to which; none where every balancer sends its requests to the right one already.
+
+    C(home) is true of requests that are only brought back to the side that serves, from where a killed deploy sent them: that side has nothing to
+    prove, and whatever fails behind that, they stay there.
+    """
     if not stays:
-        return {"from": plan["serving_side"], "to": plan["side"]}
+        return {"from": plan["serving_side"], "to": plan["side"], "home": False}
     if not plan.get("sides_agree", True):
-        return {"from": plan["side"], "to": plan["serving_side"]}
+        return {"from": plan["side"], "to": plan["serving_side"], "home": True}
     return None
 
 
@@ -120,8 +124,7 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     count = f"{len(plan['members']) - len(plan['absent'])} of {len(plan['members'])} members"
     at = _shares(local, plan)
     now = next((side for side, share in (at or {}).items() if share == 100), None)
-    # Whether requests are only brought back to the side that serves, from where a killed deploy sent them.
-    home = switch is not None and switch["to"] == plan["serving_side"]
+    home = switch is not None and switch["home"]
     new = now is not None and switch is not None and not home and now == switch["to"]
     held = plan.get("held") or []
     rows = [{"name": name, "release": None if name in plan["absent"] else label if new else old,

@@ -79,6 +79,28 @@ def strategy(name: str) -> t.Any:
     return importlib.import_module(f"{__package__}._{name}")
 
 
+def load_all() -> None:
+    """Import every driver and strategy of this collection.
+
+    Ansible loads an action plugin in its main process and forks a worker for each task. What the worker imports is lost with it, and code of
+    collections is compiled anew each time: a twentieth of a second in each of a deploy's tasks.
+    """
+    for name in NAMES:
+        load(name)
+    for name in STRATEGIES:
+        strategy(name)
+
+
+def found(path: str) -> t.Any:
+    """The file of that dotted path; None where there is none. One that breaks raises."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name and (path == error.name or path.startswith(error.name + ".")):
+            return None
+        raise
+
+
 def load(name: str) -> Driver:
     """The driver of that name. Raises DowntimeError, naming the known ones, when there is none."""
     collection, dot, short = name.rpartition(".")
@@ -86,11 +108,7 @@ def load(name: str) -> Driver:
         if short not in NAMES:
             raise DowntimeError(f"deploy_traffic.driver is '{name}'; accepted are {', '.join(NAMES)}, or namespace.collection.name of another collection's")
         collection = COLLECTION
-    path = f"ansible_collections.{collection}.plugins.module_utils._{short}"
-    try:
-        found = importlib.import_module(path).DRIVER
-    except ModuleNotFoundError as error:
-        if error.name and (path == error.name or path.startswith(error.name + ".")):
-            raise DowntimeError(f"deploy_traffic.driver is '{name}', but no collection {collection} with such a driver is installed") from error
-        raise
-    return dataclasses.replace(found, collection=collection)
+    file = found(f"ansible_collections.{collection}.plugins.module_utils._{short}")
+    if file is None:
+        raise DowntimeError(f"deploy_traffic.driver is '{name}', but no collection {collection} with such a driver is installed")
+    return dataclasses.replace(file.DRIVER, collection=collection)

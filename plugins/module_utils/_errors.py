@@ -14,7 +14,11 @@ class DowntimeError(Exception):
 
     The sentence names the option, its value and what would be accepted. Modules and actions hand it on as their C(msg);
     any other exception is a defect of the collection and keeps its traceback.
+
+    C(details) are handed to the user beside the sentence.
     """
+
+    details: t.Mapping[str, t.Any] = {}
 
 
 class NoAnswer(DowntimeError):
@@ -23,6 +27,11 @@ class NoAnswer(DowntimeError):
 
 class NoSeries(DowntimeError):
     """A query is understood and answers nothing: nobody measured that, or not yet."""
+
+
+def failure(error: DowntimeError) -> dict[str, t.Any]:
+    """What a module that failed so returns."""
+    return {"msg": str(error), "silent": isinstance(error, NoAnswer), **error.details}
 
 
 def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:

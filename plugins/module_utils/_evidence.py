@@ -12,6 +12,7 @@ Two kinds of failure are judged apart:
   before the first move. They are worse when all of this holds: at least 3 of them came; they are at least twice as frequent as
   before; and chance alone, at the frequency of both windows together, would spread them so unevenly in less than 1 of 100 cases
   (binomial test). With fewer than 30 requests before there is nothing to compare with: then more than 1 of 100 is worse.
+  A step ``clear`` only takes requests off what a dead deploy left serving: errors until its end are that deploy's, and belong to the window before.
 
 Verdicts, the worst that holds: ``lost`` (transport, confirmed), ``degraded`` (application), ``unconfirmed`` (the probe lost requests that a
 complete balance sheet does not miss; it fails a deploy and rolls nothing back), ``clean``.
@@ -25,12 +26,10 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._balance import balance, moments
 from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
-from ansible_collections.zero.downtime.plugins.module_utils._probe import bound, hist_percentile_ms
+from ansible_collections.zero.downtime.plugins.module_utils._probe import SHARE, admits, bound, hist_percentile_ms
 
 # Steps that touch what serves. Until the first of them begins, nothing can be the deploy's doing.
 MOVES = ("clear", "drain", "activate", "gate", "return", "switch", "back_drain", "back_activate", "back_gate", "back_return", "back_switch")
-# A canary's moves say how much: "share 25 %".
-SHARE = "share "
 
 FEW = 30
 LEAST = 3
@@ -104,6 +103,17 @@ def window(steps: t.Sequence[dict[str, t.Any]]) -> tuple[float | None, float | N
         return None, None
     ends = [step["finished"] for step in moves]
     return min(step["started"] for step in moves), None if any(end is None for end in ends) else max(ends)
+
+
+def blamed_from(steps: t.Sequence[dict[str, t.Any]], began: float | None) -> float | None:
+    """From when on an error of the application can be the doing of this deploy's release; None where nothing has moved.
+
+    Transport is another matter: taking requests off may lose some, and that is this deploy's doing.
+    """
+    clears = [step["finished"] for step in steps if step["name"] == "clear"]
+    if not clears:
+        return began
+    return math.inf if None in clears else max(clears)
 
 
 def phases(series: dict[str, t.Any], began: float | None, ended: float | None) -> dict[str, dict[str, t.Any]]:
@@ -219,7 +229,10 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     began, ended = window(steps)
     since = None
     if first:
-        since = (probe or {}).get("first_ok") or next((step["finished"] for step in steps if step["name"] == "return" and step["finished"]), None)
+        since = next((step["finished"] for step in steps if admits(step["name"]) and step["finished"]), None)
+        if probe is not None:
+            # Not before something answered, either.
+            since = max(since or 0.0, probe["first_ok"]) if probe.get("first_ok") else None
         if since is None:
             samples = ()
     cut = sum(int((event.get("detail") or {}).get("cut") or 0) for event in events)
@@ -230,14 +243,18 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         samples = [sample for sample in samples if sample["time"] >= baseline[-1]["baseline"]]
         notes.append("before anything moved: %s" % baseline[-1]["reason"])
     sheet = balance(samples, moved_at=began, since=since, cut=cut)
+    blamed = blamed_from(steps, began)
+    blamed_sheet = sheet if blamed == began else balance(samples, moved_at=blamed, since=since, cut=cut)
     kernel = kernel_of(samples)
 
     over_probe, app_worse = 0, []
     if probe is not None:
         probe = dict(probe)
         spans = phases(probe["series"], began, ended)
+        # The row in which that step ended is not this deploy's either.
+        blamed_spans = spans if blamed in (None, began) else phases(probe["series"], blamed + probe["series"]["bucket_s"] / 2, ended)
         probe["phases"] = spans
-        over_probe, app_worse = _judge_probe(probe, spans, began)
+        over_probe, app_worse = _judge_probe(probe, spans, blamed_spans, began)
         notes += probe.get("notes") or []
         if spans["before"]["transport"] and began is not None:
             notes.append("%s failed before anything moved" % _plural(spans["before"]["transport"], "probe request"))
@@ -250,7 +267,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe["series"] = {"bucket_s": probe["series"]["bucket_s"],
                            "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
         probe["bound"] = bound(probe["failed"], probe["sent"])
-    over_sheet = _judge_sheet(sheet, app_worse, first) if sheet else 0
+    over_sheet = _judge_sheet(sheet, blamed_sheet, app_worse, first) if sheet and blamed_sheet else 0
     if sheet is not None:
         sheet["lost"] = over_sheet
 
@@ -270,14 +287,20 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     }
 
 
-def _judge_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], began: float | None) -> tuple[int, list[str]]:
-    """Transport failures that count, and in which way the application became worse."""
-    before = spans["before"]
-    later = {name: spans["during"][name] + spans["after"][name] for name in ("sent", "failed", "transport")}
+def _before_and_later(spans: dict[str, dict[str, t.Any]], began: float | None) -> tuple[dict[str, int], dict[str, int]]:
+    before = {name: spans["before"][name] for name in ("sent", "failed", "transport")}
     if began is None:
         # Nothing is known to have moved: nothing can be called background either.
-        before, later = {"sent": 0, "failed": 0, "transport": 0}, {name: before[name] for name in later}
+        return {name: 0 for name in before}, before
+    return before, {name: spans["during"][name] + spans["after"][name] for name in before}
+
+
+def _judge_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], blamed_spans: dict[str, dict[str, t.Any]],
+                 began: float | None) -> tuple[int, list[str]]:
+    """Transport failures that count, and in which way the application became worse."""
+    before, later = _before_and_later(spans, began)
     over = beyond(before["transport"], before["sent"], later["transport"], later["sent"])
+    before, later = _before_and_later(blamed_spans, began)
     errors = {"before": before["failed"] - before["transport"], "later": later["failed"] - later["transport"]}
     if worse(errors["before"], before["sent"], errors["later"], later["sent"]):
         answered = {kind: count for kind, count in probe["failures"].items() if kind.startswith("status_")}
@@ -286,18 +309,16 @@ def _judge_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], be
     return over, []
 
 
-def _judge_sheet(sheet: dict[str, t.Any], app_worse: list[str], first: bool) -> int:
+def _judge_sheet(sheet: dict[str, t.Any], blamed_sheet: dict[str, t.Any], app_worse: list[str], first: bool) -> int:
     """Real requests that were lost, by the sheet; adds to ``app_worse`` when the application's errors grew."""
     lost = sheet["unanswered"] + sheet["truncated"]
-    before, during = sheet["received_before"], sheet["received_during"]
-    own_before, own_during = sheet["own_errors_before"], sheet["own_errors_during"]
-    if own_during is not None:
-        lost += beyond(own_before, before, own_during, during)
-    else:
-        own_before = own_during = 0
+    if sheet["own_errors_during"] is not None:
+        lost += beyond(sheet["own_errors_before"], sheet["received_before"], sheet["own_errors_during"], sheet["received_during"])
+    before, during = blamed_sheet["received_before"], blamed_sheet["received_during"]
     # Without a window before, a busy site's everyday errors would look like this release's.
     if before >= FEW or first:
-        errors_before, errors_during = sheet["errors_before"] - own_before, sheet["errors_during"] - own_during
+        errors_before = blamed_sheet["errors_before"] - (blamed_sheet["own_errors_before"] or 0)
+        errors_during = blamed_sheet["errors_during"] - (blamed_sheet["own_errors_during"] or 0)
         if worse(errors_before, before, errors_during, during):
             app_worse.append("%d of %s real requests were answered with a 5xx, %d of %s before"
                              % (errors_during, format(during, ","), errors_before, format(before, ",")))

@@ -12,7 +12,6 @@ socket, on the master's, over TCP and through a command such as C(sudo socat).
 from __future__ import annotations
 
 import csv
-import dataclasses
 import grp
 import os
 import pwd
@@ -268,14 +267,13 @@ def _replies(incoming: bytearray, ends: t.Sequence[tuple[int, int]]) -> list[str
 
 # -- what replies mean -----------------------------------------------------------------------------------------------------
 
-@dataclasses.dataclass(frozen=True)
-class Worker:
+class Worker(t.NamedTuple):
     pid: int
     current: bool
     uptime_s: int
 
     def as_dict(self) -> dict[str, t.Any]:
-        return dataclasses.asdict(self)
+        return self._asdict()
 
 
 def parse_info(text: str) -> dict[str, str]:

@@ -11,17 +11,16 @@ noted: another one knows nothing of it, so its appearance voids what was seen an
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places import check_floor, find_places, in_flight
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
-    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, check_floor, find_places, in_flight,
-    read_servers)
+    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
-from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
 
 POLL = 0.05
@@ -31,8 +30,7 @@ PROBE_EVERY = 0.2
 PROBE_PASSES = 3
 
 
-@dataclasses.dataclass
-class Request:
+class Request(t.NamedTuple):
     """What is wanted: the options of the module."""
 
     members: list[str]
@@ -48,8 +46,7 @@ class Request:
     check_mode: bool = False
 
 
-@dataclasses.dataclass
-class Knowledge:
+class Knowledge(t.NamedTuple):
     """What the configuration says and the sockets do not; C(known) is false when it could not be read.
 
     :param sticky: pools that send a client back to its server.
@@ -63,8 +60,7 @@ class Knowledge:
     lingers: bool = False
 
 
-@dataclasses.dataclass
-class View:
+class View(t.NamedTuple):
     look: Look
     servers: dict[Key, Server]
     level: str = "admin"
@@ -107,6 +103,7 @@ class Mover:
         self.waited_for_workers = False
         self.memory = memory
         self.theirs: set[Key] = set()      # places that somebody else took out
+        self.let_go_of: set[Key] = set()   # places whose idle connections were closed
         self.lost: list[str] = []          # members that were out, and that a reload brought back
 
     # -- looking -----------------------------------------------------------------------------------------------------------
@@ -208,10 +205,11 @@ class Mover:
         """
         if self.request.take_out != "auto":
             return self.request.take_out
-        if not self.knowledge.known or key in self.knowledge.cuts:
-            return "drain"
-        sticky = key[0] in self.knowledge.sticky or bool(view.servers[key].cookie)
-        return "drain" if sticky else "maint"
+        return "maint" if self.drains_like_maint(view, key) else "drain"
+
+    def drains_like_maint(self, view: View, key: Key) -> bool:
+        """Whether C(drain) lets no more requests through than C(maint) does, and C(maint) cuts no more than C(drain)."""
+        return self.knowledge.known and key not in self.knowledge.cuts and key[0] not in self.knowledge.sticky and not view.servers[key].cookie
 
     def leave(self, view: View, members: t.Iterable[str], step: str | None = None) -> int:
         """Send C(members) out of traffic, as far as they are not; returns the worker that was told."""
@@ -228,6 +226,20 @@ class Mover:
                 commands.append(f"set server {server.label} state {wanted}")
                 self.commanded.add(member)
         return self.balancer.command(commands) if commands else view.look.current
+
+    def let_go(self, view: View, members: t.Iterable[str]) -> bool:
+        """Have the connections closed that haproxy keeps open to empty members; whether there were any.
+
+        On its way into maintenance a server loses the idle ones, but a request that is in flight then leaves its own open when it ends. A
+        service that stops waits for those: gunicorn 2 s, others until they time out. The way into maintenance once more closes them.
+        """
+        kept = [key for member in members if member in self.commanded for key in self.places[member]
+                if view.servers[key].idle and key not in self.let_go_of and key not in self.theirs and self.drains_like_maint(view, key)]
+        if kept:
+            # Once only: what is open still after that is not closed this way.
+            self.let_go_of.update(kept)
+            self.balancer.command([f"set server {view.servers[key].label} state {state}" for key in kept for state in ("drain", "maint")])
+        return bool(kept)
 
     def take_out(self, view: View, started: float) -> View:
         request = self.request
@@ -267,7 +279,12 @@ class Mover:
                 if told != worker:
                     continue
             elif len(empty) == len(members):
-                return view
+                if not self.let_go(view, members):
+                    return view
+                # No request can have come in between; one more look shows it, also when time is over.
+                streak = dict.fromkeys(members, ZEROES - 1)
+                self.sleep(POLL)
+                continue
             now = self.clock()
             if cutting is not None and now >= cutting:
                 raise DowntimeError(f"{self.busy(counts, blocked)} still, {CUT_WITHIN:g} s after haproxy was told to shut their sessions")

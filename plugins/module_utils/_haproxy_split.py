@@ -11,25 +11,24 @@ so they are told, too.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_config, _haproxy_map
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _haproxy_config, _haproxy_map
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_options import asked_place, balancer_of, config_of, counted, full_path, split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import Key, Server, read_servers
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
-from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look, Processes
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
-from ansible_collections.zero.downtime.plugins.module_utils._split import SIDES, NotSet, Shares, of_green, told
+from ansible_collections.zero.downtime.plugins.module_utils._split import SIDES, NotSet, Shares, check_shares, of_green, told
 
 POLL = 0.05
 UNKNOWN = "Unknown map identifier"
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
+class Place(t.NamedTuple):
     """Where green's share is kept, and what the sides are.
 
     :param map: as haproxy.cfg names the file, which is also its name on the runtime socket.
@@ -42,7 +41,7 @@ class Place:
     key: str
     path: str
     default: int = 0
-    pools: t.Mapping[str, t.Sequence[str]] = dataclasses.field(default_factory=dict)
+    pools: t.Mapping[str, t.Sequence[str]] = {}
     sticky: bool = False
 
     def command(self, verb: str, *rest: str) -> str:
@@ -100,7 +99,7 @@ def locate(config: _haproxy_config.Config | None, why: str, wanted: t.Mapping[st
     else:
         if not wanted.get("map") or not key or set(sides) != set(SIDES):
             raise DowntimeError(_missing(config, why, wanted, key, sides))
-        split = _haproxy_config.Split(wanted["map"], key, pools=sides)
+        split = _haproxy_config.Split(wanted["map"], key, sides)
     for side, mine in sides.items():
         if not set(mine) & set(split.pools[side]):
             raise DowntimeError(f"the side {side} is pool {', '.join(mine)} by deploy_traffic, but key {split.key} of {split.map} sends it to "
@@ -128,14 +127,16 @@ def _missing(config: _haproxy_config.Config | None, why: str, wanted: t.Mapping[
     frontend = next((name for name, section in config.frontends.items() if blue and section.value("default_backend") == blue), None)
     if not blue or not frontend:
         return text
-    lines = _haproxy_config.second_side(frontend, blue, wanted.get("map") or "/etc/haproxy/split.map", config.pools.get(blue))
+    # Most runs have nothing to refuse.
+    from ansible_collections.zero.downtime.plugins.module_utils._haproxy_lint import second_side  # pylint: disable=import-outside-toplevel
+
+    lines = second_side(frontend, blue, wanted.get("map") or "/etc/haproxy/split.map", config.pools.get(blue))
     return f"{text}. These lines add the second side: {' | '.join(lines)}"
 
 
 # -- what is there ---------------------------------------------------------------------------------------------------------
 
-@dataclasses.dataclass
-class View:
+class View(t.NamedTuple):
     """:param values: the key's entries in the newest worker. :param old: those of the workers from before a reload that were asked."""
 
     look: Look
@@ -309,3 +310,30 @@ class Splitter:
             shares = None
             ends.append("which shares haproxy uses is not known")
         return NotSet(f"{str(error).rstrip('. ')}; {'; '.join(ends)}", shares)
+
+
+def split(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Processes | None = None, memory: Memory | None = None) -> dict[str, t.Any]:
+    """What C(haproxy_split) does; returns its result."""
+    processes = processes or Processes()
+    wanted = check_shares(params.get("shares"))
+    if params["timeout"] < 0:
+        raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
+    balancer = balancer_of(params, processes)
+    pid = balancer.look([]).current
+    config, why = config_of(params, pid, processes)
+    place = locate(config, why, asked_place(params), params.get("sides"), params.get("app"), full_path(pid, processes), params.get("pools") or ())
+    splitter = Splitter(balancer, place, wanted, params["min_active"], params["timeout"], check_mode, memory=memory)
+    result = splitter.run()
+    if memory:
+        memory.done["worker"] = result["worker"]
+    result.update(counted(balancer, params, config))
+    return result
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
+    """The module: behind the fence."""
+    with _fence.fence(params, check_mode) as memory:
+        return split(params, check_mode, memory=memory)
+
+
+IN_PROCESS = split_spec, run

@@ -10,7 +10,6 @@ reaches them, and without it they are found as processes, where they can only be
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import time
@@ -100,8 +99,7 @@ def config_files(argv: t.Sequence[str]) -> list[str]:
     return found
 
 
-@dataclasses.dataclass
-class Look:
+class Look(t.NamedTuple):
     """What all workers said at one moment.
 
     :param current: pid of the worker that the runtime socket reaches: its change voids what was set and seen before.
@@ -156,7 +154,7 @@ class Balancer:
             workers, old = self._ask_master(self.master, old_commands, deadline)
             # In the middle of a reload the socket may still be the old worker's: then neither view is whole.
             if any(worker.pid == pid for worker in workers) and not any(worker.current and worker.pid != pid for worker in workers):
-                seen = [dataclasses.replace(worker, current=worker.pid == pid) for worker in workers]
+                seen = [worker._replace(current=worker.pid == pid) for worker in workers]
                 old.pop(pid, None)
                 return Look(pid, info, replies[1:], seen, old, [])
             if self.clock() >= deadline:

@@ -315,9 +315,9 @@ def request(
         return Answer(error=f"{where} cannot be reached ({exc.strerror or exc})")
 
 
-def http_attempt(check: Check, clock: Clock = time.monotonic) -> Attempt:
-    """An attempt over real sockets. The TLS context is built once: it reads certificate files."""
-    context = _tls_context(check)
+def http_attempt(check: Check, targets: t.Sequence[Target], clock: Clock = time.monotonic) -> Attempt:
+    """An attempt over real sockets. The TLS context is built once, and where it is needed: it reads certificate files, which takes longer than a check."""
+    context = _tls_context(check) if check.ca_path or any(urlsplit(target.url).scheme == "https" for target in targets) else None
 
     def attempt(target: Target, check: Check, left: float) -> Answer:
         return request(
@@ -409,13 +409,14 @@ def gate(
     A member that has passed is asked again in each round, so that success means "all of them, now", not "each of them, once":
     a member that dies while another warms up does not slip through.
     """
-    ask = attempt if attempt is not None else http_attempt(check, clock)
+    ask = attempt if attempt is not None else http_attempt(check, targets, clock)
     members = [_Member(target) for target in targets]
     started = clock()
     deadline = started + check.timeout
     with ThreadPoolExecutor(max_workers=min(len(members), MAX_THREADS)) as pool:
         while True:
-            left = deadline - clock()
+            begun = clock()
+            left = deadline - begun
             answers = list(pool.map(lambda member: ask(member.target, check, max(left, 0.001)), members))
             now = clock()
             for member, answer in zip(members, answers):
@@ -428,7 +429,8 @@ def gate(
             left = deadline - clock()
             if left <= 0:
                 break
-            sleep(min(check.interval, left))
+            # A round of many members takes its own time, which is part of the interval.
+            sleep(max(0.0, min(begun + check.interval - clock(), left)))
             if clock() >= deadline:
                 break
     waited = round(clock() - started, 3)

@@ -216,7 +216,7 @@ class NotReached(DowntimeError):
 
     def __init__(self, message: str, result: dict[str, t.Any]) -> None:
         super().__init__(message)
-        self.result = result
+        self.details = result
 
 
 @dataclass

@@ -38,7 +38,8 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
     pools = {f"{pool['name']} on {host}": pool for host, info in told.items() for pool in info["pools"] if pool["name"] in plan["sides"][side]["pools"]}
     open_now = _in_flight(pools)
     if open_now is None:
-        why.append(f"what {side} still answers cannot be counted")
+        told_why = sorted({str(pool["uncountable"]) for pool in pools.values() if pool.get("uncountable")})
+        why.append(f"what {side} still answers cannot be counted" + (f": {'; '.join(told_why)}" if told_why else ""))
     elif open_now:
         why.append(f"{side} has {open_now} request{'s' * (open_now > 1)} in flight")
     why += _of_locks(plan, locks)

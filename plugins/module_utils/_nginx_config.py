@@ -15,6 +15,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import HEADER, SUFFIX
 
 FILE = re.compile(r"^# configuration file (?P<path>.+):$", re.MULTILINE)
@@ -87,6 +88,12 @@ class Config:
         targets = [directive.words[1] for directive in self.directives if directive.name in PASSES and len(directive.words) > 1]
         return any(re.split(r"[/:]", target.partition("://")[2] or target)[0] == pool for target in targets)
 
+    def closes_idle(self) -> bool:
+        """Whether a reload may close a connection under a client's next request: nginx keeps idle ones, as it does unless it is told otherwise, and
+        none of its blocks gives the client a time to be heard in."""
+        kept = not any(directive.words[1:] and seconds(directive.words[1]) == 0 for directive in self.all("keepalive_timeout"))
+        return kept and not self.all("keepalive_min_timeout")
+
     def mentions(self, variables: t.Iterable[str], path: str) -> bool:
         """Whether anything outside the file C(path) goes by one of these variables."""
         names = "|".join(re.escape(variable[1:]) for variable in variables)
@@ -147,10 +154,6 @@ def _places(contents: t.Mapping[str, str], files: t.Sequence[str]) -> list[tuple
 
 # -- what could lose requests ----------------------------------------------------------------------------------------------
 
-def finding(level: str, setting: str, text: str, lines: t.Sequence[str] = ()) -> dict[str, t.Any]:
-    return {"level": level, "setting": setting, "text": text, "lines": list(lines)}
-
-
 def too_short(config: Config, slowest: float) -> str:
     """Why a reload would lose requests by itself, or nothing."""
     limit = config.shutdown_timeout()
@@ -186,6 +189,11 @@ def lint(config: Config, directory: str, pools: t.Mapping[str, t.Mapping[str, st
         if any("non_idempotent" in directive.words for directive in config.all(name)):
             found.append(finding("warning", name, f"{name} has non_idempotent: a POST that a member may have worked on already is sent to another one, too",
                                  [f"{name} error timeout;"]))
+    if config.closes_idle():
+        found.append(finding("warning", "keepalive_timeout", "each reload closes the idle connections of clients, and a request that meets such a close is "
+                             "lost unless its client repeats it, which the deploy's own probe does not; nginx 1.27.4 and newer have "
+                             "keepalive_min_timeout for that, and older ones lose none where they keep no connection",
+                             ["http { keepalive_timeout 0; }", "http { keepalive_min_timeout 10s; }  # from nginx 1.27.4 on, in its place"]))
     return found
 
 

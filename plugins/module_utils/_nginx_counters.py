@@ -18,7 +18,8 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import Config, finding
+from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import Config
 
 FORMAT = "zero_downtime"
 FIELDS = ("$status", "$request_method", "$request_completion", "$body_bytes_sent", "$upstream_status", "$upstream_header_time",

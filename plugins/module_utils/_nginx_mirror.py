@@ -23,10 +23,12 @@ import time
 import typing as t
 import zlib
 
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_config
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _nginx_config
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
 from ansible_collections.zero.downtime.plugins.module_utils._mirror import common_spec
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import PASSES, Config, finding
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import PASSES, Config
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import CONNECTION, MOVING, opened
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import LISTEN, Nginx
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import POOL, host_port, parse
 
@@ -112,6 +114,11 @@ SPEC: dict[str, t.Any] = {
     "mirror_timeout": {"type": "float", "default": 5.0},
     "mirror_limit": {"type": "int", "default": 32},
 }
+
+
+def mirror_spec() -> dict[str, t.Any]:
+    used = ("upstreams_dir", "nginx_command", "pid_file", "revision_listen", "slowest_request", *MOVING)
+    return {**{name: {**CONNECTION, **MOVING}[name] for name in used}, **SPEC}
 
 
 def names(pool: str) -> dict[str, str]:
@@ -373,3 +380,18 @@ def count(logs: t.Iterable[str]) -> dict[str, int]:
         except OSError as error:
             raise DowntimeError(f"{path} cannot be read: {error.strerror}") from error
     return dict(sorted(found.items()))
+
+
+def mirror(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None) -> dict[str, t.Any]:
+    """What C(nginx_mirror) does; returns its result."""
+    request = request_of(params, check_mode)
+    return Mirror(nginx or opened(params), request).run()
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
+    """The module: behind the fence."""
+    with _fence.fence(params, check_mode):
+        return mirror(params, check_mode)
+
+
+IN_PROCESS = mirror_spec, run

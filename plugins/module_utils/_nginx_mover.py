@@ -12,25 +12,22 @@ down goes away and nginx is reloaded in the same way.
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import dataclasses
 import signal
-import socket
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _health
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import probe, read_pools, resolved, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Revision
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import POOL, SUFFIX, Upstream, fresh, host_port, joined, parse
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import Upstream
 
 POLL = 0.05
 CUT_WITHIN = 5.0
 PROBE_EVERY = 0.2
 PROBE_PASSES = 3
-PROBES_AT_ONCE = 32
 WEIGHT_MOST = 65535
 
 Key = t.Tuple[str, str]  # pool and member
@@ -50,54 +47,6 @@ class Request:
     min_active: str = "0"
     probe_path: str | None = None
     check_mode: bool = False
-
-
-def read_pools(nginx: Nginx, wanted: t.Mapping[str, t.Mapping[str, str]]) -> dict[str, Upstream]:
-    """The upstream files of C(wanted), or all there are. A pool without a file is one that nobody has served in yet, if its members are known."""
-    there = [path.rpartition("/")[2][:-len(SUFFIX)] for path in nginx.paths()]
-    found: dict[str, Upstream] = {}
-    for pool in wanted or there:
-        if not POOL.fullmatch(pool):
-            raise DowntimeError(f"pool '{pool}' is no name for an upstream; letters, digits, and . _ - (no - or . first) are accepted")
-        text = nginx.text(pool)
-        members = wanted.get(pool) or {}
-        if text is not None:
-            found[pool] = parse(pool, nginx.path(pool), text, members)
-        elif members:
-            found[pool] = fresh(pool, nginx.path(pool), members)
-        else:
-            raise DowntimeError(f"pool '{pool}' has no file {nginx.path(pool)}; pools there are {', '.join(there) or 'none'}; the playbook doctor shows how "
-                                "to make one")
-    return found
-
-
-def probe(address: str, path: str | None, timeout: float = 2.0) -> str:
-    """One try of our own on a server; returns what went wrong, or nothing."""
-    place = host_port(address)
-    if place is None:
-        return f"its address {address} cannot be probed"
-    if path:
-        answer = _health.request(f"http://{joined(*place)}{path}", timeout, timeout)
-        return answer.error or ("" if 200 <= (answer.status or 0) < 400 else f"{path} answered {answer.status}")
-    try:
-        socket.create_connection(place, timeout).close()
-    except OSError as error:
-        return f"its port did not answer ({error})"
-    return ""
-
-
-def silent(upstream: Upstream, path: str | None, probe_member: t.Callable[[str, str | None], str] = probe) -> dict[str, str]:
-    """Who is in traffic by the file and does not answer, and why: nginx has no health checks that would know. Each may fail once."""
-    asked = [server for server in upstream.servers if not server.down and host_port(server.address)]
-    if not asked:
-        return {}
-
-    def ask(address: str) -> str:
-        return probe_member(address, path) and probe_member(address, path)
-
-    with concurrent.futures.ThreadPoolExecutor(min(PROBES_AT_ONCE, len(asked))) as pool:
-        answers = list(pool.map(ask, [server.address for server in asked]))
-    return {server.name: wrong for server, wrong in zip(asked, answers) if wrong}
 
 
 class Mover:
@@ -407,17 +356,6 @@ class Mover:
 
     def worker_rows(self) -> list[dict[str, t.Any]]:
         return [{"pid": worker.pid, "current": not worker.stopping} for worker in self.nginx.workers(self.nginx.master())]
-
-
-def resolved(address: str) -> list[tuple[str, int]]:
-    """Every address and port that a server's address stands for."""
-    place = host_port(address)
-    if place is None:
-        return []
-    try:
-        return [(str(found[4][0]), place[1]) for found in socket.getaddrinfo(place[0], place[1], type=socket.SOCK_STREAM)]
-    except OSError:
-        return []
 
 
 def _compact(rows: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

@@ -16,14 +16,16 @@ import os
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_config, _nginx_shares
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _nginx_config, _nginx_shares
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import probe, read_pools, silent
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import counted, opened, pools_of, safe, sides_of, split_spec
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import probe, read_pools, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Revision
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_shares import SUFFIX, Split
-from ansible_collections.zero.downtime.plugins.module_utils._split import SIDES, NotSet, Shares, of_green, told
+from ansible_collections.zero.downtime.plugins.module_utils._split import SIDES, NotSet, Shares, check_shares, of_green, told
 
 Pools = t.Mapping[str, t.Mapping[str, str]]  # the addresses of members by name, as far as they are known, by pool
 Sides = t.Mapping[str, t.Sequence[str]]  # the pools of each side
@@ -258,6 +260,34 @@ class Splitter:
             self.nginx.sleep(POLL)
 
 
+# -- the module -----------------------------------------------------------------------------------------------------------
+
+def split(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx | None = None, memory: Memory | None = None) -> dict[str, t.Any]:
+    """What C(nginx_split) does; returns its result. C(memory) is the journal of the deploy that asks."""
+    wanted = check_shares(params.get("shares"))
+    if params["timeout"] < 0:
+        raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
+    nginx = nginx or opened(params)
+    pools = pools_of(params)
+    place = locate(nginx, sides_of(params), list(pools), params.get("app"), params.get("split_by"), params.get("split_pin"))
+    config = safe(nginx, params["slowest_request"]) if wanted else _nginx_config.parse(nginx.dump())
+    splitter = Splitter(nginx, place, wanted, pools, params["min_active"], params["timeout"], params.get("probe_path"), check_mode, config,
+                        memory=memory)
+    result = splitter.run()
+    if memory:
+        memory.done["worker"] = result["worker"]
+    return {**result, **counted(params, nginx, not check_mode)}
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
+    """The module: behind the fence."""
+    with _fence.fence(params, check_mode) as memory:
+        return split(params, check_mode, memory=memory)
+
+
+IN_PROCESS = split_spec, run
+
+
 # -- for whoever only looks ------------------------------------------------------------------------------------------------
 
 def look(nginx: Nginx, config: _nginx_config.Config, sides: Sides, pools: t.Sequence[str]) -> tuple[dict[str, t.Any] | None, list[dict[str, t.Any]]]:
@@ -307,6 +337,6 @@ def _lacking(nginx: Nginx, sides: Sides, pools: t.Sequence[str]) -> list[dict[st
             pools_of = ", ".join(f"{{name: {pool}, side: {side}, port: …}}" for pair in pairs for side, pool in zip(SIDES, pair))
             lines.append(f"deploy_traffic.pools: [{pools_of}]")
         what = f"the sides of {name} have no shares yet" if both else f"pool {pairs[0][0]} has no second side"
-        found.append(_nginx_config.finding("info", "split", f"{what}: rolling works, blue/green and canary need these lines, the file first, and a reload",
-                                           lines))
+        found.append(finding("info", "split", f"{what}: rolling works, blue/green and canary need these lines, the file first, and a reload",
+                             lines))
     return found

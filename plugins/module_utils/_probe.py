@@ -45,9 +45,10 @@ DEFAULTS: dict[str, t.Any] = {
     "streams": {"fresh": 0.5, "keepalive": 0.4, "post": 0.1},
     "timeout": 10.0,             # of one request
     "run_dir": None,             # where progress.json and probe.json go
+    "events": None,              # the deploy's events, by which it is known that members were admitted
     "watch": None,               # {"pid": n, "start_time": s}: end when that process has ended
     "max_run": 14400.0,          # seconds; whatever happens, it ends
-    "expect_serving": True,      # False: failures before the first success do not count (a first deploy)
+    "expect_serving": True,      # False: failures before the first member is admitted do not count (a first deploy)
     "validate_certs": True,
     "ca_path": None,
     "release_header": "x-release",
@@ -73,6 +74,9 @@ _TOO_LATE = 1.0
 _OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 # Answers to a POST that mean "this address takes no POST", not "something is broken".
 _NO_POST = (404, 405, 501)
+# The deploy's steps that admit members, beside a canary's, which say how much: "share 25 %".
+SHARE = "share "
+_ADMITTING = ("return", "switch")
 # Answers that a balancer gives when a member does not. They are the transport's unless the application signed them.
 _GATEWAY = ("status_502", "status_503", "status_504")
 
@@ -416,7 +420,11 @@ class Tally:
         self.last_ok: float | None = None
         self.gap = 0.0
         self.gap_at: float | None = None
-        self.uncounted = {"sent": 0, "failures": {}}
+        self.uncounted: dict[str, t.Any] = {"sent": 0, "failures": {}}
+        # On a first deploy a balancer that has read of its first member answers, while another, or a worker that a reload left behind, knows
+        # none yet: whether such a failure counts is known when the step that admits members has ended.
+        self.admitted: float | None = None
+        self.pending: list[tuple[str, float, float, Outcome]] = []
         self.closing = False         # no more questions: what is between the last answers is no gap
 
     def _row(self, when: float) -> dict[str, t.Any]:
@@ -441,16 +449,43 @@ class Tally:
         self.rows = merged
         self.bucket_s *= 2
 
-    def counts(self, scheduled: float) -> bool:
-        """Whether a failure of a request of this time counts: on a first deploy not before something served."""
-        return self.expect_serving or (self.first_ok is not None and scheduled >= self.first_ok)
+    def admit(self, when: float) -> None:
+        """On a first deploy: failures of requests count from this time on, seconds since the epoch."""
+        if self.admitted is not None:
+            return
+        self.admitted = when
+        pending, self.pending = self.pending, []
+        for stream, scheduled, now, outcome in pending:
+            self.finish(stream, scheduled, now, None, outcome)
+
+    def _early(self, stream: str, scheduled: float, now: float, outcome: Outcome) -> bool:
+        """Whether a failure does not count, or not yet."""
+        if self.expect_serving:
+            return False
+        if self.admitted is not None and scheduled >= self.admitted:
+            return False
+        if self.admitted is None and self.first_ok is not None and scheduled >= self.first_ok and len(self.pending) < _MAX_LOSSES:
+            self.pending.append((stream, scheduled, now, outcome))
+        else:
+            self._leave_out(self.uncounted, outcome)
+        return True
+
+    @staticmethod
+    def _leave_out(uncounted: dict[str, t.Any], outcome: Outcome) -> None:
+        uncounted["sent"] += 1
+        kinds = uncounted["failures"]
+        kinds[outcome.kind] = kinds.get(outcome.kind, 0) + 1
+
+    def _uncounted(self) -> dict[str, t.Any]:
+        """With what may count later."""
+        found = {"sent": self.uncounted["sent"], "failures": dict(self.uncounted["failures"])}
+        for _stream, _scheduled, _now, outcome in self.pending:
+            self._leave_out(found, outcome)
+        return found
 
     def finish(self, stream: str, scheduled: float, now: float, latency: float | None, outcome: Outcome) -> None:
         """Book one finished request; times are seconds since the epoch."""
-        if outcome.kind is not None and not self.counts(scheduled):
-            self.uncounted["sent"] += 1
-            kinds = self.uncounted["failures"]
-            kinds[outcome.kind] = kinds.get(outcome.kind, 0) + 1
+        if outcome.kind is not None and self._early(stream, scheduled, now, outcome):
             return
         self.sent += 1
         self._row(max(scheduled, self.started))["sent"] += 1
@@ -523,7 +558,7 @@ class Tally:
         return {
             "sent": self.sent, "ok": self.ok, "failed": self.failed, "transport": self.transport, "failures": dict(self.failures),
             "versions": {name: entry["count"] for name, entry in self.versions.items()},
-            "first_ok": self.first_ok, "uncounted": self.uncounted,
+            "first_ok": self.first_ok, "uncounted": self._uncounted(),
             "p99_ms": hist_percentile_ms(self.hist, 0.99),
             "by_release": self.by_release,
         }
@@ -549,7 +584,7 @@ class Tally:
             "versions": self.versions, "releases": self.releases, "streams": self.streams,
             "bound": bound(self.failed, self.sent),
             "losses": self.losses, "losses_left_out": self.losses_left_out,
-            "uncounted": self.uncounted, "first_ok": self.first_ok,
+            "uncounted": self._uncounted(), "first_ok": self.first_ok,
             "series": {"bucket_s": self.bucket_s, "rows": rows},
         }
 
@@ -567,6 +602,9 @@ class Probe:
         # One offset for the whole run: a clock that is set meanwhile must not tear the series apart.
         self.offset = wall() - clock()
         self.resolve = resolve
+        # Above 50 a second, several share one moment of the timetable: half of the cost is waking up.
+        self.together = max(1, round(self.config["rate"] / 50))
+        self.interval = self.together / self.config["rate"]
         self.random = random.Random(self.config["seed"])
         self.selector = selectors.DefaultSelector()
         self.timers: list[tuple[float, int, t.Callable[..., None], tuple]] = []
@@ -592,7 +630,9 @@ class Probe:
         self.post_no = 0
         self.post_yes = 0
         self.ended: str | None = None
+        self.over = threading.Event()                        # the same for the thread that looks up the name
         self.stopping = False
+        self.progress_due = 0.0
         self.stopped_at: float | None = None
         self.now = clock()
         self.born = self.now
@@ -650,9 +690,8 @@ class Probe:
         return False
 
     def _keep_looking_up(self) -> None:
-        # A thread, since a slow resolver would stall the timetable. Every 5 s: DNS is one of the ways to move traffic.
-        while self.ended is None:
-            time.sleep(5)
+        # A thread, since a slow resolver would stall the timetable. Every 5 s until the end: DNS is one of the ways to move traffic.
+        while not self.over.wait(5):
             self.lookup()
 
     # -- timers --
@@ -691,28 +730,31 @@ class Probe:
         self.open.add(exchange)
         if exchange.stream == "post":
             exchange.pieces = self.piece_count - 1
-            span = self.post_span()
-            exchange.deadline += span
-            exchange.answer_from = scheduled + span
+            pause = self.post_pause()
+            exchange.deadline += pause * exchange.pieces
+            exchange.answer_from = scheduled + pause * exchange.pieces
             for number in range(1, self.piece_count):
-                self.at(scheduled + span * number / (self.piece_count - 1), self.send_piece, exchange)
+                self.at(scheduled + pause * number, self.send_piece, exchange)
         heapq.heappush(self.deadlines, (exchange.deadline, self.tick(), exchange))
-        if exchange.stream == "keepalive":
-            exchange.sock = self.take_idle()
-            if exchange.sock is not None:
-                exchange.rested = self.now - self.idle_since.pop(exchange.sock)
         exchange.out = self.wire[exchange.stream]
-        if exchange.sock is not None:
-            exchange.reused = True
-            exchange.state = "talk"
-            self.flush(exchange)
+        exchange.sock = self.take_idle() if exchange.stream == "keepalive" else None
+        if exchange.sock is None:
+            self.connect(exchange)
             return
-        self.connect(exchange)
+        exchange.reused = True
+        exchange.rested = self.now - self.idle_since.pop(exchange.sock)
+        exchange.state = "talk"
+        # It stayed registered, and is this request's from now on.
+        exchange.mask = selectors.EVENT_READ
+        self.selector.modify(exchange.sock, exchange.mask, exchange)
+        self.flush(exchange)
 
-    def post_span(self) -> float:
-        """How long a POST's body takes: longer than p99, so that it is in flight across whatever happens."""
+    def post_pause(self) -> float:
+        """The time between two pieces of a POST's body, which takes longer than p99, so that it is in flight across whatever happens."""
         p99 = hist_percentile_ms(self.tally.hist, 0.99) or 0.0
-        return min(5.0, max(0.25, 1.5 * p99 / 1000))
+        pause = min(5.0, max(0.25, 1.5 * p99 / 1000)) / (self.piece_count - 1)
+        # A piece goes out when the timetable wakes the loop anyway, where it does so more often.
+        return math.ceil(pause / self.interval) * self.interval if self.interval < pause else pause
 
     def connect(self, exchange: Exchange) -> None:
         if not self.addresses:
@@ -980,7 +1022,6 @@ class Probe:
             sock = self.idle[len(self.idle) - 1 - depth]
             if self.is_quiet(sock):
                 self.idle.remove(sock)
-                self.selector.unregister(sock)
                 return sock
             self.forget_idle(sock)
         return None
@@ -1054,19 +1095,17 @@ class Probe:
         self.lookup()
         if self._is_name():
             threading.Thread(target=self._keep_looking_up, daemon=True).start()
-        # Above 50 a second, several share one moment of the timetable: half of the cost is waking up.
-        together = max(1, round(self.config["rate"] / 50))
-        interval = together / self.config["rate"]
+        together, interval = self.together, self.interval
         self.now = self.born = begin = self.clock()
         self.tally.started = self.epoch(begin)
         number = 0
-        next_progress = begin
+        self.progress_due = begin
         last = begin + self.config["max_run"]
         while self.ended is None:
             due = begin + number * interval
-            self.turn(min(due, next_progress) if not self.stopping else next_progress)
-            if self.now >= next_progress:
-                next_progress = self.now + every
+            self.turn(min(due, self.progress_due) if not self.stopping else self.progress_due)
+            if self.now >= self.progress_due:
+                self.progress_due = self.now + every
                 self.check_watch()
                 if on_progress is not None:
                     on_progress(self)
@@ -1089,6 +1128,10 @@ class Probe:
 
     why = "asked"
 
+    def hurry(self) -> None:
+        """Somebody waits: the next progress is due now."""
+        self.progress_due = 0.0
+
     def stop(self, why: str = "asked") -> None:
         """No new requests; those in flight are still waited for. A second call ends at once."""
         if self.stopping:
@@ -1104,7 +1147,15 @@ class Probe:
             # Nobody waits for an answer any more: end now, whatever is open.
             self.why = self.ended = "controller_died"
 
+    def check_admitted(self) -> None:
+        tally = self.tally
+        if self.config["events"] and not tally.expect_serving and tally.admitted is None and tally.first_ok is not None:
+            when = admitted(self.config["events"])
+            if when is not None:
+                tally.admit(when)
+
     def progress(self) -> dict[str, t.Any]:
+        self.check_admitted()
         small = self.tally.summary()
         small.update(time=round(self.epoch(self.now), 3), pid=os.getpid(), open=len(self.open), stall_ms=round(self.stall * 1000, 1),
                      skipped=self.skipped, ended=self.ended)
@@ -1112,6 +1163,7 @@ class Probe:
 
     def account(self) -> dict[str, t.Any]:
         """Everything known so far."""
+        self.check_admitted()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         ran = max(1e-9, self.now - self.born)
         # The last gap ends where the questions ended, not where the last answer was waited for.
@@ -1130,6 +1182,7 @@ class Probe:
     cpu_before = 0.0
 
     def finish(self) -> dict[str, t.Any]:
+        self.over.set()
         report = self.account()
         for exchange in list(self.open):
             self.drop(exchange)
@@ -1156,6 +1209,25 @@ class Probe:
 def once(config: dict[str, t.Any]) -> Outcome:
     """Ask the URL of a configuration once."""
     return Probe(config).once()
+
+
+def admits(step: str) -> bool:
+    """Whether a step of a deploy brings members into traffic that were not in it before."""
+    return step in _ADMITTING or step.startswith(SHARE)
+
+
+def admitted(events: str) -> float | None:
+    """When the first step of a deploy that admits members had ended, by the file of its events; None while there is none."""
+    try:
+        with open(events, encoding="utf-8") as stream:
+            lines = stream.readlines()
+    except FileNotFoundError:
+        return None
+    for line in lines:
+        event = json.loads(line) if line.endswith("\n") else {}
+        if event.get("event") == "finished" and admits(event["step"]):
+            return float(event["time"])
+    return None
 
 
 # -- as a process --------------------------------------------------------------------------------------------------
@@ -1193,7 +1265,12 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_unused: probe.stop())
     # Ctrl-C goes to the terminal's whole group; this process ends with the one that it watches.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, lambda *_unused: asked.append("snapshot"))
+
+    def on_ask(*_unused: t.Any) -> None:
+        asked.append("snapshot")
+        probe.hurry()
+
+    signal.signal(signal.SIGUSR1, on_ask)
 
     def on_progress(running: Probe) -> None:
         if asked:

@@ -82,7 +82,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool = False, world: _release
         try:
             return _release.run({**shared, "state": params["state"], "service": None, "running": None, **own}, check_mode, world)
         except DowntimeError as error:
-            return {"failed": True, "changed": False, "msg": str(error), **getattr(error, "details", {})}
+            return {"failed": True, "changed": False, "msg": str(error), **error.details}
         except Exception as error:  # pylint: disable=broad-except
             # A defect that one member meets must not hide what was done to the others.
             return {"failed": True, "changed": False, "msg": f"the module broke: {error!r}", "exception": traceback.format_exc()}

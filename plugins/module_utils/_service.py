@@ -23,7 +23,7 @@ Runner = t.Callable[..., "tuple[int | None, str]"]
 
 
 class ActivationError(DowntimeError):
-    """A service that did not come (or go) as asked; C(details) are handed to the user beside the sentence."""
+    """A service that did not come (or go) as asked."""
 
     def __init__(self, message: str, **details: t.Any) -> None:
         super().__init__(message)

@@ -22,7 +22,7 @@ class NotSet(DowntimeError):
 
     def __init__(self, sentence: str, shares: Shares | None) -> None:
         super().__init__(sentence)
-        self.shares = shares
+        self.details = {"shares": shares}
 
 
 def common_spec() -> dict[str, t.Any]:

@@ -93,7 +93,7 @@ options:
     default: x-release
   expect_serving:
     description:
-      - Whether a release serves already. On a first deploy V(false), and evidence applies from the first answer on.
+      - Whether a release serves already. On a first deploy V(false), and evidence applies from when the first members were admitted.
     type: bool
     default: true
   settle:

@@ -289,16 +289,16 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_info, _haproxy_options
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_haproxy.info_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_haproxy_options.info_spec(), supports_check_mode=True)
     try:
-        result = _haproxy.info(module.params)
+        result = _haproxy_info.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

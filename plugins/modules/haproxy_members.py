@@ -15,6 +15,8 @@ description:
   - Moves a list of servers over HAProxy's runtime socket, in every pool that holds them. It runs on the balancer's host.
   - A member is drained when nothing is in flight on it in any worker process, also not in workers from before a reload, and is then in
     maintenance.
+  - Connections that HAProxy keeps open to a drained member for later requests are closed, so that a service that waits for them when it
+    stops need not. Where O(take_out=auto) drains first they are closed by that; with O(take_out=maint) on a sticky pool they stay.
   - A member that comes back first has to pass its health checks without traffic (the re-admission gate), and is active when its
     status is exactly C(UP) and slow start is over.
   - HAProxy's configuration is not changed. What is set here is lost at a reload, unless HAProxy keeps a server state file.
@@ -208,17 +210,16 @@ kernel:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy, _lock
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_members, _haproxy_options
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_haproxy.members_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_haproxy_options.members_spec(), supports_check_mode=True)
     try:
-        with _lock.fence(module.params, module.check_mode) as memory:
-            result = _haproxy.move(module.params, module.check_mode, memory=memory)
+        result = _haproxy_members.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

@@ -240,19 +240,17 @@ proof:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _healthcheck, _lock
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _healthcheck
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_healthcheck.argument_spec(), supports_check_mode=True)
     try:
-        with _lock.fence(module.params, module.check_mode):
+        with _fence.fence(module.params, module.check_mode):
             result = _healthcheck.run(module.params, module.run_command, module.check_mode)
-    except _healthcheck.NotReached as error:
-        module.fail_json(msg=str(error), **error.result)
     except DowntimeError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

@@ -149,7 +149,7 @@ path:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.zero.downtime.plugins.module_utils import _lock
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
     try:
         result = _lock.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

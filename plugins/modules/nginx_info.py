@@ -133,6 +133,10 @@ pools:
         - Seconds since the last of these requests ended, or since the log is read where there was none. V(null) without O(access_log).
       type: float
       returned: success
+    uncountable:
+      description: Of a side that gets no share, why RV(pools[].members[].in_flight) is V(null). V(null) when there is no such reason.
+      type: str
+      returned: success
     members:
       description: Its servers, and members without a line.
       type: list
@@ -307,16 +311,16 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx_info, _nginx_options
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_nginx.info_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_nginx_options.info_spec(), supports_check_mode=True)
     try:
-        result = _nginx.info(module.params, module.check_mode)
+        result = _nginx_info.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

@@ -209,17 +209,16 @@ kernel:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _nginx
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx_members, _nginx_options
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_nginx.members_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_nginx_options.members_spec(), supports_check_mode=True)
     try:
-        with _lock.fence(module.params, module.check_mode) as memory:
-            result = _nginx.move(module.params, module.check_mode, memory=memory)
+        result = _nginx_members.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

@@ -125,17 +125,16 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _nginx
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx_mirror
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_nginx.mirror_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_nginx_mirror.mirror_spec(), supports_check_mode=True)
     try:
-        with _lock.fence(module.params, module.check_mode):
-            result = _nginx.mirror(module.params, module.check_mode)
+        result = _nginx_mirror.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

@@ -164,21 +164,17 @@ kernel:
   type: dict
 """
 
-import contextlib
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _nginx
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx_options, _nginx_split
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_nginx.split_spec(), supports_check_mode=True)
-    params = module.params
+    module = AnsibleModule(argument_spec=_nginx_options.split_spec(), supports_check_mode=True)
     try:
-        with _lock.fence(params, module.check_mode) if params["shares"] is not None else contextlib.nullcontext() as memory:
-            result = _nginx.split(params, module.check_mode, memory=memory)
+        result = _nginx_split.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error), silent=isinstance(error, NoAnswer), shares=getattr(error, "shares", None))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

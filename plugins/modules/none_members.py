@@ -96,17 +96,17 @@ floor:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _none
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _none
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=_none.argument_spec(), supports_check_mode=True)
     try:
-        with _lock.fence(module.params, module.check_mode):
+        with _fence.fence(module.params, module.check_mode):
             result = _none.run(module.params)
     except DowntimeError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(**failure(error))
     module.exit_json(**result)
 
 

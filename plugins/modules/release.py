@@ -425,7 +425,7 @@ output:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.zero.downtime.plugins.module_utils import _release
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
@@ -434,7 +434,7 @@ def main() -> None:
     try:
         result = _release.run(module.params, module.check_mode)
     except DowntimeError as error:
-        module.fail_json(msg=str(error), **getattr(error, "details", {}))
+        module.fail_json(**failure(error))
     for text in result.pop("warnings"):
         module.warn(text)
     module.exit_json(**result)

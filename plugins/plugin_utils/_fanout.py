@@ -29,6 +29,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import become_loader, connection_loader
 
+from ansible_collections.zero.downtime.plugins.plugin_utils import _here
+
 Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 
 # What starting a module costs on a busy host, beside the connection's own time-out.
@@ -197,7 +199,11 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
         connection = _connect(action, host, variables)
         action._connection = connection
         action._remote_address = host
-        result = work(args, variables) if work else action._execute_module(module_name=module_name, module_args=args, task_vars=variables)
+        if work:
+            result = work(args, variables)
+        else:
+            here = _here.run(action, module_name, args) if _here.is_here(action, connection, variables) else None
+            result = here or action._execute_module(module_name=module_name, module_args=args, task_vars=variables)
     except AnsibleConnectionFailure as error:
         return {"failed": True, "unreachable_host": True, "msg": f"{what} {host} cannot be reached: {error}"}
     finally:

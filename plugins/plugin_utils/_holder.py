@@ -11,7 +11,7 @@ import os
 import platform
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe
+from ansible_collections.zero.downtime.plugins.module_utils import _lock, _probe
 
 
 def me() -> dict[str, t.Any]:
@@ -32,6 +32,12 @@ def _first_line(path: str) -> str:
             return handle.readline().strip()
     except FileNotFoundError:
         return ""
+
+
+def refusal(app: str, environment: str, host: str, lock: t.Mapping[str, t.Any]) -> str:
+    """Why nobody else may begin, and what to do."""
+    return (f"{app} ({environment}) is locked on {host} by {_lock.told(lock)}; wait for it, or, if it is known to be dead, "
+            "break the lock with -e deploy_lock_break=true")
 
 
 def dead(lock: t.Mapping[str, t.Any]) -> bool:

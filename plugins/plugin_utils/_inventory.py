@@ -15,6 +15,9 @@ from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
+# Here, since this is a part of every action that needs a driver.
+_drivers.load_all()
+
 CONTROLLER = "localhost"
 PREFIX = "deploy_"
 # Above what a person gives a group with ansible_group_priority.

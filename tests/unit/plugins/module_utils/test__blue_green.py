@@ -32,7 +32,7 @@ def everybody(**known):
 
 def test_the_idle_side_is_one_batch_and_then_the_switch():
     found = _blue_green.lay_out(plan(), everybody(idle="p"))
-    assert found["batches"] == [{"n": 1, "members": HOSTS}] and found["switch"] == {"from": "blue", "to": "green"}
+    assert found["batches"] == [{"n": 1, "members": HOSTS}] and found["switch"] == {"from": "blue", "to": "green", "home": False}
     assert found["floor"] == "0" and found["release"] == release("n") and found["previous"] == release("o")
     assert found["going_back_to"] == dict.fromkeys(HOSTS, release("p"))
 
@@ -48,7 +48,7 @@ def test_who_has_it_already_and_is_fit_is_left_alone():
 
 def test_who_may_still_be_asked_is_cleared_before_anything_changes():
     found = _blue_green.lay_out(plan(sides_agree=False), everybody(idle="p"))
-    assert found["clear_first"] and found["batches"] and found["switch"] == {"from": "blue", "to": "green"}
+    assert found["clear_first"] and found["batches"] and found["switch"] == {"from": "blue", "to": "green", "home": False}
     # With nothing to change there, the switch alone puts it right.
     assert not _blue_green.lay_out(plan(sides_agree=False, capacity={"first": False, "ready": HOSTS}), everybody(idle="n"))["clear_first"]
     assert not _blue_green.lay_out(plan(), everybody(idle="p"))["clear_first"]
@@ -82,7 +82,7 @@ def test_a_rollback_after_a_rollback_that_died_before_the_switch_ends_what_that_
     interrupted = {"verb": "rollback", "release": "o" * 64, "label": "o", "before": dict.fromkeys(HOSTS, "o" * 64)}
     back = plan(verb="rollback", release="previous", capacity={"first": False, "ready": ["app3"]})
     found = _blue_green.lay_out(back, everybody(serves="n", idle="o", wanted=None, keeps="no"), ["app1"], interrupted)
-    assert found["release"] == release("o") and found["switch"] == {"from": "blue", "to": "green"}
+    assert found["release"] == release("o") and found["switch"] == {"from": "blue", "to": "green", "home": False}
     assert found["batches"] == [{"n": 1, "members": ["app1", "app2"]}]
 
 
@@ -144,7 +144,7 @@ def test_how_it_ended(local, why, result, sentence):
 def test_bringing_requests_back_to_what_serves_is_never_undone(why, result, sentence):
     known = plan(sides_agree=False)
     laid = {**known, **_blue_green.lay_out(known, everybody(idle="bad", wanted="o"))}
-    assert laid["switch"] == {"from": "green", "to": "blue"} and laid["batches"] == []
+    assert laid["switch"] == {"from": "green", "to": "blue", "home": True} and laid["batches"] == []
     found = _blue_green.outcome({"__deploy_switched": {"shares": {"blue": 100, "green": 0}}}, laid, "Deploy of shop", why, False)
     assert (found["result"], found["sentence"]) == (result, sentence)
     assert {row["release"] for row in found["members"]} == {"o"}

@@ -107,6 +107,46 @@ def test_the_application_got_worse_by_the_sheet_only():
     assert found["verdict"] == "degraded" and "60 of 1,100 real requests" in found["sentence"]
 
 
+# A canary died with the flag on: what it left serving answers 1 of 5 requests with an error until the step clear has taken the requests off it.
+CLEAR = {"name": "clear", "started": T0 + 6, "finished": T0 + 8, "result": "succeeded", "members": [], "batch": None}
+
+
+@pytest.mark.parametrize("name, blamed", [("clear", False), ("drain", True)])
+def test_errors_of_a_dead_deploy_are_not_the_next_ones_by_the_probe(name, blamed):
+    losses = [(6.5 + number / 10, "status_500", "2.0.0") for number in range(16)]
+    found = _evidence.compose(account(losses), clean_sheet(), steps=[{**CLEAR, "name": name}, *STEPS])
+    assert found["verdict"] == ("degraded" if blamed else "clean"), found["sentence"]
+    assert found["probe"]["phases"]["during"]["failed"] == 16
+
+
+@pytest.mark.parametrize("name, blamed", [("clear", False), ("drain", True)])
+def test_errors_of_a_dead_deploy_are_not_the_next_ones_by_the_sheet(name, blamed):
+    samples = [reading(0, 0, at="started"), reading(5, 500), reading(7.9, 790, errors=30, app=30), reading(20, 2000, errors=30, app=30, at="stopped")]
+    found = _evidence.compose(account(), samples, steps=[{**CLEAR, "name": name}, *STEPS])
+    assert found["verdict"] == ("degraded" if blamed else "clean"), found["sentence"]
+    assert found["balance"]["errors_during"] == 30
+
+
+def test_errors_after_the_dead_deploy_is_off_are_the_releases_own():
+    samples = [reading(0, 0, at="started"), reading(7.9, 790), reading(20, 2000, errors=60, app=60, at="stopped")]
+    assert _evidence.compose(account(), samples, steps=[CLEAR, *STEPS])["verdict"] == "degraded"
+    losses = [(10 + number / 4, "status_500", "2.0.0") for number in range(20)]
+    assert _evidence.compose(account(losses), clean_sheet(), steps=[CLEAR, *STEPS])["verdict"] == "degraded"
+
+
+def test_what_clearing_itself_loses_is_a_loss():
+    samples = [reading(0, 0, at="started"), reading(5, 500), reading(7.9, 790, ok=788), reading(20, 2000, ok=1998, at="stopped")]
+    assert _evidence.compose(account([(7, "reset"), (7.1, "reset")]), samples, steps=[CLEAR, *STEPS])["verdict"] == "lost"
+    own = [reading(0, 0, at="started"), reading(5, 500), reading(7.9, 790, errors=2), reading(20, 2000, errors=2, at="stopped")]
+    assert _evidence.compose(account(), own, steps=[CLEAR, *STEPS])["verdict"] == "lost"
+
+
+def test_a_deploy_that_never_got_past_clearing_blames_nobody():
+    losses = [(6.5 + number / 10, "status_500", "2.0.0") for number in range(16)]
+    found = _evidence.compose(account(losses), clean_sheet(), steps=[{**CLEAR, "finished": None, "result": "failed"}])
+    assert found["verdict"] == "clean", found["sentence"]
+
+
 def test_an_application_that_was_always_like_that_is_not_worse():
     losses = [(number / 2, "status_500", "1.0.0") for number in range(40)]
     samples = [reading(0, 0, at="started"), reading(9, 900, errors=90, app=90), reading(20, 2000, errors=200, app=200, at="stopped")]
@@ -132,12 +172,17 @@ def test_without_any_known_move_everything_counts():
     assert _evidence.compose(account([(3, "reset")]))["verdict"] == "lost"
 
 
-def test_a_first_deploy_starts_to_count_with_the_first_answer():
-    samples = [reading(0, 0, at="started"), reading(5, 500, errors=500), reading(20, 2000, errors=500, at="stopped")]
+def test_a_first_deploy_starts_to_count_with_the_first_admitted_member():
+    samples = [reading(0, 0, at="started"), reading(5, 500, errors=500), reading(19, 1900, errors=600), reading(30, 2500, errors=600, at="stopped")]
     probe = account(expect_serving=False)
     probe["first_ok"] = T0 + 4
+    returned = next(step["finished"] for step in STEPS if step["name"] == "return")
+    assert T0 + 5 < returned < T0 + 19
     found = _evidence.compose(probe, samples, steps=STEPS, first=True)
-    assert found["verdict"] == "clean" and found["balance"]["received"] == 1500
+    assert found["verdict"] == "clean" and found["balance"]["received"] == 600
+    # What moves nothing has no such step.
+    assert _evidence.compose(probe, samples, steps=[], first=True)["balance"]["received"] == 2000
+    assert _evidence.compose(None, samples, steps=STEPS, first=True)["balance"]["received"] == 600
     probe["first_ok"] = None
     assert _evidence.compose(probe, samples, steps=[], first=True)["balance"] is None
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _haproxy, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _haproxy, _haproxy_options, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 TRAFFIC = {"balancers": "shop_lb", "socket": "/run/admin.sock", "master_socket": "/run/master.sock", "frontends": ["front"],
@@ -19,10 +19,10 @@ def test_driver_is_found_and_takes_its_traffic():
     traffic = _spec.check(TRAFFIC, driver.traffic_spec, "deploy_traffic.")
     args = driver.member_args(traffic, ["app1"])
     assert args["members"] == ["app1"] and args["pools"] == ["shop_blue", "shop_green"] and args["master_socket"] == "/run/master.sock"
-    assert set(args) <= set(_haproxy.members_spec())
-    assert set(driver.info_args(traffic)) <= set(_haproxy.info_spec())
+    assert set(args) <= set(_haproxy_options.members_spec())
+    assert set(driver.info_args(traffic)) <= set(_haproxy_options.info_spec())
     split = driver.split_args(traffic, "shop")
-    assert set(split) <= set(_haproxy.split_spec()) and split["sides"] == {"blue": ["shop_blue"], "green": ["shop_green"]} and split["app"] == "shop"
+    assert set(split) <= set(_haproxy_options.split_spec()) and split["sides"] == {"blue": ["shop_blue"], "green": ["shop_green"]} and split["app"] == "shop"
 
 
 @pytest.mark.parametrize("change, sentence", [
@@ -40,8 +40,8 @@ def test_bad_traffic(change, sentence):
 
 
 def test_socket_command_serves_the_master_only_with_the_placeholder():
-    params = {name: option.get("default") for name, option in _haproxy.info_spec().items()}
+    params = {name: option.get("default") for name, option in _haproxy_options.info_spec().items()}
     params.update(master_socket="/run/master.sock", socket_command=["sudo", "socat", "-", "/run/admin.sock"])
-    assert _haproxy._balancer(params).master.command is None
+    assert _haproxy_options.balancer_of(params).master.command is None
     params["socket_command"] = ["sudo", "socat", "-", "{socket}"]
-    assert _haproxy._balancer(params).master.command == ["sudo", "socat", "-", "/run/master.sock"]
+    assert _haproxy_options.balancer_of(params).master.command == ["sudo", "socat", "-", "/run/master.sock"]

@@ -13,7 +13,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Worker
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
 
-STAT = "pxname svname qcur scur status bck throttle tracked check_status check_code addr cookie".split()
+STAT = "pxname svname qcur scur status bck throttle tracked check_status check_code addr cookie srv_icur".split()
 STATE = ("be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_result srv_check_state "
          "srv_agent_state srv_port").split()
 
@@ -29,7 +29,7 @@ class Fake:
         self.level = "admin"
         self.sent: list[str] = []
         self.servers = {name: dict(admin=0, op=2, weight=100, passes=3, checked=True, scur=0, qcur=0, agent=0, tracked="", cookie="", throttle="",
-                                   slowstart=0, dead=False, bck="0", **options) for name in names}
+                                   slowstart=0, dead=False, bck="0", idle=0, **options) for name in names}
         self.old: dict[int, dict[str, int]] = {}
         self.unreadable: list[int] = []
         self.at: list[tuple[float, t.Callable[[], None]]] = []  # what happens when
@@ -68,7 +68,7 @@ class Fake:
         for name, s in self.servers.items():
             pool, dummy, server = name.partition("/")
             stat.append(",".join([pool, server, str(s["qcur"]), str(s["scur"]), self.status(s), s["bck"], s["throttle"], s["tracked"], "L7OK", "200",
-                                  f"10.0.0.1:{80 + len(server)}", s["cookie"]]))
+                                  f"10.0.0.1:{80 + len(server)}", s["cookie"], str(s["idle"])]))
             check = 6 if s["checked"] else 0
             state.append(" ".join(map(str, [3, pool, 1, server, "10.0.0.1", s["op"], s["admin"], s["weight"], 100, 3, check, s["agent"], 80])))
         return "\n".join(stat), "\n".join(state)
@@ -77,7 +77,7 @@ class Fake:
         stat, state = self.rows()
         replies = [{"show cli level": self.level}.get(command, stat if command.startswith("show stat") else state) for command in commands]
         old = {pid: ["# " + ",".join(STAT) + "".join(
-            f"\n{pool},{server},0,{count},UP,0,,,,,10.0.0.1:{80 + len(server)},"
+            f"\n{pool},{server},0,{count},UP,0,,,,,10.0.0.1:{80 + len(server)},,"
             for (pool, dummy, server), count in ((name.partition("/"), count) for name, count in rows.items()))]
             for pid, rows in self.old.items()}
         workers = [Worker(self.pid, True, 1), *(Worker(pid, False, 9) for pid in [*old, *self.unreadable])]
@@ -93,6 +93,8 @@ class Fake:
             elif words[:2] == ["enable", "agent"]:
                 server["agent"] |= 4
             elif words[3:] == ["state", "maint"]:
+                if not server["admin"] & 1:
+                    server["idle"] = 0
                 server["admin"], server["op"] = 1, 0
             elif words[3:] == ["state", "drain"]:
                 server["op"] = 2 if server["admin"] & 1 else server["op"]
@@ -140,6 +142,54 @@ def test_out_straight_to_maintenance_and_zero_twice():
     assert fake.sent == ["set server shop/app1 state maint"]
     assert result["changed"] and result["waited"] == mover.POLL
     assert [(m["state"], m["drained_by"], m["in_flight"]) for m in result["members"]] == [("drained", "sessions", 0)]
+
+
+def ends_kept_alive(fake: Fake, name: str) -> None:
+    """A request ends that was in flight when its server went into maintenance."""
+    fake.servers[name].update(scur=0, idle=1)
+
+
+def test_what_ended_requests_keep_open_is_closed_before_the_service_may_stop():
+    fake = Fake("shop/app1", "shop/app2")
+    fake.servers["shop/app1"].update(scur=1, idle=3)
+    fake.at = [(0.1, lambda: ends_kept_alive(fake, "shop/app1"))]
+    result = run(fake, ["app1", "app2"], "drained")
+    away = [f"set server shop/{name} state maint" for name in ("app1", "app2")]
+    assert fake.sent == [*away, "set server shop/app1 state drain", "set server shop/app1 state maint"]
+    assert fake.servers["shop/app1"]["idle"] == 0 and result["waited"] == pytest.approx(0.2)
+    assert [m["state"] for m in result["members"]] == ["drained", "drained"]
+
+
+def test_a_member_that_is_empty_just_in_time_is_let_go_and_is_drained():
+    fake = Fake("shop/app1")
+    fake.servers["shop/app1"].update(scur=1)
+    fake.at = [(0.1, lambda: ends_kept_alive(fake, "shop/app1"))]
+    assert run(fake, ["app1"], "drained", timeout=0.15)["members"][0]["state"] == "drained" and fake.servers["shop/app1"]["idle"] == 0
+
+
+def test_what_is_never_closed_is_tried_once():
+    fake = Fake("shop/app1")
+    fake.at = [(number / 20, lambda: ends_kept_alive(fake, "shop/app1")) for number in range(1, 30)]
+    assert run(fake, ["app1"], "drained")["changed"]
+    assert fake.sent == ["set server shop/app1 state maint", "set server shop/app1 state drain", "set server shop/app1 state maint"]
+
+
+@pytest.mark.parametrize("knowledge, take_out", [
+    (mover.Knowledge(known=True, sticky=frozenset({"shop"})), "maint"),
+    (mover.Knowledge(known=True, cuts=frozenset({("shop", "app1")})), "maint"),
+    (mover.Knowledge(known=False), "maint"),
+])
+def test_nothing_is_let_in_or_cut_to_close_what_is_idle(knowledge, take_out):
+    fake = Fake("shop/app1")
+    fake.at = [(0.02, lambda: ends_kept_alive(fake, "shop/app1"))]
+    run(fake, ["app1"], "drained", knowledge, take_out=take_out)
+    assert fake.sent == ["set server shop/app1 state maint"]
+
+
+def test_who_is_out_already_is_left_as_it_is():
+    fake = Fake("shop/app1")
+    fake.servers["shop/app1"].update(admin=1, op=0, idle=2)
+    assert not run(fake, ["app1"], "drained")["changed"] and fake.sent == []
 
 
 def test_zero_once_is_not_enough():

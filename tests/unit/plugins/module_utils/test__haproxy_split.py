@@ -113,7 +113,7 @@ def test_a_refusal_puts_the_file_back_and_says_so(fake):
     fake.refuses = [refuse]
     with pytest.raises(NotSet) as error:
         splitter(fake, GREEN).run()
-    assert fake.path.read_text() == "shop 0\n" and error.value.shares == BLUE
+    assert fake.path.read_text() == "shop 0\n" and error.value.details["shares"] == BLUE
     assert str(error.value) == (f"haproxy refused 'set map m.map shop 100': Permission denied; {fake.path} was put back to blue 100, green 0; "
                                 "haproxy uses blue 100, green 0")
 
@@ -126,7 +126,7 @@ def test_what_was_told_before_the_failure_is_put_back_too(fake):
     fake.refuses = [taken]
     with pytest.raises(NotSet) as error:
         splitter(fake, GREEN).run()
-    assert fake.map == ["0"] and error.value.shares == BLUE and fake.path.read_text() == "shop 0\n"
+    assert fake.map == ["0"] and error.value.details["shares"] == BLUE and fake.path.read_text() == "shop 0\n"
 
 
 def test_a_connection_that_ends_is_tried_again_and_in_the_end_named(fake):
@@ -209,13 +209,13 @@ def config(*texts: str) -> _haproxy_config.Config:
 
 
 def locate(found, wanted=None, sides=None, app=None, pools=()):
-    return _haproxy_split.locate(found, "it cannot be read", wanted or {}, sides, app, lambda path: "/root/" + path, pools)
+    return _haproxy_split.locate(found, "it cannot be read", wanted or {}, sides, app, lambda path: "/proxy/" + path, pools)
 
 
 def test_the_topology_says_where_it_is():
     two = config(TOPOLOGY.format(key="shop", file="a.map"), TOPOLOGY.format(key="api", file="a.map"))
     place = locate(two, app="shop")
-    assert (place.map, place.key, place.path, place.default) == ("maps/a.map", "shop", "/root/maps/a.map", 3)
+    assert (place.map, place.key, place.path, place.default) == ("maps/a.map", "shop", "/proxy/maps/a.map", 3)
     assert place.pools == {"blue": ["shop_blue"], "green": ["shop_green"]}
     assert locate(two, sides={"green": ["api_green"]}).key == "api" and locate(two, pools=["api_blue"]).key == "api"
     assert locate(two, {"key": "api"}).key == "api"

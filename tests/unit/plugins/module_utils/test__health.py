@@ -282,7 +282,7 @@ def test_nobody_to_ask_passes_but_options_are_checked() -> None:
 
 
 def test_a_failure_can_be_reported_instead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_health, "http_attempt", lambda check, clock: lambda target, check, left: BAD)
+    monkeypatch.setattr(_health, "http_attempt", lambda check, targets, clock: lambda target, check, left: BAD)
     clock = Clock()
     result = _health.run(params(on_failure="report", timeout=1), clock, clock.sleep)
     assert "failed" not in result

@@ -187,9 +187,9 @@ def test_the_gauge_waits_for_the_last_request(world: World) -> None:
     world.request_until = 30.0
     with pytest.raises(_healthcheck.NotReached, match="not drained after 20 s: the application says 1 request in flight") as caught:
         call(world, "drained", timeout=20, **GAUGE_GIVEN)
-    assert caught.value.result["members"][0]["drained_by"] is None
-    assert caught.value.result["members"][0]["in_flight"] == 1
-    assert caught.value.result["changed"] is True
+    assert caught.value.details["members"][0]["drained_by"] is None
+    assert caught.value.details["members"][0]["in_flight"] == 1
+    assert caught.value.details["changed"] is True
 
 
 def test_without_either_time_is_waited_and_said_so(world: World) -> None:

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 ME = {"controller": "ctl1", "boot_id": "b", "pid": 7, "start_time": "1", "user": "ops"}
@@ -188,19 +188,19 @@ def test_a_state_directory_that_is_a_file(tmp_path):
 def test_the_fence_of_a_module(tmp_path):
     lock = _lock.Lock(str(tmp_path), "production-shop")
     params = {"lock": lock.path, "deploy_id": "d1", "state": "drained", "members": ["app1"]}
-    with _lock.fence({**params, "lock": None}, False):
+    with _fence.fence({**params, "lock": None}, False):
         pass
-    with _lock.fence(params, True):
+    with _fence.fence(params, True):
         pass
     with pytest.raises(DowntimeError, match="is gone"):
-        with _lock.fence(params, False):
+        with _fence.fence(params, False):
             raise AssertionError
     lock.acquire("d1", ME)
-    with _lock.fence(params, False):
+    with _fence.fence(params, False):
         pass
     assert [(entry["members"], entry.get("done")) for entry in lock.entries()] == [(["app1"], None), (["app1"], True)]
     with pytest.raises(DowntimeError, match="deploy_id is missing"):
-        with _lock.fence({**params, "deploy_id": None}, False):
+        with _fence.fence({**params, "deploy_id": None}, False):
             raise AssertionError
 
 
@@ -250,7 +250,7 @@ def test_shares_are_noted_before_they_are_set_and_take_nobody_out(tmp_path):
     lock = _lock.Lock(str(tmp_path), "production-shop")
     lock.acquire("d1", ME)
     params = {"lock": lock.path, "deploy_id": "d1", "shares": {"blue": 0, "green": 100}, "intent": {"verb": "deploy", "release": "f" * 64}}
-    with _lock.fence(params, False):
+    with _fence.fence(params, False):
         assert lock.entries()[0]["shares"] == {"blue": 0, "green": 100}
     assert lock.entries()[1]["done"] and "members" not in lock.entries()[1]
     assert _lock.out_of(lock.entries()) == [] and _lock.interrupted_of(lock.entries())["verb"] == "deploy"

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _mirror, _nginx
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _mirror, _nginx_mirror
 
 
 def test_every_driver_that_mirrors_takes_the_facades_options():
-    assert set(_mirror.common_spec()) <= set(_nginx.mirror_spec())
+    assert set(_mirror.common_spec()) <= set(_nginx_mirror.mirror_spec())
     for name in _drivers.NAMES:
         driver = _drivers.load(name)
         assert ("mirror" in driver.capabilities) == (driver.mirror_args is not None), name

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _nginx, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _nginx, _nginx_info, _nginx_members, _nginx_options, _nginx_split, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 SHOP = "upstream shop {\n    server 127.0.0.1:1; # app1\n    server unix:/run/app2.sock down; # app2\n}\n"
@@ -16,7 +16,7 @@ SHOP = "upstream shop {\n    server 127.0.0.1:1; # app1\n    server unix:/run/ap
 def world(nginx_world):
     world = nginx_world
     world.write(SHOP)
-    world.configuration = (f"# configuration file /etc/nginx/nginx.conf:\nhttp {{ include {world.directory}/*.conf; "
+    world.configuration = (f"# configuration file /etc/nginx/nginx.conf:\nhttp {{ keepalive_timeout 0; include {world.directory}/*.conf; "
                            "server { location / { proxy_pass http://shop; } } }\n")
     world.nginx.run = lambda argv, timeout: (0, world.configuration, "")
     return world
@@ -27,7 +27,7 @@ def params(spec, **options):
 
 
 def move(world, **options):
-    return _nginx.move(params(_nginx.members_spec(), **{"members": ["app1"], "state": "down", **options}), nginx=world.nginx)
+    return _nginx_members.move(params(_nginx_options.members_spec(), **{"members": ["app1"], "state": "down", **options}), nginx=world.nginx)
 
 
 def test_the_driver_is_known_by_one_name():
@@ -48,10 +48,10 @@ def test_options_out_of_deploy_traffic():
     known = _spec.check(known, _nginx.DRIVER.traffic_spec)
     args = _nginx.member_args(known, ["app1"])
     assert args["pools"] == [{"name": "shop", "side": "blue", "members": known["pools"][0]["members"]}, {"name": "api", "members": {"app1": "192.0.2.9:1"}}]
-    assert set(args) <= set(_nginx.members_spec()) and args["reload_command"] == ["systemctl", "reload", "nginx"]
-    assert set(_nginx.info_args(known)) <= set(_nginx.info_spec())
+    assert set(args) <= set(_nginx_options.members_spec()) and args["reload_command"] == ["systemctl", "reload", "nginx"]
+    assert set(_nginx.info_args(known)) <= set(_nginx_options.info_spec())
     shares = _nginx.split_args(known, "shop")
-    assert shares["app"] == "shop" and shares["pools"] == args["pools"] and set(shares) <= set(_nginx.split_spec())
+    assert shares["app"] == "shop" and shares["pools"] == args["pools"] and set(shares) <= set(_nginx_options.split_spec())
 
 
 @pytest.mark.parametrize("options, word", [
@@ -68,7 +68,7 @@ def test_options_out_of_deploy_traffic():
 ])
 def test_bad_options(options, word):
     with pytest.raises(DowntimeError, match=word):
-        _nginx.move(params(_nginx.members_spec(), **{"members": ["app1"], "state": "drained", **options}))
+        _nginx_members.move(params(_nginx_options.members_spec(), **{"members": ["app1"], "state": "drained", **options}))
 
 
 def test_a_move_looks_at_the_configuration_first(world):
@@ -86,7 +86,7 @@ def test_a_move_looks_at_the_configuration_first(world):
 
 
 def info(world, **options):
-    return _nginx.info(params(_nginx.info_spec(), **options), nginx=world.nginx)
+    return _nginx_info.info(params(_nginx_options.info_spec(), **options), nginx=world.nginx)
 
 
 def test_info_tells_what_is_written_and_who_answers(world):
@@ -104,11 +104,11 @@ def test_info_tells_what_is_written_and_who_answers(world):
 
 def split(world, **options):
     pools = [{"name": "shop", "side": "blue"}, {"name": "shop_green", "side": "green"}]
-    return _nginx.split(params(_nginx.split_spec(), **{"pools": pools, **options}), nginx=world.nginx)
+    return _nginx_split.split(params(_nginx_options.split_spec(), **{"pools": pools, **options}), nginx=world.nginx)
 
 
 def test_shares_are_set_where_a_reload_loses_nothing(world, monkeypatch):
-    monkeypatch.setattr(_nginx._nginx_split, "silent", lambda *args: {})
+    monkeypatch.setattr(_nginx_split, "silent", lambda *args: {})
     world.write(SHOP.replace(" down", ""))
     with pytest.raises(DowntimeError, match="shares is blue 5, green 0, which adds up to 5"):
         split(world, shares={"blue": 5})

@@ -17,6 +17,7 @@ events {{ worker_connections 768; }}
 http {{
     log_format odd '"$request" {{ # not a comment }}';
     {inside}
+    keepalive_timeout {keepalive};
     include /etc/nginx/sites-enabled/*;
 }}
 
@@ -32,12 +33,21 @@ INCLUDE = f"include {DIR}/*.conf;"
 UPSTREAM = f"# configuration file {DIR}/shop.upstream.conf:\nupstream shop {{\n    server 192.0.2.11:8000; # app1\n}}\n"
 
 
-def dump(inside=INCLUDE, more="", site=SITE, rest=UPSTREAM):
-    return MAIN.format(inside=inside, more=more) + site + rest
+def dump(inside=INCLUDE, more="", site=SITE, rest=UPSTREAM, keepalive="0"):
+    return MAIN.format(inside=inside, more=more, keepalive=keepalive) + site + rest
 
 
 def lint(text, pools=None, existing=("shop",), slowest=60.0):
     return _nginx_config.lint(_nginx_config.parse(text), DIR, {"shop": {}} if pools is None else pools, existing, slowest)
+
+
+def test_idle_connections_that_a_reload_closes_are_told():
+    found = lint(dump(keepalive="75s"))
+    assert [(finding["level"], finding["setting"]) for finding in found] == [("warning", "keepalive_timeout")]
+    assert found[0]["lines"][0] == "http { keepalive_timeout 0; }"
+    assert lint(dump(keepalive="75s; keepalive_min_timeout 10s")) == []
+    # What the server of the application says is enough.
+    assert lint(dump(keepalive="75s", site=SITE.replace("listen 80;", "listen 80; keepalive_timeout 0s;"))) == []
 
 
 @pytest.mark.parametrize("text, expected", [("30", 30), ("30s", 30), ("1m 30s", 90), ("1m30s", 90), ("500ms", 0.5), ("2h", 7200), ("soon", None), ("", None)])

@@ -37,7 +37,7 @@ def world(nginx_world):
 
 
 def mirror(world, share=10, check_mode=False, **options):
-    params = {name: option.get("default") for name, option in _nginx.mirror_spec().items()}
+    params = {name: option.get("default") for name, option in _nginx_mirror.mirror_spec().items()}
     request = _nginx_mirror.request_of({**params, "share": share, "mirrors": {"blue": "green"}, **options}, check_mode)
     return _nginx_mirror.Mirror(world.nginx, request, lambda: world.now, lambda: world.wall).run()
 

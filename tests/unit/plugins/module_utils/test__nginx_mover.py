@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_mover
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx_pools
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import Mover, Request
 
 THREE = "".join(f"    server 192.0.2.1{number}:8000; # app{number}\n" for number in (1, 2, 3))
@@ -196,6 +196,6 @@ def test_bad_input(world, members, options, word):
 
 
 def test_a_probe_of_ours():
-    assert _nginx_mover.probe("unix:/run/app.sock", "/") == "its address unix:/run/app.sock cannot be probed"
-    assert "refused" in _nginx_mover.probe("127.0.0.1:1", "/ready") and "did not answer" in _nginx_mover.probe("127.0.0.1:1", None)
-    assert _nginx_mover.resolved("127.0.0.1:81") == [("127.0.0.1", 81)] and _nginx_mover.resolved("unix:/x") == []
+    assert _nginx_pools.probe("unix:/run/app.sock", "/") == "its address unix:/run/app.sock cannot be probed"
+    assert "refused" in _nginx_pools.probe("127.0.0.1:1", "/ready") and "did not answer" in _nginx_pools.probe("127.0.0.1:1", None)
+    assert _nginx_pools.resolved("127.0.0.1:81") == [("127.0.0.1", 81)] and _nginx_pools.resolved("unix:/x") == []

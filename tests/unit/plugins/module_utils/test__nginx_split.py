@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _nginx_config, _nginx_split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Worker
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_shares import Split
 from ansible_collections.zero.downtime.plugins.module_utils._split import NotSet
@@ -109,12 +109,12 @@ def test_nginx_refuses(world):
     world.refuses = "nginx: [emerg] no\n"
     with pytest.raises(NotSet, match="so the old one was put back: .emerg. no; nginx uses blue 100, green 0") as caught:
         split(world, GREEN)
-    assert caught.value.shares == BLUE and world.read("shop.split.conf") == before and world.splits == {"shop": 0}
+    assert caught.value.details["shares"] == BLUE and world.read("shop.split.conf") == before and world.splits == {"shop": 0}
     world.refuses = ""
     world.reloads = False
     with pytest.raises(NotSet, match="does not run the new configuration.*; nginx uses blue 100, green 0$") as caught:
         split(world, GREEN)
-    assert caught.value.shares == BLUE and world.read("shop.split.conf") == before
+    assert caught.value.details["shares"] == BLUE and world.read("shop.split.conf") == before
 
 
 def test_a_first_file_that_is_refused_is_gone_again(world):
@@ -130,7 +130,7 @@ def test_nothing_is_sent_to_a_side_that_does_not_serve(world):
     # Whether it is reloaded or not, the file's word counts; and it is loaded with the shares.
     with pytest.raises(NotSet, match=r"shares.green is 5, but of the 2 members of its pool shop_green only 1 serve .* \(app2\), and 2 have to") as caught:
         split(world, CANARY, min_active="100%")
-    assert caught.value.shares == BLUE
+    assert caught.value.details["shares"] == BLUE
     split(world, CANARY, min_active="50%")
     world.dead = {"192.0.2.2:1"}
     # Less is always allowed, and so is staying; to blue as well nothing is sent that nobody answers.

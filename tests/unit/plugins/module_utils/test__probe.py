@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _probe
@@ -167,13 +169,43 @@ def test_whose_failure_it_is():
     assert not good().by_application
 
 
-def test_on_a_first_deploy_failures_count_from_the_first_answer_on():
+def test_on_a_first_deploy_failures_count_from_the_first_admitted_member_on():
     one = tally(expect_serving=False)
     one.finish("fresh", 1000.0, 1000.0, None, bad("refused"))
     one.finish("fresh", 1001.0, 1001.1, 0.1, good())
     one.finish("fresh", 1000.5, 1001.2, None, bad("timeout"))     # asked before anything served
-    one.finish("fresh", 1002.0, 1002.0, None, bad("refused"))
-    assert (one.sent, one.failed, one.uncounted) == (2, 1, {"sent": 2, "failures": {"refused": 1, "timeout": 1}})
+    one.finish("fresh", 1001.3, 1001.4, None, bad("status_502"))  # one balancer serves, another not yet
+    one.finish("fresh", 1002.0, 1002.0, None, bad("refused"))     # a true loss, as will turn out
+    assert (one.sent, one.failed, one.uncounted["sent"]) == (1, 0, 2)
+    assert one.report(1003)["uncounted"] == {"sent": 4, "failures": {"refused": 2, "timeout": 1, "status_502": 1}}
+    one.admit(1001.9)
+    one.admit(1005.0)
+    one.finish("fresh", 1001.8, 1003.0, None, bad("timeout"))
+    one.finish("fresh", 1002.5, 1003.0, None, bad("reset"))
+    assert (one.sent, one.failed, one.failures) == (3, 2, {"refused": 1, "reset": 1})
+    assert one.summary()["uncounted"] == {"sent": 4, "failures": {"refused": 1, "timeout": 2, "status_502": 1}}
+
+
+def test_pending_failures_are_bounded():
+    one = tally(expect_serving=False)
+    one.finish("fresh", 1000.0, 1000.0, 0.1, good())
+    for _number in range(_probe._MAX_LOSSES + 5):
+        one.finish("fresh", 1001.0, 1001.0, None, bad("refused"))
+    assert len(one.pending) == _probe._MAX_LOSSES and one.uncounted["sent"] == 5
+
+
+def test_members_are_admitted_by_the_first_step_that_ends_so(tmp_path):
+    assert _probe.admitted(str(tmp_path / "events.jsonl")) is None
+    for step, members in (("drain", False), ("judge 5 %", False), ("return", True), ("switch", True), ("share 5 %", True)):
+        assert _probe.admits(step) is members
+    lines = [{"time": 1.0, "step": "drain", "event": "finished"}, {"time": 2.0, "step": "return", "event": "started"},
+             {"time": 3.0, "step": "return", "event": "finished"}, {"time": 4.0, "step": "return", "event": "finished"}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    events = tmp_path / "events.jsonl"
+    for length, expected in ((2, None), (3, 3.0), (4, 3.0)):
+        # The last line is still being written.
+        events.write_text("".join(text.splitlines(True)[:length]) + '{"time": 2.5, "step": "return", "event": "fini', encoding="utf-8")
+        assert _probe.admitted(str(events)) == expected
 
 
 def test_the_series_grows_coarser_but_loses_nothing():
@@ -226,12 +258,19 @@ def test_streams_are_spread_by_their_shares():
 
 
 def test_a_post_lasts_longer_than_p99():
-    probe = _probe.Probe({"url": "http://127.0.0.1:9/"})
-    assert probe.post_span() == 0.25
+    probe = _probe.Probe({"url": "http://127.0.0.1:9/", "rate": 0.1})
+    assert 3 * probe.post_pause() == pytest.approx(0.25)
     probe.tally.hist = {_probe.hist_slot(1.0): 100}
-    assert 1.4 < probe.post_span() < 1.6
+    assert 1.4 < 3 * probe.post_pause() < 1.6
     probe.tally.hist = {_probe.hist_slot(60.0): 100}
-    assert probe.post_span() == 5.0
+    assert 3 * probe.post_pause() == pytest.approx(5.0)
+    probe.finish()
+
+
+@pytest.mark.parametrize("rate, pause", [(50, 0.1), (100, 0.1), (37, 4 / 37), (1000, 0.1), (12.5, 0.16), (11, 0.25 / 3)])
+def test_the_pieces_of_a_post_go_out_with_the_timetable(rate, pause):
+    probe = _probe.Probe({"url": "http://127.0.0.1:9/", "rate": rate})
+    assert probe.post_pause() == pytest.approx(pause)
     probe.finish()
 
 

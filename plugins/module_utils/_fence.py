@@ -1,0 +1,233 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fence before every move: the lock of a deploy on a host that balancers share, and its journal, as far as who moves something needs them.
+Private to the collection; who takes the lock and gives it back is in C(_lock).
+
+Every move takes the lock's file shared for as long as it lasts (flock(2)), and whoever takes the lock over takes it exclusively: a killed
+controller's last module ends before the next deploy looks at anything, and one that begins later finds another's name and is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+POLL = 0.05
+
+
+def told(lock: t.Mapping[str, t.Any]) -> str:
+    """The holder, for a sentence."""
+    holder = lock.get("holder") or {}
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(lock["since"])) if lock.get("since") else "an unknown time"
+    return (f"deploy {lock.get('deploy_id')} of {holder.get('user', 'an unknown user')} on {holder.get('controller', 'an unknown controller')} "
+            f"(process {holder.get('pid', 'unknown')}), since {since}")
+
+
+class Memory:
+    """What the journal on a host says of the members there, for the move that is about to be made.
+
+    :param out: the members that deploys took out and have not brought back, each with the worker that was told so, when it was this deploy.
+    :param theirs: by member, the places where somebody else had it out when a deploy came to it, in the driver's own words.
+    :param note: writes to the journal.
+
+    C(done) is what the driver wants noted beside that the move has been made.
+    """
+
+    def __init__(self, out: dict[str, t.Any], theirs: dict[str, list[str]], note: t.Callable[[t.Mapping[str, t.Any]], None]) -> None:
+        self.out, self.theirs, self.note = out, theirs, note
+        self.done: dict[str, t.Any] = {}
+
+    def found_out(self, theirs: t.Mapping[str, t.Sequence[str]]) -> None:
+        """Write down, before anything is moved, where somebody else has each of these members out; nowhere is an answer too."""
+        news = {member: list(places) for member, places in theirs.items() if list(places) != self.theirs.get(member, [])}
+        if news:
+            self.note({"theirs": news})
+            self.theirs.update(news)
+
+
+class LockFile:
+    """The lock and the journal of one application in one environment, in a directory of this host."""
+
+    def __init__(self, directory: str, name: str, clock: t.Callable[[], float] = time.time, monotonic: t.Callable[[], float] = time.monotonic,
+                 sleep: t.Callable[[float], None] = time.sleep) -> None:
+        self.directory = directory
+        self.path = os.path.join(directory, name + ".lock")
+        self.journal = os.path.join(directory, name + ".journal")
+        self.left_out = os.path.join(directory, name + ".without")
+        self.switched = os.path.join(directory, name + ".shares")
+        self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
+
+    def read(self) -> dict[str, t.Any] | None:
+        """Who holds the lock; None when nobody does."""
+        return self._loaded(self.path)
+
+    def entries(self) -> list[dict[str, t.Any]]:
+        """The journal; a line that a crash cut short is no entry."""
+        found = []
+        try:
+            with open(self.journal, encoding="utf-8") as handle:
+                for line in handle:
+                    with contextlib.suppress(ValueError):
+                        found.append(json.loads(line))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return found
+
+    def shares(self) -> dict[str, t.Any] | None:
+        """The shares that the sides got last, as far as this host knows: C(shares), C(since) and C(deploy_id)."""
+        return self._loaded(self.switched)
+
+    def note_shares(self, shares: t.Mapping[str, int], deploy_id: str) -> None:
+        """Write down since when the sides have these shares; what is known to be so for longer stays."""
+        before, now = self.shares(), {side: int(share) for side, share in shares.items()}
+        if not before or before["shares"] != now:
+            os.rename(self._temporary(json.dumps({"shares": now, "since": self._clock(), "deploy_id": deploy_id})), self.switched)
+            self._sync()
+
+    def note(self, entry: t.Mapping[str, t.Any]) -> None:
+        """Append to the journal, on the disk when this returns."""
+        fresh = not os.path.exists(self.journal)
+        handle = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            # A line that a crash cut short is ended first, so that it spoils itself only.
+            os.write(handle, ("\n" + json.dumps({"time": self._clock(), **entry}) + "\n").encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if fresh:
+            self._sync()
+
+    @contextlib.contextmanager
+    def fence(self, deploy_id: str, entry: t.Mapping[str, t.Any] | None = None) -> t.Iterator[Memory]:
+        """Go on only while the lock is this deploy's, and keep it from being taken over until done.
+
+        C(entry) is written down first, and once more when it has been done: a member that was on its way back is out until then.
+        """
+        with self._held(fcntl.LOCK_SH, 10, "a takeover of the lock") as found:
+            if found is None:
+                raise DowntimeError(f"the lock {self.path} is gone, so deploy {deploy_id} may not move anything")
+            if found["deploy_id"] != deploy_id:
+                raise DowntimeError(f"the lock {self.path} is held by {told(found)}, so deploy {deploy_id} may not move anything any more")
+            memory = memory_of(self.entries(), deploy_id, self.note)
+            if entry is not None:
+                self.note({"deploy_id": deploy_id, **entry})
+            yield memory
+            if entry is not None:
+                done = {name: value for name, value in entry.items() if name != "intent"}
+                # The move has been made: a disk that is full by now must not make a failure of it. Without the note less is known, nothing wrong.
+                with contextlib.suppress(OSError):
+                    self.note({"deploy_id": deploy_id, **done, "done": True, **memory.done})
+                    if entry.get("shares"):
+                        # The journal ends with the deploy; when the sides changed places is asked for later.
+                        self.note_shares(entry["shares"], deploy_id)
+
+    @staticmethod
+    def _loaded(path: str) -> dict[str, t.Any] | None:
+        try:
+            with open(path, encoding="utf-8") as handle:
+                return json.load(handle)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _temporary(self, content: str) -> str:
+        path = f"{self.path}.{os.getpid()}.{time.monotonic_ns()}"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            os.write(handle, content.encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        return path
+
+    def _sync(self) -> None:
+        handle = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    @contextlib.contextmanager
+    def _held(self, how: int, timeout: float, what: str) -> t.Iterator[dict[str, t.Any] | None]:
+        """The lock's content with its file locked; None when there is none. A file that was replaced meanwhile is opened anew."""
+        end = self._monotonic() + timeout
+        while True:
+            handle = self._opened()
+            if handle is None:
+                yield None
+                return
+            with handle:
+                try:
+                    fcntl.flock(handle, how | fcntl.LOCK_NB)
+                except OSError as error:
+                    if error.errno not in (errno.EAGAIN, errno.EACCES):
+                        raise
+                    if self._monotonic() > end:
+                        raise DowntimeError(f"{what} still hold the lock {self.path} after {timeout:g} s; try again when they have ended") from error
+                    self._sleep(POLL)
+                    continue
+                if self._is_current(handle):
+                    try:
+                        yield json.load(handle)
+                    finally:
+                        fcntl.flock(handle, fcntl.LOCK_UN)
+                    return
+
+    def _opened(self) -> t.Any:
+        try:
+            return open(self.path, encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _is_current(self, handle: t.Any) -> bool:
+        try:
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        mine = os.fstat(handle.fileno())
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[Memory | None]:
+    """The fence of a module that moves traffic: by its options C(lock) and C(deploy_id).
+
+    Without C(lock) there is none; in check mode nothing moves, nor where shares are only asked for.
+    """
+    if not params.get("lock") or check_mode or ("shares" in params and params["shares"] is None):
+        return contextlib.nullcontext()
+    if not params.get("deploy_id"):
+        raise DowntimeError("deploy_id is missing; with lock, the name of the deploy that holds it is needed")
+    directory, base = os.path.split(params["lock"])
+    # What is moved are members, or the shares of the sides.
+    entry = {name: params[name] for name in ("state", "members", "shares") if name in params}
+    entry["intent"] = params.get("intent")
+    return LockFile(directory, base[:-len(".lock")] if base.endswith(".lock") else base).fence(params["deploy_id"], entry)
+
+
+def memory_of(entries: t.Iterable[t.Mapping[str, t.Any]], deploy_id: str | None, note: t.Callable[[t.Mapping[str, t.Any]], None]) -> Memory:
+    """What the journal's entries amount to. Only the deploy's own moves count as told to a worker: since an earlier one, people may have put things right."""
+    memory = Memory({}, {}, note)
+    for entry in entries:
+        memory.theirs.update(entry.get("theirs") or {})
+        # What was out before the deploy is a person's, by its plan.
+        held = (entry.get("intent") or {}).get("held") or ()
+        for member in entry.get("members") or ():
+            if entry.get("state") == "active":
+                if entry.get("done"):
+                    memory.out.pop(member, None)
+                elif member in memory.out:
+                    memory.out[member] = None  # it may be back by this very move, whose end nobody noted
+            elif entry.get("done"):
+                if member in memory.out:
+                    memory.out[member] = entry.get("worker") if entry.get("deploy_id") == deploy_id else None
+            elif entry.get("state") and member not in held:
+                memory.out.setdefault(member, None)
+    return memory
