@@ -87,6 +87,11 @@ class Stage:
         """How the failed run under load ended, in its own last words."""
         return re.findall(r"Action failed: ([^\n\x1b]*)", self.output)[-1]
 
+    def told(self, name: str) -> tuple[int, str]:
+        """How one run of a scenario's story ended: its exit code, and all that it said in one line."""
+        return (int((self.results / f"{name}.rc").read_text(encoding="utf-8")),
+                " ".join((self.results / f"{name}.log").read_text(encoding="utf-8").split()))
+
     def noted(self) -> dict[str, str]:
         """Label of the release that each member answered with right after the run under load."""
         return {name: json.loads((self.results / f"{name}.noted").read_text(encoding="utf-8"))["version"] for name in MEMBERS}

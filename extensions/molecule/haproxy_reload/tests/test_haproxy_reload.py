@@ -16,6 +16,8 @@ def test_the_reload_was_noticed_and_said(stage):
     assert stage.record["result"] == "succeeded"
     said = stage.output.replace("\n", " ")
     assert "lb1" in said and "reload" in said
+    told = [note["detail"]["text"] for note in stage.record["notes"]]
+    assert any("haproxy was reloaded or started anew while app1 was out" in text and "app1 got requests since" in text for text in told), told
 
 
 def test_everybody_runs_the_release(stage, nobody_left_out, nothing_left_running):

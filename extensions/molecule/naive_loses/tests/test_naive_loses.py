@@ -21,7 +21,10 @@ def test_the_balance_sheet_counts_every_loss_of_every_client(stage):
     evidence = stage.record["evidence"]
     balance = evidence["balance"]
     counted = balance["unanswered"] + balance["truncated"] + balance["errors_during"]
-    assert counted == stage.load["failed"] + evidence["probe"]["failed"]
+    lost = stage.load["failed"] + evidence["probe"]["failed"]
+    # Where a member reset a connection, one loss may be in two counters, which the note says.
+    twice = min(balance["unanswered"], balance["truncated"] + balance["errors_during"]) if "counts both" in (balance["note"] or "") else 0
+    assert lost <= counted <= lost + twice, balance["note"]
 
 
 def test_the_release_was_rolled_out(stage, nobody_left_out, nothing_left_running):

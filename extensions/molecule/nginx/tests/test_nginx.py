@@ -14,8 +14,9 @@ ENDS = {"roll": (0, "succeeded"), "shadowed": (0, "succeeded"), "back": (0, "suc
 
 @pytest.mark.parametrize("name", ENDS)
 def test_each_ended_as_it_should(stage, record, name):
-    rc, result = ENDS[name]
-    assert int((stage.results / f"{name}.rc").read_text(encoding="utf-8")) == rc, (stage.results / f"{name}.log").read_text(encoding="utf-8")[-3000:]
+    expected, result = ENDS[name]
+    rc, log = stage.told(name)
+    assert rc == expected, log[-3000:]
     assert (record(name)["driver"], record(name)["result"]) == ("nginx", result)
     evidence = record(name)["evidence"]
     assert evidence["probe"]["sent"] > 50
@@ -60,6 +61,12 @@ def test_the_idle_side_answered_copies_before_it_was_switched_to(stage, record):
         assert set(stage.said[balancer]["nginx_files"].split()) == {
             "shop.upstream.conf", "shop_green.upstream.conf", "shop.split.conf", "revision.conf", "counted.json", "shop_green.mirror-log"}, balancer
     assert "shadow" not in record("back") and "shadow" not in record("roll")
+
+
+def test_the_side_that_nobody_asked_any_more_was_stopped(stage):
+    for name, sentence in (("retired", "green was stopped, and a rollback starts it again"), ("doctor", "blue/green and canary work")):
+        rc, log = stage.told(name)
+        assert rc == 0 and sentence in log, log[-3000:]
 
 
 def test_the_canaries_were_judged_by_what_both_balancers_logged(record):
