@@ -128,8 +128,17 @@ class BalancedRig(Rig):
 
     def slow_everywhere(self, milliseconds: int = SLOW_MS) -> list[concurrent.futures.Future[tuple[int, str]]]:
         """A slow request on every member; returns when all of them are under way."""
+        return self.everywhere(f"/slow?ms={milliseconds}")
+
+    def let_go(self) -> None:
+        """Have every member answer its ``/held`` requests."""
+        for name in self.members:
+            haproxy_stage.get(self.stage.app_url(name) + "/ctl?let_go=1")
+
+    def everywhere(self, path: str) -> list[concurrent.futures.Future[tuple[int, str]]]:
+        """A request on every member; returns when all of them are under way."""
         pool = concurrent.futures.ThreadPoolExecutor(len(self.members))
-        futures = [pool.submit(self.get, f"/slow?ms={milliseconds}") for dummy in self.members]
+        futures = [pool.submit(self.get, path, 30.0) for dummy in self.members]
         pool.shutdown(wait=False)
 
         def under_way() -> bool:

@@ -100,16 +100,19 @@ def test_unknown_member_is_refused_before_any_change(rig: rigs.Rig) -> None:
 
 
 def test_wait_false_starts_the_move(balanced: rigs.BalancedRig) -> None:
-    slow = balanced.slow_everywhere()
-    started = time.monotonic()
-    result = ok(balanced.call(["app1"], "drained", wait=False))
-    assert time.monotonic() - started < rigs.SLOW_MS / 1000 or result["waited"] < 0.3
+    # Nobody answers these before they are let go: a call that waited for them could not end well.
+    held = balanced.everywhere("/held")
+    try:
+        result = ok(balanced.call(["app1"], "drained", wait=False))
+        assert not any(future.done() for future in held)
+    finally:
+        balanced.let_go()
     assert result["changed"] is True
     assert states(result)["app1"] in ("draining", "drained")
     finished = ok(balanced.call(["app1"], "drained"))
     assert finished["changed"] in (True, False)
     assert states(finished) == {"app1": "drained"}
-    assert [future.result()[0] for future in slow] == [200] * len(slow)
+    assert [future.result()[0] for future in held] == [200] * len(held)
 
 
 def test_deploy_id_is_accepted(rig: rigs.Rig) -> None:

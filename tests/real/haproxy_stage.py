@@ -37,16 +37,25 @@ DEFAULT_SERVER = "check inter 100ms fastinter 50ms downinter 50ms fall 2 rise 3 
 HAPROXY = shutil.which("haproxy") or next((p for p in ("/usr/sbin/haproxy", "/usr/local/sbin/haproxy") if os.path.exists(p)), None)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port below the kernel's ephemeral range: in it, an outgoing connection could take a member's port while it is dead."""
+    """A port below the kernel's ephemeral range: in it, an outgoing connection could take a member's port while it is dead.
+
+    None is given twice: between two calls nobody may have begun to listen.
+    """
     while True:
         port = random.randint(10000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 s.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
 
 

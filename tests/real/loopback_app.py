@@ -8,6 +8,7 @@ One process, asyncio, keep-alive, no dependency. What it answers can be changed 
 - ``GET /``, ``POST /``: 200 and JSON; ``/slow?ms=N`` takes N ms; ``/ready``, ``/health``: 200, or 503 after ``/ctl?ready=0``
 - ``?fault=silent``: the connection is closed without an answer; ``truncate``: half of the body, then closed;
   ``reset``: TCP RST without an answer; a number: that status
+- ``/held`` is not answered before ``/ctl?let_go=1``; ``let_go=0`` holds again
 - ``/ctl?ready=0|1`` changes readiness, ``/ctl?warm=MS`` makes it not ready for MS, ``/ctl?fault=KIND`` makes every
   ordinary request fail in that way (``/ctl?fault=`` ends it)
 - ``/in_flight``: JSON gauge of the ordinary requests being answered
@@ -32,6 +33,7 @@ class App:
         self.ready_from = time.monotonic() + warm_ms / 1000.0
         self.fault = ""
         self.in_flight = 0
+        self.let_go = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket")
@@ -62,6 +64,8 @@ class App:
                 await reader.readexactly(length)
             if url.path == "/slow":
                 await asyncio.sleep(float(query.get("ms", "100")) / 1000.0)
+            if url.path == "/held":
+                await self.let_go.wait()
             status, payload = self.answer(url.path, query)
             fault = (query.get("fault", "") or self.fault) if ordinary else ""
             if fault.isdigit():
@@ -74,6 +78,8 @@ class App:
         if path == "/ctl":
             self.ready = bool(int(query.get("ready", int(self.ready))))
             self.fault = query.get("fault", self.fault)
+            if "let_go" in query:
+                (self.let_go.set if int(query["let_go"]) else self.let_go.clear)()
             if "warm" in query:
                 self.ready_from = time.monotonic() + float(query["warm"]) / 1000.0
             return 200, {"ready": self.ready, "fault": self.fault}

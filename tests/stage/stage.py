@@ -39,7 +39,7 @@ def _backend(side: str) -> str:
         "    option httpchk GET /ready",
         "    http-check expect status 200",
         "    timeout check 3s",
-        "    default-server check inter 500ms fastinter 200ms downinter 200ms rise 2 fall 3 weight 100",
+        "    default-server check inter 500ms fastinter 200ms downinter 200ms rise 2 fall 3 weight 100 pool-purge-delay 200ms",
     ]
     lines += ["    server %s 127.0.0.1:%d" % (member, layout.port(member, side)) for member in layout.MEMBERS]
     return "\n".join(lines) + "\n"

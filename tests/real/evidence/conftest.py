@@ -14,13 +14,10 @@ import time
 import typing as t
 
 import pytest
+import haproxy_stage
+from haproxy_stage import stage  # noqa: F401  pylint: disable=unused-import
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import haproxy_stage  # noqa: E402
-from haproxy_stage import stage  # noqa: E402,F401  pylint: disable=unused-import
-
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _evidence, _haproxy, _probe  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _evidence, _haproxy_info, _haproxy_options, _probe
 
 
 class Measurement:
@@ -28,7 +25,7 @@ class Measurement:
 
     def __init__(self, run_dir: pathlib.Path, url: str, stage: haproxy_stage.HaproxyStage | None, config: dict[str, t.Any]) -> None:
         self.run_dir, self.url, self.stage = run_dir, url, stage
-        self.config = {"url": url, "rate": 60, "timeout": 2, "run_dir": str(run_dir), "max_run": 60, "seed": 1, **config}
+        self.config = {"url": url, "rate": 60, "timeout": 2, "run_dir": str(run_dir), "events": str(run_dir / _events.FILE), "max_run": 60, "seed": 1, **config}
         self.evidence: dict[str, t.Any] = {}
 
     def __enter__(self) -> Measurement:
@@ -42,11 +39,11 @@ class Measurement:
     def sample(self, at: str) -> None:
         if self.stage is None:
             return
-        params = {name: option.get("default") for name, option in _haproxy.info_spec().items()}
+        params = {name: option.get("default") for name, option in _haproxy_options.info_spec().items()}
         params.update(socket=self.stage.socket, master_socket=self.stage.master_socket)
         try:
-            result = _haproxy.info(params)
-        except _haproxy.DowntimeError as error:
+            result = _haproxy_info.info(params)
+        except _haproxy_info.DowntimeError as error:
             result = {"failed": True, "msg": str(error)}
         _balance.append(str(self.run_dir), "lb1", result, at)
 

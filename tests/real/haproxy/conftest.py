@@ -4,16 +4,11 @@
 
 from __future__ import annotations
 
-import pathlib
-import sys
 
 import pytest
+from haproxy_stage import stage  # noqa: F401  pylint: disable=unused-import
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-from haproxy_stage import stage  # noqa: E402,F401  pylint: disable=unused-import
-
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_info, _haproxy_members, _haproxy_options, _haproxy_split
 
 
 @pytest.fixture
@@ -21,10 +16,10 @@ def move():
     """``move(stage, members, state, **options)`` does what the module haproxy_members does."""
 
     def run(stage, members, state, check_mode=False, memory=None, **options):
-        params = {name: option.get("default") for name, option in _haproxy.members_spec().items()}
+        params = {name: option.get("default") for name, option in _haproxy_options.members_spec().items()}
         params.update(socket=stage.socket, master_socket=stage.master_socket, members=members, state=state, timeout=10)
         params.update(options)
-        return _haproxy.move(params, check_mode, memory=memory)
+        return _haproxy_members.move(params, check_mode, memory=memory)
 
     return run
 
@@ -32,10 +27,10 @@ def move():
 @pytest.fixture
 def info():
     def run(stage, **options):
-        params = {name: option.get("default") for name, option in _haproxy.info_spec().items()}
+        params = {name: option.get("default") for name, option in _haproxy_options.info_spec().items()}
         params.update(socket=stage.socket, master_socket=stage.master_socket)
         params.update(options)
-        return _haproxy.info(params)
+        return _haproxy_info.info(params)
 
     return run
 
@@ -45,9 +40,9 @@ def split():
     """``split(stage, shares, **options)`` does what the module haproxy_split does; without shares it reads."""
 
     def run(stage, shares=None, check_mode=False, memory=None, **options):
-        params = {name: option.get("default") for name, option in _haproxy.split_spec().items()}
+        params = {name: option.get("default") for name, option in _haproxy_options.split_spec().items()}
         params.update(socket=stage.socket, master_socket=stage.master_socket, shares=shares)
         params.update(options)
-        return _haproxy.split(params, check_mode, memory=memory)
+        return _haproxy_split.split(params, check_mode, memory=memory)
 
     return run

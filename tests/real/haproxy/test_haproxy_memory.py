@@ -10,7 +10,7 @@ import pytest
 from haproxy_load import Load
 from haproxy_stage import ask
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 MEMBERS = ["app1", "app2", "app3"]
@@ -24,7 +24,7 @@ def deploy(move, tmp_path):
 
     def run(stage, members, state, **options):
         params = {"lock": lock.path, "deploy_id": "d1", "state": state, "members": members}
-        with _lock.fence(params, False) as memory:
+        with _fence.fence(params, False) as memory:
             return move(stage, members, state, memory=memory, **options)
 
     run.lock = lock

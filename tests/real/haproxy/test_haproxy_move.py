@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from haproxy_stage import ask, get, wait_until
@@ -75,6 +76,53 @@ def test_drain_waits_for_requests_and_says_how_many_are_left(stage, move):
     assert out["waited"] > 0.5
     call.join()
     assert call.answer == 200
+
+
+def column(balancer, pool, name, title):
+    titles, *rows = [line.split(",") for line in ask(balancer.socket, "show stat -1 4 -1").lstrip("# ").splitlines() if line]
+    return next(int(row[titles.index(title)]) for row in rows if row[:2] == [pool, name])
+
+
+def in_flight(balancer, pool, name):
+    return column(balancer, pool, name, "scur")
+
+
+def idle(balancer, pool, name):
+    """Connections to a server that haproxy keeps open for later requests."""
+    return column(balancer, pool, name, "srv_icur")
+
+
+def test_a_drained_member_has_no_connection_left_to_it(stage, move):
+    """A request that is in flight when its server goes into maintenance keeps its connection open when it ends."""
+    balancer = stage({"shop": ["app1"]}, defaults_lines=["http-reuse safe"])
+
+    def one_in_flight():
+        get(balancer.app_url("app1") + "/ctl?let_go=0")
+        call = Call(balancer.url + "/held")
+        wait_until(lambda: in_flight(balancer, "shop", "app1") == 1, "the request is in flight")
+        return call
+
+    def answered(call):
+        assert get(balancer.app_url("app1") + "/ctl?let_go=1")[0] == 200
+        call.join()
+        assert call.answer == 200
+
+    # The naive way: maintenance, and nothing in flight.
+    call = one_in_flight()
+    ask(balancer.socket, "set server shop/app1 state maint")
+    answered(call)
+    wait_until(lambda: idle(balancer, "shop", "app1") == 1, "the connection is idle")
+    ask(balancer.socket, "set server shop/app1 state ready")
+    wait_until(lambda: status(balancer, "shop", "app1") == "UP", "app1 is back")
+    # Ours.
+    call = one_in_flight()
+    with ThreadPoolExecutor(1) as pool:
+        out = pool.submit(move, balancer, ["app1"], "drained")
+        wait_until(lambda: status(balancer, "shop", "app1") == "MAINT", "app1 leaves")
+        answered(call)
+        assert only(out.result())["state"] == "drained"
+    wait_until(lambda: idle(balancer, "shop", "app1") == 0, "no connection is open", timeout=1.0)
+    assert status(balancer, "shop", "app1") == "MAINT"
 
 
 def test_what_is_left_is_cut_when_asked_for(stage, move):

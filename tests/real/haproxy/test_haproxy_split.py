@@ -15,7 +15,7 @@ import pytest
 from haproxy_load import Load
 from haproxy_stage import ask, get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 POOLS = {"shop_blue": ["b1", "b2"], "shop_green": ["g1", "g2"]}
@@ -222,13 +222,13 @@ def test_the_fence_and_the_journal(sides, split, tmp_path_factory):
     lock = _lock.Lock(str(tmp_path_factory.mktemp("state")), "production-shop")
     lock.acquire("d1", {"controller": "here"})
     params = {"lock": lock.path, "deploy_id": "d1", "shares": GREEN, "intent": {"verb": "deploy"}}
-    with _lock.fence(params, False) as memory:
+    with _fence.fence(params, False) as memory:
         split(balancer, GREEN, memory=memory)
     entries = lock.entries()
     assert [entry.get("shares") for entry in entries] == [GREEN, None, GREEN] and entries[1]["shares_before"] == BLUE
     assert entries[2]["done"] and entries[2]["worker"]["pid"] == balancer.worker_pid()
     assert _lock.out_of(entries) == []
-    with pytest.raises(DowntimeError, match="may not move anything"), _lock.fence({**params, "deploy_id": "d2"}, False):
+    with pytest.raises(DowntimeError, match="may not move anything"), _fence.fence({**params, "deploy_id": "d2"}, False):
         raise AssertionError("not reached")
 
 

@@ -6,12 +6,8 @@
 from __future__ import annotations
 
 import os
-import pathlib
-import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-from haproxy_stage import HaproxyStage, ask, get  # noqa: E402
+from haproxy_stage import HaproxyStage, ask, get
 
 
 def test_stage_serves_reloads_and_ends():

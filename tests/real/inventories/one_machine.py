@@ -97,19 +97,17 @@ backend {app}
 class NginxBalancer(nginx_stage.NginxStage):
     """One of the example's nginx hosts: the team's configuration, with the driver's lines in it."""
 
-    def __init__(self, address: str, fronts: t.Mapping[str, int], pools: t.Mapping[str, t.Mapping[str, str]], split: str = "",
-                 keepalive: str = "30s") -> None:
+    def __init__(self, address: str, fronts: t.Mapping[str, int], pools: t.Mapping[str, t.Mapping[str, str]], keepalive: str = "30s") -> None:
         super().__init__({app: list(servers) for app, servers in pools.items()}, address=address, servers=pools, start_apps=False, write_revision=True,
-                         fronts={app: fronts[app] for app in ([split] if split else pools)}, split=split, keepalive=keepalive)
+                         fronts={app: fronts[app] for app in pools}, keepalive=keepalive)
 
 
 class Machine:
     """``with Machine("haproxy", {"shop": {"app1": 11, …}}, balancers=("lb1", "lb2")) as machine``: hosts by application, with their addresses' last part."""
 
     def __init__(self, example: str, apps: t.Mapping[str, t.Mapping[str, int]], balancers: t.Sequence[str] = (), labels: t.Sequence[str] = (),
-                 kind: t.Callable[..., t.Any] = Balancer, slots: t.Mapping[str, tuple[str, str]] | None = None) -> None:
-        # Where two sides share a root, each is an application here, with the root and the slot that it has.
-        self.apps, self.labels, self.slots = apps, labels, slots or {app: (app, "current") for app in apps}
+                 kind: t.Callable[..., t.Any] = Balancer) -> None:
+        self.apps, self.labels = apps, labels
         self.inventories = [str(playing.REPO / "inventories" / example), str(HERE / "on_one_machine" / example)]
         # Short, since a socket lies in it; and one network of the loopback's own, so that every host has the same ports, as real ones do.
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="zdm-"))
@@ -168,7 +166,7 @@ class Machine:
     def add_unit(self, app: str, host: str, address: str) -> None:
         """What systemd would know of the application there."""
         place = self.dir / host
-        current = str(place.joinpath("srv", *self.slots[app]))
+        current = str(place.joinpath("srv", app, "current"))
         mark = str(place / f"{app}.pid")
         if app == "mailer":
             argv = [sys.executable, f"{current}/worker.py", str(self.dir / "queue"), mark]

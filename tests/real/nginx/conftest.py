@@ -4,16 +4,11 @@
 
 from __future__ import annotations
 
-import pathlib
-import sys
 
 import pytest
+from nginx_stage import stage  # noqa: F401  pylint: disable=unused-import
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-from nginx_stage import stage  # noqa: E402,F401  pylint: disable=unused-import
-
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx_info, _nginx_members, _nginx_options, _nginx_split
 
 
 @pytest.fixture
@@ -21,10 +16,10 @@ def move():
     """``move(stage, members, state, **options)`` does what the module nginx_members does."""
 
     def run(stage, members, state, check_mode=False, memory=None, **options):
-        params = {name: option.get("default") for name, option in _nginx.members_spec().items()}
+        params = {name: option.get("default") for name, option in _nginx_options.members_spec().items()}
         params.update(stage.options, slowest_request=10.0, probe_path="/ready", members=members, state=state, timeout=10)
         params.update(options)
-        return _nginx.move(params, check_mode, memory=memory)
+        return _nginx_members.move(params, check_mode, memory=memory)
 
     return run
 
@@ -32,10 +27,10 @@ def move():
 @pytest.fixture
 def info():
     def run(stage, **options):
-        params = {name: option.get("default") for name, option in _nginx.info_spec().items()}
+        params = {name: option.get("default") for name, option in _nginx_options.info_spec().items()}
         params.update(stage.options, slowest_request=10.0)
         params.update(options)
-        return _nginx.info(params)
+        return _nginx_info.info(params)
 
     return run
 
@@ -45,9 +40,9 @@ def split():
     """``split(stage, shares, **options)`` does what the module nginx_split does; without shares it reads."""
 
     def run(stage, shares=None, check_mode=False, memory=None, **options):
-        params = {name: option.get("default") for name, option in _nginx.split_spec().items()}
+        params = {name: option.get("default") for name, option in _nginx_options.split_spec().items()}
         params.update(stage.options, slowest_request=10.0, probe_path="/ready", shares=shares)
         params.update(options)
-        return _nginx.split(params, check_mode, memory=memory)
+        return _nginx_split.split(params, check_mode, memory=memory)
 
     return run

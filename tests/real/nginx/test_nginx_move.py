@@ -15,7 +15,7 @@ import pytest
 from haproxy_stage import get
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
-from ansible_collections.zero.downtime.plugins.module_utils._lock import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 
 POOL = {"shop": ["app1", "app2", "app3"]}
 
@@ -150,16 +150,17 @@ def test_the_drain_limit_fails_or_cuts(stage, move):
 def test_a_worker_of_an_earlier_reload_is_waited_for(stage, move):
     balancer = stage(POOL)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        slow = [pool.submit(get, balancer.url + "/slow?ms=1500") for dummy in range(3)]
+        held = [pool.submit(get, balancer.url + "/held") for dummy in range(3)]
         time.sleep(0.3)
         balancer.reload()
-        started = time.monotonic()
         out = move(balancer, ["app1"], "drained", wait=False)
-        assert states(out) == {"app1": "draining"} and time.monotonic() - started < 1
+        assert states(out) == {"app1": "draining"} and not any(answer.done() for answer in held)
+        for name in POOL["shop"]:
+            get(balancer.app_url(name) + "/ctl?let_go=1")
         out = move(balancer, ["app1"], "drained")
         assert out["changed"] is False and states(out) == {"app1": "drained"}
         balancer.kill("app1")
-        assert [answer.result()[0] for answer in slow] == [200] * 3
+        assert [answer.result()[0] for answer in held] == [200] * 3
 
 
 def test_timings_that_lose_requests_are_refused(stage, move, info):

@@ -174,7 +174,7 @@ def test_nothing_is_sent_to_a_side_that_does_not_serve(sides, split, move):
     move(balancer, ["g2"], "drained", pools=[SIDED[1]])
     with pytest.raises(NotSet, match="only 0 serve at full weight .none., and 1 have to") as caught:
         split(balancer, CANARY, check_mode=True)
-    assert caught.value.shares == BLUE and balancer.split_file.read_bytes() == before
+    assert caught.value.details["shares"] == BLUE and balancer.split_file.read_bytes() == before
     assert count(balancer, 20) == {"blue": 20, "green": 0}
 
 
@@ -184,7 +184,7 @@ def test_what_nginx_refuses_changes_nothing(sides, split):
     before = balancer.split_file.read_bytes()
     with pytest.raises(NotSet, match='so the old one was put back: .emerg. unknown "nonsense" variable; nginx uses blue 100, green 0') as caught:
         split(balancer, GREEN, split_by="$nonsense")
-    assert caught.value.shares == BLUE and balancer.split_file.read_bytes() == before and split(balancer)["shares"] == BLUE
+    assert caught.value.details["shares"] == BLUE and balancer.split_file.read_bytes() == before and split(balancer)["shares"] == BLUE
     with pytest.raises(DowntimeError, match="no split of other was found"):
         split(balancer, GREEN, pools=[{"name": "other"}])
 

@@ -10,7 +10,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 import typing as t
 import urllib.request
 
@@ -59,14 +58,3 @@ class Side:
 def version() -> str:
     with urllib.request.urlopen(URL + "/", timeout=5) as answer:
         return json.load(answer)["version"]
-
-
-def killed(side: Side, wait_for: t.Callable[[], bool], **variables: t.Any) -> None:
-    """Start a deploy, and kill its controller with all of its processes as soon as something is so."""
-    process = side.stage.start("zero.downtime.deploy", **{**BLUE_GREEN, **variables})
-    end = time.monotonic() + 120
-    while not wait_for():
-        assert process.poll() is None and time.monotonic() < end, "the deploy ended before it could be killed"
-        time.sleep(0.02)
-    process.kill()
-    process.wait()

@@ -93,9 +93,9 @@ class Stage:
         params.update(options)
         return _release.run(params, check, world)
 
-    def activate(self, release: str, world: _release.World | None = None, **service: t.Any) -> dict[str, t.Any]:
+    def activate(self, release: str, world: _release.World | None = None, ready_within: float = 60.0, **service: t.Any) -> dict[str, t.Any]:
         found = {"start": self.start, "stop": self.stop, "timeout": 30.0, "swap": "command", "preset": "gunicorn", "pidfile": str(self.pidfile), **service}
-        return self.call("activated", release, world, service=found, running={"url": f"http://127.0.0.1:{self.port}/ready", "timeout": 4.0})
+        return self.call("activated", release, world, service=found, running={"url": f"http://127.0.0.1:{self.port}/ready", "timeout": ready_within})
 
     def serves(self) -> str:
         return json.loads(haproxy_stage.get(f"http://127.0.0.1:{self.port}/")[1])["version"]
@@ -201,7 +201,7 @@ def test_a_broken_release_never_takes_over(stage: Stage, label: str, why: str) -
     before = stage.pidfile.read_text()
     with Load(stage) as load:
         with pytest.raises(DowntimeError, match=f"release {label} .* did not take over: {why}; release {OLD} .* goes on serving, and slot current points at"):
-            stage.activate(label)
+            stage.activate(label, ready_within=4.0)
         assert stage.serves() == OLD and stage.active() == OLD and stage.pidfile.read_text() == before
         # Nothing is left of it, so that the next one can come.
         assert stage.activate(NEW)["swap"]["failed"] == 0

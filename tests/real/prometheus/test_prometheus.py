@@ -8,23 +8,18 @@ from __future__ import annotations
 import http.server
 import json
 import math
-import pathlib
 import random
 import shutil
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from haproxy_stage import free_port, wait_until
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-from haproxy_stage import free_port, wait_until  # noqa: E402
-
-from ansible_collections.zero.downtime.plugins.module_utils import _judge  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils import _judge
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
+from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = pytest.mark.skipif(PROMETHEUS is None or shutil.which("openssl") is None, reason="needs the packages prometheus and openssl")

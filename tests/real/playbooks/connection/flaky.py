@@ -44,27 +44,25 @@ class Connection(Local):
     transport = "flaky"
 
     def exec_command(self, cmd: str, in_data: t.Any = None, sudoable: bool = True) -> t.Any:
-        self._check("before")
-        done = super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
-        self._check("after")
-        return done
+        self._check()
+        return super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
 
     def put_file(self, in_path: str, out_path: str) -> t.Any:
-        self._check("before")
+        self._check()
         return super().put_file(in_path, out_path)
 
-    def _check(self, moment: str) -> None:
+    def _check(self) -> None:
         name = self.get_option("host")
         with open(os.environ["FLAKY_FAULTS"], encoding="utf-8") as faults:
             for fault in map(json.loads, faults):
-                if fault["host"] == name and self._begun(fault, moment):
+                if fault["host"] == name and self._begun(fault):
                     raise AnsibleConnectionFailure(f"no route to host {name}")
 
-    def _begun(self, fault: dict[str, t.Any], moment: str) -> bool:
-        """The fault begins when its step has begun for its host (after: and the host has done it), and ends when another has."""
+    def _begun(self, fault: dict[str, t.Any]) -> bool:
+        """The fault begins when its step has begun for its host, and ends when another has."""
         mark = os.environ["FLAKY_FAULTS"] + "." + fault["host"]
         if not os.path.exists(mark):
-            if fault.get("at", "before") != moment or (fault.get("step") and not self._in_step(fault)):
+            if fault.get("step") and not self._in_step(fault):
                 return False
             with open(mark, "w", encoding="ascii"):
                 pass
