@@ -182,9 +182,13 @@ def serving_side() -> str:
 
 
 def ended(member: str) -> Fact:
-    """Nothing of a member runs any more on the side that was idle when this was made."""
-    slot = idle_side()
-    return lambda _run: not layout.member_processes(member, slot)
+    """Nothing of a member runs on the side that is idle then."""
+    return lambda _run: not layout.member_processes(member, idle_side())
+
+
+def after(first: Fact, then: Fact) -> Fact:
+    """What may be so from the beginning, once the other is so."""
+    return lambda run: first(run) and then(run)
 
 
 def idle_side() -> str:

@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 import urllib.request
@@ -31,6 +32,8 @@ import artifacts  # noqa: E402  found by controller's path
 import stage  # noqa: E402
 
 WORK = pathlib.Path(layout.BUILD) / "chaos"
+# Parts that run at the same time: most of a deploy is waiting.
+ROOMS = 3
 URL = f"http://127.0.0.1:{layout.PORT}"
 # Never ready; answers some requests with an error, which only users notice.
 BAD, ERRORS = "3.0.0-bad", "4.0.0-errors"
@@ -321,6 +324,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="one point of each kind")
     parser.add_argument("--list", action="store_true", help="say which points there are, and do nothing")
+    parser.add_argument("--part", metavar="N", type=int, help=f"only the points of that part of {ROOMS}, each told as JSON, for whoever puts them together")
     parser.add_argument("text", nargs="*", help="points whose names hold it")
     options = parser.parse_args(arguments)
     chosen = [point for point in POINTS if (point.in_short or not options.short) and (not options.text or any(text in point.name for text in options.text))]
@@ -332,7 +336,57 @@ def main(arguments: list[str]) -> int:
         return 2
     # A terminated sweep ends its stage as well.
     signal.signal(signal.SIGTERM, lambda *_args: sys.exit(143))
+    if options.part is not None:
+        return 0 if in_turn(part_of(chosen, options.part), json.dumps)[1] else 1
     began = time.monotonic()
+    print("   " + COLUMNS, flush=True)
+    at_once = not options.short and len(chosen) > ROOMS and layout.isolates()
+    results, whole = in_rooms(options.text) if at_once else in_turn(chosen, line)
+    pathlib.Path(layout.BUILD, "chaos.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    bad = [found for found in results if found["wrong"]]
+    print("chaos: the controller was killed at %d of %d points; %d ended as they should, %d did not; %d requests, %d lost; %.0f s" % (
+        len(results), len(chosen), len(results) - len(bad), len(bad), sum(found["requests"] or 0 for found in results),
+        sum(found["lost"] or 0 for found in results), time.monotonic() - began))
+    return 0 if whole and len(results) == len(chosen) and not bad else 1
+
+
+def part_of(points: t.Sequence[Point], number: int) -> t.Sequence[Point]:
+    """Points that follow each other, since a change of strategy costs a deploy."""
+    return points[(number - 1) * len(points) // ROOMS:number * len(points) // ROOMS]
+
+
+def in_rooms(texts: t.Sequence[str]) -> tuple[list[dict[str, t.Any]], bool]:
+    """All parts at the same time, each with a stage of its own: what was found, in the order in which it was, and whether every part ended by itself."""
+    results: list[dict[str, t.Any]] = []
+    turn = threading.Lock()
+
+    def follow(room: "subprocess.Popen[str]") -> None:
+        assert room.stdout is not None
+        for text in room.stdout:
+            with turn:
+                if text.startswith("{"):
+                    results.append(json.loads(text))
+                    print(line(results[-1]), flush=True)
+                elif not text.startswith("stage: "):
+                    print(text, end="", flush=True)
+
+    rooms = [subprocess.Popen([str(REPO / "tests" / "bin" / "isolated"), f"chaos-{number}", "stage artifacts records chaos", sys.executable, __file__,
+                               "--part", str(number), *texts], cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+             for number in range(1, ROOMS + 1)]
+    try:
+        followers = [threading.Thread(target=follow, args=(room,)) for room in rooms]
+        for follower in followers:
+            follower.start()
+        for follower in followers:
+            follower.join()
+        return results, all(room.wait() == 0 for room in rooms)
+    finally:
+        for room in rooms:
+            room.terminate()
+
+
+def in_turn(chosen: t.Sequence[Point], told_as: t.Callable[[dict[str, t.Any]], str]) -> tuple[list[dict[str, t.Any]], bool]:
+    """One point after the other, on the stage that is here."""
     results: list[dict[str, t.Any]] = []
     try:
         shutil.rmtree(WORK, ignore_errors=True)
@@ -342,23 +396,17 @@ def main(arguments: list[str]) -> int:
         FLAG_OFF.write_text(json.dumps([task]), encoding="utf-8")
         sweep = Sweep()
         sweep.renew()
-        print("   " + COLUMNS, flush=True)
         for number, point in enumerate(chosen, 1):
             if results and results[-1]["wrong"]:
                 sweep.renew()
             results.append(sweep.point(number, point))
-            print(line(results[-1]), flush=True)
+            print(told_as(results[-1]), flush=True)
     except Lost as lost:
-        print(f"not ok chaos: {lost}")
-        return 1
+        print(f"not ok chaos: {lost}", flush=True)
+        return results, False
     finally:
         stage.down()
-        pathlib.Path(layout.BUILD, "chaos.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    bad = [found for found in results if found["wrong"]]
-    print("chaos: the controller was killed at %d points; %d ended as they should, %d did not; %d requests, %d lost; %.0f s" % (
-        len(results), len(results) - len(bad), len(bad), sum(found["requests"] or 0 for found in results), sum(found["lost"] or 0 for found in results),
-        time.monotonic() - began))
-    return 1 if bad else 0
+    return results, True
 
 
 if __name__ == "__main__":
