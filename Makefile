@@ -79,7 +79,7 @@ chaos: setup  ## Kill the controller at each step of a deploy, a rollback and go
 	@$(VENV)/bin/python tests/chaos/sweep.py $(if $(POINTS),"$(POINTS)")
 
 .PHONY: bench
-bench: setup $(VENV)/.stamp-bench  ## Compare with community.general.haproxy, Caddy and what the machine allows; writes build/bench.json and docs/bench.md.
+bench: setup $(VENV)/.stamp-bench  ## Compare with community.general.haproxy, Caddy, kamal-proxy (if on PATH) and what the machine allows; writes build/bench.json and docs/bench.md.
 	@$(VENV)/bin/python tests/bench/bench.py
 
 .PHONY: docs

@@ -73,10 +73,14 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         target("share of canaries with 2 % errors in place of 0.5 % that it fails", found["judge"]["found"], 0.99, True)
         target("milliseconds of a decision over 10,000 samples", round(found["judge"]["ms"], 1), 50, False)
     if "switch" in found:
-        switches = found["switch"]
-        target("requests lost by ten switches on HAProxy and ten on nginx", switches["haproxy"]["failed"] + switches["nginx"]["failed"], 0, False)
-        slow = round(switches["haproxy"]["last"] / switches["caddy"]["last"], 2)
-        target("times as slow as Caddy to the last answer of the old side, HAProxy", slow, 1, False)
+        switches, fronts = found["switch"], found["switch"]["fronts"]
+        target("requests lost by %d switches on HAProxy and as many on nginx, and again as module runs" % switches["switches"],
+               sum(front["failed"] for name, front in fronts.items() if name.startswith(("haproxy", "nginx"))), 0, False)
+        for peer, name in (("caddy", "Caddy"), ("kamal_proxy", "kamal-proxy")):
+            for ours, balancer in (("haproxy", "HAProxy"), ("nginx", "nginx")):
+                if peer in fronts:
+                    target(f"times as slow as {name} to the last answer of the old side, {balancer}", round(fronts[ours]["last"] / fronts[peer]["last"], 2), 1,
+                           False)
         target("seconds of a blue/green deploy beside its waits", switches["command"]["rest"], 5, False)
     if "safety" in found:
         for row in found["safety"]["cost"]:

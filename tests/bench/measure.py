@@ -62,6 +62,22 @@ def under_load(name: str, url: str, rate: float, command: list[str]) -> dict[str
     return found
 
 
+def other_python(path: pathlib.Path) -> str:
+    """A program at C(path) that is this Python, and by its name another: a link would lose the virtual environment."""
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
 def median(values: t.Sequence[float]) -> float:
     ordered = sorted(values)
     return ordered[len(ordered) // 2]
+
+
+def length(spans: t.Iterable[tuple[float, float]]) -> float:
+    """Seconds that at least one of the spans covers."""
+    total, reached = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total

@@ -9,7 +9,7 @@ import json
 import sys
 import typing as t
 
-from measure import OUTPUT, Finding, playbook, run, under_load
+from measure import OUTPUT, Finding, length, playbook, run, under_load
 from scene import HERE, Scene
 
 THEIRS = str(HERE / "play" / "rolling_theirs.yml")
@@ -64,9 +64,9 @@ def _of_record(scene: Scene, ours: dict[str, t.Any]) -> dict[str, t.Any]:
     for step in record["steps"]:
         if step.get("finished"):
             spans.setdefault(step["name"], []).append((step["started"], step["finished"]))
-    steps = {name: round(_length(found), 3) for name, found in spans.items()}
+    steps = {name: round(length(found), 3) for name, found in spans.items()}
     everything = [span for found in spans.values() for span in found]
-    inside = _length(everything)
+    inside = length(everything)
     evidence = record["evidence"]
     return {
         "steps": steps,
@@ -77,12 +77,3 @@ def _of_record(scene: Scene, ours: dict[str, t.Any]) -> dict[str, t.Any]:
                      "received": (evidence["balance"] or {}).get("received"), "unanswered": (evidence["balance"] or {}).get("unanswered"),
                      "verdict": evidence.get("verdict")},
     }
-
-
-def _length(spans: t.Iterable[tuple[float, float]]) -> float:
-    """Seconds that at least one of the spans covers."""
-    total, reached = 0.0, float("-inf")
-    for begin, end in sorted(spans):
-        total += max(0.0, end - max(begin, reached))
-        reached = max(reached, end)
-    return total

@@ -39,18 +39,18 @@ HOST_MARGIN = 2
 FENCE = """
 import json, sys, time
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy, _lock
+from ansible_collections.zero.downtime.plugins.module_utils import _fence, _haproxy_members, _haproxy_options, _lock
 given = json.load(open(sys.argv[1]))
 lock = _lock.Lock(given["directory"], "bench-shop")
 
 def move(state, fence):
     options = {name: given[name] for name in ("socket", "master_socket", "config", "members")}
-    checked = ArgumentSpecValidator(_haproxy.members_spec()).validate({"pools": ["shop"], "state": state, **options, **fence})
+    checked = ArgumentSpecValidator(_haproxy_options.members_spec()).validate({"pools": ["shop"], "state": state, **options, **fence})
     if checked.error_messages:
         raise SystemExit(checked.error_messages)
     began = time.monotonic()
-    with _lock.fence(checked.validated_parameters, False) as memory:
-        _haproxy.move(checked.validated_parameters, memory=memory)
+    with _fence.fence(checked.validated_parameters, False) as memory:
+        _haproxy_members.move(checked.validated_parameters, memory=memory)
     return time.monotonic() - began
 
 found = {"with": [], "without": []}

@@ -23,6 +23,7 @@ for directory in (REPO / "tests" / "real", REPO / "tests" / "stage"):
 
 import artifacts  # noqa: E402
 from haproxy_stage import HaproxyStage, ask, free_port  # noqa: E402
+from measure import other_python  # noqa: E402
 
 STOP_TIMEOUT = 10.0
 # As on the local stage: what a careful team would write.
@@ -62,9 +63,7 @@ class Scene:
         try:
             for part in ("pids", "log", "artifacts", "records", *(f"hosts/{name}/srv/releases" for name in self.names if self.members)):
                 (self.dir / part).mkdir(parents=True)
-            # By its own path: a link would lose the virtual environment.
-            (self.dir / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
-            (self.dir / "python").chmod(0o755)
+            other_python(self.dir / "python")
             self.balancer.start_haproxy()
             if self.members:
                 self._serve_files()

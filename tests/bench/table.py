@@ -121,14 +121,17 @@ def _judge(one: dict[str, t.Any]) -> list[str]:
 
 
 def _switch(one: dict[str, t.Any]) -> list[str]:
-    names = {"haproxy": "`haproxy_split` (map, runtime socket)", "nginx": "`nginx_split` (file, reload)",
-             "caddy": "Caddy's admin API, by `ansible.builtin.uri`"}
-    command = one["command"]
+    names = {"haproxy": "`split` on HAProxy (map, runtime socket)", "nginx": "`split` on nginx (file, reload)",
+             "haproxy_apart": "`split` on HAProxy, as a module run", "nginx_apart": "`split` on nginx, as a module run",
+             "caddy": "Caddy's admin API, by `ansible.builtin.uri`", "kamal_proxy": "`kamal-proxy deploy`, by `ansible.builtin.command`"}
+    command, fronts = one["command"], one["fronts"]
     return ["## Switching blue/green", "",
             "%d switches each, to and fro, under %g requests a second, a tenth of them POSTs that take a quarter of a second. Medians, from the beginning "
-            "of the switching task on, which is Ansible's start of a module for the most part." % (one["switches"], one["rate"]), ""] + _table(
+            "of the switching task on. Where the balancer is on the controller, `split` does its work in Ansible's own process; on any other host it is a "
+            "module run, which costs both peers most of their time, too. kamal-proxy also asks the new side for its health in that time." % (
+                one["switches"], one["rate"]), ""] + _table(
         ["", "first answer of the new side", "last of the old", "between the two", "requests lost"],
-        ((text, _seconds(one[name]["first"]), _seconds(one[name]["last"]), "%.0f ms" % one[name]["between"], _lost(one[name])) for name, text in names.items())
+        ((names[name], _seconds(front["first"]), _seconds(front["last"]), "%.0f ms" % front["between"], _lost(front)) for name, front in fronts.items())
     ) + ["A whole `zero.downtime.deploy` by blue/green on four hosts, of a release that is staged there already: %s, of which %s are drain, restart and health "
          "checks, and **%s** everything else: Ansible, the plan, lock, evidence, switch and record." % (
              _seconds(command["seconds"]), _seconds(command["waits"]), _seconds(command["rest"])), ""]
