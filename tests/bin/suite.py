@@ -5,7 +5,7 @@
 
 Three sections run at the same time: they wait for servers more than they compute. Those that need the local stage get one each (see
 tests/bin/isolated), or, where that is not possible, run one after another. What a section prints is shown when it ends, or at once when it is
-the only one.
+the only one. The end of what a failed one printed is shown once more before the numbers, where nobody has to search for it.
 
 The last line is always "N passed, N failed", and the exit code is 0 only if something passed and nothing failed.
 A section goes on when an earlier one failed; one that does not end in time, or ends badly without saying what failed,
@@ -32,9 +32,13 @@ REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 RESULTS = os.path.join(REPO, "build", "results")
 PYTHON = sys.executable
 AT_ONCE = 3
+# So many of a failed section's last lines are shown again.
+TAIL = 40
 # One section prints at a time.
 TURN = threading.Lock()
 CHILDREN: list[subprocess.Popen] = []
+# Somebody ended this run: what has not begun does not begin.
+ENDING = threading.Event()
 
 
 def _pytest(*paths: str) -> list[str]:
@@ -67,7 +71,7 @@ DEMO_OWN = ("stage", "artifacts")
 
 
 STRATEGIES = ("adoption", "blue_green", "canary", "shadow")
-FAULTS = ("beside", "controller_faults", "lock", "losses", "lost_balancer", "lost_host")
+FAULTS = ("controller_faults", "lock", "losses", "lost_balancer", "lost_host")
 
 # The longest first, so that the short ones fill what is left.
 SECTIONS = [
@@ -98,6 +102,14 @@ class Count(t.NamedTuple):
         return Count(*(one + two for one, two in zip(self, other)))
 
 
+class Ended(t.NamedTuple):
+    """A section that is over."""
+
+    count: Count
+    seconds: float
+    lines: list[str]
+
+
 def _from_report(path: str) -> Count:
     if not os.path.exists(path):
         return Count()
@@ -119,18 +131,8 @@ def _from_lines(lines: list[str]) -> Count:
     return count
 
 
-def _isolates() -> bool:
-    """Whether sections can have stages of their own."""
-    if os.geteuid() or layout.run_dir() != os.path.join(layout.STAGE, "run"):
-        # Sockets that lie outside of the stage, because its path is too long, are the same for all.
-        return False
-    try:
-        return subprocess.run(["unshare", "--net", "--pid", "--mount", "--fork", "--mount-proc", "true"], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
-def _run(section: Section, live: bool, isolated: bool) -> Count:
+def _run(section: Section, live: bool, isolated: bool) -> tuple[Count, list[str]]:
+    """What it counted, and what it printed."""
     os.makedirs(RESULTS, exist_ok=True)
     report = os.path.join(RESULTS, section.name + ".xml")
     if os.path.exists(report):
@@ -170,7 +172,7 @@ def _run(section: Section, live: bool, isolated: bool) -> Count:
         count = Count(passed=1) if child.returncode == 0 else Count()
     if (late.is_set() or child.returncode) and not count.failed:
         count += Count(failed=1)
-    return count
+    return count, lines
 
 
 def _end(child: subprocess.Popen) -> None:
@@ -191,15 +193,15 @@ class Work:
     def __init__(self, sections: list[Section]) -> None:
         self.live = len(sections) == 1
         # A single section has the machine, and its stage is where people look for it.
-        self._isolates = not self.live and _isolates()
+        self._isolates = not self.live and layout.isolates()
         self._left = list(sections)
         self._stage_taken = False
         self._changed = threading.Condition()
-        self.found: dict[str, tuple[Count, float]] = {}
+        self.found: dict[str, Ended] = {}
 
     def _next(self) -> Section | None:
         with self._changed:
-            while self._left:
+            while self._left and not ENDING.is_set():
                 for section in self._left:
                     if section.stage and not self._isolates and self._stage_taken:
                         continue
@@ -209,9 +211,9 @@ class Work:
                 self._changed.wait()
             return None
 
-    def _done(self, section: Section, count: Count, seconds: float) -> None:
+    def _done(self, section: Section, ended: Ended) -> None:
         with self._changed:
-            self.found[section.name] = (count, seconds)
+            self.found[section.name] = ended
             if section.stage:
                 self._stage_taken = False
             self._changed.notify_all()
@@ -222,18 +224,19 @@ class Work:
             with TURN:
                 print("=== %s%s" % (section.name, "" if self.live else " begins"), flush=True)
             began = time.monotonic()
-            count = Count(failed=1)
+            count, lines = Count(failed=1), []
             try:
                 if section.name == "molecule" and os.geteuid():
                     print("skipped molecule: its containers need root")
                     count = Count(skipped=1)
                 else:
-                    count = _run(section, self.live, section.stage and self._isolates)
+                    count, lines = _run(section, self.live, section.stage and self._isolates)
             finally:
-                self._done(section, count, time.monotonic() - began)
+                self._done(section, Ended(count, time.monotonic() - began, lines))
 
 
 def _stop(*_args: t.Any) -> None:
+    ENDING.set()
     for child in CHILDREN:
         _end(child)
     os._exit(143)
@@ -253,11 +256,14 @@ def main(wanted: list[str]) -> int:
         worker.start()
     for worker in workers:
         worker.join()
+    results = [(section.name, work.found[section.name]) for section in chosen]
+    for name, ended in results:
+        if ended.count.failed and not work.live:
+            print("\n=== %s failed; it ended with\n%s" % (name, "\n".join(ended.lines[-TAIL:])))
     print()
-    for section in chosen:
-        count, seconds = work.found[section.name]
-        print("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (section.name, *count, seconds))
-    total = sum((count for count, _seconds in work.found.values()), Count())
+    for name, ended in results:
+        print("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (name, *ended.count, ended.seconds))
+    total = sum((ended.count for _name, ended in results), Count())
     print("%d passed, %d failed" % total[:2])
     return 0 if total.passed and not total.failed else 1
 
