@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import functools
 import http.server
 import socket
 import threading
@@ -89,7 +91,11 @@ def recorder(port):
         def log_message(self, *args):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+    class Server(http.server.ThreadingHTTPServer):
+        # With the five of the standard library the kernel keeps what does not fit, and brings it a second later, when nobody waits for it any more.
+        request_queue_size = 1000
+
+    with Server(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         yield seen
@@ -102,6 +108,11 @@ def deaf(port):
     """A member that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", port), backlog=1000):
         yield
+
+
+def came(seen, wanted):
+    """How many requests of this path were seen."""
+    return [path for dummy, path, headers in seen].count(wanted)
 
 
 def until_copied(balancer, seen, *paths):
@@ -133,22 +144,24 @@ def test_get_requests_are_copied_until_it_is_ended(balancer):
 
         # A share of it, and whoever asks without the name of the relay still learns the revision.
         assert balancer.mirror(50)["changed"] is True
-        seen.clear()
+        shared = functools.partial(came, seen, "/shared")
         asked = 0
-        while len(seen) < 60:
-            get(balancer.url + "/")
+        while shared() < 60:
+            get(balancer.url + "/shared")
             asked += 1
             assert asked < 10000, seen
         assert asked > 80, "60 copies of %d requests are more than half of them can be" % asked
         log = str(balancer.upstreams / _nginx_mirror.LOG.format("green"))
-        wait_until(lambda: _nginx_mirror.count([log]) == {"200": len(seen)}, "every copy was counted")
+        # One that was given up is counted too, and may have come all the same.
+        wait_until(lambda: sum(_nginx_mirror.count([log]).values()) >= shared(), "every copy was counted")
+        counted = _nginx_mirror.count([log])
+        assert set(counted) <= {"200", "504"} and 1 <= counted["200"] <= shared() <= sum(counted.values()), counted
         ended = balancer.mirror(0)
-        assert ended["changed"] is True and ended["statuses"] == {"200": len(seen)} and not balancer.files()
+        assert ended["changed"] is True and ended["statuses"] == counted and not balancer.files()
         assert balancer.mirror(0)["changed"] is False
-        seen.clear()
-        get(balancer.url + "/")
+        get(balancer.url + "/ended")
         time.sleep(0.2)
-        assert not seen
+        assert not came(seen, "/ended")
 
 
 def test_a_mirror_that_nobody_ends_ends_by_itself(balancer):
@@ -158,10 +171,9 @@ def test_a_mirror_that_nobody_ends_ends_by_itself(balancer):
         end = time.time() + 5
         until_copied(balancer, seen, "/before")
         wait_until(lambda: time.time() > end, "its time is over")
-        seen.clear()
         assert get(balancer.url + "/after")[0] == 200
         time.sleep(0.2)
-        assert not seen
+        assert not came(seen, "/after")
         # Begun anew.
         assert balancer.mirror(100)["changed"] is True
         until_copied(balancer, seen, "/again")
@@ -193,34 +205,36 @@ def test_what_cannot_be_is_refused_and_changes_nothing(balancer):
     assert {path: path.read_bytes() for path in balancer.upstreams.iterdir() if path.name != ".lock"} == before
 
 
-def p99(port, seconds):
-    """Of live requests on kept and on fresh connections, in ms; none of them may fail."""
-    probe = _probe.Probe({"url": f"http://127.0.0.1:{port}/", "rate": 100.0, "streams": {"fresh": 0.3, "keepalive": 0.7, "post": 0.0}})
-    timer = threading.Timer(seconds, probe.stop)
-    timer.start()
-    account = probe.run()
-    timer.join()
-    assert account["failed"] == 0 and account["sent"] > 50 * seconds, account
-    return account["p99_ms"]
+def p99(seconds, *ports):
+    """Of live requests on kept and on fresh connections, in ms, to each of these ports at the same time; none of them may fail."""
+    probes = [_probe.Probe({"url": f"http://127.0.0.1:{port}/", "rate": 100.0, "streams": {"fresh": 0.3, "keepalive": 0.7, "post": 0.0}}) for port in ports]
+    timer = threading.Timer(seconds, lambda: [probe.stop() for probe in probes])
+    with concurrent.futures.ThreadPoolExecutor(len(probes)) as pool:
+        running = [pool.submit(probe.run) for probe in probes]
+        timer.start()
+        accounts = [one.result() for one in running]
+    assert all(account["failed"] == 0 and account["sent"] > 50 * seconds for account in accounts), accounts
+    return [account["p99_ms"] for account in accounts]
 
 
 def test_a_dead_and_a_slow_idle_side_cost_the_live_path_nothing(balancer):
-    """Alternating windows; a busy machine can only make single ones worse, so the best of each kind are compared, and there are more when in doubt."""
+    """With copies and without at the same time, so that both meet what else the machine does; a window in which only one of them was unlucky
+    says nothing, so another one is looked at."""
+    def cost_nothing(name):
+        for dummy in range(15):
+            without, copied = p99(2.0, balancer.plain, balancer.port)
+            found.setdefault(name, []).append((without, copied))
+            if copied <= LIMIT * without + NOISE:
+                return True
+        return False
+
+    found = {}
     assert balancer.mirror(100)["changed"] is True
     balancer.kill("app2")
-    found = {"without": [], "dead": [], "slow": [], "naive": []}
-    best = {}
-    for dummy in range(8):
-        found["without"].append(p99(balancer.plain, 2.0))
-        found["dead"].append(p99(balancer.port, 2.0))
-        with deaf(balancer.ports["app2"]):
-            found["slow"].append(p99(balancer.port, 2.0))
-        best = {kind: min(times) for kind, times in found.items() if times}
-        if max(best["dead"], best["slow"]) <= LIMIT * best["without"] + NOISE:
-            break
+    assert cost_nothing("dead"), found
     with deaf(balancer.ports["app2"]):
-        found["naive"].append(p99(balancer.naive, 2.0))
-    assert max(best["dead"], best["slow"]) <= LIMIT * best["without"] + NOISE, found
-    assert found["naive"][0] > 200, f"nginx's mirror alone costs nothing here, so this proves nothing: {found}"
+        assert cost_nothing("slow"), found
+        (naive,) = p99(2.0, balancer.naive)
+    assert naive > 200, f"nginx's mirror alone costs nothing here, so this proves nothing: {naive}"
     ended = balancer.mirror(0)
     assert set(ended["statuses"]) <= {"502", "504"} and ended["requests"] > 100, ended
