@@ -98,9 +98,11 @@ def recorder(port):
     with Server(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
-        yield seen
-        server.shutdown()
-        thread.join()
+        try:
+            yield seen
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextlib.contextmanager
