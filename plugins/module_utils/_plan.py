@@ -139,7 +139,7 @@ def with_all_ports(by_side: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]
 
 def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.Any]], strategy: str,
                  journal: t.Callable[[], str | None] = lambda: None) -> tuple[str, bool]:
-    """The side that serves, by what the balancers told, and whether all of them send every request there.
+    """The side that serves, by what the balancers told, and whether all of them send every request there, also after a reload.
 
     Balancers that disagree, or send requests to both sides, are what a controller that died while it moved them leaves; the next switch puts it
     right, and nothing else may move then. Of both sides the one serves that served when that deploy began, by its C(journal).
@@ -155,24 +155,30 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
         who = f"balancer {', '.join(blind)} cannot tell" if blind else "nobody can tell"
         raise DowntimeError(f"deploy_strategy is '{strategy}', but {who} which side serves: a split in its configuration is needed; "
                             "the playbook doctor prints the lines")
-    mixed, differing = side_problems(told)
+    mixed, differing, pending = side_problems(told)
     served = journal() if idle and mixed else None
     if served:
         return served, False
     if mixed or (differing and not idle):
         raise DowntimeError(mixed or f"{differing}; deploy or roll back with deploy_strategy=blue_green puts that right")
     serve = {host: most_served([split]) for host, split in splits.items() if split}
-    return (serve[min(serve)] if serve else SIDES[0]), not differing
+    return (serve[min(serve)] if serve else SIDES[0]), not (differing or pending)
 
 
-def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | None, str | None]:
-    """What is not as it should be between deploys, by what the balancers told: one that sends requests to both sides, and balancers that disagree."""
+def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | None, str | None, str | None]:
+    """What is not as it should be between deploys, by what the balancers told: one that sends requests to both sides, balancers that disagree, and one
+    whose next reload would change the shares, since a controller died between its file and its process."""
     splits = {host: result["split"] for host, result in sorted(told.items()) if result.get("split")}
     mixed = next((f"balancer {host} sends {split['green']} % of the requests to green and {split['blue']} % to blue; "
                   "bring one of them to 100 first (zero.downtime.split)" for host, split in splits.items() if 0 < split["blue"] < 100), None)
     serve = {host: most_served([split]) for host, split in splits.items()}
     differing = f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in serve.items())}"
-    return mixed, differing if len(set(serve.values())) > 1 else None
+    # One that cannot tell what a reload would bring has no such file, or says so itself.
+    kept = {host: split["kept"] for host, split in splits.items() if split.get("kept")}
+    pending = next((f"balancer {host} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; "
+                    "deploy or rollback with deploy_strategy=blue_green puts that right"
+                    for host, shares in kept.items() if shares["green"] != splits[host]["green"]), None)
+    return mixed, differing if len(set(serve.values())) > 1 else None, pending
 
 
 def most_served(splits: t.Sequence[t.Mapping[str, t.Any]]) -> str:

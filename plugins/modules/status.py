@@ -59,7 +59,8 @@ status:
         - What is not as it should be, each with C(kind), C(who) and C(text), the sentence.
         - C(orphan) is a member that a deploy took out and left there, C(out) one that somebody else took out, C(disagree) one that balancers have in
           different states.
-        - C(sides) is a balancer that sends requests to both sides, or balancers that disagree which one serves.
+        - C(sides) is a balancer that sends requests to both sides, balancers that disagree which one serves, or one whose next reload would
+          change the shares.
         - C(mixed_releases), C(half_staged) and C(old_workers) say what they are. C(dead_lock) is a lock whose holder is proven dead, C(old_lock) one
           that is older than six hours.
         - C(left_out) is a balancer that a deploy went on without and that does not agree with the others yet, C(unreachable) a host that does not answer.

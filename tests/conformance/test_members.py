@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+import haproxy_stage
 import pytest
 import rigs
 
@@ -154,16 +155,15 @@ def test_active_means_serves(balanced: rigs.BalancedRig) -> None:
         ok(balanced.call(["app1"], "drained"))
         balanced.stage.kill("app1")
         # Its port is open at once, and it answers 503 until it is warm: admitted too early, it would show in the load.
-        balanced.stage.start_app("app1", label="2.0.0", warm_ms=800)
         started = time.monotonic()
+        balanced.stage.start_app("app1", label="2.0.0", warm_ms=800)
         result = ok(balanced.call(["app1"], "active"))
         assert time.monotonic() - started >= 0.6
         active_at = time.monotonic()
         assert states(result) == {"app1": "active"}
         balancer_says = balanced.state()["app1"]
-        time.sleep(0.5)
+        haproxy_stage.wait_until(lambda: "app1" in load.served_by(since=active_at), "app1 gets requests")
     assert balancer_says == balanced.serving
-    assert "app1" in load.served_by(since=active_at)
     assert load.failures == []
 
 

@@ -41,11 +41,11 @@ def test_shares_are_predicted_set_once_and_read_back(sided: rigs.SidedRig) -> No
 def test_a_switch_under_load_loses_nothing_and_no_later_request_goes_the_old_way(sided: rigs.SidedRig) -> None:
     ok(sided.split(BLUE))
     with rigs.Load(sided) as load:
-        time.sleep(0.3)
+        haproxy_stage.wait_until(lambda: load.served_by(since=0) == {"b1", "b2"}, "blue serves")
         ok(sided.split(GREEN, min_active="100%"))
         switched = time.monotonic()
-        time.sleep(0.3)
-    assert load.failures == [] and len(load.answers) > 20
+        haproxy_stage.wait_until(lambda: load.served_by(since=switched) >= {"g1", "g2"} and len(load.answers) > 20, "green serves")
+    assert load.failures == []
     assert load.served_by(since=0) == {"b1", "b2", "g1", "g2"} and load.served_by(since=switched) == {"g1", "g2"}
 
 

@@ -59,7 +59,7 @@ def free_port() -> int:
             return port
 
 
-def wait_until(check: t.Callable[[], t.Any], what: str, timeout: float = 10.0) -> t.Any:
+def wait_until(check: t.Callable[[], t.Any], what: str, timeout: float = 30.0) -> t.Any:
     end = time.monotonic() + timeout
     last: Exception | None = None
     while time.monotonic() < end:
@@ -206,6 +206,10 @@ class HaproxyStage:
 
     def app_url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
+
+    def in_flight(self) -> int:
+        """Ordinary requests that the members are answering now."""
+        return sum(json.loads(get(self.app_url(name) + "/in_flight")[1])["in_flight"] for name in self.apps)
 
     def kill(self, name: str) -> None:
         """SIGKILL: whatever the member still had in its hands is lost, as tests want it."""

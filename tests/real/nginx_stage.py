@@ -133,7 +133,8 @@ class NginxStage:
     def __exit__(self, *dummy: t.Any) -> None:
         self.stop()
 
-    start_app, wait_app, app_url, kill = HaproxyStage.start_app, HaproxyStage.wait_app, HaproxyStage.app_url, HaproxyStage.kill
+    start_app, wait_app, app_url, in_flight, kill = (
+        HaproxyStage.start_app, HaproxyStage.wait_app, HaproxyStage.app_url, HaproxyStage.in_flight, HaproxyStage.kill)
 
     def start_nginx(self) -> None:
         if NGINX is None:

@@ -45,9 +45,8 @@ def test_open_requests_and_workers_across_a_reload(stage, info):
     idle.getresponse().read()
     thread = threading.Thread(target=get, args=(balancer.url + "/slow?ms=1500",))
     thread.start()
-    time.sleep(0.2)
     # The idle kept-alive connection is no open request.
-    assert total(info(balancer), "open") == 1
+    wait_until(lambda: total(info(balancer), "open") == 1, "the request is open")
     old = balancer.worker_pid()
     new = balancer.reload()
     found = info(balancer)

@@ -9,10 +9,9 @@ import concurrent.futures
 import os
 import socket
 import stat
-import time
 
 import pytest
-from haproxy_stage import get
+from haproxy_stage import get, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
@@ -132,7 +131,7 @@ def test_the_drain_limit_fails_or_cuts(stage, move):
     balancer = stage(POOL)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         slow = [pool.submit(get, balancer.url + "/slow?ms=2500") for dummy in range(3)]
-        time.sleep(0.3)
+        wait_until(lambda: balancer.in_flight() == 3, "all are in flight")
         with pytest.raises(DowntimeError, match="after 1 s not drained: nginx's workers from before the change .* and app1 get no new requests until"):
             move(balancer, ["app1"], "drained", timeout=1)
         assert balancer.down() == {"app1"}
@@ -140,7 +139,7 @@ def test_the_drain_limit_fails_or_cuts(stage, move):
     move(balancer, ["app1"], "active")
     with concurrent.futures.ThreadPoolExecutor() as pool:
         slow = [pool.submit(get, balancer.url + "/slow?ms=9000") for dummy in range(3)]
-        time.sleep(0.3)
+        wait_until(lambda: balancer.in_flight() == 3, "all are in flight")
         out = move(balancer, ["app1"], "drained", timeout=1, timeout_action="cut")
         # The old workers end with all that they hold, also for the other members.
         assert out["members"][0]["cut"] == 3 and states(out) == {"app1": "drained"} and 1 <= out["waited"] < 4
@@ -151,7 +150,7 @@ def test_a_worker_of_an_earlier_reload_is_waited_for(stage, move):
     balancer = stage(POOL)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         held = [pool.submit(get, balancer.url + "/held") for dummy in range(3)]
-        time.sleep(0.3)
+        wait_until(lambda: balancer.in_flight() == 3, "all are in flight")
         balancer.reload()
         out = move(balancer, ["app1"], "drained", wait=False)
         assert states(out) == {"app1": "draining"} and not any(answer.done() for answer in held)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import pathlib
 import re
 import subprocess
 import sys
@@ -154,6 +155,19 @@ def test_a_restart_that_died_on_the_serving_side_is_ended_first(side):
     assert side.play_under_load("deploy", deploy_release="2.0.0")["failed"] == 0
     status = side.stage.play("zero.downtime.status")
     assert status.rc == 0, status.output
+
+
+def test_shares_that_only_a_reload_would_bring_are_put_right(side):
+    """A controller that died between the balancer's file and its process left them there."""
+    written = pathlib.Path(side.split)
+    written.write_text(written.read_text(encoding="utf-8").replace("shop 0", "shop 100"), encoding="utf-8")
+    assert side.shares() == ("0", "100")
+    status = side.stage.play("zero.downtime.status", deploy_strategy="blue_green")
+    assert status.rc == 2 and "balancer lb1 sends 0 % of the requests to green, and would send 100 % there after a reload" in status.sentence, status.output
+    again = side.play("deploy", deploy_release="1.0.0")
+    assert again.rc == 0 and "every request goes to blue again, which serves 1.0.0" in again.sentence, again.output
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+    assert side.stage.play("zero.downtime.status", deploy_strategy="blue_green").rc == 0
 
 
 def test_the_naive_switch_loses_requests_on_the_same_stage(side):

@@ -265,11 +265,25 @@ def test_a_side_that_cannot_be_told(answers, strategy, words):
 
 
 def test_who_only_looks_is_told_what_is_not_as_it_should_be():
-    assert _plan.side_problems(told(lb1=100, lb2=100)) == _plan.side_problems(told(lb1=None)) == (None, None)
-    mixed, differing = _plan.side_problems(told(lb1=5, lb2=0))
+    assert _plan.side_problems(told(lb1=100, lb2=100)) == _plan.side_problems(told(lb1=None)) == (None, None, None)
+    mixed, differing, dummy = _plan.side_problems(told(lb1=5, lb2=0))
     assert mixed and mixed.startswith("balancer lb1 sends 5 %") and differing is None
-    assert _plan.side_problems(told(lb1=100, lb2=0)) == (None, "the balancers disagree which side serves: green on lb1, blue on lb2")
+    assert _plan.side_problems(told(lb1=100, lb2=0)) == (None, "the balancers disagree which side serves: green on lb1, blue on lb2", None)
     assert _plan.most_served([]) == "blue" and _plan.most_served([{"blue": 5, "green": 95}]) == "green"
+
+
+def test_shares_that_a_reload_would_change_are_put_right_by_the_next_switch():
+    answers = told(lb1=0, lb2=0)
+    answers["lb1"]["split"]["kept"] = {"blue": 100, "green": 0}
+    assert _plan.side_problems(answers) == (None, None, None)
+    answers["lb2"]["split"]["kept"] = {"blue": 0, "green": 100}
+    mixed, differing, pending = _plan.side_problems(answers)
+    assert mixed is differing is None
+    assert pending and pending.startswith("balancer lb2 sends 0 % of the requests to green, and would send 100 % there after a reload; deploy or rollback")
+    assert _plan.serving_side(["blue", "green"], answers, "blue_green") == ("blue", False)
+    assert _plan.serving_side(["blue", "green"], answers, "rolling") == ("blue", False)
+    answers["lb2"]["split"]["kept"] = None
+    assert _plan.serving_side(["blue", "green"], answers, "blue_green") == ("blue", True)
 
 
 def two_sides(**green):

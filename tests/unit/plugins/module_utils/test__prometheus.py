@@ -208,10 +208,8 @@ def test_an_answer_that_drips(server):
         except OSError:
             pass
     server.answer = answer
-    began = time.monotonic()
     with pytest.raises(NoAnswer, match="no answer within 0.3 s"):
         Prometheus(server.url, timeout=0.3).value("x")
-    assert time.monotonic() - began < 3
 
 
 def test_an_answer_that_ends_too_early(server):
