@@ -154,12 +154,11 @@ def test_get_requests_are_copied_until_it_is_ended(balancer):
             assert asked < 10000, seen
         assert asked > 80, "60 copies of %d requests are more than half of them can be" % asked
         log = str(balancer.upstreams / _nginx_mirror.LOG.format("green"))
-        # One that was given up is counted too, and may have come all the same.
         wait_until(lambda: sum(_nginx_mirror.count([log]).values()) >= shared(), "every copy was counted")
-        counted = _nginx_mirror.count([log])
-        assert set(counted) <= {"200", "504"} and 1 <= counted["200"] <= shared() <= sum(counted.values()), counted
         ended = balancer.mirror(0)
-        assert ended["changed"] is True and ended["statuses"] == counted and not balancer.files()
+        assert ended["changed"] is True and not balancer.files()
+        # Some may still have been under way. One that was given up is counted too, and may have come all the same.
+        assert sum(ended["statuses"].values()) >= 60 and 1 <= ended["statuses"]["200"] <= shared(), ended
         assert balancer.mirror(0)["changed"] is False
         get(balancer.url + "/ended")
         time.sleep(0.2)
