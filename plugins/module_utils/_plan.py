@@ -22,6 +22,8 @@ VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 # The verbs that bring another release into traffic, or the same one anew.
 SHIFTS = ("deploy", "rollback", "restart")
+# What to do where a controller died while it moved the shares.
+PUT_RIGHT = "deploy or roll back with deploy_strategy=blue_green puts that right"
 
 
 def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None = None) -> list[dict[str, t.Any]]:
@@ -160,7 +162,7 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
     if served:
         return served, False
     if mixed or (differing and not idle):
-        raise DowntimeError(mixed or f"{differing}; deploy or roll back with deploy_strategy=blue_green puts that right")
+        raise DowntimeError(mixed or f"{differing}; {PUT_RIGHT}")
     serve = {host: most_served([split]) for host, split in splits.items() if split}
     return (serve[min(serve)] if serve else SIDES[0]), not (differing or pending)
 
@@ -175,8 +177,7 @@ def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | No
     differing = f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in serve.items())}"
     # One that cannot tell what a reload would bring has no such file, or says so itself.
     kept = {host: split["kept"] for host, split in splits.items() if split.get("kept")}
-    pending = next((f"balancer {host} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; "
-                    "deploy or rollback with deploy_strategy=blue_green puts that right"
+    pending = next((f"balancer {host} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; {PUT_RIGHT}"
                     for host, shares in kept.items() if shares["green"] != splits[host]["green"]), None)
     return mixed, differing if len(set(serve.values())) > 1 else None, pending
 

@@ -279,7 +279,7 @@ def test_shares_that_a_reload_would_change_are_put_right_by_the_next_switch():
     answers["lb2"]["split"]["kept"] = {"blue": 0, "green": 100}
     mixed, differing, pending = _plan.side_problems(answers)
     assert mixed is differing is None
-    assert pending and pending.startswith("balancer lb2 sends 0 % of the requests to green, and would send 100 % there after a reload; deploy or rollback")
+    assert pending and pending.startswith("balancer lb2 sends 0 % of the requests to green, and would send 100 % there after a reload; deploy or roll back")
     assert _plan.serving_side(["blue", "green"], answers, "blue_green") == ("blue", False)
     assert _plan.serving_side(["blue", "green"], answers, "rolling") == ("blue", False)
     answers["lb2"]["split"]["kept"] = None
