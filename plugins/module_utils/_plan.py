@@ -177,8 +177,8 @@ def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | No
     differing = f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in serve.items())}"
     # One that cannot tell what a reload would bring has no such file, or says so itself.
     kept = {host: split["kept"] for host, split in splits.items() if split.get("kept")}
-    pending = next((f"balancer {host} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; {PUT_RIGHT}"
-                    for host, shares in kept.items() if shares["green"] != splits[host]["green"]), None)
+    pending = next((f"balancer {host} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; "
+                    + PUT_RIGHT for host, shares in kept.items() if shares["green"] != splits[host]["green"]), None)
     return mixed, differing if len(set(serve.values())) > 1 else None, pending
 
 
