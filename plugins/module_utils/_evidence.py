@@ -11,8 +11,12 @@ Two kinds of failure are judged apart:
 - **Application** errors (other 4xx and 5xx, and those that carry the release's version) are compared with the window
   before the first move. They are worse when all of this holds: at least 3 of them came; they are at least twice as frequent as
   before; and chance alone, at the frequency of both windows together, would spread them so unevenly in less than 1 of 100 cases
-  (binomial test). With fewer than 30 requests before there is nothing to compare with: then more than 1 of 100 is worse.
+  (binomial test). With fewer than 30 requests before there is nothing to compare with: then more than 1 of 100 is worse. A window of fewer
+  than 300 with no more than 1 of 100 is also taken as 300 with 3: by itself it may be too short to tell 1 error in 10 from chance.
   A step ``clear`` only takes requests off what a dead deploy left serving: errors until its end are that deploy's, and belong to the window before.
+  Where an idle side gets the release, users meet it from the first change of shares on, often long after the first move. The window before may
+  end at either, and worse by one is worse: at the first move the window is short and what comes after it diluted, at the change of shares it
+  would not see an application that the work on the idle side disturbs.
 
 Verdicts, the worst that holds: ``lost`` (transport, confirmed), ``degraded`` (application), ``unconfirmed`` (the probe lost requests that a
 complete balance sheet does not miss; it fails a deploy and rolls nothing back), ``clean``.
@@ -36,6 +40,7 @@ LEAST = 3
 RATIO = 2.0
 CHANCE = 0.01
 WITHOUT_BEFORE = 0.01
+SHORT = 300
 
 # Failures that happen before a balancer counts a request: its sheet cannot know of them, the kernel may.
 _BEFORE_ACCEPT = ("refused", "unreachable", "timeout", "dns", "tls")
@@ -70,10 +75,17 @@ def worse(errors_before: int, before: int, errors_during: int, during: int) -> b
     """Whether errors became more frequent, by the rule at the top of this file."""
     if errors_during < LEAST or during <= 0:
         return False
-    rate = errors_during / during
     if before < FEW:
-        return rate > WITHOUT_BEFORE
-    if rate < RATIO * errors_before / before:
+        return errors_during / during > WITHOUT_BEFORE
+    if _unlikely(errors_before, before, errors_during, during):
+        return True
+    return (before < SHORT and errors_before <= WITHOUT_BEFORE * before
+            and _unlikely(round(WITHOUT_BEFORE * SHORT), SHORT, errors_during, during))
+
+
+def _unlikely(errors_before: int, before: int, errors_during: int, during: int) -> bool:
+    """Whether errors are at least ``RATIO`` times as frequent during as before, and chance would hardly spread them so."""
+    if errors_during / during < RATIO * errors_before / before:
         return False
     # Beyond some thousands the sum is long and its result long certain: scale both windows down.
     scale = max(1.0, (errors_before + errors_during) / 5000)
@@ -105,15 +117,15 @@ def window(steps: t.Sequence[dict[str, t.Any]]) -> tuple[float | None, float | N
     return min(step["started"] for step in moves), None if any(end is None for end in ends) else max(ends)
 
 
-def blamed_from(steps: t.Sequence[dict[str, t.Any]], began: float | None) -> float | None:
-    """From when on an error of the application can be the doing of this deploy's release; None where nothing has moved.
+def blamed_from(steps: t.Sequence[dict[str, t.Any]], began: float | None) -> list[float | None]:
+    """From when on errors of the application can be the doing of this deploy: of its release where users meet that later, and of its work.
 
     Transport is another matter: taking requests off may lose some, and that is this deploy's doing.
     """
     clears = [step["finished"] for step in steps if step["name"] == "clear"]
-    if not clears:
-        return began
-    return math.inf if None in clears else max(clears)
+    work = began if not clears else math.inf if None in clears else max(clears)
+    met = min((step["started"] for step in steps if step["name"] == "switch" or step["name"].startswith(SHARE)), default=None)
+    return [work] if work is None or met is None or met <= work else [met, work]
 
 
 def phases(series: dict[str, t.Any], began: float | None, ended: float | None) -> dict[str, dict[str, t.Any]]:
@@ -244,17 +256,18 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         notes.append("before anything moved: %s" % baseline[-1]["reason"])
     sheet = balance(samples, moved_at=began, since=since, cut=cut)
     blamed = blamed_from(steps, began)
-    blamed_sheet = sheet if blamed == began else balance(samples, moved_at=blamed, since=since, cut=cut)
     kernel = kernel_of(samples)
 
     over_probe, app_worse = 0, []
     if probe is not None:
         probe = dict(probe)
         spans = phases(probe["series"], began, ended)
-        # The row in which that step ended is not this deploy's either.
-        blamed_spans = spans if blamed in (None, began) else phases(probe["series"], blamed + probe["series"]["bucket_s"] / 2, ended)
         probe["phases"] = spans
-        over_probe, app_worse = _judge_probe(probe, spans, blamed_spans, began)
+        over_probe = _over_probe(spans, began)
+        for moment in blamed:
+            # The row in which what came before ended is not this deploy's either.
+            apart = spans if moment in (None, began) else phases(probe["series"], moment + probe["series"]["bucket_s"] / 2, ended)
+            app_worse += _worse_by_probe(probe, apart, began)
         notes += probe.get("notes") or []
         if spans["before"]["transport"] and began is not None:
             notes.append("%s failed before anything moved" % _plural(spans["before"]["transport"], "probe request"))
@@ -267,9 +280,12 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe["series"] = {"bucket_s": probe["series"]["bucket_s"],
                            "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
         probe["bound"] = bound(probe["failed"], probe["sent"])
-    over_sheet = _judge_sheet(sheet, blamed_sheet, app_worse, first) if sheet and blamed_sheet else 0
+    over_sheet = 0
     if sheet is not None:
-        sheet["lost"] = over_sheet
+        over_sheet = sheet["lost"] = _over_sheet(sheet)
+        for moment in blamed:
+            apart = sheet if moment == began else balance(samples, moved_at=moment, since=since, cut=cut)
+            app_worse += _worse_by_sheet(apart, first) if apart else []
 
     grown = bool(kernel["overflows"] or kernel["drops"])
     verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died)
@@ -295,35 +311,43 @@ def _before_and_later(spans: dict[str, dict[str, t.Any]], began: float | None) -
     return before, {name: spans["during"][name] + spans["after"][name] for name in before}
 
 
-def _judge_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], blamed_spans: dict[str, dict[str, t.Any]],
-                 began: float | None) -> tuple[int, list[str]]:
-    """Transport failures that count, and in which way the application became worse."""
+def _over_probe(spans: dict[str, dict[str, t.Any]], began: float | None) -> int:
+    """Transport failures of the probe that count."""
     before, later = _before_and_later(spans, began)
-    over = beyond(before["transport"], before["sent"], later["transport"], later["sent"])
-    before, later = _before_and_later(blamed_spans, began)
+    return beyond(before["transport"], before["sent"], later["transport"], later["sent"])
+
+
+def _worse_by_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], began: float | None) -> list[str]:
+    """In which way the application became worse between the windows, by the probe; empty when it did not."""
+    before, later = _before_and_later(spans, began)
     errors = {"before": before["failed"] - before["transport"], "later": later["failed"] - later["transport"]}
-    if worse(errors["before"], before["sent"], errors["later"], later["sent"]):
-        answered = {kind: count for kind, count in probe["failures"].items() if kind.startswith("status_")}
-        return over, ["%d of %s probe requests were answered with an error (%s), %d of %s before"
-                      % (errors["later"], format(later["sent"], ","), _kinds(answered), errors["before"], format(before["sent"], ","))]
-    return over, []
+    if not worse(errors["before"], before["sent"], errors["later"], later["sent"]):
+        return []
+    answered = {kind: count for kind, count in probe["failures"].items() if kind.startswith("status_")}
+    return ["%d of %s probe requests were answered with an error (%s), %d of %s before"
+            % (errors["later"], format(later["sent"], ","), _kinds(answered), errors["before"], format(before["sent"], ","))]
 
 
-def _judge_sheet(sheet: dict[str, t.Any], blamed_sheet: dict[str, t.Any], app_worse: list[str], first: bool) -> int:
-    """Real requests that were lost, by the sheet; adds to ``app_worse`` when the application's errors grew."""
+def _over_sheet(sheet: dict[str, t.Any]) -> int:
+    """Real requests that were lost, by the sheet."""
     lost = sheet["unanswered"] + sheet["truncated"]
     if sheet["own_errors_during"] is not None:
         lost += beyond(sheet["own_errors_before"], sheet["received_before"], sheet["own_errors_during"], sheet["received_during"])
-    before, during = blamed_sheet["received_before"], blamed_sheet["received_during"]
-    # Without a window before, a busy site's everyday errors would look like this release's.
-    if before >= FEW or first:
-        errors_before = blamed_sheet["errors_before"] - (blamed_sheet["own_errors_before"] or 0)
-        errors_during = blamed_sheet["errors_during"] - (blamed_sheet["own_errors_during"] or 0)
-        if worse(errors_before, before, errors_during, during):
-            app_worse.append("%d of %s real requests were answered with a 5xx, %d of %s before"
-                             % (errors_during, format(during, ","), errors_before, format(before, ",")))
     # A connection that was cut on purpose shows as one of these too (a 502, a truncated answer, none at all). It was asked for, and it is told apart.
     return max(0, lost - sheet["cut"])
+
+
+def _worse_by_sheet(sheet: dict[str, t.Any], first: bool) -> list[str]:
+    """In which way the application became worse between the sheet's windows; empty when it did not."""
+    before, during = sheet["received_before"], sheet["received_during"]
+    # Without a window before, a busy site's everyday errors would look like this release's.
+    if before < FEW and not first:
+        return []
+    errors_before = sheet["errors_before"] - (sheet["own_errors_before"] or 0)
+    errors_during = sheet["errors_during"] - (sheet["own_errors_during"] or 0)
+    if not worse(errors_before, before, errors_during, during):
+        return []
+    return ["%d of %s real requests were answered with a 5xx, %d of %s before" % (errors_during, format(during, ","), errors_before, format(before, ","))]
 
 
 def _verdict(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, grown: bool, over_probe: int, over_sheet: int, app_worse: list[str],

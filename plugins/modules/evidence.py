@@ -19,7 +19,9 @@ description:
     errors than before the first move) or V(unconfirmed) (the probe lost requests that a complete balance sheet does not miss; this fails a
     deploy, but is no reason to move everything back).
   - Errors of the application are worse than before when at least three came, at least twice as often, and chance alone explains the difference
-    in less than one of 100 cases. With fewer than 30 requests before, more than one error in 100 requests is worse.
+    in less than one of 100 cases. With fewer than 30 requests before, more than one error in 100 requests is worse. A window before of fewer
+    than 300 requests with at most one error in 100 is also taken as 300 with three, because a short window by itself rules out little.
+  - Before is what came before the first move, and where an idle side gets the release, also all that came before the first change of shares.
   - The task runs once, whatever the number of hosts of the play. The probe ends by itself within two seconds when ansible-playbook does.
 options:
   state:

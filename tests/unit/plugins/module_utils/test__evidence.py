@@ -134,6 +134,30 @@ def test_errors_after_the_dead_deploy_is_off_are_the_releases_own():
     assert _evidence.compose(account(losses), clean_sheet(), steps=[CLEAR, *STEPS])["verdict"] == "degraded"
 
 
+# An idle side that takes long to get the release, under few requests: the window before the first move holds 40, what came before the switch 160.
+SLOW_IDLE_SIDE = [{"name": "drain", "started": T0 + 4, "finished": T0 + 5, "result": "succeeded", "members": ["app1"], "batch": 1},
+                  {"name": "activate", "started": T0 + 5, "finished": T0 + 14, "result": "succeeded", "members": ["app1"], "batch": 1}]
+
+
+@pytest.mark.parametrize("name", ["switch", "share 100 %"])
+def test_a_release_is_compared_with_all_that_came_before_users_met_it(name):
+    steps = [*SLOW_IDLE_SIDE, {"name": name, "started": T0 + 16, "finished": T0 + 16.1, "result": "succeeded", "members": [], "batch": None}]
+    losses = [(16.5 + number / 4, "status_500", "2.0.0") for number in range(20)]
+    by_probe = _evidence.compose(account(losses, seconds=22), clean_sheet(), steps=steps)
+    assert by_probe["verdict"] == "degraded" and "20 of 80 probe requests" in by_probe["sentence"], by_probe["sentence"]
+    samples = [reading(0, 0, at="started"), reading(4, 40), reading(15.9, 160), reading(22, 220, errors=20, app=20, at="stopped")]
+    by_sheet = _evidence.compose(account(), samples, steps=steps)
+    assert by_sheet["verdict"] == "degraded" and "20 of 60 real requests were answered with a 5xx, 0 of 160 before" in by_sheet["sentence"]
+
+
+def test_an_application_that_the_work_on_the_idle_side_disturbs_is_worse():
+    steps = [*SLOW_IDLE_SIDE, {"name": "switch", "started": T0 + 16, "finished": T0 + 16.1, "result": "succeeded", "members": [], "batch": None}]
+    losses = [(4.5 + number / 6, "status_500", "1.0.0") for number in range(90)]
+    assert _evidence.compose(account(losses), clean_sheet(), steps=steps)["verdict"] == "degraded"
+    samples = [reading(0, 0, at="started"), reading(4, 400), reading(15.9, 1600, errors=360, app=360), reading(22, 2200, errors=540, app=540, at="stopped")]
+    assert _evidence.compose(account(), samples, steps=steps)["verdict"] == "degraded"
+
+
 def test_what_clearing_itself_loses_is_a_loss():
     samples = [reading(0, 0, at="started"), reading(5, 500), reading(7.9, 790, ok=788), reading(20, 2000, ok=1998, at="stopped")]
     assert _evidence.compose(account([(7, "reset"), (7.1, "reset")]), samples, steps=[CLEAR, *STEPS])["verdict"] == "lost"
@@ -205,7 +229,6 @@ def test_overflows_alone_are_a_finding():
 
 
 @pytest.mark.parametrize("before, during, worse", [
-    ((0, 250), (12, 250), True),
     ((0, 500), (2, 10), False),              # two are no trend
     ((0, 500), (3, 5000), False),            # chance spreads three so in most cases
     ((10, 1000), (15, 1000), False),         # not twice as many
@@ -215,6 +238,10 @@ def test_overflows_alone_are_a_finding():
     ((20000, 10 ** 6), (90000, 10 ** 6), True),
     ((200000, 10 ** 7), (200100, 10 ** 7), False),
     ((0, 100), (0, 100), False),
+    ((0, 44), (33, 364), True),              # too short for chance to be ruled out by it alone, and still one in eleven
+    ((0, 44), (6, 364), False),
+    ((0, 250), (12, 250), True),
+    ((5, 44), (60, 364), False),             # it always failed often
 ])
 def test_worse(before, during, worse):
     assert _evidence.worse(*before, *during) is worse
