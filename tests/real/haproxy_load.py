@@ -37,6 +37,14 @@ class Load:
         for thread in self.threads:
             thread.join(15)
 
+    def more(self, count: int, seconds: float = 60) -> None:
+        """Wait until so many further requests have ended, whatever the machine's speed."""
+        end, wanted = time.monotonic() + seconds, self.sent + count
+        while self.sent < wanted:
+            if time.monotonic() > end:
+                raise AssertionError(f"{wanted - self.sent} of {count} requests had not ended after {seconds} s")
+            time.sleep(0.005)
+
     def work(self, kind: str, method: str, path: str) -> None:
         connection: http.client.HTTPConnection | None = None
         while not self.ending.is_set():

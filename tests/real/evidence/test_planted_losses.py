@@ -70,7 +70,7 @@ def test_nothing_planted_nothing_found(stage, measure, pause):
     # Every request of the probe came by the balancer, and nothing else did.
     assert found["balance"]["received"] == found["probe"]["sent"]
     assert found["probe"]["bound"] == pytest.approx(3 / found["probe"]["sent"])
-    assert found["probe"]["longest_gap_ms"] < 500
+    assert 0 < found["probe"]["longest_gap_ms"] < 2000
 
 
 def test_connections_that_the_balancer_closes_while_idle_are_no_losses(stage, measure, pause):

@@ -61,6 +61,7 @@ def test_a_member_that_a_reload_brought_back_passes_the_gate_before_it_serves(st
         deploy(haproxy, ["app1"], "drained")
         haproxy.reload()
         found = deploy(haproxy, ["app1"], "active")
+        load.more(50)
     assert found["lost"] == ["app1"] and out(found) == {"app1": "active"}
     assert load.sent > 50 and load.failures == []
     haproxy.kill("app1")

@@ -60,12 +60,12 @@ def count(port: int, number: int, headers: dict[str, str] | None = None) -> dict
 def test_a_switch_and_a_dozen_flips_lose_nothing(sides, split):
     balancer = sides()
     with Load(balancer.port) as load:
-        time.sleep(0.2)
+        load.more(50)
         for number in range(13):
             wanted = BLUE if number % 2 else GREEN
             result = split(balancer, wanted)
             assert result["changed"] and result["shares"] == wanted and result["notes"] == []
-            time.sleep(0.1)
+            load.more(40)
     assert load.failures == [] and load.sent > 500
     assert count(balancer.port, 50) == {"blue": 0, "green": 50}
 
@@ -114,17 +114,17 @@ def test_what_is_set_at_runtime_alone_falls_back_at_a_reload_and_is_healed(sides
 def test_a_reload_with_an_edited_map_loses_what_this_does_not(sides, split):
     balancer = sides()
     with Load(balancer.port, keepalive=8, fresh=0, posts=0, pause=0.02) as naive:
-        time.sleep(0.3)
+        naive.more(50)
         for value in ("100", "0", "100"):
             balancer.map.write_text(f"shop {value}\n")
             balancer.reload()
-            time.sleep(0.2)
+            naive.more(50)
     assert naive.failures
     with Load(balancer.port, keepalive=8, fresh=0, posts=0, pause=0.02) as load:
-        time.sleep(0.3)
+        load.more(50)
         for wanted in (BLUE, GREEN, BLUE):
             split(balancer, wanted)
-            time.sleep(0.2)
+            load.more(50)
     assert load.failures == [] and load.sent > 100
 
 
