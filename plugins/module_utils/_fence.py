@@ -19,6 +19,7 @@ import os
 import time
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _durable
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 POLL = 0.05
@@ -90,21 +91,11 @@ class LockFile:
         """Write down since when the sides have these shares; what is known to be so for longer stays."""
         before, now = self.shares(), {side: int(share) for side, share in shares.items()}
         if not before or before["shares"] != now:
-            os.rename(self._temporary(json.dumps({"shares": now, "since": self._clock(), "deploy_id": deploy_id})), self.switched)
-            self._sync()
+            self._put(self.switched, json.dumps({"shares": now, "since": self._clock(), "deploy_id": deploy_id}))
 
     def note(self, entry: t.Mapping[str, t.Any]) -> None:
         """Append to the journal, on the disk when this returns."""
-        fresh = not os.path.exists(self.journal)
-        handle = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            # A line that a crash cut short is ended first, so that it spoils itself only.
-            os.write(handle, ("\n" + json.dumps({"time": self._clock(), **entry}) + "\n").encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if fresh:
-            self._sync()
+        _durable.append(self.journal, json.dumps({"time": self._clock(), **entry}))
 
     @contextlib.contextmanager
     def fence(self, deploy_id: str, entry: t.Mapping[str, t.Any] | None = None) -> t.Iterator[Memory]:
@@ -138,22 +129,9 @@ class LockFile:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _temporary(self, content: str) -> str:
-        path = f"{self.path}.{os.getpid()}.{time.monotonic_ns()}"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            os.write(handle, content.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        return path
-
-    def _sync(self) -> None:
-        handle = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    def _put(self, path: str, content: str) -> None:
+        _durable.replace(path, content.encode())
+        _durable.sync_directory(self.directory)
 
     @contextlib.contextmanager
     def _held(self, how: int, timeout: float, what: str) -> t.Iterator[dict[str, t.Any] | None]:

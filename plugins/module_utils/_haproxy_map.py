@@ -10,10 +10,9 @@ import contextlib
 import fcntl
 import os
 import re
-import stat
-import time
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _durable
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 # As HAProxy reads a line: blanks, the key up to a blank, the value up to the blanks at its end. A comment begins the line.
@@ -59,45 +58,24 @@ def put(path: str, key: str, value: str | None) -> None:
     # A link goes on leading to its file.
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
-    temporary = f"{path}.{os.getpid()}.{time.monotonic_ns()}"
     try:
-        with _alone(directory) as handle:
+        with _alone(directory):
             before = read(path)
             after = changed(before, key, value)
             if after != before:
-                _replace(path, temporary, after.encode("utf-8", "surrogateescape"))
-                os.fsync(handle)
+                _durable.rewrite(path, after.encode("utf-8", "surrogateescape"))
+                _durable.sync_directory(directory)
     except OSError as error:
         raise DowntimeError(f"map is '{path}', which user id {os.geteuid()} cannot write with its owner and mode as they are: {error.strerror}; "
                             "nothing in it was changed") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
 
 
 @contextlib.contextmanager
-def _alone(directory: str) -> t.Iterator[int]:
+def _alone(directory: str) -> t.Iterator[None]:
     """Two applications may share a map: without this, one could write back what it had read before the other's change."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle
+        yield
     finally:
         os.close(handle)
-
-
-def _replace(path: str, temporary: str, data: bytes) -> None:
-    found = os.stat(path)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        own = os.fstat(handle)
-        if (own.st_uid, own.st_gid) != (found.st_uid, found.st_gid):
-            os.fchown(handle, found.st_uid, found.st_gid)
-        os.fchmod(handle, stat.S_IMODE(found.st_mode))
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view):]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(temporary, path)

@@ -18,6 +18,7 @@ import re
 import time
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _durable
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._fence import LockFile, memory_of, told
 
@@ -82,7 +83,7 @@ class Lock(LockFile):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.journal)
             os.unlink(self.path)
-            self._sync()
+            _durable.sync_directory(self.directory)
             return True
 
     def without(self) -> dict[str, dict[str, t.Any]]:
@@ -104,23 +105,22 @@ class Lock(LockFile):
             os.unlink(self.left_out)
 
     def _keep_without(self, entries: t.Mapping[str, t.Any]) -> None:
-        os.rename(self._temporary(json.dumps(entries)), self.left_out)
-        self._sync()
+        self._put(self.left_out, json.dumps(entries))
 
     def _create(self, content: str) -> bool:
-        temporary = self._temporary(content)
+        temporary = f"{self.path}.{os.getpid()}.{time.monotonic_ns()}"
+        _durable.create(temporary, content.encode())
         try:
             os.link(temporary, self.path)
         except FileExistsError:
             return False
         finally:
             os.unlink(temporary)
-        self._sync()
+        _durable.sync_directory(self.directory)
         return True
 
     def _replace(self, content: str) -> None:
-        os.rename(self._temporary(content), self.path)
-        self._sync()
+        self._put(self.path, content)
 
 
 def out_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:

@@ -25,7 +25,7 @@ import time
 import typing as t
 import uuid
 
-from ansible_collections.zero.downtime.plugins.module_utils import _health, _nginx_shares
+from ansible_collections.zero.downtime.plugins.module_utils import _durable, _health, _nginx_shares
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import POOL, SUFFIX, Upstream
 
@@ -343,37 +343,16 @@ class Nginx:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             return
-        temporary = os.path.join(self.directory, f".{os.path.basename(path)}.{os.getpid()}")
-        try:
-            before = os.stat(path)
-        except FileNotFoundError:
-            before = None
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-        try:
-            # Whatever the umask is; a file that was there keeps what its owner gave it.
-            os.fchmod(handle, before.st_mode & 0o7777 if before else 0o644)
-            if before and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                with contextlib.suppress(PermissionError):
-                    os.fchown(handle, before.st_uid, before.st_gid)
-            with os.fdopen(handle, "wb", closefd=False) as stream:
-                stream.write(text.encode())
-            os.fsync(handle)
-            os.rename(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        finally:
-            os.close(handle)
+        if os.path.exists(path):
+            # A file that was there keeps what its owner gave it.
+            _durable.rewrite(path, text.encode(), needs_owner=False)
+        else:
+            _durable.replace(path, text.encode())
 
     def _write_all(self, texts: t.Mapping[str, str | None]) -> None:
         for path, text in texts.items():
             self._write(path, text)
-        handle = os.open(self.directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _durable.sync_directory(self.directory)
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> t.Iterator[None]:

@@ -15,7 +15,7 @@ import re
 import typing as t
 from datetime import datetime, timezone
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events
+from ansible_collections.zero.downtime.plugins.module_utils import _durable, _events
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 # Raised when a key changes its meaning or goes away; a new key does not raise it.
@@ -258,25 +258,10 @@ def same(one: t.Mapping[str, t.Any] | None, other: t.Mapping[str, t.Any]) -> boo
 def write(path: str, text: str, mode: int = 0o644) -> None:
     """Whole or not at all: written beside, fsynced, renamed, and the directory fsynced, since a record outlives its controller."""
     directory = os.path.dirname(path)
-    beside = os.path.join(directory, f".{os.path.basename(path)}.{os.getpid()}")
     try:
         os.makedirs(directory, mode=0o755, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            os.rename(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
-        above = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(above)
-        finally:
-            os.close(above)
+        _durable.replace(path, text.encode(), mode)
+        _durable.sync_directory(directory)
     except OSError as error:
         raise DowntimeError(
             f"records_dir {directory} cannot be written ({error.strerror}): a directory that the controller's user may write to is needed; "

@@ -14,7 +14,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _release_store, _service, _swap_options
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _durable, _release_store, _service, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import MARKER, Found, Release, Slot, Store
 from ansible_collections.zero.downtime.plugins.module_utils._service import ActivationError, Service
@@ -351,7 +351,7 @@ class _Call:
                 if os.path.lexists(final):
                     self._displace(final, release)
                 os.rename(tree, final)
-                _release_store.fsync_directory(store.releases)
+                _durable.sync_directory(store.releases)
                 store.note("staged", release, self.deploy_id, bytes=size)
         except BaseException:
             store.clean()
@@ -652,7 +652,7 @@ class _Call:
                 for path in found.leftovers:
                     if os.path.dirname(path) == self.store.releases:
                         os.rename(path, os.path.join(self.store.tmp, "leftover-" + os.path.basename(path)))
-                _release_store.fsync_directory(self.store.releases)
+                _durable.sync_directory(self.store.releases)
             self.store.clean()
         return self._result(found, None, True, pruned=[t.cast(Release, found.release(one)).as_dict() for one in doomed], leftovers=found.leftovers,
                             diff=_pruning(found, doomed))

@@ -31,7 +31,7 @@ import stat
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _durable
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 MARKER = ".release.json"
@@ -273,20 +273,7 @@ class Store:
         if deploy_id:
             entry["deploy_id"] = deploy_id
         entry.update({key: value for key, value in more.items() if value is not None})
-        new = not os.path.exists(self.ledger)
-        handle = os.open(self.ledger, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            torn = size and os.pread(handle, 1, size - 1) != b"\n"
-            data = (b"\n" if torn else b"") + (json.dumps(entry, sort_keys=True) + "\n").encode()
-            if os.write(handle, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.ledger)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if new:
-            os.chmod(self.ledger, 0o644)
-            fsync_directory(self.state)
+        _durable.append(self.ledger, json.dumps(entry, sort_keys=True))
 
     def clean(self) -> None:
         """Remove work that a crash left behind; only under the lock C(stage), whose holder alone works in tmp/."""
@@ -301,7 +288,7 @@ class Store:
             os.unlink(fresh)
         os.symlink(os.path.join("releases", digest), fresh)
         os.rename(fresh, os.path.join(self.root, slot))
-        fsync_directory(self.root)
+        _durable.sync_directory(self.root)
 
 
 def history(events: t.Iterable[dict[str, t.Any]]) -> list[str]:
@@ -340,15 +327,6 @@ def _names(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def fsync_directory(path: str) -> None:
-    """Make a rename durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def remove(path: str) -> None:
