@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import stat
-import time
 
 import pytest
 from haproxy_load import Load
