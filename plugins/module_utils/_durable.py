@@ -95,9 +95,22 @@ def sync_directory(path: str) -> None:
         os.close(handle)
 
 
-def _over(path: str, make: t.Callable[[str], None]) -> None:
+def remove_unfinished(path: str) -> None:
+    """Remove what writers of this file left beside it when they were killed; only for a caller that keeps others from writing it now."""
+    directory, start = os.path.dirname(path) or ".", _unfinished(path)
+    for name in os.listdir(directory):
+        if name.startswith(start):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, name))
+
+
+def _unfinished(path: str) -> str:
     # Hidden, and of a name that ends unlike any other: a server that reads *.conf there does not take it for one.
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.{time.monotonic_ns()}")
+    return f".{os.path.basename(path)}."
+
+
+def _over(path: str, make: t.Callable[[str], None]) -> None:
+    temporary = os.path.join(os.path.dirname(path), f"{_unfinished(path)}{os.getpid()}.{time.monotonic_ns()}")
     make(temporary)
     try:
         os.rename(temporary, path)

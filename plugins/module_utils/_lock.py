@@ -82,6 +82,9 @@ class Lock(LockFile):
                 self.take_in(joined)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.journal)
+                # All of these are written by the lock's holder only.
+                for path in (self.path, self.left_out, self.switched):
+                    _durable.remove_unfinished(path)
             os.unlink(self.path)
             _durable.sync_directory(self.directory)
             return True

@@ -101,3 +101,10 @@ def test_a_line_that_the_disk_takes_only_some_of_is_a_fault(tmp_path, full_disk)
     """write(2) says so by a short count, and not by an error."""
     with pytest.raises(OSError, match="No space left"):
         _durable.append(str(tmp_path / "file"), "longer than five")
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    for name in ("file", "file.12.34", ".file.12.34", ".file2.12.34", ".other.12.34"):
+        (tmp_path / name).write_text("")
+    _durable.remove_unfinished(str(tmp_path / "file"))
+    assert sorted(os.listdir(tmp_path)) == [".file2.12.34", ".other.12.34", "file", "file.12.34"]

@@ -39,6 +39,17 @@ def test_only_the_holder_releases(lock):
     assert not _lock.Lock(lock.directory, "other").release("d1", clean=True)
 
 
+def test_a_clean_end_removes_what_killed_writers_left(lock):
+    lock.acquire("d1", ME)
+    lock.note_shares({"blue": 100}, "d1")
+    names = set(os.listdir(lock.directory))
+    for name in (".production-shop.shares.12.34", ".production-shop.lock.12.34", ".production-shop.without.12.34"):
+        with open(os.path.join(lock.directory, name), "w", encoding="utf-8"):
+            pass
+    assert lock.release("d1", clean=True)
+    assert names == {"production-shop.lock", "production-shop.shares"} and os.listdir(lock.directory) == ["production-shop.shares"]
+
+
 def test_a_takeover_names_whom_it_proved_dead(lock):
     lock.acquire("d1", ME)
     assert not lock.acquire("d3", ME, over="d0")["acquired"]
