@@ -19,8 +19,9 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers imp
 COMMAND = "show stat -1 7 -1"  # frontends, backends and servers
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 OF_POOLS = {"client_aborts": "cli_abrt", "server_aborts": "srv_abrt", "response_errors": "eresp", "retries": "wretr", "redispatches": "wredis"}
-READINGS = 4
-BETWEEN = 0.02
+# Readings of the same moment: so many at most, until so many agree; seconds between the first ones.
+READINGS, AGREEING = 7, 3
+BETWEEN = 0.005
 OF_FRONTENDS = {"denied": "dreq", "request_errors": "ereq"}
 
 
@@ -86,18 +87,40 @@ def of_pools(look: Look, pools: t.Iterable[str]) -> dict[str, dict[str, t.Any]]:
 
 
 def settled(read: t.Callable[[], list[dict[str, t.Any]]], sleep: t.Callable[[float], None] = time.sleep) -> list[dict[str, t.Any]]:
-    """The counters, read again while some request has no answer: one that begins or ends during a reading looks like a lost one, once.
+    """The counters as most of some readings have them: at least C(AGREEING), at most C(READINGS).
 
-    A request that is lost stays without an answer in all readings, so for each worker the one that misses the fewest is taken.
+    A request that begins or ends during a reading looks like one without an answer, or like an answer without a request, in that reading. At 250
+    requests a second one reading of a hundred had an answer too many; the first reading of a deploy would be off by it for all of the deploy,
+    which then lost a request that nobody missed. For each worker the first number of missing answers is taken that so many readings agree about,
+    or the middle one where none agree.
     """
-    rows = read()
-    for _again in range(READINGS - 1):
-        if not any(_unanswered(row) > 0 for row in rows):
+    seen: dict[int, list[dict[str, t.Any]]] = {}
+    for number in range(READINGS):
+        if number:
+            # A thread that does not get its processor leaves a request half counted for longer.
+            sleep(BETWEEN * 2 ** max(0, number - AGREEING + 1))
+        rows = read()
+        for row in rows:
+            seen.setdefault(row["worker"], []).append(row)
+        if all(_agreed(seen[row["worker"]]) for row in rows):
             break
-        sleep(BETWEEN)
-        before = {row["worker"]: row for row in rows}
-        rows = [{**min(before.get(row["worker"], row), row, key=_unanswered), "current": row["current"]} for row in read()]
-    return rows
+    # Which workers there are, and which is the current one, is what the last reading says.
+    return [{**(_agreed(seen[row["worker"]]) or _middle(seen[row["worker"]])), "current": row["current"]} for row in rows]
+
+
+def _agreed(rows: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any] | None:
+    """The last of C(AGREEING) readings with the same number of requests without an answer."""
+    counted: dict[int, int] = {}
+    for row in rows:
+        missing = _unanswered(row)
+        counted[missing] = counted.get(missing, 0) + 1
+        if counted[missing] == AGREEING:
+            return row
+    return None
+
+
+def _middle(rows: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
+    return sorted(rows, key=_unanswered)[len(rows) // 2]
 
 
 def _unanswered(row: t.Mapping[str, t.Any]) -> int:

@@ -37,6 +37,8 @@ Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 MARGIN = 2.0
 # What a host that is only asked for something may take to answer.
 QUESTION = 5.0
+# So often this looks whether its machine stood still, and what it takes for that, in seconds.
+WATCH, STANDSTILL = 1.0, 0.5
 # The variable, and its default: seconds of silence after which a host on an open ssh connection counts as lost.
 SILENCE, SILENT = "deploy_host_timeout", 30
 
@@ -53,8 +55,8 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
 
     C(on_result) is called in this process as results arrive. C(what) is the word for a host in sentences. C(work) stands in place of one run of
     the module: it gets the arguments and the host's variables, in the child, where the action has the host's connection. As many hosts work at a
-    time as Ansible has forks. After C(timeout) seconds a host's child is killed with all that it started here, and the host counts as not reached:
-    what it did is as unknown.
+    time as Ansible has forks. After C(timeout) seconds, not counted while this machine stood still, a host's child is killed with all that it
+    started here, and the host counts as not reached: what it did is as unknown.
     """
     waiting = selectors.DefaultSelector()
     results: dict[str, dict[str, t.Any]] = {}
@@ -68,8 +70,11 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
                 child = _spawn(action, host, module_name, args_for(host), task_vars, what, work, timeout)
                 running[host] = child
                 waiting.register(child.reader, selectors.EVENT_READ, host)
-            now = time.monotonic()
-            for key, _events in waiting.select(max(0.0, min(child.end for child in running.values()) - now) if timeout else None):
+            began = time.monotonic()
+            wait = min(WATCH, max(0.0, min(child.end for child in running.values()) - began)) if timeout else None
+            ready = waiting.select(wait)
+            _forgive(running.values(), time.monotonic() - began - (wait or 0.0) if timeout else 0.0)
+            for key, _events in ready:
                 chunk = os.read(key.fd, 1 << 16)
                 running[key.data].answer += chunk
                 running[key.data].closed = not chunk
@@ -129,6 +134,13 @@ class _Child:
         # Of its group, some may be another user's (sudo); those end when their pipes do.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+def _forgive(children: t.Iterable[_Child], overslept: float) -> None:
+    """What this machine stood still (a suspended virtual machine, a stopped process) is not the hosts' silence: their processes stood still, too."""
+    if overslept > STANDSTILL:
+        for child in children:
+            child.end += overslept
 
 
 @contextlib.contextmanager

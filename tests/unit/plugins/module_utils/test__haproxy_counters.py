@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_counters as counters
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Worker
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
@@ -60,25 +62,42 @@ def row(worker, requests, answered, opened=0, current=True):
     return {"worker": worker, "current": current, "requests": requests, "responses": {"2xx": answered}, "open": opened}
 
 
-def test_a_request_in_motion_is_no_lost_one():
-    readings = iter([[row(12, 100, 99)], [row(12, 104, 103)], [row(12, 107, 107)]])
+def settled(*readings):
+    """What is taken of these readings, by missing answers; all of them have to be needed."""
+    left = iter([reading if isinstance(reading, list) else [row(12, 100 + number, 100 + number - reading)] for number, reading in enumerate(readings)])
     naps = []
-    assert counters.settled(lambda: next(readings), naps.append) == [row(12, 107, 107)]
-    assert naps == [counters.BETWEEN] * 2
+    found = counters.settled(lambda: next(left), naps.append)
+    assert next(left, None) is None
+    assert len(naps) == len(readings) - 1 and naps[:2] == [counters.BETWEEN] * 2 and naps == sorted(naps) and sum(naps) < 0.2
+    return found
 
 
-def test_a_lost_request_stays_lost_and_the_least_is_taken():
-    readings = iter([[row(12, 100, 98)], [row(12, 104, 100)], [row(12, 107, 104)], [row(12, 109, 106)]])
-    assert counters.settled(lambda: next(readings), lambda _seconds: None) == [row(12, 100, 98)]
+@pytest.mark.parametrize("readings, missing", [
+    ([0, 0, 0], 0),
+    # One that begins, one that ends.
+    ([1, 0, 0, 0], 0),
+    ([-1, 0, 0, 0], 0),
+    ([0, -1, 0, 1, 0], 0),
+    # What is lost stays lost, whatever else moves.
+    ([2, 2, 2], 2),
+    ([1, 2, 2, 2], 2),
+    ([2, 1, 2, 3, 2], 2),
+    # So busy that no three agree: the middle.
+    ([-2, 0, -1, 1, 0, -1, 3], 0),
+])
+def test_a_request_in_motion_is_neither_lost_nor_hides_a_loss(readings, missing):
+    (found,) = settled(*readings)
+    assert found["requests"] - sum(found["responses"].values()) - found["open"] == missing
 
 
-def test_one_reading_is_enough_when_every_request_has_its_answer():
-    assert counters.settled(lambda: [row(12, 100, 98, 2)], None) == [row(12, 100, 98, 2)]
+def test_of_the_readings_that_agree_the_last_is_taken():
+    assert settled(0, -1, 0, 0) == [row(12, 103, 103)]
+    assert settled([row(12, 90, 88, 2)], [row(12, 94, 93, 1)], [row(12, 98, 98)]) == [row(12, 98, 98)]
 
 
 def test_a_reload_between_readings_leaves_each_worker_its_own():
-    readings = iter([[row(12, 100, 99)], [row(13, 3, 3), row(12, 101, 101, current=False)]])
-    assert counters.settled(lambda: next(readings), lambda _seconds: None) == [row(13, 3, 3), row(12, 101, 101, current=False)]
+    began, reloaded = [row(12, 100, 99)], [row(13, 3, 3), row(12, 101, 101, current=False)]
+    assert settled(began, reloaded, reloaded, reloaded) == reloaded
 
 
 def pools_stat(**columns):

@@ -95,6 +95,35 @@ def test_the_time_of_a_host_begins_with_its_own_turn(run_on: t.Callable[..., dic
     assert not any(result.get("failed") for result in results.values())
 
 
+def test_a_machine_that_stands_still_does_not_make_its_hosts_silent(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
+    def work(host: str) -> dict[str, t.Any]:
+        (tmp_path / "new").write_text(str(os.getpid()), encoding="utf-8")
+        (tmp_path / "new").rename(tmp_path / "pid")
+        for _turn in range(50):
+            time.sleep(0.02)
+        return {"changed": False}
+
+    controller = os.fork()
+    if not controller:
+        try:
+            results = run_on(work, ["lb1"], timeout=2.5)
+            (tmp_path / "result").write_text(str(results["lb1"].get("msg")), encoding="utf-8")
+        finally:
+            os._exit(0)
+    end = time.monotonic() + 10
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < end, "the host's work never began"
+        time.sleep(0.01)
+    stopped = (controller, int((tmp_path / "pid").read_text(encoding="utf-8")))
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(3)  # how long it stands still, longer than the host has
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    os.waitpid(controller, 0)
+    assert (tmp_path / "result").read_text(encoding="utf-8") == "None"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_who_ends_this_process_ends_its_children(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path, number: int) -> None:
     pid = os.fork()
