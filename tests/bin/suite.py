@@ -5,7 +5,8 @@
 
 Three sections run at the same time: they wait for servers more than they compute. Those that need the local stage get one each (see
 tests/bin/isolated), or, where that is not possible, run one after another. What a section prints is shown when it ends, or at once when it is
-the only one. The end of what a failed one printed is shown once more before the numbers, where nobody has to search for it.
+the only one. The end of what a failed one printed is shown once more before the numbers, where nobody has to search for it; and why each test
+failed, in a few words, after them, since somebody may get to see the last lines only.
 
 The last line is always "N passed, N failed", and the exit code is 0 only if something passed and nothing failed.
 A section goes on when an earlier one failed; one that does not end in time, or ends badly without saying what failed,
@@ -14,6 +15,7 @@ counts as one failure.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -34,6 +36,8 @@ PYTHON = sys.executable
 AT_ONCE = 3
 # So many of a failed section's last lines are shown again.
 TAIL = 40
+# So many letters of reasons are among the last words, each reason so long at most.
+LAST_WORDS, REASON = 900, 220
 # One section prints at a time.
 TURN = threading.Lock()
 CHILDREN: list[subprocess.Popen] = []
@@ -92,6 +96,13 @@ SECTIONS = [
 # Our own scripts say one of these for each thing that they tried.
 LINE = re.compile(r"^(?P<verdict>ok|not ok|skipped) \S|^\S+ +(?P<scenario>passed|FAILED) +\d+ s$")
 
+# What decorates the lines of others: colours, and the frame that molecule draws.
+DECORATION = re.compile(r"\x1b\[[0-9;]*m|^ *│ ?")
+# A failed test as pytest shows it: its name, and then the first line of why. Our scripts and Ansible need one line for both.
+FAILED_TEST = re.compile(r"^_{3,} (?P<name>.+?) _{3,}$")
+WHY = re.compile(r"^E +(?P<why>\S.*)$")
+ALONE = re.compile(r"^(?:not ok .*|failed: .*|suite: .*|\[ERROR\]: .*|\S+ did not end within .*)$")
+
 
 class Count(t.NamedTuple):
     passed: int = 0
@@ -129,6 +140,34 @@ def _from_lines(lines: list[str]) -> Count:
             verdict = found["verdict"] or found["scenario"]
             count += Count(verdict in ("ok", "passed"), verdict in ("not ok", "FAILED"), verdict == "skipped")
     return count
+
+
+def reasons(lines: list[str]) -> list[str]:
+    """Why a section failed, a line for each failed test; its last line where nothing looks like a reason."""
+    tests: list[str] = []
+    others: list[str] = []
+    name = None
+    for line in (DECORATION.sub("", DECORATION.sub("", raw)).rstrip() for raw in lines):
+        if test := FAILED_TEST.match(line):
+            name = test["name"]
+        elif (why := WHY.match(line)) and name:
+            tests.append("%s: %s" % (name, why["why"]))
+            name = None
+        elif ALONE.match(line):
+            others.append(line)
+    found = tests + others or [line for line in lines if line.strip()][-1:]
+    return [line if len(line) <= REASON else line[:REASON - 1] + "…" for line in dict.fromkeys(found)]
+
+
+def last_words(failed: list[tuple[str, list[str]]]) -> list[str]:
+    """Reasons of the sections that failed, the first of each before the second of any, as many as may stand there."""
+    left = LAST_WORDS
+    chosen: dict[str, list[str]] = {name: [] for name, _lines in failed}
+    for turn in itertools.zip_longest(*(reasons(lines) for _name, lines in failed)):
+        for name, reason in zip(chosen, turn):
+            if reason is not None and (left := left - len(name) - len(reason) - 3) >= 0:
+                chosen[name].append("%s: %s" % (name, reason))
+    return [line for lines in chosen.values() for line in lines]
 
 
 def _run(section: Section, live: bool, isolated: bool) -> tuple[Count, list[str]]:
@@ -264,6 +303,8 @@ def main(wanted: list[str]) -> int:
     for name, ended in results:
         print("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (name, *ended.count, ended.seconds))
     total = sum((ended.count for _name, ended in results), Count())
+    for line in last_words([(name, ended.lines) for name, ended in results if ended.count.failed]):
+        print(line)
     print("%d passed, %d failed" % total[:2])
     return 0 if total.passed and not total.failed else 1
 
