@@ -29,7 +29,8 @@ MEMBERS = {"app1": "10.214.77.21", "app2": "10.214.77.22", "app3": "10.214.77.23
 PATIENCE = 120.0
 POLL = 0.005
 
-NO_LOGIN = "systemctl --no-block stop ssh && pkill -KILL sshd"
+# Nobody may be logged in any more at that time, and the one who listens may be gone already.
+NO_LOGIN = "systemctl --no-block stop ssh && while pkill -KILL sshd; do :; done"
 # Its restart is where the host gets lost: the unit cannot come up before nobody can log in.
 NO_LOGIN_IN_RESTART = (
     "mkdir -p /run/systemd/system/shop.service.d && "
@@ -67,6 +68,8 @@ class Point(t.NamedTuple):
     losses: t.Sequence[Loss]
     variables: t.Mapping[str, t.Any] = {}
     again: str = "1.0.0"
+    # Of its own, where its health gate is what a host is lost in: as many passes as leave the time to do it.
+    health: t.Mapping[str, t.Any] = {}
 
 
 def inside(script: str) -> t.Sequence[str]:
@@ -86,7 +89,7 @@ POINTS = (
     ], {"deploy_min_active": "1"}),
     Point("after_drain", [Loss("app2", Fact("drain", "finished", 2), [PAUSE], [UNPAUSE])]),
     Point("in_restart", [Loss("app2", None, [inside(NO_LOGIN_IN_RESTART)], [inside(RESTART_AGAIN + LOGIN)], answers=True)]),
-    Point("before_return", [Loss("app2", Fact("gate", "started", 2), [UNPLUG], [PLUG])]),
+    Point("before_return", [Loss("app2", Fact("gate", "started", 2), [UNPLUG], [PLUG])], health={"passes": 8, "timeout": 15}),
     # Its application tells the balancers first that it goes, or requests would be lost before any deploy began.
     Point("absent", [Loss("app4", None, [inside("touch /var/lib/shop/off"), ("down", "%s"), PAUSE], [UNPAUSE, inside("rm /var/lib/shop/off"), ("up", "%s")])],
           {"deploy_max_absent": 1, "deploy_min_active": "1", "deploy_batches": [2]}, again="2.0.0"),
@@ -134,8 +137,8 @@ def tree_of(pid: int) -> list[int]:
     return found
 
 
-def tell(pid: int, number: int) -> None:
-    for one in tree_of(pid):
+def tell(pids: t.Iterable[int], number: int) -> None:
+    for one in pids:
         try:
             os.kill(one, number)
         except ProcessLookupError:
@@ -147,6 +150,9 @@ class Runs:
 
     def __init__(self, results: pathlib.Path, command: t.Sequence[str]) -> None:
         self.results, self.command = results, command
+        (variables,) = (word.partition("=")[2] for word in command if word.startswith("--extra-vars="))
+        self.health = json.loads(variables)["deploy_health"]
+        self.process: t.Optional["subprocess.Popen[bytes]"] = None
 
     def events(self, deploy_id: str) -> list[dict[str, t.Any]]:
         try:
@@ -157,24 +163,33 @@ class Runs:
 
     def start(self, deploy_id: str, **variables: t.Any) -> "subprocess.Popen[bytes]":
         with open(self.results / f"{deploy_id}.log", "wb") as log:
-            return subprocess.Popen([*self.command, "-e", json.dumps({"deploy_id": deploy_id, **variables}), "zero.downtime.deploy"],
-                                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen([*self.command, "-e", json.dumps({"deploy_id": deploy_id, **variables}), "zero.downtime.deploy"],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        return self.process
+
+    def end(self) -> None:
+        """A deploy that is still on when this ends would work on the hosts of the next scenario."""
+        if self.process and self.process.poll() is None:
+            tell(tree_of(self.process.pid), signal.SIGKILL)
+            self.process.wait()
 
     def lose(self, point: Point) -> dict[str, t.Any]:
         for loss in point.losses:
             if not loss.fact:
                 do(loss.cut, loss.host)
-        process = self.start(point.name, deploy_release="2.0.0", **point.variables)
+        process = self.start(point.name, deploy_release="2.0.0", deploy_health={**self.health, **point.health}, **point.variables)
         seen: dict[str, t.Any] = {"lost": [loss.host for loss in point.losses], "at": []}
         for loss in point.losses:
             if loss.fact:
                 self._wait(process, point, loss.fact)
-                tell(process.pid, signal.SIGSTOP)
+                # First who would begin the next step, since it takes a moment to find the others.
+                os.kill(process.pid, signal.SIGSTOP)
+                tell(tree_of(process.pid), signal.SIGSTOP)
                 try:
                     do(loss.cut, loss.host)
                     seen["at"].append(self.events(point.name)[-1])
                 finally:
-                    tell(process.pid, signal.SIGCONT)
+                    tell(tree_of(process.pid), signal.SIGCONT)
         seen["rc"] = process.wait()
         seen["servers"] = {balancer: ask(balancer, "show servers state shop") for balancer in BALANCERS}
         silent = [loss.host for loss in point.losses if not loss.answers]
@@ -191,7 +206,6 @@ class Runs:
         end = time.monotonic() + PATIENCE
         while not fact.among(self.events(point.name)):
             if process.poll() is not None or time.monotonic() > end:
-                process.kill()
                 raise SystemExit(f"the deploy did not come to {point.name}, {fact}; see {self.results / point.name}.log")
             time.sleep(POLL)
 
@@ -205,14 +219,17 @@ class Runs:
 def main(results: str, *command: str) -> None:
     runs = Runs(pathlib.Path(results), command)
     seen = {}
-    for point in POINTS:
-        began = time.monotonic()
-        seen[point.name] = runs.lose(point)
-        print(f"{point.name}: {time.monotonic() - began:.1f} s", flush=True)
-        (runs.results / "points.json").write_text(json.dumps(seen, indent=1), encoding="utf-8")
+    try:
+        for point in POINTS:
+            began = time.monotonic()
+            seen[point.name] = runs.lose(point)
+            print(f"{point.name}: {time.monotonic() - began:.1f} s", flush=True)
+            (runs.results / "points.json").write_text(json.dumps(seen, indent=1), encoding="utf-8")
+    finally:
+        runs.end()
 
 
 if __name__ == "__main__":
-    # Whoever ends this must not leave a controller that stands still.
+    # Whoever ends this must not leave a controller that stands still, nor one that goes on.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main(*sys.argv[1:])
