@@ -111,7 +111,7 @@ class Stage:
     def answer(self, address: str, port: int = 8000) -> dict[str, t.Any]:
         # Without the proxies that the environment of a test machine may name.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{address}:{port}/", timeout=5) as response:
+        with opener.open(f"http://{address}:{port}/", timeout=30) as response:
             return {**json.load(response), "header": response.headers["x-release"]}
 
     def running(self) -> dict[str, str]:

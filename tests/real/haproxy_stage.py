@@ -73,7 +73,7 @@ def wait_until(check: t.Callable[[], t.Any], what: str, timeout: float = 30.0) -
     raise AssertionError(f"after {timeout} s still not: {what} ({last})")
 
 
-def get(url: str, timeout: float = 5.0, data: bytes | None = None) -> tuple[int, bytes]:
+def get(url: str, timeout: float = 20.0, data: bytes | None = None) -> tuple[int, bytes]:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=timeout) as answer:
             return answer.status, answer.read()
@@ -81,7 +81,7 @@ def get(url: str, timeout: float = 5.0, data: bytes | None = None) -> tuple[int,
         return e.code, e.read()
 
 
-def ask(path: str, command: str, timeout: float = 5.0) -> str:
+def ask(path: str, command: str, timeout: float = 20.0) -> str:
     """One command on a HAProxy socket, on its own connection: deliberately not the collection's client."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(timeout)

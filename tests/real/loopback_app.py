@@ -11,7 +11,7 @@ One process, asyncio, keep-alive, no dependency. What it answers can be changed 
 - ``/held`` is not answered before ``/ctl?let_go=1``; ``let_go=0`` holds again
 - ``/ctl?ready=0|1`` changes readiness, ``/ctl?warm=MS`` makes it not ready for MS, ``/ctl?fault=KIND`` makes every
   ordinary request fail in that way (``/ctl?fault=`` ends it)
-- ``/in_flight``: JSON gauge of the ordinary requests being answered
+- ``/in_flight``: JSON gauge of the ordinary requests being answered, and of those among them that are held
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class App:
         self.ready = True
         self.ready_from = time.monotonic() + warm_ms / 1000.0
         self.fault = ""
-        self.in_flight = 0
+        self.in_flight = self.held = 0
         self.let_go = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -65,7 +65,11 @@ class App:
             if url.path == "/slow":
                 await asyncio.sleep(float(query.get("ms", "100")) / 1000.0)
             if url.path == "/held":
-                await self.let_go.wait()
+                self.held += 1
+                try:
+                    await self.let_go.wait()
+                finally:
+                    self.held -= 1
             status, payload = self.answer(url.path, query)
             fault = (query.get("fault", "") or self.fault) if ordinary else ""
             if fault.isdigit():
@@ -87,7 +91,7 @@ class App:
             good = path == "/health" or (self.ready and time.monotonic() >= self.ready_from)
             return (200 if good else 503), {"ready": good, "version": self.label}
         if path == "/in_flight":
-            return 200, {"in_flight": self.in_flight}
+            return 200, {"in_flight": self.in_flight, "held": self.held}
         # A member that is not ready answers 503 to real requests, as an application that is still warming up does.
         warm = time.monotonic() >= self.ready_from
         return (200 if warm else 503), {"version": self.label, "name": self.name, "time": time.time()}

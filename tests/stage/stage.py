@@ -19,7 +19,7 @@ import typing as t
 import artifacts
 import layout
 
-START_TIMEOUT = 15.0
+START_TIMEOUT = 60.0
 STOP_TIMEOUT = 8.0
 PAUSE = 0.02
 

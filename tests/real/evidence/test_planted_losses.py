@@ -8,6 +8,7 @@ The table at the end of the run (``-s`` or a failure shows it) is what the tests
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -151,7 +152,7 @@ def test_lost_between_balancer_and_member_for_others_only(stage, measure, pause)
     with measure(st.url + "/", st) as run:
         for _each in range(3):
             with socket.create_connection(("127.0.0.1", st.port)) as client:
-                client.settimeout(5)
+                client.settimeout(30)
                 for path in ("/", "/?fault=silent"):
                     client.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
                     answer = client.recv(4096)
@@ -163,22 +164,32 @@ def test_lost_between_balancer_and_member_for_others_only(stage, measure, pause)
     assert "the probe met none of them" in run.evidence["notes"]
 
 
-def test_impatient_clients_are_no_losses_and_hide_none(stage, measure, pause):
+def test_impatient_clients_are_no_losses_and_hide_none(stage, measure):
     st = stage({"shop": ["a"]}, default_server=UNCHECKED)
+    app = st.app_url("a")
+
+    def left() -> int:
+        titles, *rows = [line.split(",") for line in ask(st.socket, "show stat -1 2 -1").lstrip("# ").splitlines() if line]
+        return sum(int(dict(zip(titles, row))["cli_abrt"] or 0) for row in rows)
+
     with measure(st.url + "/", st) as run:
-        for path in ("/slow?ms=200", "/slow?ms=200", "/?fault=silent"):
+        for path in ("/held", "/held", "/?fault=silent"):
             client = socket.create_connection(("127.0.0.1", st.port))
-            client.settimeout(5)
+            client.settimeout(30)
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             client.recv(4096)
             client.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
-            if "slow" in path:
-                pause(0.05)
+            if path == "/held":
+                wait_until(lambda: json.loads(get(app + "/in_flight")[1])["held"] == 1, "the request is in flight")
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             else:
                 assert client.recv(4096) == b""
             client.close()
-        pause(0.5)
+            if path == "/held":
+                get(app + "/ctl?let_go=1")
+                wait_until(lambda: json.loads(get(app + "/in_flight")[1])["held"] == 0, "it is over")
+                get(app + "/ctl?let_go=0")
+        wait_until(lambda: left() == 2, "the balancer has counted both")
     dummy, sheet, dummy2 = lines("two clients reset, one request lost", run.evidence)
     assert run.evidence["balance"]["client_aborts"] == 2 and sheet == {"unanswered": 1}
 
@@ -198,11 +209,11 @@ def test_reload_while_a_request_is_open(stage, measure, pause):
     st = stage({"shop": ["a"]}, frontend_lines=["option idle-close-on-response"])
     with measure(st.url + "/", st) as run:
         client = socket.create_connection(("127.0.0.1", st.port))
-        client.sendall(b"GET /slow?ms=1200 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        client.sendall(b"GET /slow?ms=4000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         pause(0.1)
         st.reload()
         run.sample("drain")
-        client.settimeout(5)
+        client.settimeout(30)
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
         client.close()
     lines("reload, nothing lost", run.evidence)

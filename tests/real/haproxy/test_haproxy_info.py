@@ -43,7 +43,7 @@ def test_open_requests_and_workers_across_a_reload(stage, info):
     idle = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=5)
     idle.request("GET", "/")
     idle.getresponse().read()
-    thread = threading.Thread(target=get, args=(balancer.url + "/slow?ms=1500",))
+    thread = threading.Thread(target=get, args=(balancer.url + "/slow?ms=4000",))
     thread.start()
     # The idle kept-alive connection is no open request.
     wait_until(lambda: total(info(balancer), "open") == 1, "the request is open")

@@ -100,7 +100,7 @@ def test_out_and_in_change_once(stage, move):
 
 def test_drain_waits_for_requests_and_says_how_many_are_left(stage, move):
     balancer = stage({"shop": ["app1"]})
-    call = Call(balancer, "/slow?ms=1500")
+    call = Call(balancer, "/slow?ms=4000")
     with pytest.raises(DowntimeError, match=r"after 0\.3 s not drained: shop/app1 \(1 in flight\); nothing was cut"):
         move(balancer, ["app1"], "drained", timeout=0.3)
     started = move(balancer, ["app1"], "drained", wait=False)
@@ -138,7 +138,7 @@ def test_a_drained_member_has_no_connection_left_to_it(stage, move):
         wait_until(lambda: status(balancer, "shop", "app1") == "MAINT", "app1 leaves")
         answered(call)
         assert only(out.result())["state"] == "drained"
-    wait_until(lambda: idle(balancer, "shop", "app1") == 0, "no connection is open", timeout=1.0)
+    wait_until(lambda: idle(balancer, "shop", "app1") == 0, "no connection is open", timeout=3.0)
     assert status(balancer, "shop", "app1") == "MAINT"
 
 
@@ -153,7 +153,7 @@ def test_what_is_left_is_cut_when_asked_for(stage, move):
 
 def test_requests_of_an_old_worker_are_waited_for_and_cut(stage, move):
     balancer = stage({"shop": ["app1"]})
-    call = Call(balancer, "/slow?ms=1500")
+    call = Call(balancer, "/slow?ms=4000")
     balancer.reload()
     started = move(balancer, ["app1"], "drained", wait=False)
     assert only(started)["in_flight"] == 1 and len(started["workers"]) == 2
@@ -174,7 +174,7 @@ def test_requests_of_an_old_worker_are_waited_for_and_cut(stage, move):
 
 def test_old_workers_without_master_socket(stage, move):
     balancer = stage({"shop": ["app1"]})
-    call = Call(balancer, "/slow?ms=1500")
+    call = Call(balancer, "/slow?ms=4000")
     old = balancer.worker_pid()
     balancer.reload()
     with pytest.raises(DowntimeError, match=rf"workers from before a reload live \({old}\)"):
@@ -187,7 +187,7 @@ def test_old_workers_without_master_socket(stage, move):
 
 def test_without_master_process_old_workers_are_found_too(stage, move):
     balancer = stage({"shop": ["app1"]}, master=False)
-    call = Call(balancer, "/slow?ms=1200")
+    call = Call(balancer, "/slow?ms=4000")
     old = balancer.process
     # The reload of those who use no master: a new process tells the old one to finish.
     balancer.process = subprocess.Popen([old.args[0], "-db", "-f", balancer.config, "-x", balancer.socket, "-sf", str(old.pid)])
@@ -205,7 +205,7 @@ def test_without_master_process_old_workers_are_found_too(stage, move):
 
 def test_a_reload_during_a_drain_begins_again(stage, move):
     balancer = stage({"shop": ["app1", "app2"]})
-    calls = [Call(balancer, "/slow?ms=1500", expected) for expected in (1, 2)]
+    calls = [Call(balancer, "/slow?ms=4000", expected) for expected in (1, 2)]
     reload = when(lambda: status(balancer, "shop", "app1") == "MAINT", balancer.reload)
     out = move(balancer, ["app1"], "drained")
     reload.join()
@@ -289,7 +289,7 @@ def test_agent_that_says_ready_does_not_bring_a_member_back(stage, move):
 def test_sticky_pool_drains_first(stage, move, info):
     balancer = stage(TWO, backend_lines=["cookie SRV insert indirect nocache"], server_options={"app1": "cookie a", "app2": "cookie b"})
     assert info(balancer)["pools"][0]["sticky"]
-    call = Call(balancer, "/slow?ms=800")
+    call = Call(balancer, "/slow?ms=2500")
     name = next(row["svname"] for row in servers(balancer) if row["scur"] == "1")
     started = move(balancer, [name], "drained", wait=False)
     assert only(started, name)["status"] == "DRAIN"
@@ -301,7 +301,7 @@ def test_sticky_pool_drains_first(stage, move, info):
 
 def test_on_marked_down_does_not_cut(stage, move):
     balancer = stage({"shop": ["app1"]}, server_options={"app1": "on-marked-down shutdown-sessions"})
-    call = Call(balancer, "/slow?ms=800")
+    call = Call(balancer, "/slow?ms=2500")
     move(balancer, ["app1"], "drained")
     call.join()
     assert call.answer == 200
@@ -309,7 +309,7 @@ def test_on_marked_down_does_not_cut(stage, move):
 
 def test_queued_requests_count(stage, move):
     balancer = stage({"shop": ["app1"]}, server_options={"app1": "maxconn 1"})
-    calls = [Call(balancer, "/slow?ms=700", expected) for expected in (1, 2)]
+    calls = [Call(balancer, "/slow?ms=2000", expected) for expected in (1, 2)]
     started = move(balancer, ["app1"], "drained", wait=False, take_out="drain")
     assert only(started)["in_flight"] >= 1
     move(balancer, ["app1"], "drained")
@@ -417,7 +417,7 @@ def test_master_socket_of_another_haproxy(stage, move):
 
 def test_member_brought_back_by_somebody_else(stage, move):
     balancer = stage({"shop": ["app1"]})
-    Call(balancer, "/slow?ms=1500")
+    Call(balancer, "/slow?ms=4000")
     somebody = when(lambda: status(balancer, "shop", "app1") == "MAINT", lambda: ask(balancer.socket, "set server shop/app1 state ready"))
     with pytest.raises(DowntimeError, match="brought back into traffic by somebody else"):
         move(balancer, ["app1"], "drained")

@@ -56,5 +56,5 @@ class Side:
 
 
 def version() -> str:
-    with urllib.request.urlopen(URL + "/", timeout=5) as answer:
+    with urllib.request.urlopen(URL + "/", timeout=30) as answer:
         return json.load(answer)["version"]

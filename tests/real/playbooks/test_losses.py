@@ -45,7 +45,7 @@ def record(stage) -> dict:
 
 
 def version() -> str:
-    with urllib.request.urlopen(URL + "/", timeout=5) as answer:
+    with urllib.request.urlopen(URL + "/", timeout=30) as answer:
         return json.load(answer)["version"]
 
 

@@ -60,7 +60,7 @@ class Flaky:
         """Which members answer with which release, through the balancer."""
         found: dict[str, int] = {}
         for _number in range(12):
-            with urllib.request.urlopen(URL + "/", timeout=5) as answer:
+            with urllib.request.urlopen(URL + "/", timeout=30) as answer:
                 version = json.load(answer)["version"]
             found[version] = found.get(version, 0) + 1
         return found

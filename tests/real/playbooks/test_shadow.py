@@ -24,7 +24,7 @@ def shadow(**options):
 
 
 def version():
-    with urllib.request.urlopen(URL + "/", timeout=5) as answer:
+    with urllib.request.urlopen(URL + "/", timeout=30) as answer:
         return json.load(answer)["version"]
 
 

@@ -41,7 +41,7 @@ HOOK = """
 
 
 def version() -> str:
-    with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=5) as answer:
+    with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=30) as answer:
         return json.load(answer)["version"]
 
 

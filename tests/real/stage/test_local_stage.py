@@ -41,7 +41,7 @@ def get(url: str) -> tuple[int, dict, dict]:
         return error.code, dict(error.headers), {}
 
 
-def eventually(condition, seconds: float = 10.0):
+def eventually(condition, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "it did not become true"
@@ -97,7 +97,7 @@ def test_a_stop_lets_requests_finish_and_takes_a_killed_masters_workers_along(ru
     install("1.0.0", "app2", "green")
     assert service("start", "app2", "green").returncode == 0
     seen = []
-    slow = threading.Thread(target=lambda: seen.append(get("http://127.0.0.1:8202/slow?ms=1500")[0]))
+    slow = threading.Thread(target=lambda: seen.append(get("http://127.0.0.1:8202/slow?ms=4000")[0]))
     slow.start()
     eventually(lambda: get("http://127.0.0.1:8202/in_flight")[2]["in_flight"] == 1)
     assert service("stop", "app2", "green").returncode == 0
