@@ -41,7 +41,7 @@ ASK_MEMBER = {
     "link": "readlink /srv/shop/current",
     "service": "systemctl is-active shop",
     "off": "ls /var/lib/shop",
-    "started": "stat -c %Y /proc/$(systemctl show --value -p MainPID shop.service)",
+    "started": "systemctl show --timestamp=unix --value -p ExecMainStartTimestamp shop.service | tr -d @",
     "releases": "stat -c %U /srv/shop/releases; ls /srv/shop/releases/*/app.py",
     "processes": "ps -eo args --no-headers",
 }

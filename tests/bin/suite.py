@@ -79,18 +79,18 @@ FAULTS = ("controller_faults", "lock", "losses", "lost_balancer", "lost_host")
 
 # The longest first, so that the short ones fill what is left.
 SECTIONS = [
-    Section("molecule", ["tests/bin/molecule"], 60),
+    Section("molecule", ["tests/bin/molecule"], 85),
     Section("strategies", _playbooks(*STRATEGIES), 40, OWN),
     Section("faults", _playbooks(*FAULTS), 40, OWN),
     Section("real", _pytest("tests/real", "--ignore=tests/real/playbooks", "--ignore=tests/real/stage"), 45),
-    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage", *_others("playbooks", *STRATEGIES, *FAULTS)), 30, OWN),
+    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage", *_others("playbooks", *STRATEGIES, *FAULTS)), 40, OWN),
     Section("integration", [PYTHON, "tests/bin/integration.py"], 40, OWN),
-    Section("conformance", _pytest("tests/conformance"), 20),
-    Section("sanity", ["tests/bin/sanity"], 20),
-    Section("demo", [PYTHON, "tests/stage/demo.py"], 15, DEMO_OWN),
-    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 15, OWN),
-    Section("lint", ["tests/bin/lint"], 15),
-    Section("unit", _pytest("tests/unit"), 10),
+    Section("conformance", _pytest("tests/conformance"), 30),
+    Section("sanity", ["tests/bin/sanity"], 30),
+    Section("demo", [PYTHON, "tests/stage/demo.py"], 30, DEMO_OWN),
+    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 30, OWN),
+    Section("lint", ["tests/bin/lint"], 25),
+    Section("unit", _pytest("tests/unit"), 20),
 ]
 
 # Our own scripts say one of these for each thing that they tried.

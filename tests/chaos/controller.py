@@ -113,7 +113,8 @@ class Run:
         """Until the fact can be seen. The run must not end before."""
         end = time.monotonic() + timeout
         while not fact(self):
-            if self.process.poll() is not None:
+            # What was the last that it did may have come between the two looks.
+            if self.process.poll() is not None and not fact(self):
                 raise Lost(f"it ended with {self.process.returncode} before that: {self.sentence}")
             if time.monotonic() > end:
                 raise Lost(f"it did not come to that within {timeout:g} s")

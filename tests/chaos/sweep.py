@@ -58,7 +58,7 @@ class Bad(t.NamedTuple):
 
 BADS = {
     # The bad release is never ready, so waiting longer for it proves nothing.
-    "rolling": Bad(BAD, "went back", {"deploy_health": {"path": "/ready", "header": "x-release", "timeout": 2}}),
+    "rolling": Bad(BAD, "went back", {"deploy_health": {"path": "/ready", "header": "x-release", "timeout": 6}}),
     # Who has seen few errors may not be sure of them yet.
     "canary": Bad(ERRORS, "was withdrawn at 50 %", {"deploy_canary": {**OPTIONS["canary"]["deploy_canary"], "step_time": 20}}),
 }

@@ -29,8 +29,6 @@ COLLECTIONS = HERE.parent.parent / "build" / "collections"
 
 # HAProxy's checks in the stages below: inter 100 ms, fall 2, rise 3.
 INTER, FALL, RISE = 0.1, 2, 3
-# Else a check fails after inter already, and a busy machine looks like a sick member.
-PATIENT = ["timeout check 2s"]
 # A request that is under way while its member leaves. The drivers are told that none takes longer.
 SLOW_MS, SLOWEST = 700, 0.9
 
@@ -99,7 +97,7 @@ class BalancedRig(Rig):
         self.stage: t.Any = self.make_stage()
 
     def make_stage(self) -> t.Any:
-        return haproxy_stage.HaproxyStage({"shop": list(self.members)}, defaults_lines=PATIENT)
+        return haproxy_stage.HaproxyStage({"shop": list(self.members)})
 
     def __enter__(self) -> Rig:
         self.stage.__enter__()
@@ -127,25 +125,29 @@ class BalancedRig(Rig):
             connection.close()
 
     def slow_everywhere(self, milliseconds: int = SLOW_MS) -> list[concurrent.futures.Future[tuple[int, str]]]:
-        """A slow request on every member; returns when all of them are under way."""
-        return self.everywhere(f"/slow?ms={milliseconds}")
+        """A slow request on every member; returns when all of them are under way, from when on they take so long."""
+        futures = self.held_everywhere()
+        timer = threading.Timer(milliseconds / 1000, self.let_go)
+        timer.daemon = True
+        timer.start()
+        return futures
 
-    def let_go(self) -> None:
+    def let_go(self, really: bool = True) -> None:
         """Have every member answer its ``/held`` requests."""
         for name in self.members:
-            haproxy_stage.get(self.stage.app_url(name) + "/ctl?let_go=1")
+            haproxy_stage.get(self.stage.app_url(name) + f"/ctl?let_go={really:d}")
 
-    def everywhere(self, path: str) -> list[concurrent.futures.Future[tuple[int, str]]]:
-        """A request on every member; returns when all of them are under way."""
+    def held_everywhere(self) -> list[concurrent.futures.Future[tuple[int, str]]]:
+        """A request on every member that is not answered before C(let_go); returns when all of them are under way."""
+        self.let_go(False)
         pool = concurrent.futures.ThreadPoolExecutor(len(self.members))
-        futures = [pool.submit(self.get, path, 30.0) for dummy in self.members]
+        futures = [pool.submit(self.get, "/held", 60.0) for dummy in self.members]
         pool.shutdown(wait=False)
 
         def under_way() -> bool:
-            gauges = [json.loads(haproxy_stage.get(self.stage.app_url(name) + "/in_flight")[1])["in_flight"] for name in self.members]
-            return all(gauge >= 1 for gauge in gauges)
+            return all(json.loads(haproxy_stage.get(self.stage.app_url(name) + "/in_flight")[1])["held"] >= 1 for name in self.members)
 
-        haproxy_stage.wait_until(under_way, "a slow request on every member", 3.0)
+        haproxy_stage.wait_until(under_way, "a slow request on every member")
         return futures
 
 
@@ -193,7 +195,7 @@ class SidedRig(BalancedRig):
 
 class HaproxySides(SidedRig, HaproxyRig):
     def make_stage(self) -> haproxy_stage.HaproxyStage:
-        stage = haproxy_stage.HaproxyStage(SIDES, defaults_lines=PATIENT)
+        stage = haproxy_stage.HaproxyStage(SIDES)
         path = stage.dir / "split.map"
         path.write_text("shop 0\n", encoding="ascii")
         stage.frontend_lines += [f"http-request set-var(txn.green) str(shop),map_str_int({path},0)", "http-request set-var(txn.draw) rand(100)",
@@ -214,7 +216,7 @@ class SwitchableStage(haproxy_stage.HaproxyStage):
 
     def __init__(self, pools: dict[str, list[str]]) -> None:
         self.stats_port = haproxy_stage.free_port()
-        super().__init__(pools, defaults_lines=PATIENT, extra=f"listen stats\n    bind 127.0.0.1:{self.stats_port}\n    stats enable\n    stats uri /stats\n")
+        super().__init__(pools, extra=f"listen stats\n    bind 127.0.0.1:{self.stats_port}\n    stats enable\n    stats uri /stats\n")
 
     def off_file(self, name: str) -> str:
         return str(self.dir / f"{name}.off")
@@ -288,7 +290,8 @@ class GaugeRig(HealthcheckRig):
         traffic = super().traffic(member)
         path = traffic.pop("off_file")
         url = traffic["check_url"].rsplit("/", 1)[0] + "/in_flight"
-        return dict(traffic, off_command=["touch", path], on_command=f"rm -f {path}", in_flight=dict(url=url, field="in_flight"))
+        # Nothing shows when the balancer has noticed, so the driver is told more than it takes: HAProxy may stand still for a moment, too.
+        return dict(traffic, inter=4 * INTER, off_command=["touch", path], on_command=f"rm -f {path}", in_flight=dict(url=url, field="in_flight"))
 
 
 class WaitedRig(HealthcheckRig):

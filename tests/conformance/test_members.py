@@ -102,7 +102,7 @@ def test_unknown_member_is_refused_before_any_change(rig: rigs.Rig) -> None:
 
 def test_wait_false_starts_the_move(balanced: rigs.BalancedRig) -> None:
     # Nobody answers these before they are let go: a call that waited for them could not end well.
-    held = balanced.everywhere("/held")
+    held = balanced.held_everywhere()
     try:
         result = ok(balanced.call(["app1"], "drained", wait=False))
         assert not any(future.done() for future in held)
@@ -168,8 +168,11 @@ def test_active_means_serves(balanced: rigs.BalancedRig) -> None:
 
 
 def test_drain_that_times_out_fails_and_cuts_nothing(balanced: rigs.BalancedRig) -> None:
-    slow = balanced.slow_everywhere(3000)
-    message = refused(balanced.call(["app1"], "drained", timeout=1))
+    slow = balanced.held_everywhere()
+    try:
+        message = refused(balanced.call(["app1"], "drained", timeout=1))
+    finally:
+        balanced.let_go()
     assert "app1" in message or "timeout" in message
     assert "1 s" in message
     assert [future.result()[0] for future in slow] == [200] * len(slow)

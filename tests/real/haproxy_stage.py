@@ -157,6 +157,8 @@ class HaproxyStage:
             "    timeout server 30s",
             "    timeout queue 5s",
             "    timeout http-keep-alive 10s",
+            # Else a check fails after inter already, and a busy machine looks like a sick member.
+            "    timeout check 2s",
         ]
         lines += ["    " + line for line in self.defaults_lines]
         lines += ["frontend front", f"    bind 127.0.0.1:{self.port}"]

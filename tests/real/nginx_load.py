@@ -19,7 +19,7 @@ LOAD = pathlib.Path(__file__).resolve().parents[1] / "load" / "load.py"
 
 
 @contextlib.contextmanager
-def load(stage: NginxStage, tmp_path: pathlib.Path, rate: float = 40) -> t.Iterator[dict[str, t.Any]]:
+def load(stage: NginxStage, tmp_path: pathlib.Path, rate: float = 40, slow_body: float = 0.3) -> t.Iterator[dict[str, t.Any]]:
     """Load while the block runs; the report is filled in when it has ended."""
     ending = tmp_path / "ending"
     for path in (ending, tmp_path / "begun"):
@@ -27,9 +27,9 @@ def load(stage: NginxStage, tmp_path: pathlib.Path, rate: float = 40) -> t.Itera
     report: dict[str, t.Any] = {}
     process = subprocess.Popen(
         [sys.executable, str(LOAD), f"--target={stage.url}", f"--report={tmp_path}/report.json", f"--rate={rate}", "--before=0.3", "--after=0.3",
-         "--slow-body=0.3", "--mind-idle-close", "--", "sh", "-c", f"touch {tmp_path}/begun; while [ ! -e {ending} ]; do sleep 0.05; done"])
+         f"--slow-body={slow_body}", "--mind-idle-close", "--", "sh", "-c", f"touch {tmp_path}/begun; while [ ! -e {ending} ]; do sleep 0.05; done"])
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not (tmp_path / "begun").exists():
             assert time.monotonic() < end and process.poll() is None, "the load did not begin"
             time.sleep(0.02)

@@ -26,7 +26,7 @@ BALANCERS = ("lb1", "lb2")
 HOSTS = str(pathlib.Path(__file__).resolve().parents[3] / "tests" / "image" / "hosts")
 MEMBERS = {"app1": "10.214.77.21", "app2": "10.214.77.22", "app3": "10.214.77.23", "app4": "10.214.77.24"}
 # No event comes later than that, even on a machine with much else to do.
-PATIENCE = 120.0
+PATIENCE = 600.0
 POLL = 0.005
 
 # Nobody may be logged in any more at that time, and the one who listens may be gone already.

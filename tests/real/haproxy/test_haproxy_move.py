@@ -220,8 +220,8 @@ def test_a_member_that_never_gets_ready_goes_back_to_maintenance(stage, move):
     balancer = stage(TWO)
     move(balancer, ["app1"], "drained")
     balancer.kill("app1")
-    with pytest.raises(DowntimeError, match=r"after 0\.5 s not active: shop/app1 is DOWN, last check L4CON; app1 went back to maintenance"):
-        move(balancer, ["app1"], "active", timeout=0.5)
+    with pytest.raises(DowntimeError, match=r"after 3 s not active: shop/app1 is DOWN, last check L4CON; app1 went back to maintenance"):
+        move(balancer, ["app1"], "active", timeout=3)
     assert status(balancer, "shop", "app1") == "MAINT"
 
 
@@ -270,7 +270,11 @@ def test_agent_that_says_ready_does_not_bring_a_member_back(stage, move):
                 except OSError:
                     return
                 with connection:
-                    connection.sendall(b"ready\n")
+                    try:
+                        connection.sendall(b"ready\n")
+                    except OSError:
+                        # HAProxy did not wait for it.
+                        continue
                 said.append("ready")
 
         threading.Thread(target=agent, daemon=True).start()
@@ -412,7 +416,7 @@ def test_tcp_and_command(stage, move):
 def test_master_socket_of_another_haproxy(stage, move):
     one, other = stage(TWO), stage(TWO)
     with pytest.raises(DowntimeError, match="two different haproxy"):
-        move(one, ["app1"], "drained", master_socket=other.master_socket, socket_timeout=0.3)
+        move(one, ["app1"], "drained", master_socket=other.master_socket, socket_timeout=2)
 
 
 def test_member_brought_back_by_somebody_else(stage, move):

@@ -41,7 +41,7 @@ def replay(balancer, **options):
     params = {name: option.get("default") for name, option in _replay.argument_spec().items()}
     address = {name: f"127.0.0.1:{port}" for name, port in balancer.ports.items()}
     params.update(log=str(balancer.dir / "haproxy.log"), primary=address["app1"], secondary=address["app2"], candidate=address["app3"], backends=["blue"],
-                  rate=1000.0, pace=0.1, duration=10.0, release_header="x-release")
+                  rate=1000.0, pace=0.1, duration=600.0, release_header="x-release")
     params.update(options)
     return _replay.run(params)
 

@@ -39,7 +39,7 @@ def misbehave(kind: str, client: socket.socket, number: int) -> bool:
         client.sendall(GOOD[:-5])
         return False
     if kind == "timeout":
-        threading.Event().wait(2)
+        threading.Event().wait(10)
         return False
     answers = {
         "status_503": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
@@ -96,7 +96,7 @@ def measure(tmp_path: pathlib.Path) -> t.Iterator[t.Callable[..., dict[str, t.An
         report = tmp_path / "report.json"
         done = subprocess.run(
             [sys.executable, str(LOAD), f"--target=http://127.0.0.1:{port}", f"--report={report}", "--before=0.2", "--after=0.2",
-             "--timeout=1", "--slow-body=0.02", "--rate=20",
+             f"--timeout={1 if kind == 'timeout' else 20}", "--slow-body=0.02", "--rate=20",
              *options, "--", *command], capture_output=True, text=True, timeout=30, check=False)
         return {**json.loads(report.read_text(encoding="utf-8")), "rc": done.returncode, "said": done.stdout}
 

@@ -168,8 +168,8 @@ def test_get_requests_are_copied_until_it_is_ended(balancer):
 def test_a_mirror_that_nobody_ends_ends_by_itself(balancer):
     balancer.kill("app2")
     with recorder(balancer.ports["app2"]) as seen:
-        assert balancer.mirror(100, lasts=4.0)["changed"] is True
-        end = time.time() + 5
+        assert balancer.mirror(100, lasts=15.0)["changed"] is True
+        end = time.time() + 16
         until_copied(balancer, seen, "/before")
         wait_until(lambda: time.time() > end, "its time is over")
         assert get(balancer.url + "/after")[0] == 200

@@ -130,10 +130,12 @@ def test_a_reload_command_that_fails_is_told(stage, move):
 def test_the_drain_limit_fails_or_cuts(stage, move):
     balancer = stage(POOL)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        slow = [pool.submit(get, balancer.url + "/slow?ms=2500") for dummy in range(3)]
+        slow = [pool.submit(get, balancer.url + "/held", 60) for dummy in range(3)]
         wait_until(lambda: balancer.in_flight() == 3, "all are in flight")
         with pytest.raises(DowntimeError, match="after 1 s not drained: nginx's workers from before the change .* and app1 get no new requests until"):
             move(balancer, ["app1"], "drained", timeout=1)
+        for name in POOL["shop"]:
+            get(balancer.app_url(name) + "/ctl?let_go=1")
         assert balancer.down() == {"app1"}
         assert [answer.result()[0] for answer in slow] == [200] * 3
     move(balancer, ["app1"], "active")

@@ -62,7 +62,7 @@ def test_stopping_servers_in_turn_loses_and_the_counters_know(stage, info, tmp_p
 def test_not_waiting_for_the_old_workers_loses_what_they_hold(stage, tmp_path):
     """The common way: mark it down, reload, and believe the exit code."""
     balancer = stage(POOL, server_lines=STREAMED)
-    with load(balancer, tmp_path) as report:
+    with load(balancer, tmp_path, slow_body=1.5) as report:
         for name in ("app1", "app2"):
             path = balancer.upstream_file("shop")
             text = path.read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ def test_there_and_back_again_with_a_bad_release_in_between(side):
     again = side.play("deploy", deploy_release="2.0.0")
     assert again.rc == 0 and "2.0.0 serves already, on green, and nothing was moved" in again.sentence
 
-    bad = side.play_under_load("deploy", expect="failure", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 3})
+    bad = side.play_under_load("deploy", expect="failure", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})
     assert bad["failed"] == 0 and set(bad["versions"]) == {"2.0.0"}, bad
     assert "no request had been switched" in bad["output"] and "green serves 2.0.0" in bad["output"]
     assert side.record()["result"] == "rolled_back"
@@ -126,7 +126,7 @@ def test_a_deploy_that_keeps_nothing_stops_the_old_side_at_its_end(side):
 
     # Somebody still waits for an answer of the old side: it is not stopped, which the deploy says, and does not fail for.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        long = pool.submit(lambda: urllib.request.urlopen(URL + "/slow?ms=25000", timeout=40).read())
+        long = pool.submit(lambda: urllib.request.urlopen(URL + "/slow?ms=45000", timeout=90).read())
         played = side.play("deploy", deploy_release="2.0.0", **nothing, deploy_drain_timeout=2)
         assert played.rc == 0 and "blue was not stopped: blue has 1 request in flight" in played.sentence, played.output
         assert runs("blue") == ALL and json.loads(long.result())["version"] == "1.0.0"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import typing as t
 
 from haproxy_stage import wait_until
@@ -74,19 +75,25 @@ def test_check_mode_shows_the_steps_and_changes_nothing(side):
 
 def test_somebody_else_while_a_canary_is_held(side):
     """One more deploy is refused; whoever breaks the lock has the last word, and the first one cannot move anything any more."""
-    held = {**CANARY, "deploy_canary": {**QUICK, "steps": [50, 100], "step_time": 75, "deadline": 90}, "deploy_id": "held"}
+    held = {**CANARY, "deploy_canary": {**QUICK, "steps": [50, 100], "deadline": 240}, "deploy_id": "held"}
     with open(side.path / "held.log", "wb") as log:
         process = side.stage.start("zero.downtime.deploy", output=log, **held, deploy_release="2.0.0")
-        wait_until(lambda: side.shares()[0] == "50" or process.poll() is not None, "half of the requests go to the canary", timeout=120)
-        assert process.poll() is None, (side.path / "held.log").read_text(encoding="utf-8")
-        # A restart needs to know which side serves, and nobody should set the shares by hand now.
-        restart = play(side, "restart")
-        assert restart.rc == 2 and "is locked on lb1 by" in restart.sentence and "held" in restart.sentence, restart.output
-        second = play(side, "deploy", deploy_release="2.0.0")
-        assert second.rc == 2 and "is locked on lb1 by" in second.sentence and "held" in second.sentence, second.output
-        over = play_under_load(side, "rollback", deploy_lock_break=True)
-        assert over["failed"] == 0 and side.shares() == ("0", "0"), over
-        assert process.wait(120) == 2
+        try:
+            wait_until(lambda: side.shares()[0] == "50" or process.poll() is not None, "half of the requests go to the canary", timeout=120)
+            assert process.poll() is None, (side.path / "held.log").read_text(encoding="utf-8")
+            # It begins no other step for as long as the others take: its judge alone goes on.
+            process.send_signal(signal.SIGSTOP)
+            # A restart needs to know which side serves, and nobody should set the shares by hand now.
+            restart = play(side, "restart")
+            assert restart.rc == 2 and "is locked on lb1 by" in restart.sentence and "held" in restart.sentence, restart.output
+            second = play(side, "deploy", deploy_release="2.0.0")
+            assert second.rc == 2 and "is locked on lb1 by" in second.sentence and "held" in second.sentence, second.output
+            over = play_under_load(side, "rollback", deploy_lock_break=True)
+            assert over["failed"] == 0 and side.shares() == ("0", "0"), over
+        finally:
+            process.send_signal(signal.SIGCONT)
+            rc = process.wait(300)
+        assert rc == 2
     told = (side.path / "held.log").read_text(encoding="utf-8")
     assert "so deploy held may not move anything" in told, told
     assert side.shares() == ("0", "0") and version() == "1.0.0"

@@ -34,7 +34,7 @@ def hook(path: pathlib.Path, name: str, command: str) -> str:
 def test_the_records_are_gone_in_the_middle(stage: t.Any, tmp_path: pathlib.Path) -> None:
     records = tmp_path / "records"
     played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_soak=0, deploy_batches=[2], deploy_records_dir=str(records), deploy_hooks={
-        "before_drain": hook(tmp_path / "gone.yml", "Remove the records", f"rm -rf {records}; : > {records}")})
+        "before_drain": hook(tmp_path / "gone.yml", "Remove the records", f"mv {records} {records}.gone && : > {records}")})
     # What was measured is gone with them, so that nobody can say that nothing was lost: it fails, goes back, and says why.
     assert played.rc == 2, played.output
     assert "Traceback" not in played.output

@@ -60,7 +60,7 @@ def test_a_release_with_errors_goes_back(stage):
 
 
 def test_a_drain_that_takes_too_long_fails_and_cuts_nothing(stage):
-    with Slow(25) as slow:
+    with Slow(45) as slow:
         played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_drain_timeout=1)
     assert played.rc == 2, played.output
     assert "not drained: shop_blue/app1 (1 in flight)" in played.sentence
@@ -71,7 +71,7 @@ def test_a_drain_that_takes_too_long_fails_and_cuts_nothing(stage):
 
 def test_a_drain_that_may_cut_counts_what_it_cut(stage):
     # The second batch may come when they have ended: those that were cut keep the first one's processes for as long as they last.
-    with Slow(40) as slow:
+    with Slow(55) as slow:
         played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_drain_timeout=1, deploy_drain_timeout_action="cut", deploy_batches=[2])
     assert played.rc == 0, played.output
     sheet = record(stage)["evidence"]["balance"]
@@ -87,7 +87,7 @@ def test_a_member_killed_under_load_takes_the_deploy_back(stage, tmp_path):
         "  ansible.builtin.shell: >-\n"
         "    pkill -9 -f '[a]pp4-blue.pid'\n"
         "  when: rolling_batch.n == 1\n", encoding="utf-8")
-    with Slow(30, 8) as slow:
+    with Slow(50, 8) as slow:
         played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[1], deploy_hooks={"before_drain": str(hook)},
                             deploy_drain_timeout=60)
     assert played.rc == 2, played.output

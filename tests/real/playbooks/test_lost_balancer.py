@@ -72,5 +72,6 @@ def test_a_balancer_that_hangs_is_named_in_time(stage, pair):
     played = pair.play("zero.downtime.restart", "--timeout", "3")
     assert played.rc == 2, played.output
     assert "balancer lb2 cannot be reached: it gave no answer within 10 s; if it is known to be dead, -e deploy_without=lb2" in played.sentence
-    assert time.monotonic() - began < 60
+    # What it says, and no more than Ansible itself takes on a slow machine.
+    assert time.monotonic() - began < 200
     assert stage.seen() == before

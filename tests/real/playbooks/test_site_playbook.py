@@ -138,7 +138,7 @@ def test_a_hook_that_fails_takes_the_deploy_back(stage, tmp_path):
 
 
 def test_a_release_that_never_becomes_ready_goes_back(stage):
-    played = stage.play("zero.downtime.deploy", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 3})
+    played = stage.play("zero.downtime.deploy", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})
     assert played.rc == 2, played.output
     assert "app1 went back; 4 of 4 members serve 1.0.0" in played.sentence
     record = json.loads(sorted(pathlib.Path(stage.dir.parent / "records").glob("*.json"))[-1].read_text(encoding="utf-8"))

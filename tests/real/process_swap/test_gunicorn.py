@@ -194,14 +194,14 @@ def test_the_naive_restart_loses_on_the_same_stage(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("label, why", [
-    (BAD, r"after 4 s the new release has not answered through the port, as ready as the old one was \(its last answer was 'status 503, .*'\)"),
+    (BAD, r"after 12 s the new release has not answered through the port, as ready as the old one was \(its last answer was 'status 503, .*'\)"),
     (BROKEN, "the new process [0-9]+ ended by itself before it was ready"),
 ])
 def test_a_broken_release_never_takes_over(stage: Stage, label: str, why: str) -> None:
     before = stage.pidfile.read_text()
     with Load(stage) as load:
         with pytest.raises(DowntimeError, match=f"release {label} .* did not take over: {why}; release {OLD} .* goes on serving, and slot current points at"):
-            stage.activate(label, ready_within=4.0)
+            stage.activate(label, ready_within=12.0)
         assert stage.serves() == OLD and stage.active() == OLD and stage.pidfile.read_text() == before
         # Nothing is left of it, so that the next one can come.
         assert stage.activate(NEW)["swap"]["failed"] == 0

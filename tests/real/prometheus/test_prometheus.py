@@ -117,12 +117,12 @@ def prometheus(place):
 
 def test_a_counter_that_moves_is_seen_to_move(shop, prometheus):
     query = 'shop_requests_total{side="canary"}'
-    wait_until(lambda: prometheus.value(query) == 0, "the counter is known")
+    wait_until(lambda: _ask(prometheus, query) == 0, "the counter is known")
     began = time.time()
     wait_until(lambda: prometheus.value(query, at=began) == 0, "the begin is stored")
     for total in (7, 19):
         shop["requests"]["canary"] = total
-        wait_until(lambda wanted=total: prometheus.value(query) == wanted, "the counter has moved to %d" % total)
+        wait_until(lambda wanted=total: _ask(prometheus, query) == wanted, "the counter has moved to %d" % total)
     # The last point of a range lies up to a step before its end.
     wait_until(lambda: prometheus.series(query, began, time.time(), EVERY)[-1] == 19.0, "the last point has it")
     found = prometheus.series(query, began, time.time(), EVERY)
@@ -134,7 +134,7 @@ def test_a_counter_that_moves_is_seen_to_move(shop, prometheus):
 
 
 def test_a_target_that_is_gone(shop, prometheus):
-    assert prometheus.value('up{job="shop"}') == 1
+    wait_until(lambda: _ask(prometheus, 'up{job="shop"}') == 1, "it is up")
     with pytest.raises(NoSeries, match=r'the query up\{job="nobody"\} answers no series \(https://127\.0\.0\.1:\d+\)$'):
         prometheus.series('up{job="nobody"}', time.time() - 5, time.time(), 1)
 
