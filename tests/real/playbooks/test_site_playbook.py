@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import urllib.request
 
 SITE = """
@@ -141,7 +140,7 @@ def test_a_release_that_never_becomes_ready_goes_back(stage):
     played = stage.play("zero.downtime.deploy", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})
     assert played.rc == 2, played.output
     assert "app1 went back; 4 of 4 members serve 1.0.0" in played.sentence
-    record = json.loads(sorted(pathlib.Path(stage.dir.parent / "records").glob("*.json"))[-1].read_text(encoding="utf-8"))
+    record = json.loads(max((stage.dir.parent / "records").glob("*.json"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
     assert record["result"] == "rolled_back"
     assert record["evidence"]["probe"]["failed"] == 0
     assert record["evidence"]["balance"]["unanswered"] == 0
