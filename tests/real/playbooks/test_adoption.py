@@ -34,7 +34,7 @@ class Ordinary:
     def __init__(self, stage: t.Any, path: pathlib.Path) -> None:
         self.stage, self.path = stage, path
         self.balancer = haproxy_stage.HaproxyStage({"shop": list(layout.MEMBERS)}, start_apps=False, backend_lines=["option redispatch 1"],
-                                                    default_server="check inter 500ms fastinter 200ms downinter 200ms fall 3 rise 2 weight 100")
+                                                   default_server="check inter 500ms fastinter 200ms downinter 200ms fall 3 rise 2 weight 100")
         self.balancer.ports = {member: layout.port(member, "blue") for member in layout.MEMBERS}
         self.variables: dict[str, t.Any] = {
             "deploy_traffic": {"driver": "haproxy", "balancers": "shop_lb", "socket": self.balancer.socket, "master_socket": self.balancer.master_socket,
