@@ -73,7 +73,8 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
             began = time.monotonic()
             wait = min(WATCH, max(0.0, min(child.end for child in running.values()) - began)) if timeout else None
             ready = waiting.select(wait)
-            _forgive(running.values(), time.monotonic() - began - (wait or 0.0) if timeout else 0.0)
+            if wait is not None:
+                _forgive(running.values(), time.monotonic() - began - wait)
             for key, _events in ready:
                 chunk = os.read(key.fd, 1 << 16)
                 running[key.data].answer += chunk

@@ -124,10 +124,10 @@ class BalancedRig(Rig):
         finally:
             connection.close()
 
-    def slow_everywhere(self, milliseconds: int = SLOW_MS) -> list[concurrent.futures.Future[tuple[int, str]]]:
-        """A slow request on every member; returns when all of them are under way, from when on they take so long."""
+    def slow_everywhere(self) -> list[concurrent.futures.Future[tuple[int, str]]]:
+        """A slow request on every member; returns when all of them are under way, from when on they take C(SLOW_MS)."""
         futures = self.held_everywhere()
-        timer = threading.Timer(milliseconds / 1000, self.let_go)
+        timer = threading.Timer(SLOW_MS / 1000, self.let_go)
         timer.daemon = True
         timer.start()
         return futures

@@ -96,6 +96,12 @@ def ask(path: str, command: str, timeout: float = 20.0) -> str:
             data += part
 
 
+def rows_of(stage: HaproxyStage, kind: int) -> list[dict[str, str]]:
+    """The statistics of every backend (2) or server (4), by the names of their columns."""
+    titles, *rows = [line.split(",") for line in ask(stage.socket, f"show stat -1 {kind} -1").lstrip("# ").splitlines() if line]
+    return [dict(zip(titles, row)) for row in rows]
+
+
 class HaproxyStage:
     def __init__(
         self,

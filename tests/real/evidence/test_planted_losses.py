@@ -15,7 +15,7 @@ import socket
 
 import pytest
 
-from haproxy_stage import ask, get, wait_until
+from haproxy_stage import ask, get, rows_of, wait_until
 
 # No health checks: a member that fails stays in, as it does for a moment in real life before its checks notice.
 UNCHECKED = "weight 100"
@@ -167,11 +167,6 @@ def test_lost_between_balancer_and_member_for_others_only(stage, measure, pause)
 def test_impatient_clients_are_no_losses_and_hide_none(stage, measure):
     st = stage({"shop": ["a"]}, default_server=UNCHECKED)
     app = st.app_url("a")
-
-    def left() -> int:
-        titles, *rows = [line.split(",") for line in ask(st.socket, "show stat -1 2 -1").lstrip("# ").splitlines() if line]
-        return sum(int(dict(zip(titles, row))["cli_abrt"] or 0) for row in rows)
-
     with measure(st.url + "/", st) as run:
         for path in ("/held", "/held", "/?fault=silent"):
             client = socket.create_connection(("127.0.0.1", st.port))
@@ -189,7 +184,7 @@ def test_impatient_clients_are_no_losses_and_hide_none(stage, measure):
                 get(app + "/ctl?let_go=1")
                 wait_until(lambda: json.loads(get(app + "/in_flight")[1])["held"] == 0, "it is over")
                 get(app + "/ctl?let_go=0")
-        wait_until(lambda: left() == 2, "the balancer has counted both")
+        wait_until(lambda: sum(int(row["cli_abrt"] or 0) for row in rows_of(st, 2)) == 2, "the balancer has counted both")
     dummy, sheet, dummy2 = lines("two clients reset, one request lost", run.evidence)
     assert run.evidence["balance"]["client_aborts"] == 2 and sheet == {"unanswered": 1}
 

@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from haproxy_stage import ask, get, wait_until
+from haproxy_stage import ask, get, rows_of, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
@@ -37,11 +37,6 @@ class Call(threading.Thread):
             self.answer = get(self.url, 20)[0]
         except OSError as error:
             self.answer = repr(error)
-
-
-def rows_of(balancer, kind):
-    titles, *rows = [line.split(",") for line in ask(balancer.socket, f"show stat -1 {kind} -1").lstrip("# ").splitlines() if line]
-    return [dict(zip(titles, row)) for row in rows]
 
 
 def servers(balancer):

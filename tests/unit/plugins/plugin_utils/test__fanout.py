@@ -55,6 +55,15 @@ def hang(where: pathlib.Path) -> None:
         process.wait()
 
 
+def begun(where: pathlib.Path) -> int:
+    """The process that a host's work wrote down when it began."""
+    end = time.monotonic() + 10
+    while not (where / "pid").exists():
+        assert time.monotonic() < end, "the host's work never began"
+        time.sleep(0.01)
+    return int((where / "pid").read_text(encoding="utf-8"))
+
+
 def test_a_host_that_hangs_is_named_and_its_processes_are_killed(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
     def work(host: str) -> dict[str, t.Any]:
         if host == "lb2":
@@ -110,11 +119,7 @@ def test_a_machine_that_stands_still_does_not_make_its_hosts_silent(run_on: t.Ca
             (tmp_path / "result").write_text(str(results["lb1"].get("msg")), encoding="utf-8")
         finally:
             os._exit(0)
-    end = time.monotonic() + 10
-    while not (tmp_path / "pid").exists():
-        assert time.monotonic() < end, "the host's work never began"
-        time.sleep(0.01)
-    stopped = (controller, int((tmp_path / "pid").read_text(encoding="utf-8")))
+    stopped = (controller, begun(tmp_path))
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(3)  # how long it stands still, longer than the host has
@@ -133,13 +138,10 @@ def test_who_ends_this_process_ends_its_children(run_on: t.Callable[..., dict[st
             run_on(lambda host: hang(tmp_path) or {}, ["lb1"], timeout=60.0)
         finally:
             os._exit(0)
-    end = time.monotonic() + 10
-    while not (tmp_path / "pid").exists():
-        assert time.monotonic() < end, "the host's work never began"
-        time.sleep(0.01)
+    work = begun(tmp_path)
     os.kill(pid, number)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -number
-    assert gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+    assert gone(work)
 
 
 class Ssh:
