@@ -59,20 +59,24 @@ demo: runtime  ## Show seven deploys, rolling, blue/green and canary, and what e
 SUITE = $(VENV)/bin/python tests/bin/suite.py
 
 .PHONY: test
-test: setup  ## Run every test; the last line says how many passed and failed.
-	@$(SUITE)
+test: setup  ## Run every test; the last line says how many passed and failed. SINCE=REV runs what the changes since then can break.
+	@$(SUITE) $(if $(SINCE),--since $(SINCE))
+
+.PHONY: test-all
+test-all: setup  ## Run also what is proven elsewhere and only worth repeating: for a nightly run.
+	@$(SUITE) --all
 
 .PHONY: test-quick
-test-quick: setup  ## Run what needs no server: unit tests and lint.
+test-quick: setup  ## Run what needs no server: unit tests and lint. (Also: unit, lint, sanity, conformance, playbooks, real, integration, molecule.)
 	@$(SUITE) unit lint
 
-.PHONY: unit lint sanity conformance strategies faults playbooks integration molecule
-unit lint sanity conformance strategies faults playbooks integration molecule: setup
+.PHONY: unit lint sanity conformance playbooks real integration molecule
+unit lint sanity conformance playbooks real integration molecule: setup
 	@$(SUITE) $@
 
-.PHONY: real
-real: setup  ## Run the tests against real servers. (Also: unit, lint, sanity, conformance, strategies, faults, playbooks, integration, molecule.)
-	@$(SUITE) real strategies faults playbooks conformance
+.PHONY: stress
+stress: setup  ## Run TEST (a file of tests, a piece of the suite, molecule:SCENARIO) N times on a machine without time for it; TEST= shows the runs so far.
+	@$(VENV)/bin/python tests/suite/stress.py -n $(or $(N),20) --table $(TEST)
 
 .PHONY: chaos
 chaos: setup  ## Kill the controller at each step of a deploy, a rollback and going back; another one goes on. POINTS="batch 1" chooses some.

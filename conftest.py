@@ -20,6 +20,9 @@ COLLECTIONS = os.path.join(REPO, "build", "collections")
 LINK = os.path.join(COLLECTIONS, "ansible_collections", "zero", "downtime")
 
 collect_ignore = ["build", ".venv"]
+# It counts what each test takes.
+sys.path.insert(0, os.path.join(REPO, "tests", "suite"))
+pytest_plugins = ["recorder"]
 
 # Where property tests would keep what they found: beside all else that is built.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(REPO, "build", ".hypothesis"))

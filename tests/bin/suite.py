@@ -1,313 +1,121 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""suite.py [SECTION…]: runs the sections of the tests (all without a name) and counts what passed and what failed.
+"""suite.py [--all] [--since REV] [SECTION…]: runs the tests, all without a name, and counts what passed and what failed.
 
-Three sections run at the same time: they wait for servers more than they compute. Those that need the local stage get one each (see
-tests/bin/isolated), or, where that is not possible, run one after another. What a section prints is shown when it ends, or at once when it is
-the only one. The end of what a failed one printed is shown once more before the numbers, where nobody has to search for it; and why each test
-failed, in a few words, after them, since somebody may get to see the last lines only.
+--all adds what only `make test-all` runs. --since runs what a change since that revision can break, and says what it left out.
 
-The last line is always "N passed, N failed", and the exit code is 0 only if something passed and nothing failed.
-A section goes on when an earlier one failed; one that does not end in time, or ends badly without saying what failed,
-counts as one failure.
+What a piece prints is shown when it ends, or at once when it is the only one. After all of them: the end of what each failed one printed, what
+each piece took, the tests that took most of the processor, why each test failed, and the budget. The last line is always "N passed, N failed",
+and the exit code is 0 only if something passed and nothing failed. A piece goes on when another one failed; one that does not end in time, or
+ends badly without saying what failed, counts as one failure. So does a whole run that took more processor time than tests/suite/recorded.json allows.
 """
 
 from __future__ import annotations
 
-import itertools
+import argparse
+import dataclasses
+import json
 import os
-import re
-import signal
-import subprocess
+import pathlib
 import sys
-import threading
-import time
 import typing as t
-from xml.etree import ElementTree
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "stage"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "suite"), str(HERE.parent / "stage")]
 
+import choosing  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
+import results  # noqa: E402  pylint: disable=wrong-import-position
+import running  # noqa: E402  pylint: disable=wrong-import-position
+from pieces import PIECES, Piece  # noqa: E402  pylint: disable=wrong-import-position
 
-REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-RESULTS = os.path.join(REPO, "build", "results")
-PYTHON = sys.executable
-AT_ONCE = 3
-# So many of a failed section's last lines are shown again.
-TAIL = 40
-# So many letters of reasons are among the last words, each reason so long at most.
-LAST_WORDS, REASON = 900, 220
-# One section prints at a time.
-TURN = threading.Lock()
-CHILDREN: list[subprocess.Popen] = []
-# Somebody ended this run: what has not begun does not begin.
-ENDING = threading.Event()
+# So many of a failed piece's last lines are shown again, and so many of the tests that took most.
+TAIL, DEAREST = 40, 20
+KEPT = HERE.parent / "suite" / "recorded.json"
+OWN = running.RESULTS / "recorded.json"
 
 
-def _pytest(*paths: str) -> list[str]:
-    return [PYTHON, "-m", "pytest", "-q", "--durations=15", *paths]
+def known() -> dict[str, t.Any]:
+    """What each piece took: as written down in the repository, or in this checkout since then."""
+    found: dict[str, t.Any] = json.loads(KEPT.read_text(encoding="utf-8"))
+    if OWN.exists():
+        found["pieces"].update(json.loads(OWN.read_text(encoding="utf-8"))["pieces"])
+    return found
 
 
-def _playbooks(*names: str) -> list[str]:
-    return _pytest(*(f"tests/real/playbooks/test_{name}.py" for name in names))
+def keep(pieces: t.Mapping[str, t.Any], ended: t.Mapping[str, results.Ended], pace: float) -> None:
+    """Write down what this run's pieces and tests took, in seconds of the reference machine's processor."""
+    took = {name: {"seconds": round(one.seconds, 1), "cpu": round(one.cpu / pace, 1)} for name, one in ended.items() if not one.count.failed}
+    tests = {test.name: {"seconds": round(test.seconds, 2), "cpu": round(test.cpu / pace, 2)} for one in ended.values() for test in one.tests}
+    new = OWN.with_suffix(".new")
+    new.write_text(json.dumps({"pieces": {**pieces, **took}, "tests": tests}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    new.replace(OWN)
 
 
-def _others(room: str, *names: str) -> list[str]:
-    """The options that leave out what other sections run."""
-    return [f"--ignore=tests/real/{room}/test_{name}.py" for name in names]
-
-
-class Section(t.NamedTuple):
-    name: str
-    argv: list[str]
-    minutes: int
-    own: tuple[str, ...] = ()  # what it keeps for itself in build/, where it needs the local stage
-
-    @property
-    def stage(self) -> bool:
-        return bool(self.own)
-
-
-OWN = ("stage", "artifacts", "records")
-# The demo's records are for people, and nothing else writes beside them.
-DEMO_OWN = ("stage", "artifacts")
-
-
-STRATEGIES = ("adoption", "blue_green", "canary", "shadow")
-FAULTS = ("controller_faults", "lock", "losses", "lost_balancer", "lost_host")
-
-# The longest first, so that the short ones fill what is left.
-SECTIONS = [
-    Section("molecule", ["tests/bin/molecule"], 85),
-    Section("strategies", _playbooks(*STRATEGIES), 40, OWN),
-    Section("faults", _playbooks(*FAULTS), 40, OWN),
-    Section("real", _pytest("tests/real", "--ignore=tests/real/playbooks", "--ignore=tests/real/stage"), 45),
-    Section("playbooks", _pytest("tests/real/playbooks", "tests/real/stage", *_others("playbooks", *STRATEGIES, *FAULTS)), 40, OWN),
-    Section("integration", [PYTHON, "tests/bin/integration.py"], 40, OWN),
-    Section("conformance", _pytest("tests/conformance"), 30),
-    Section("sanity", ["tests/bin/sanity"], 30),
-    Section("demo", [PYTHON, "tests/stage/demo.py"], 30, DEMO_OWN),
-    Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 30, OWN),
-    Section("lint", ["tests/bin/lint"], 25),
-    Section("unit", _pytest("tests/unit"), 20),
-]
-
-# Our own scripts say one of these for each thing that they tried.
-LINE = re.compile(r"^(?P<verdict>ok|not ok|skipped) \S|^\S+ +(?P<scenario>passed|FAILED) +\d+ s$")
-
-# What decorates the lines of others: colours, and the frame that molecule draws.
-DECORATION = re.compile(r"\x1b\[[0-9;]*m|^ *│ ?")
-# A failed test as pytest shows it: its name, and then the first line of why. Our scripts and Ansible need one line for both.
-FAILED_TEST = re.compile(r"^_{3,} (?P<name>.+?) _{3,}$")
-WHY = re.compile(r"^E +(?P<why>\S.*)$")
-ALONE = re.compile(r"^(?:not ok .*|failed: .*|suite: .*|\[ERROR\]: .*|\S+ did not end within .*)$")
-
-
-class Count(t.NamedTuple):
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def __add__(self, other: Count) -> Count:  # type: ignore[override]
-        return Count(*(one + two for one, two in zip(self, other)))
-
-
-class Ended(t.NamedTuple):
-    """A section that is over."""
-
-    count: Count
-    seconds: float
-    lines: list[str]
-
-
-def _from_report(path: str) -> Count:
-    if not os.path.exists(path):
-        return Count()
-    count = Count()
-    for suite in ElementTree.parse(path).getroot().iter("testsuite"):
-        tests, failures, errors, skipped = (int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped"))
-        failed = failures + errors
-        count += Count(max(tests - failed - skipped, 0), failed, skipped)
-    return count
-
-
-def _from_lines(lines: list[str]) -> Count:
-    count = Count()
-    for line in lines:
-        found = LINE.match(line)
-        if found:
-            verdict = found["verdict"] or found["scenario"]
-            count += Count(verdict in ("ok", "passed"), verdict in ("not ok", "FAILED"), verdict == "skipped")
-    return count
-
-
-def reasons(lines: list[str]) -> list[str]:
-    """Why a section failed, a line for each failed test; its last line where nothing looks like a reason."""
-    tests: list[str] = []
-    others: list[str] = []
-    name = None
-    for line in (DECORATION.sub("", DECORATION.sub("", raw)).rstrip() for raw in lines):
-        if test := FAILED_TEST.match(line):
-            name = test["name"]
-        elif (why := WHY.match(line)) and name:
-            tests.append("%s: %s" % (name, why["why"]))
-            name = None
-        elif ALONE.match(line):
-            others.append(line)
-    found = tests + others or [line for line in lines if line.strip()][-1:]
-    return [line if len(line) <= REASON else line[:REASON - 1] + "…" for line in dict.fromkeys(found)]
-
-
-def last_words(failed: list[tuple[str, list[str]]]) -> list[str]:
-    """Reasons of the sections that failed, the first of each before the second of any, as many as may stand there."""
-    left = LAST_WORDS
-    chosen: dict[str, list[str]] = {name: [] for name, _lines in failed}
-    for turn in itertools.zip_longest(*(reasons(lines) for _name, lines in failed)):
-        for name, reason in zip(chosen, turn):
-            if reason is not None and (left := left - len(name) - len(reason) - 3) >= 0:
-                chosen[name].append("%s: %s" % (name, reason))
-    return [line for lines in chosen.values() for line in lines]
-
-
-def _run(section: Section, live: bool, isolated: bool) -> tuple[Count, list[str]]:
-    """What it counted, and what it printed."""
-    os.makedirs(RESULTS, exist_ok=True)
-    report = os.path.join(RESULTS, section.name + ".xml")
-    if os.path.exists(report):
-        os.unlink(report)
-    is_pytest = "pytest" in section.argv
-    argv = section.argv + (["--junitxml", report] if is_pytest else [])
-    if isolated:
-        argv = ["tests/bin/isolated", section.name, " ".join(section.own), *argv]
-    lines: list[str] = []
-    child = subprocess.Popen(argv, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             start_new_session=True, text=True, errors="replace")
-    CHILDREN.append(child)
-    late = threading.Event()
-    # Reading ends when the last writer has gone: a section that hangs is ended from the side.
-    timer = threading.Timer(section.minutes * 60, lambda: (late.set(), _end(child)))
-    timer.daemon = True
-    timer.start()
-    try:
-        assert child.stdout is not None
-        for line in child.stdout:
-            lines.append(line.rstrip("\n"))
-            if live:
-                print(line, end="", flush=True)
-        child.wait()
-    finally:
-        timer.cancel()
-        _end(child)
-    if late.is_set():
-        lines.append("%s did not end within %d minutes" % (section.name, section.minutes))
-    if not live:
-        with TURN:
-            print("\n=== %s\n%s" % (section.name, "\n".join(lines)), flush=True)
-    elif late.is_set():
-        print(lines[-1], flush=True)
-    count = _from_report(report) if is_pytest else _from_lines(lines)
-    if not is_pytest and count == Count():
-        count = Count(passed=1) if child.returncode == 0 else Count()
-    if (late.is_set() or child.returncode) and not count.failed:
-        count += Count(failed=1)
-    return count, lines
-
-
-def _end(child: subprocess.Popen) -> None:
-    """Kindly first: several sections have servers to stop."""
-    if child.poll() is not None:
-        return
-    os.killpg(child.pid, signal.SIGTERM)
-    try:
-        child.wait(30)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
-class Work:
-    """The sections that are left, for workers that each take the next one that can run."""
-
-    def __init__(self, sections: list[Section]) -> None:
-        self.live = len(sections) == 1
-        # A single section has the machine, and its stage is where people look for it.
-        self._isolates = not self.live and layout.isolates()
-        self._left = list(sections)
-        self._stage_taken = False
-        self._changed = threading.Condition()
-        self.found: dict[str, Ended] = {}
-
-    def _next(self) -> Section | None:
-        with self._changed:
-            while self._left and not ENDING.is_set():
-                for section in self._left:
-                    if section.stage and not self._isolates and self._stage_taken:
-                        continue
-                    self._left.remove(section)
-                    self._stage_taken = self._stage_taken or section.stage
-                    return section
-                self._changed.wait()
-            return None
-
-    def _done(self, section: Section, ended: Ended) -> None:
-        with self._changed:
-            self.found[section.name] = ended
-            if section.stage:
-                self._stage_taken = False
-            self._changed.notify_all()
-
-    def run(self) -> None:
-        """A worker: until nothing is left."""
-        while section := self._next():
-            with TURN:
-                print("=== %s%s" % (section.name, "" if self.live else " begins"), flush=True)
-            began = time.monotonic()
-            count, lines = Count(failed=1), []
-            try:
-                if section.name == "molecule" and os.geteuid():
-                    print("skipped molecule: its containers need root")
-                    count = Count(skipped=1)
-                else:
-                    count, lines = _run(section, self.live, section.stage and self._isolates)
-            finally:
-                self._done(section, Ended(count, time.monotonic() - began, lines))
-
-
-def _stop(*_args: t.Any) -> None:
-    ENDING.set()
-    for child in CHILDREN:
-        _end(child)
-    os._exit(143)
-
-
-def main(wanted: list[str]) -> int:
-    known = [section.name for section in SECTIONS]
-    if unknown := sorted(set(wanted) - set(known)):
-        sys.stderr.write("suite: there is no section %s; there are: %s\n" % (", ".join(unknown), ", ".join(known)))
-        return 2
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    chosen = [section for section in SECTIONS if not wanted or section.name in wanted]
-    work = Work(chosen)
-    workers = [threading.Thread(target=work.run) for _number in range(AT_ONCE)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    results = [(section.name, work.found[section.name]) for section in chosen]
-    for name, ended in results:
-        if ended.count.failed and not work.live:
-            print("\n=== %s failed; it ended with\n%s" % (name, "\n".join(ended.lines[-TAIL:])))
+def show(order: t.Sequence[Piece], ended: t.Mapping[str, results.Ended]) -> None:
+    chosen = [(piece.name, ended[piece.name]) for piece in order if piece.name in ended]
+    if len(chosen) > 1:
+        for name, one in chosen:
+            if one.count.failed:
+                print("\n=== %s failed; it ended with\n%s" % (name, "\n".join(one.lines[-TAIL:])))
+    tests = sorted((test for _name, one in chosen for test in one.tests), key=lambda test: -test.cpu)[:DEAREST]
+    print("\nThe tests that took most of the processor:")
+    for test in tests:
+        print("%8.1f s of %6.1f s  %s" % (test.cpu, test.seconds, test.name))
     print()
-    for name, ended in results:
-        print("%-12s %5d passed %4d failed %4d skipped %6.0f s" % (name, *ended.count, ended.seconds))
-    total = sum((ended.count for _name, ended in results), Count())
-    for line in last_words([(name, ended.lines) for name, ended in results if ended.count.failed]):
+    for name, one in chosen:
+        print("%-24s %5d passed %4d failed %4d skipped %6.0f s %7.1f CPU s" % (name, *one.count, one.seconds, one.cpu))
+
+
+def over_budget(cpu: float, pace: float, budget: float) -> str | None:
+    """Say what was taken; a sentence where it is too much."""
+    took = "%.0f CPU seconds, which are %.0f of the reference machine's (it is %.2f times as fast)" % (cpu, cpu / pace, pace)
+    print("Taken: %s; the budget is %.0f." % (took, budget))
+    if cpu / pace <= budget:
+        return None
+    return "suite: the tests took %s, and the budget in tests/suite/recorded.json is %.0f" % (took, budget)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Runs the tests.")
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--since", default="")
+    parser.add_argument("sections", nargs="*")
+    wanted = parser.parse_args()
+    sections = list(dict.fromkeys(piece.section for piece in PIECES))
+    if unknown := sorted(set(wanted.sections) - set(sections) - {piece.name for piece in PIECES}):
+        sys.stderr.write("suite: there is no section %s; there are: %s\n" % (", ".join(unknown), ", ".join(sections)))
+        return 2
+    everything = not wanted.sections and not wanted.since
+    chosen = [piece for piece in PIECES if not wanted.sections or {piece.section, piece.name} & set(wanted.sections)]
+    chosen = [piece for piece in chosen if wanted.all or not piece.nightly or piece.name in wanted.sections]
+    if not wanted.all:
+        chosen = [dataclasses.replace(piece, argv=(*piece.argv, "-m", "not nightly")) if piece.is_pytest else piece for piece in chosen]
+    if wanted.since:
+        chosen, told = choosing.since(wanted.since, chosen)
+        print("\n".join(told), flush=True)
+        if not chosen:
+            print("0 passed, 0 failed")
+            return 0
+    figures = known()
+    runner = running.Runner(chosen, {name: one["seconds"] for name, one in figures["pieces"].items()}, layout.isolates())
+    ended = runner.run()
+    pace = runner.pace.factor
+    keep(figures["pieces"], ended, pace)
+    show(chosen, ended)
+    total = sum((one.count for one in ended.values()), results.Count())
+    failed = [(name, one.lines) for name, one in ended.items() if one.count.failed]
+    cpu = sum(one.cpu for one in ended.values())
+    if everything and not wanted.all and cpu and (sentence := over_budget(cpu, pace, figures["budget_cpu_seconds"])):
+        failed.append(("budget", [sentence]))
+        total += results.Count(failed=1)
+    for line in results.last_words(failed):
         print(line)
     print("%d passed, %d failed" % total[:2])
     return 0 if total.passed and not total.failed else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    os.chdir(running.REPO)
+    sys.exit(main())

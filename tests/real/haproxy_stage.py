@@ -33,6 +33,11 @@ import urllib.request
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
+# Programs that are no tests use this stage, too.
+sys.path.insert(0, str(HERE.parent / "suite"))
+
+from limits import wait_until  # noqa: E402  pylint: disable=wrong-import-position
+
 DEFAULT_SERVER = "check inter 100ms fastinter 50ms downinter 50ms fall 2 rise 3 weight 100"
 HAPROXY = shutil.which("haproxy") or next((p for p in ("/usr/sbin/haproxy", "/usr/local/sbin/haproxy") if os.path.exists(p)), None)
 
@@ -57,20 +62,6 @@ def free_port() -> int:
                 continue
             _given.add(port)
             return port
-
-
-def wait_until(check: t.Callable[[], t.Any], what: str, timeout: float = 30.0) -> t.Any:
-    end = time.monotonic() + timeout
-    last: Exception | None = None
-    while time.monotonic() < end:
-        try:
-            value = check()
-            if value:
-                return value
-        except OSError as e:
-            last = e
-        time.sleep(0.02)
-    raise AssertionError(f"after {timeout} s still not: {what} ({last})")
 
 
 def get(url: str, timeout: float = 20.0, data: bytes | None = None) -> tuple[int, bytes]:

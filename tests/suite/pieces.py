@@ -1,0 +1,91 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the suite is made of: sections that people name, and the pieces of each, which can run beside others.
+
+A piece that needs the local stage, or the containers, gets a network, processes and directories of its own (tests/bin/isolated): two of them
+never meet. It is as large as what its tests share: a stage that is started once, a set of containers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+PYTHON = sys.executable
+STAGE = ("stage", "artifacts", "records")
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Something that runs by itself."""
+
+    section: str
+    part: str
+    argv: tuple[str, ...]
+    minutes: int
+    # Directories of build/ that it has for itself.
+    own: tuple[str, ...] = ()
+    # It is only for `make test-all`.
+    nightly: bool = False
+    memory_mb: int = 400
+    needs_root: bool = False
+
+    @property
+    def name(self) -> str:
+        return "%s/%s" % (self.section, self.part) if self.part else self.section
+
+    @property
+    def paths(self) -> list[str]:
+        """The files and directories of tests that pytest is given."""
+        return [word for word in self.argv if word.startswith(("tests/", "extensions/"))] if self.is_pytest else []
+
+    @property
+    def is_pytest(self) -> bool:
+        return self.argv[1:3] == ("-m", "pytest")
+
+
+def pytest(*arguments: str) -> tuple[str, ...]:
+    return (PYTHON, "-m", "pytest", "-q", *arguments)
+
+
+def _files(room: str, *names: str) -> tuple[str, ...]:
+    return pytest(*("tests/real/%s/test_%s.py" % (room, name) for name in names))
+
+
+def _stage(part: str, *names: str) -> Piece:
+    return Piece("playbooks", part, _files("playbooks", *names), 30, STAGE)
+
+
+def _molecule(part: str, *scenarios: str) -> Piece:
+    return Piece("molecule", part, ("tests/bin/molecule", *scenarios), 60, ("molecule",), memory_mb=2500, needs_root=True)
+
+
+PIECES = [
+    _molecule("", ),
+    _stage("sides", "blue_green", "shadow"),
+    _stage("canary", "adoption", "canary"),
+    _stage("faults", "controller_faults", "lock", "losses"),
+    _stage("lost", "lost_balancer", "lost_host"),
+    _stage("site", "bad_input", "several_applications", "site_playbook"),
+    Piece("playbooks", "stage", pytest("tests/real/stage"), 20, STAGE),
+    Piece("real", "haproxy", pytest("tests/real/haproxy", "tests/real/health"), 30),
+    Piece("real", "nginx", pytest("tests/real/nginx"), 30),
+    Piece("real", "evidence", pytest("tests/real/evidence", "tests/real/load", "tests/real/prometheus"), 30),
+    Piece("real", "release", pytest("tests/real/release", "tests/real/process_swap", "tests/real/package"), 30),
+    Piece("real", "report", pytest("tests/real/report"), 20),
+    Piece("real", "inventories", pytest("tests/real/inventories"), 40, memory_mb=800),
+    Piece("conformance", "members", pytest("tests/conformance/test_members.py"), 30),
+    Piece("conformance", "split", pytest("tests/conformance/test_split.py"), 30),
+    Piece("integration", "", (PYTHON, "tests/bin/integration.py"), 40, STAGE),
+    Piece("demo", "", (PYTHON, "tests/stage/demo.py"), 30, ("stage", "artifacts")),
+    Piece("chaos", "", (PYTHON, "tests/chaos/sweep.py", "--short"), 30, STAGE),
+    Piece("chaos", "whole", (PYTHON, "tests/chaos/sweep.py"), 120, STAGE, nightly=True),
+    Piece("sanity", "", ("tests/bin/sanity",), 30),
+    Piece("sanity", "pythons", ("tests/bin/sanity", "--pythons"), 30, nightly=True),
+    Piece("lint", "", ("tests/bin/lint",), 25),
+    Piece("unit", "", pytest("tests/unit"), 20),
+]
