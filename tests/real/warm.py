@@ -141,7 +141,7 @@ def start(argv: t.Sequence[str], cwd: str, environment: t.Mapping[str, str], out
     with _LOCK:
         if key not in _SERVERS:
             if not _SERVERS:
-                atexit.register(_close)
+                atexit.register(close)
             _SERVERS[key] = Server(environment)
     server = _SERVERS[key]
     if output is subprocess.DEVNULL:
@@ -151,19 +151,22 @@ def start(argv: t.Sequence[str], cwd: str, environment: t.Mapping[str, str], out
 
 
 print()
-def _close() -> None:
+def close() -> None:
+    """End the processes that fork, and the runs that have not ended."""
     for server in _SERVERS.values():
         server.close()
     _SERVERS.clear()
 
 
 # -- the process that forks -------------------------------------------------------------------------------------------
-def _child(message: dict[str, t.Any], output: int, mine: t.Iterable[int]) -> t.NoReturn:
+def _child(message: dict[str, t.Any], output: int, connection: socket.socket, mine: t.Iterable[int]) -> t.NoReturn:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     if message["session"]:
         os.setsid()
+    # It tells of itself, so that what was asked of it is so when its start returns.
+    connection.send(json.dumps({"run": message["run"], "pid": os.getpid()}).encode())
     os.chdir(message["cwd"])
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -178,7 +181,7 @@ def _child(message: dict[str, t.Any], output: int, mine: t.Iterable[int]) -> t.N
     try:
         from ansible import constants  # pylint: disable=import-outside-toplevel
         from ansible.cli.playbook import PlaybookCLI  # pylint: disable=import-outside-toplevel
-        constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP")
+        constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
         sys.argv = message["argv"]
         try:
             PlaybookCLI.cli_executor(message["argv"])
@@ -229,10 +232,9 @@ def _serve(fd: int) -> None:
         said = json.loads(message)
         pid = os.fork()
         if not pid:
-            _child(said, output, (connection.fileno(), ended, wake))
+            _child(said, output, connection, (connection.fileno(), ended, wake))
         os.close(output)
         runs[pid] = said["run"]
-        connection.send(json.dumps({"run": said["run"], "pid": pid}).encode())
         _collect(connection, runs)
     # Whoever asked for these runs has gone.
     for pid in runs:

@@ -54,6 +54,11 @@ def text(path: str) -> str:
     return (REPO / path).read_text(encoding="utf-8", errors="replace")
 
 
+def code(path: str) -> str:
+    """A file less what it says to people alone."""
+    return re.sub(r"#.*", "", re.sub(r'""".*?"""', "", text(path), flags=re.DOTALL))
+
+
 @functools.cache
 def _named(name: str) -> tuple[str, ...]:
     """Files of the tests that are called so."""
@@ -116,7 +121,7 @@ def runs_product(path: str) -> bool:
 def its_drivers(path: str) -> set[str]:
     """The drivers that a test which runs the collection has to do with."""
     own = driver_of(path)
-    words = "\n".join(text(one) for one in needs(path) if one.startswith("tests/"))
+    words = "\n".join(code(one) for one in needs(path) if one.startswith("tests/"))
     named = {driver for driver in drivers() if re.search(rf"\b{driver}\b", words)} if not own else {own}
     return named | ({STAGE_DRIVER} if "inventories/local" in words or "stage_code" in words else set())
 

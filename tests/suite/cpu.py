@@ -88,7 +88,7 @@ def used(account: str | None) -> float:
 def _work() -> float:
     began = time.thread_time()
     total, seen = 0, {}
-    for number in range(60_000):
+    for number in range(300_000):
         total += number * number
         seen[number % 997] = total
     return time.thread_time() - began

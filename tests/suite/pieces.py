@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the suite is made of: sections that people name, and the pieces of each, which can run beside others.
 
-A piece that needs the local stage, or the containers, gets a network, processes and directories of its own (tests/bin/isolated): two of them
-never meet. It is as large as what its tests share: a stage that is started once, a set of containers.
+A piece that starts servers gets a network, processes and directories of its own (tests/bin/isolated), so that two of them never meet: neither at
+the local stage's ports nor at those that a test took for free. A piece is as large as what its tests share: a stage that is started once, a set of
+containers.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Piece:
     part: str
     argv: tuple[str, ...]
     minutes: int
-    # Directories of build/ that it has for itself.
-    own: tuple[str, ...] = ()
+    # Directories of build/ that it has for itself, and with them a network and processes; None where it starts no server.
+    own: tuple[str, ...] | None = None
     # It is only for `make test-all`.
     nightly: bool = False
     memory_mb: int = 400
@@ -72,14 +73,14 @@ PIECES = [
     _stage("lost", "lost_balancer", "lost_host"),
     _stage("site", "bad_input", "several_applications", "site_playbook"),
     Piece("playbooks", "stage", pytest("tests/real/stage"), 20, STAGE),
-    Piece("real", "haproxy", pytest("tests/real/haproxy", "tests/real/health"), 30),
-    Piece("real", "nginx", pytest("tests/real/nginx"), 30),
-    Piece("real", "evidence", pytest("tests/real/evidence", "tests/real/load", "tests/real/prometheus"), 30),
-    Piece("real", "release", pytest("tests/real/release", "tests/real/process_swap", "tests/real/package"), 30),
-    Piece("real", "report", pytest("tests/real/report"), 20),
-    Piece("real", "inventories", pytest("tests/real/inventories"), 40, memory_mb=800),
-    Piece("conformance", "members", pytest("tests/conformance/test_members.py"), 30),
-    Piece("conformance", "split", pytest("tests/conformance/test_split.py"), 30),
+    Piece("real", "haproxy", pytest("tests/real/haproxy", "tests/real/health"), 30, ()),
+    Piece("real", "nginx", pytest("tests/real/nginx"), 30, ()),
+    Piece("real", "evidence", pytest("tests/real/evidence", "tests/real/load", "tests/real/prometheus"), 30, ()),
+    Piece("real", "release", pytest("tests/real/release", "tests/real/process_swap", "tests/real/package"), 30, ()),
+    Piece("real", "report", pytest("tests/real/report"), 20, ()),
+    Piece("real", "inventories", pytest("tests/real/inventories"), 40, (), memory_mb=800),
+    Piece("conformance", "members", pytest("tests/conformance/test_members.py"), 30, ()),
+    Piece("conformance", "split", pytest("tests/conformance/test_split.py"), 30, ()),
     Piece("integration", "", (PYTHON, "tests/bin/integration.py"), 40, STAGE),
     Piece("demo", "", (PYTHON, "tests/stage/demo.py"), 30, ("stage", "artifacts")),
     Piece("chaos", "", (PYTHON, "tests/chaos/sweep.py", "--short"), 30, STAGE),

@@ -46,7 +46,7 @@ class Running:
             path.unlink(missing_ok=True)
         argv = list(piece.argv) + (["--junitxml", str(self._report)] if piece.is_pytest else [])
         if isolated:
-            argv = ["tests/bin/isolated", piece.name.replace("/", "-"), " ".join(piece.own), *argv]
+            argv = ["tests/bin/isolated", piece.name.replace("/", "-"), " ".join(piece.own or ()), *argv]
         self._began = time.monotonic()
         self.child = subprocess.Popen(
             self._group.wrap(argv), cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -81,7 +81,7 @@ class Running:
         used = cpu.used(self._group.account)
         self._group.remove()
         if late.is_set():
-            lines.append("%s did not end within %d minutes" % (self.piece.name, self.piece.minutes))
+            lines.append("%s did not end within %g minutes" % (self.piece.name, self.piece.minutes))
             if self.live:
                 print(lines[-1], flush=True)
         self.ended = results.Ended(self._count(lines, late.is_set()), time.monotonic() - self._began, used, lines,
@@ -159,7 +159,7 @@ class Runner:
             return None
         if len(self._running) >= processors and (self._machine.idle < IDLE or time.monotonic() < self._settled):
             return None
-        staged = any(one.piece.own for one in self._running)
+        staged = any(one.piece.own for one in self._running)  # where the stage is everybody's
         for piece in self._left:
             if piece.own and staged and not self._isolates:
                 continue
@@ -176,7 +176,7 @@ class Runner:
             print("skipped %s: it needs root" % piece.name)
             self.ended[piece.name] = results.Ended(results.Count(skipped=1))
             return
-        self._running.append(Running(piece, bool(piece.own) and self._isolates, self.live, self._environment))
+        self._running.append(Running(piece, piece.own is not None and self._isolates, self.live, self._environment))
         self._settled = time.monotonic() + SETTLE
         self._machine.look()
 

@@ -96,7 +96,7 @@ def run(name: str, seed: int) -> dict[str, t.Any]:
     piece = piece_of(name)
     began = time.monotonic()
     with stressed(seed):
-        one = running.Running(piece, bool(piece.own) and layout.isolates(), False, {"SUITE_SHUFFLE": str(seed), "SUITE_STRETCH": STRETCH})
+        one = running.Running(piece, piece.own is not None and layout.isolates(), False, {"SUITE_SHUFFLE": str(seed), "SUITE_STRETCH": STRETCH})
         one.join()
     ended = one.ended
     assert ended is not None
