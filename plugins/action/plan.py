@@ -20,7 +20,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
@@ -158,7 +158,7 @@ class ActionModule(ActionBase):
             try:
                 _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
             except _probe.BadConfig as error:
-                raise DowntimeError(f"deploy_evidence_url is '{checked['deploy_evidence_url']}': {error}") from error
+                raise DowntimeError(f"deploy_evidence_url is '{shown_url(checked['deploy_evidence_url'])}': {error}") from error
         elif verb in _plan.SHIFTS:
             warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
 
@@ -262,7 +262,7 @@ class ActionModule(ActionBase):
                     serving |= {name for name, host in by_side[serving_side].items() if have[host["server"]]["state"] not in ("down", "drained")}
                     serving_out.update((name, host["server"]) for name, host in by_side[serving_side].items()
                                        if have[host["server"]]["state"] in ("drained", "draining"))
-                    pools[f"pool {pool['name']} on {balancer}"] = [{"full": entry["full"]} for entry in pool["members"]]
+                    pools[f"pool {pool['name']} on {balancer}"] = _plan.regular(pool["members"])
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
         capacity = {**_plan.capacity(pools, min_active), "serving": sorted(serving), "ready": sorted(ready)}
         if side != serving_side:

@@ -20,7 +20,7 @@ import typing as t
 import urllib.parse
 import zlib
 
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 
 try:
     from lzma import LZMAError
@@ -189,12 +189,6 @@ def default_opener(request: t.Any, timeout: float) -> t.Any:
             return found
 
     return urllib.request.build_opener(Redirects).open(request, timeout=timeout)
-
-
-def shown_url(url: str) -> str:
-    """A URL fit for a message: without credentials and without its query, where signed URLs carry theirs."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def check_url(option: str, url: str) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 
@@ -32,6 +33,11 @@ class NoSeries(DowntimeError):
 def failure(error: DowntimeError) -> dict[str, t.Any]:
     """What a module that failed so returns."""
     return {"msg": str(error), "silent": isinstance(error, NoAnswer), **error.details}
+
+
+def shown_url(url: str) -> str:
+    """An address fit for a message: without credentials, and without its query, where signed addresses carry theirs. It need not be a valid one."""
+    return re.sub(r"//[^/?#]*@", "//", re.sub(r"[?#].*", "", url, flags=re.DOTALL), count=1)
 
 
 def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 
 # More of a body than this is not read: a readiness page is small, and a streaming answer would never end.
 BODY_LIMIT = 1024 * 1024
@@ -123,15 +123,15 @@ def split_url(option: str, url: t.Any) -> SplitResult:
         parts = urlsplit(url)
         parts.port  # pylint: disable=pointless-statement  # raises when it is no port
     except ValueError as exc:
-        raise DowntimeError(f"{option} {url!r} is not a URL ({exc}); {example}") from exc
+        raise DowntimeError(f"{option} {shown_url(url)!r} is not a URL ({exc}); {example}") from exc
     if parts.scheme not in ("http", "https"):
-        raise DowntimeError(f"{option} {url!r} has the scheme {parts.scheme!r}; {example}")
+        raise DowntimeError(f"{option} {shown_url(url)!r} has the scheme {parts.scheme!r}; {example}")
     if not parts.hostname:
-        raise DowntimeError(f"{option} {url!r} names no host; {example}")
+        raise DowntimeError(f"{option} {shown_url(url)!r} names no host; {example}")
     if not parts.path:
-        raise DowntimeError(f"{option} {url!r} has no path; {example}")
+        raise DowntimeError(f"{option} {shown_url(url)!r} has no path; {example}")
     if re.search(r"[\x00-\x20\x7f]", url):
-        raise DowntimeError(f"{option} {url!r} contains a space or a control character; {example}")
+        raise DowntimeError(f"{option} {shown_url(url)!r} contains a space or a control character; {example}")
     return parts
 
 

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.zero.downtime.plugins.module_utils import _health, _members
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 
 # What is accepted where the switch's file does not lie well.
 DIRECTORY = "accepted: a path in a directory that the connecting user may write"
@@ -161,7 +161,7 @@ class Row:
 def parse_csv(url: str, text: str) -> list[Row]:
     """The servers (not frontends, not backends) of HAProxy's statistics in CSV."""
     if not text.startswith("# pxname,"):
-        raise DowntimeError(f"stats_url {url!r} does not answer with HAProxy's CSV; accepted: the address of a statistics page with ;csv behind it")
+        raise DowntimeError(f"stats_url {shown_url(url)!r} does not answer with HAProxy's CSV; accepted: the address of a statistics page with ;csv behind it")
     rows = []
     for line in csv.DictReader(io.StringIO(text[2:])):
         if line.get("type") != "2":
@@ -337,21 +337,21 @@ class Mover:
         for url in self.p.get("stats_url") or []:
             answer = self._get(url, self.headers)
             if answer.error is not None or answer.status != 200:
-                raise DowntimeError(f"stats_url {url!r} cannot be read: {answer.error or f'it answered {answer.status}'}")
+                raise DowntimeError(f"stats_url {shown_url(url)!r} cannot be read: {answer.error or f'it answered {answer.status}'}")
             rows = parse_csv(url, answer.body)
             for pool in self.pools:
                 inside = [row for row in rows if row.pool == pool["name"]]
                 if not inside:
                     known = ", ".join(sorted({row.pool for row in rows})) or "none"
-                    raise DowntimeError(f"pools names {pool['name']!r}, which {url} does not have; accepted: {known}")
+                    raise DowntimeError(f"pools names {pool['name']!r}, which {shown_url(url)} does not have; accepted: {known}")
                 server = self.server_of(pool)
                 mine = [row for row in inside if row.server == server]
                 if not mine:
                     known = ", ".join(row.server for row in inside)
-                    raise DowntimeError(f"members names {server!r}, which pool {pool['name']} at {url} does not have; accepted: {known}")
+                    raise DowntimeError(f"members names {server!r}, which pool {pool['name']} at {shown_url(url)} does not have; accepted: {known}")
                 if mine[0].status == "no check":
                     raise DowntimeError(
-                        f"{server} in pool {pool['name']} has no health check at {url}, so it cannot leave traffic by failing one; "
+                        f"{server} in pool {pool['name']} has no health check at {shown_url(url)}, so it cannot leave traffic by failing one; "
                         "accepted: a server line with check"
                     )
                 own += mine
@@ -364,11 +364,11 @@ class Mover:
             return None
         answer = self._get(wanted["url"])
         if answer.error is not None:
-            raise DowntimeError(f"in_flight.url {wanted['url']!r} cannot be read: {answer.error}")
+            raise DowntimeError(f"in_flight.url {shown_url(wanted['url'])!r} cannot be read: {answer.error}")
         value = _health.json_field(answer.body, wanted.get("field")) if answer.status == 200 else None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             where = f"field {wanted['field']!r}" if wanted.get("field") else "answer"
-            raise DowntimeError(f"in_flight.url {wanted['url']!r} answered {answer.status}, and its {where} is no number; accepted: a JSON number of 0 or more")
+            raise DowntimeError(f"in_flight.url {shown_url(wanted['url'])!r} answered {answer.status}, and its {where} is no number; accepted: a JSON number of 0 or more")
         return int(value)
 
     def _readiness(self) -> tuple[bool, str]:
@@ -466,7 +466,7 @@ class Mover:
             if left < floor:
                 raise DowntimeError(
                     f"min_active is {self.p['min_active']}, which of {len(fleet)} members in pool {own.pool} means {floor}, "
-                    f"but {left} would be left without {', '.join(sorted(leaving))} at {own.url}; accepted: fewer members at a time, or a lower floor"
+                    f"but {left} would be left without {', '.join(sorted(leaving))} at {shown_url(own.url)}; accepted: fewer members at a time, or a lower floor"
                 )
 
     def _switch(self, off: bool) -> None:
@@ -594,7 +594,7 @@ class Mover:
         if kept_out:
             row = kept_out[0]
             raise DowntimeError(
-                f"{row.server} in pool {row.pool} is in {row.status} at {row.url}: somebody took it out at the balancer; "
+                f"{row.server} in pool {row.pool} is in {row.status} at {shown_url(row.url)}: somebody took it out at the balancer; "
                 "accepted: a member that only its health check keeps out"
             )
         # Only our switch is turned: a member that is not ready for a reason of its own has nothing to be switched on.

@@ -29,15 +29,15 @@ def common_spec() -> dict[str, t.Any]:
     }
 
 
-def floor_of(min_active: str | int, configured: int) -> int:
+def floor_of(min_active: str | int, configured: int, option: str = "min_active") -> int:
     """How many of C(configured) members have to serve at full weight: C("4"), or C("75%") rounded up.
 
-    Raises DowntimeError for anything else, and for a percentage over 100.
+    Raises DowntimeError for anything else, and for a percentage over 100; C(option) is what the user knows it by.
     """
     text = str(min_active).strip()
     number = text[:-1] if text.endswith("%") else text
     if not number.isdigit() or (text.endswith("%") and int(number) > 100):
-        raise DowntimeError(f"min_active is '{min_active}'; a count of members such as 4, or a percentage up to 100% such as 75%, is accepted")
+        raise DowntimeError(f"{option} is '{min_active}'; a count of members such as 4, or a percentage up to 100% such as 75%, is accepted")
     if text.endswith("%"):
         return -(-int(number) * configured // 100)
     return int(number)

@@ -26,8 +26,10 @@ SHIFTS = ("deploy", "rollback", "restart")
 PUT_RIGHT = "deploy or roll back with deploy_strategy=blue_green puts that right"
 
 
-def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None = None) -> list[dict[str, t.Any]]:
+def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None = None, unbound: t.Sequence[str] = ()) -> list[dict[str, t.Any]]:
     """Cut C(members) into batches as Ansible's C(serial) does; C(most) bounds each of them.
+
+    Those that are C(unbound) come before them, in batches of their own that nothing bounds: they do not serve, so nobody misses them.
 
     Sizes are counts or percentages of all members, a percentage rounded down but never below 1; the last size repeats.
     Raises DowntimeError for a size that is neither, or that takes nothing.
@@ -38,18 +40,18 @@ def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None
         match = re.fullmatch(r"(\d+)(%?)", text)
         if not match or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):
             raise DowntimeError(f"deploy_batches has {size!r}; counts from 1 on, or percentages from 1% to 100%, are accepted")
-        counts.append(max(1, int(match[1]) * len(members) // 100) if match[2] else int(match[1]))
+        counts.append(max(1, int(match[1]) * (len(members) + len(unbound)) // 100) if match[2] else int(match[1]))
     if not counts:
         raise DowntimeError("deploy_batches is empty; a list of counts or percentages such as [1, \"25%\"] is accepted")
-    if most is not None:
-        counts = [min(count, most) for count in counts]
-    found: list[dict[str, t.Any]] = []
-    taken = 0
-    while taken < len(members):
-        count = counts[min(len(found), len(counts) - 1)]
-        found.append({"n": len(found) + 1, "members": list(members[taken:taken + count])})
-        taken += count
-    return found
+    bound = counts if most is None else [min(count, most) for count in counts]
+    found: list[list[str]] = []
+    for names, sizes_of_these in ((unbound, counts), (members, bound)):
+        first, taken = len(found), 0
+        while taken < len(names):
+            count = sizes_of_these[min(len(found) - first, len(counts) - 1)]
+            found.append(list(names[taken:taken + count]))
+            taken += count
+    return [{"n": number, "members": names} for number, names in enumerate(found, 1)]
 
 
 def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[str, t.Any], _drivers.Driver]:
@@ -59,7 +61,8 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
     """
     if not values.get("deploy_traffic"):
         raise DowntimeError("deploy_traffic is missing; a mapping with the driver and its options is needed, such as {driver: haproxy, …}")
-    checked = _spec.check(values, VARIABLES)
+    # What a team calls by such a name of its own is warned of (check_names), and no reason to refuse anything.
+    checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, VARIABLES)
     if verb == "deploy" and not checked["deploy_release"]:
         raise DowntimeError("deploy_release is missing; the label or digest of a release is needed, such as -e deploy_release=2.0.0")
     traffic = dict(checked["deploy_traffic"])
@@ -80,7 +83,7 @@ def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[st
             raise DowntimeError(f"deploy_health.body is {checked['deploy_health']['body']!r}; a regular expression is accepted ({error})") from error
     if values.get("deploy_min_active") is None and driver.default_floor:
         checked["deploy_min_active"] = driver.default_floor
-    _members.floor_of(checked["deploy_min_active"], 1)
+    _members.floor_of(checked["deploy_min_active"], 1, "deploy_min_active")
     if checked["deploy_id"] and not _ID.fullmatch(checked["deploy_id"]):
         raise DowntimeError(f"deploy_id is '{checked['deploy_id']}'; letters, digits, and . _ + - (no dot first) are accepted")
     return checked, driver
@@ -298,6 +301,11 @@ def distinct_servers(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
             raise DowntimeError(f"members {seen[host['server']]} and {name} have one server name, {host['server']}, in deploy_traffic.pools; "
                                 "each member needs its own")
         seen[host["server"]] = name
+
+
+def regular(members: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Whether each member serves at full weight, for C(capacity). A backup server serves only when no other does, so the floor is not for it."""
+    return [{"full": entry["full"]} for entry in members if not entry.get("backup")]
 
 
 def capacity(pools: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]], min_active: str) -> dict[str, t.Any]:

@@ -25,6 +25,7 @@ import json
 import math
 import os
 import random
+import re
 import resource
 import selectors
 import signal
@@ -109,7 +110,8 @@ class Target(t.NamedTuple):
 
 def parse_target(url: str | None, connect_to: str | None = None) -> Target:
     """Read ``url`` and ``connect_to`` or say in one sentence what is wrong with them."""
-    shape = "url %r is not usable: " % (url,)
+    # Without the user and password that it may carry: this goes into records and logs.
+    shape = "url %r is not usable: " % (re.sub("//[^/?#]*@", "//", url, count=1) if isinstance(url, str) else url,)
     if not isinstance(url, str) or not url.strip():
         raise BadConfig(shape + "give http://host[:port]/path or https://host[:port]/path.")
     if any(ord(c) <= 32 or ord(c) == 127 for c in url):
@@ -119,12 +121,12 @@ def parse_target(url: str | None, connect_to: str | None = None) -> Target:
         port = parts.port
     except ValueError as exc:
         raise BadConfig(shape + "%s; give http://host[:port]/path or https://host[:port]/path." % exc) from exc
+    if parts.username is not None or parts.password is not None:
+        raise BadConfig("url is not usable: it carries a user name, which would end up in records and logs.")
     if parts.scheme not in ("http", "https"):
         raise BadConfig(shape + "the scheme is %r, and http and https are accepted." % parts.scheme)
     if not parts.hostname:
         raise BadConfig(shape + "it names no host.")
-    if parts.username is not None:
-        raise BadConfig("url is not usable: it carries a user name, which would end up in records and logs.")
     if port == 0:
         raise BadConfig(shape + "port 0 is no port; 1 to 65535 are accepted.")
     try:

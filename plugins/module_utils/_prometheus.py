@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 
 from ansible.module_utils import urls
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries, shown_url
 
 # Prometheus gives 11,000 points of a series at most; a page of something else is not read to its end.
 BODY_LIMIT = 8 * 1024 * 1024
@@ -111,7 +111,7 @@ class Prometheus:
     def _ask(self, endpoint: str, query: str, **parameters: str) -> tuple[str, t.Any]:
         """The kind of the answer, and the answer."""
         if not isinstance(query, str) or not query.strip():
-            raise DowntimeError("the query for %s is %r; an expression of PromQL is accepted" % (_shown(self.url), query))
+            raise DowntimeError("the query for %s is %r; an expression of PromQL is accepted" % (shown_url(self.url), query))
         address = "%s/api/v1/%s?%s" % (self.url, endpoint, urllib.parse.urlencode(dict(parameters, query=query)))
         try:
             with self._open(address, headers=self._headers, unredirected_headers=list(self._headers), method="GET", timeout=self._timeout,
@@ -121,13 +121,13 @@ class Prometheus:
             with error:
                 raise self._refusal(query, error) from error
         except (OSError, http.client.HTTPException, urls.ConnectionError) as error:
-            raise NoAnswer(self._clean("%s cannot be reached: %s" % (_shown(self.url), _reason(error, self._timeout)))) from error
+            raise NoAnswer(self._clean("%s cannot be reached: %s" % (shown_url(self.url), _reason(error, self._timeout)))) from error
         if answer.get("status") != "success":
             raise DowntimeError(self._about(query, "is refused: " + _said(answer)))
         try:
             return answer["data"]["resultType"], answer["data"]["result"]
         except (KeyError, TypeError) as error:
-            raise DowntimeError("%s answers with success and without a result, which is not Prometheus' way" % _shown(self.url)) from error
+            raise DowntimeError("%s answers with success and without a result, which is not Prometheus' way" % shown_url(self.url)) from error
 
     def _read(self, response: t.Any) -> bytes:
         found, until = bytearray(), self._clock() + self._timeout
@@ -137,7 +137,7 @@ class Prometheus:
             if not part:
                 break
             if len(found) > BODY_LIMIT:
-                raise DowntimeError("%s answers with more than %d MiB, which is no answer to a query of one series" % (_shown(self.url), BODY_LIMIT >> 20))
+                raise DowntimeError("%s answers with more than %d MiB, which is no answer to a query of one series" % (shown_url(self.url), BODY_LIMIT >> 20))
             if self._clock() > until:
                 raise TimeoutError
         length = response.headers.get("Content-Length") or ""
@@ -152,7 +152,7 @@ class Prometheus:
             answer = None
         if not isinstance(answer, dict):
             raise DowntimeError(self._clean("%s answers with what is not JSON (%s); is it the URL of a Prometheus?" % (
-                _shown(self.url), _line(body.decode("utf-8", "replace")) or "nothing")))
+                shown_url(self.url), _line(body.decode("utf-8", "replace")) or "nothing")))
         return answer
 
     def _refusal(self, query: str, error: urllib.error.HTTPError) -> DowntimeError:
@@ -164,10 +164,10 @@ class Prometheus:
         if isinstance(answer, dict) and answer.get("status") == "error":
             return DowntimeError(self._about(query, "is refused: " + _said(answer)))
         hint = "; the token or the user name and password are not accepted" if error.code in (401, 403) else ""
-        return DowntimeError(self._clean("%s answers %d %s%s" % (_shown(self.url), error.code, error.reason, hint)))
+        return DowntimeError(self._clean("%s answers %d %s%s" % (shown_url(self.url), error.code, error.reason, hint)))
 
     def _about(self, query: str, what: str) -> str:
-        return self._clean("the query %s %s (%s)" % (_line(query), what, _shown(self.url)))
+        return self._clean("the query %s %s (%s)" % (_line(query), what, shown_url(self.url)))
 
     def _clean(self, text: str) -> str:
         """No secret is repeated, even by a server that repeats it."""
@@ -185,16 +185,10 @@ def _checked(url: t.Any, name: str) -> str:
     except ValueError:
         raise DowntimeError("%s is no URL; such as https://prometheus.example:9090 is accepted" % name) from None
     if "@" in parts.netloc:
-        raise DowntimeError("%s has a user or a password in the URL (%s); they are accepted beside it, where they are not logged" % (name, _shown(url)))
+        raise DowntimeError("%s has a user or a password in the URL (%s); they are accepted beside it, where they are not logged" % (name, shown_url(url)))
     if not is_good or not url.isprintable() or " " in url:
-        raise DowntimeError("%s is %s; an http or https URL without a query is accepted, such as https://prometheus.example:9090" % (name, _line(_shown(url))))
+        raise DowntimeError("%s is %s; an http or https URL without a query is accepted, such as https://prometheus.example:9090" % (name, _line(shown_url(url))))
     return url.rstrip("/")
-
-
-def _shown(url: str) -> str:
-    """Fit for a message: without credentials and query."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _reason(error: BaseException, timeout: float) -> str:

@@ -15,7 +15,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _durable, _release_store, _service, _swap_options
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import MARKER, Found, Release, Slot, Store
 from ansible_collections.zero.downtime.plugins.module_utils._service import ActivationError, Service
 
@@ -190,7 +190,7 @@ class _Call:
         if running:
             parts = urllib.parse.urlsplit(running["url"])
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise DowntimeError(f"running.url is {running['url']!r}; an http or https URL with a host is accepted")
+                raise DowntimeError(f"running.url is {shown_url(str(running['url']))!r}; an http or https URL with a host is accepted")
             if running["timeout"] <= 0 or running["interval"] <= 0:
                 raise DowntimeError("running.timeout and running.interval are numbers of seconds above 0")
             if self.passes < 1:

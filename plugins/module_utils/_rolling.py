@@ -41,19 +41,19 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
                 unsettled.append(name)
     first = plan["capacity"]["first"]
     most = None if first else plan["capacity"]["most"]
-    if moving and most is not None and most < 1:
-        # Who is out already may be moved without taking anybody else out.
-        moving.sort(key=lambda name: name not in out)
-        if moving[0] not in out:
+    # Members that do not serve may be taken out whatever the floor is, and are its room once they serve again: the way out of an outage.
+    idle = [] if most is None else [name for name in moving if name in out or name not in plan["capacity"].get("serving", moving)]
+    if most is not None:
+        most += len(idle)
+        if len(moving) > len(idle) and most < 1:
             raise DowntimeError(f"deploy_min_active is {plan['min_active']}, which cannot be held while a member is out: {plan['capacity']['tightest']}")
-        most = 1
     previous = [was[name] for name in moving if was[name]]
     return {
         "release": release,
         "previous": previous[0] if previous else None,
         "first": first,
         "floor": "0" if first else plan["min_active"],
-        "batches": _plan.batches(moving, plan["batch_sizes"], most) if moving else [],
+        "batches": _plan.batches([name for name in moving if name not in idle], plan["batch_sizes"], most, idle) if moving else [],
         "going_back_to": {name: was[name] for name in moving},
         # What an interrupted deploy left of them is this one's to put right, also when it fails before their batch.
         "unsettled": unsettled,

@@ -58,6 +58,19 @@ def has(value: t.Mapping[str, t.Any], path: str, needed: t.Iterable[str], expect
             raise DowntimeError(f"{path} has no {name}; {expected} is expected")
 
 
+def _listed(text: str) -> list[t.Any]:
+    """A list as -e NAME=… brings it, which is a text: a,b or [a,b] or JSON."""
+    inside = text.strip()
+    if inside.startswith("[") and inside.endswith("]"):
+        try:
+            return json.loads(inside)
+        except ValueError:
+            inside = inside[1:-1]
+    if inside.startswith("["):
+        raise ValueError
+    return [part.strip().strip("'\"") for part in inside.split(",") if part.strip()]
+
+
 def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any]) -> t.Any:
     kind = option.get("type", "str")
     validator = DEFAULT_TYPE_VALIDATORS[kind]
@@ -67,8 +80,7 @@ def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any]) -> t.Any:
             raise TypeError
         if kind == "float" and isinstance(value, bool):
             raise TypeError
-        # With -e NAME=[1,2] a list arrives as its text, which the validator would cut at the commas.
-        value = json.loads(value) if kind == "list" and isinstance(value, str) and value.strip().startswith("[") else validator(value)
+        value = _listed(value) if kind == "list" and isinstance(value, str) else validator(value)
     except (TypeError, ValueError) as error:
         raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} is accepted") from error
     if "minimum" in option and value < option["minimum"]:

@@ -15,7 +15,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.zero.downtime.plugins.module_utils._argv import argv_of
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 
 METHODS = ("systemd_socket", "command")
 TWO_SLOTS = "two_slots"
@@ -113,7 +113,7 @@ def check_options(service: t.Mapping[str, t.Any], path: str = "service.") -> Non
             raise DowntimeError(f"{path}ready_url is given without {path}overlap, whose readiness it tells")
         parts = urllib.parse.urlsplit(service["ready_url"])
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DowntimeError(f"{path}ready_url is {service['ready_url']!r}; an http or https URL with a host is accepted")
+            raise DowntimeError(f"{path}ready_url is {shown_url(str(service['ready_url']))!r}; an http or https URL with a host is accepted")
 
 
 def _check_command(service: t.Mapping[str, t.Any], given: t.Collection[str], path: str) -> None:

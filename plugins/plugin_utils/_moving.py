@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -69,12 +70,16 @@ class Move:
             "waited": max((result.get("waited") or 0.0 for result in results.values()), default=0.0),
             "balancers": results,
             "diff": [{**diff, "before_header": host, "after_header": host} for host, result in results.items() for diff in _as_list(result.get("diff"))],
-            "problems": [named(self.what, host, result) for host, result in failures.items()],
+            "problems": [self._in_the_users_words(named(self.what, host, result)) for host, result in failures.items()],
         }
         if failures:
             found["msg"] = "; ".join(found["problems"])
             found["failed"] = self.args["on_failure"] == "fail"
         return found
+
+    def _in_the_users_words(self, sentence: str) -> str:
+        """A module names its options; who has a deploy made has set variables."""
+        return re.sub(r"(?<!\w)min_active\b", "deploy_min_active", sentence) if self.args["lock"] else sentence
 
     def end(self, results: Results, found: dict[str, t.Any], **detail: t.Any) -> dict[str, t.Any]:
         """Write down how it ended, and add the warnings."""

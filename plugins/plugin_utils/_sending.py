@@ -18,7 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _artifact
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 
 
 class Sender:
@@ -68,7 +68,7 @@ class Sender:
         if not src or artifact.get("url"):
             return None
         if _artifact.is_url(str(src)):
-            raise DowntimeError(f"artifact.src is {_artifact.shown_url(str(src))}; a path is accepted (a URL belongs into artifact.url)")
+            raise DowntimeError(f"artifact.src is {shown_url(str(src))}; a path is accepted (a URL belongs into artifact.url)")
         if checksums and artifact.get("checksums") and not known:
             raise DowntimeError("artifact.src is on the controller and artifact.checksums is a URL, which the host reads; "
                                 "give the checksums as a path on the controller, or artifact.digest")

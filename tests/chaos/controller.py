@@ -19,7 +19,10 @@ import typing as t
 REPO = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tests" / "stage"))
 
+sys.path.insert(0, str(REPO / "tests" / "real"))
+
 import layout  # noqa: E402  pylint: disable=wrong-import-position
+import warm  # noqa: E402  pylint: disable=wrong-import-position
 
 STATE = pathlib.Path(layout.STAGE) / "state"
 LOCK = STATE / "local-shop.lock"
@@ -72,11 +75,15 @@ class Controller:
         env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         env.update(HOME=str(self.home), ANSIBLE_CONFIG=str(REPO / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
         variables = {"deploy_id": log.stem, "deploy_records_dir": str(self.records), **variables}
-        command = [*self.where, str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", str(REPO / "inventories" / "local"),
+        command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", str(REPO / "inventories" / "local"),
                    "zero.downtime." + playbook, "-e", json.dumps(variables)]
+        process: "subprocess.Popen[bytes] | warm.Process"
         with open(log, "wb") as output:
-            process = subprocess.Popen(command, cwd=self.home, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                       start_new_session=True)
+            if self.where:
+                process = subprocess.Popen([*self.where, *command], cwd=self.home, env=env, stdin=subprocess.DEVNULL, stdout=output,
+                                           stderr=subprocess.STDOUT, start_new_session=True)
+            else:
+                process = warm.start(command, str(self.home), env, output, new_session=True)
         return Run(process, log, self.records, variables["deploy_id"])
 
     def play(self, playbook: str, log: pathlib.Path, timeout: float = 240, **variables: t.Any) -> "Run":
@@ -92,7 +99,7 @@ class Controller:
 class Run:
     """A run of ansible-playbook, and what can be seen of it."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: pathlib.Path, records: pathlib.Path, deploy_id: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | warm.Process", log: pathlib.Path, records: pathlib.Path, deploy_id: str) -> None:
         self.process = process
         self.log = log
         self.deploy_id = deploy_id

@@ -38,6 +38,11 @@ class Group:
             return None
         return str(self.directory / ("cpuacct.usage" if (self.directory / "cpuacct.usage").exists() else "cpu.stat"))
 
+    @property
+    def parent(self) -> str | None:
+        """What containers are given as their groups' parent, so that they count, too."""
+        return None if self.directory is None else "/" + str(self.directory.relative_to(ROOT)).removeprefix("cpuacct/").removeprefix("cpu,cpuacct/")
+
     def wrap(self, argv: t.Sequence[str]) -> list[str]:
         """The command, so that it begins inside the group."""
         if self.directory is None:
@@ -45,13 +50,14 @@ class Group:
         return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.directory / "cgroup.procs"), *argv]
 
     def remove(self) -> None:
-        """Remove it; containers may have left groups of their own below."""
+        """Remove it, with what containers left below, there and in other hierarchies."""
         if self.directory is None:
             return
-        for path in sorted(self.directory.rglob("*"), reverse=True):
-            if path.is_dir():
-                _remove(path)
-        _remove(self.directory)
+        for group in {self.directory, *ROOT.glob("*/" + self.directory.name)}:
+            for path in sorted(group.rglob("*"), reverse=True):
+                if path.is_dir():
+                    _remove(path)
+            _remove(group)
 
 
 def _make(name: str) -> pathlib.Path | None:

@@ -51,7 +51,8 @@ class Running:
         self.child = subprocess.Popen(
             self._group.wrap(argv), cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             text=True, errors="replace",
-            env={**os.environ, **environment, "SUITE_CPU": self._group.account or "", "SUITE_TESTS": str(self._tests)})
+            env={**os.environ, **environment, "SUITE_CPU": self._group.account or "", "SUITE_CGROUP": self._group.parent or "",
+                 "SUITE_TESTS": str(self._tests)})
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 

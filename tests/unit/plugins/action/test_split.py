@@ -96,3 +96,11 @@ def test_check_mode_writes_nothing(run: t.Any, tmp_path: t.Any) -> None:
 def test_bad_input_asks_nobody(run: t.Any, args: dict[str, t.Any], words: str) -> None:
     result = run({"lb1": {}}, **args)
     assert result["failed"] and words in result["msg"] and run.given == {}
+
+
+def test_a_deploys_sentence_names_the_users_variable(run: t.Any) -> None:
+    refused = {"failed": True, "msg": "only 1 serve, and 2 have to (min_active is '2')", "shares": BLUE}
+    lock = {"hosts": [], "path": "/state/x.lock"}
+    assert "(deploy_min_active is '2')" in run({"lb1": refused}, shares=GREEN, lock=lock)["msg"]
+    # Who calls the module has set the module's option.
+    assert "(min_active is '2')" in run({"lb1": refused}, shares=GREEN)["msg"]

@@ -306,3 +306,19 @@ def test_what_nothing_stops_is_refused_before_anything_moves():
     assert not _plan.retirement({"deploy_keep_previous": None, "deploy_idle_for": 5}, "blue_green", "deploy", two_sides())["at_end"]
     with pytest.raises(DowntimeError, match="no two sides"):
         _plan.retirement({"deploy_keep_previous": 0, "deploy_idle_for": 5}, "rolling", "retire", {})
+
+
+def test_a_variable_of_the_teams_own_is_no_reason_to_refuse():
+    checked, _driver = _plan.check_application(application(deploy_user="ops"), "deploy")
+    assert "deploy_user" not in checked
+
+
+def test_backup_servers_are_not_in_the_floor():
+    members = [{"full": True}, {"full": True}, {"full": False, "backup": True}]
+    found = _plan.capacity({"pool shop on lb1": _plan.regular(members)}, "50%")
+    assert found["most"] == 1 and found["tightest"] == "pool shop on lb1: 2 of 2 serve, and 1 have to" and not found["impossible"]
+
+
+def test_those_that_nothing_bounds_come_first():
+    found = _plan.batches(["a", "b", "c"], [1, 3], 1, ["x", "y", "z"])
+    assert [batch["members"] for batch in found] == [["x"], ["y", "z"], ["a"], ["b"], ["c"]] and [batch["n"] for batch in found] == [1, 2, 3, 4, 5]

@@ -96,3 +96,17 @@ def test_who_is_away_but_serves_is_never_left_out():
     the_plan = plan(capacity={**plan()["capacity"], "serving": [HOSTS[1]]})
     with pytest.raises(DowntimeError, match="cannot be reached, but serves"):
         _rolling.lay_out(the_plan, {name: away if name == HOSTS[1] else staged("o") for name in HOSTS})
+
+
+def test_members_that_do_not_serve_come_first_and_no_floor_is_in_their_way():
+    """The way back from an outage: one of four serves, and two have to."""
+    dead = {"first": False, "most": -1, "tightest": "pool shop on lb1: 1 of 4 serve, and 2 have to", "serving": ["app2"], "ready": ["app2"]}
+    found = _rolling.lay_out(plan(capacity=dead, batch_sizes=["100%"]), {name: staged("o") for name in HOSTS})
+    # With the three back, all but two may leave.
+    assert [batch["members"] for batch in found["batches"]] == [["app1", "app3", "app4"], ["app2"]]
+
+
+def test_a_floor_that_cannot_be_held_with_everybody_back_is_refused():
+    tight = {"first": False, "most": -1, "tightest": "pool shop on lb1: 3 of 4 serve, and 4 have to", "serving": ["app1", "app2", "app3"], "ready": []}
+    with pytest.raises(DowntimeError, match="deploy_min_active is 50%.*3 of 4 serve"):
+        _rolling.lay_out(plan(capacity=tight), {name: staged("o") for name in HOSTS})
