@@ -38,7 +38,7 @@ class ActionModule(Once):
 
     def _acquire(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
-        options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"],
+        options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"], "key": lock["key"],
                    "holder": {**_holder.me(), "verb": plan["verb"]},
                    "force": lock["break"], "timeout": WAIT, "without": plan.get("without", [])}
         hosts = sorted(lock["hosts"])
@@ -48,13 +48,14 @@ class ActionModule(Once):
             got = self._on(some, options, task_vars)
             for host, result in list(got.items()):
                 holder = result.get("holder") or (self._task.check_mode and result.get("lock"))
-                if not result.get("failed") and holder and holder["deploy_id"] != plan["deploy_id"] and _may_follow(plan, holder):
-                    got.update(self._on([host], {**options, "over": holder["deploy_id"]}, task_vars))
+                if not result.get("failed") and holder and not _mine(plan, holder) and _may_follow(plan, holder):
+                    got.update(self._on([host], {**options, "over": _lock.key_of(holder)}, task_vars))
             results.update(got)
             problems = [str(problem) for host, result in got.items() if (problem := self._problem(host, result, plan))]
             if problems:
                 mine = [host for host, result in results.items() if result.get("acquired") and not result.get("taken_over") and result.get("changed")]
-                self._on(mine, {"state": "released", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"]}, task_vars)
+                self._on(mine, {"state": "released", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"],
+                                 "key": lock["key"]}, task_vars)
                 return {"failed": True, "msg": "; ".join(problems)}
         journal = max((result.get("journal") or [] for result in results.values()), key=len)
         taken_over = next((result["taken_over"] for result in results.values() if result.get("taken_over")), None)
@@ -76,7 +77,7 @@ class ActionModule(Once):
         if result.get("failed"):
             return named("state host", host, result)
         holder = result.get("holder")
-        if self._task.check_mode and result.get("lock") and result["lock"]["deploy_id"] != plan["deploy_id"] and not _may_follow(plan, result["lock"]):
+        if self._task.check_mode and result.get("lock") and not _mine(plan, result["lock"]) and not _may_follow(plan, result["lock"]):
             holder = result["lock"]
         if holder and not plan["lock"]["break"]:
             return _holder.refusal(plan["app"], plan["environment"], host, holder)
@@ -85,11 +86,15 @@ class ActionModule(Once):
     def _release(self, plan: dict[str, t.Any], clean: bool, shares: dict[str, t.Any] | None, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
         results = self._on(sorted(lock["hosts"]), {"state": "released", "directory": lock["directory"], "name": lock["name"],
-                                                   "deploy_id": plan["deploy_id"], "clean": clean,
+                                                   "deploy_id": plan["deploy_id"], "key": lock["key"], "clean": clean,
                                                    "joined": plan["balancers"] if clean else [], **({"shares": shares} if shares else {})}, task_vars)
         problems = [named("state host", host, result) for host, result in results.items() if result.get("failed")]
         # The deploy has ended, however that was: a lock that could not be given back is found to be a dead holder's by the next one.
         return {"changed": any(result.get("changed") for result in results.values()), "warnings": problems}
+
+
+def _mine(plan: dict[str, t.Any], lock: dict[str, t.Any]) -> bool:
+    return _lock.key_of(lock) == plan["lock"]["key"]
 
 
 def _may_follow(plan: dict[str, t.Any], lock: dict[str, t.Any]) -> bool:

@@ -119,6 +119,7 @@ class ActionModule(ActionBase):
             balancers = [name for name in balancers if name not in without]
             traffic = {**traffic, "balancers": balancers}
             warnings.append(f"{', '.join(without)} does not serve, and the deploy goes on without it; status names it until it agrees with the others again")
+        lock = self._lock(checked, driver, balancers, members, [] if only_told else without, task_vars)
         told = self._ask(driver, traffic, balancers, checked["deploy_ready_timeout"], looking, len(sides) > 1, task_vars)
         side_problem = None
         if looking and len(sides) > 1:
@@ -126,7 +127,6 @@ class ActionModule(ActionBase):
             serving_side, agree = _plan.most_served([result["split"] for result in told.values() if result.get("split")]), True
             side_problem = next((problem for problem in _plan.side_problems(told) if problem), None)
         else:
-            lock = self._lock(checked, driver, balancers, members, without, task_vars)
             try:
                 serving_side, agree = _plan.serving_side(sides, told, strategy, lambda: self._served(lock, task_vars))
             except DowntimeError as error:
@@ -177,7 +177,11 @@ class ActionModule(ActionBase):
         deploy_id = _plan.given_id(checked, verb) or _plan.name_of(
             started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6])
         records_dir = os.path.abspath(os.path.expanduser(checked["deploy_records_dir"]))
-        run_dir = self._run_dir(records_dir, deploy_id, told) if verb in _plan.SHIFTS else None
+        given, run_dir = deploy_id, None
+        if verb in _plan.SHIFTS:
+            deploy_id, run_dir = self._run_dir(records_dir, deploy_id, told)
+        if deploy_id != given:
+            warnings.append(f"deploy_id is '{given}', which another deploy has that runs or did not end; this one is {deploy_id}")
         return {
             "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
             "strategy": strategy, "driver": checked_driver(values), "side": side, "serving_side": serving_side,
@@ -199,7 +203,7 @@ class ActionModule(ActionBase):
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"]},
             "shadow": shadow, "records_dir": records_dir, "run_dir": run_dir,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
-            "lock": self._lock(checked, driver, balancers, members, [] if only_told else without, task_vars), "without": without,
+            "lock": lock, "without": without,
             "sides": whole_sides, "retire": _plan.retirement(checked, strategy, verb, whole_sides),
             "held": held if verb in _plan.SHIFTS else [], "max_absent": checked["deploy_max_absent"],
             # Only these need tasks of the members' own within a batch.
@@ -314,18 +318,20 @@ class ActionModule(ActionBase):
                 return results
             time.sleep(POLL)
 
-    def _run_dir(self, records_dir: str, deploy_id: str, told: t.Mapping[str, dict[str, t.Any]]) -> str | None:
-        """Where this run's events and samples go. The records directory is proven writable here, before anything moves."""
+    def _run_dir(self, records_dir: str, deploy_id: str, told: t.Mapping[str, dict[str, t.Any]]) -> tuple[str, str | None]:
+        """This run's name, and where its events and samples go. The records directory is proven writable here, before anything moves.
+
+        Where the name is taken by a run that has not ended, the next free one is this run's: neither may write into the other's files.
+        """
         parent = records_dir
         while not os.path.exists(parent):
             parent = os.path.dirname(parent)
-        run_dir = os.path.join(records_dir, ".running", deploy_id)
         try:
             if not os.path.isdir(parent) or not os.access(parent, os.W_OK | os.X_OK):
                 raise PermissionError
             if self._task.check_mode:
-                return None
-            os.makedirs(run_dir, mode=0o755, exist_ok=True)
+                return deploy_id, None
+            deploy_id, run_dir = _plan.free_name(deploy_id, lambda name: _made(os.path.join(records_dir, ".running", name)))
             _events.start_clock(run_dir)
             _events.append(run_dir, "plan", "started")
             for balancer, result in told.items():
@@ -335,7 +341,7 @@ class ActionModule(ActionBase):
             mode = oct(os.stat(parent).st_mode & 0o7777)
             raise DowntimeError(f"deploy_records_dir is '{records_dir}', where user {_user()} cannot write "
                                 f"({parent} has mode {mode}); a directory that can be written is accepted") from error
-        return run_dir
+        return deploy_id, run_dir
 
     def _hook(self, name: str, path: str, task_vars: dict[str, t.Any]) -> str:
         """Where a hook's file lies: beside the playbook, or below the directory that ansible-playbook was called in."""
@@ -364,7 +370,9 @@ class ActionModule(ActionBase):
         if not os.path.isabs(directory):
             raise DowntimeError(f"deploy_state_dir is '{checked['deploy_state_dir']}'; an absolute path is accepted")
         name = _lock.name_of(checked["deploy_app"], checked["deploy_environment"])
-        return {"hosts": hosts, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"), "break": checked["deploy_lock_break"]}
+        return {"hosts": hosts, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"), "break": checked["deploy_lock_break"],
+                # A name that a person gave may be given twice, as by a job that is tried again.
+                "key": uuid.uuid4().hex}
 
     def _at_work(self, checked: dict[str, t.Any], lock: dict[str, t.Any], task_vars: dict[str, t.Any]) -> str | None:
         """The sentence about a deploy that holds the lock and may be alive."""
@@ -416,6 +424,16 @@ def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Calla
         except OSError:
             return False
     return True
+
+
+def _made(path: str) -> str | None:
+    """The path of a directory that was made here; None where there is one already."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        return None
+    return path
 
 
 def _connects(host: t.Mapping[str, t.Any], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:

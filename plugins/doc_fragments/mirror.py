@@ -33,4 +33,9 @@ options:
     description:
       - The file of the lock that M(zero.downtime.lock) took on this host for O(deploy_id). Nothing is changed when the lock is another deploy's.
     type: path
+  lock_key:
+    description:
+      - What tells the lock of this deploy from that of another one of the same name, as it was given to M(zero.downtime.lock). Without it the name
+        alone counts.
+    type: str
 """

@@ -38,6 +38,11 @@ options:
       - The file of the lock that M(zero.downtime.lock) took on this host for O(deploy_id). The shares are noted in the lock's journal before
         they are set, and refused when the lock is another deploy's.
     type: path
+  lock_key:
+    description:
+      - What tells the lock of this deploy from that of another one of the same name, as it was given to M(zero.downtime.lock). Without it the name
+        alone counts.
+    type: str
   intent:
     description:
       - What the deploy sets out to do, noted with the shares in the journal of O(lock).

@@ -23,6 +23,18 @@ from ansible_collections.zero.downtime.plugins.module_utils import _durable
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 POLL = 0.05
+# Room for what has to be written down in one deploy of a thousand members, kept while the lock is.
+ROOM = 256 * 1024
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Unreadable(DowntimeError):
+    """A file of ours that is there and says nothing: a crash, a full disk, or somebody's hand. Nobody can tell what it said."""
+
+
+def key_of(lock: t.Mapping[str, t.Any]) -> str:
+    """What tells one deploy's lock from another's. A deploy's name does not: a person may give the same one twice."""
+    return str(lock.get("key") or lock["deploy_id"])
 
 
 def told(lock: t.Mapping[str, t.Any]) -> str:
@@ -65,27 +77,31 @@ class LockFile:
         self.journal = os.path.join(directory, name + ".journal")
         self.left_out = os.path.join(directory, name + ".without")
         self.switched = os.path.join(directory, name + ".shares")
+        self.room = os.path.join(directory, name + ".room")
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
 
     def read(self) -> dict[str, t.Any] | None:
-        """Who holds the lock; None when nobody does."""
-        return self._loaded(self.path)
+        """Who holds the lock; None when nobody does. Raises Unreadable."""
+        return _lock_in(self.path, self._content(self.path))
+
+    def aged(self, lock: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
+        """A lock with its C(age) in seconds, by the clock that it was written by."""
+        return lock if lock is None or not lock.get("since") else {**lock, "age": self._clock() - lock["since"]}
 
     def entries(self) -> list[dict[str, t.Any]]:
-        """The journal; a line that a crash cut short is no entry."""
-        found = []
-        try:
-            with open(self.journal, encoding="utf-8") as handle:
-                for line in handle:
-                    with contextlib.suppress(ValueError):
-                        found.append(json.loads(line))
-        except (FileNotFoundError, NotADirectoryError):
+        """The journal; a line that a crash cut short is no entry, and a line that is none at all is skipped. Raises Unreadable where no line is one."""
+        content = self._content(self.journal)
+        if content is None:
             return []
+        lines = [line for line in content.split(b"\n") if line.strip()]
+        found = [entry for entry in map(_entry, lines) if entry is not None]
+        if len(lines) > 1 and not found:
+            raise Unreadable(_unreadable("journal", self.journal, "it holds no entry", "which members a deploy before had out"))
         return found
 
     def shares(self) -> dict[str, t.Any] | None:
         """The shares that the sides got last, as far as this host knows: C(shares), C(since) and C(deploy_id)."""
-        return self._loaded(self.switched)
+        return self._loaded("file of the shares", self.switched, "since when the sides have their shares", ("shares", "since"))
 
     def note_shares(self, shares: t.Mapping[str, int], deploy_id: str) -> None:
         """Write down since when the sides have these shares; what is known to be so for longer stays."""
@@ -94,40 +110,72 @@ class LockFile:
             self._put(self.switched, json.dumps({"shares": now, "since": self._clock(), "deploy_id": deploy_id}))
 
     def note(self, entry: t.Mapping[str, t.Any]) -> None:
-        """Append to the journal, on the disk when this returns."""
-        _durable.append(self.journal, json.dumps({"time": self._clock(), **entry}))
+        """Append to the journal, on the disk when this returns: where the disk is full, in the room that was kept for it.
+
+        Raises DowntimeError when it cannot be written.
+        """
+        line = json.dumps({"time": self._clock(), **entry})
+        try:
+            try:
+                _durable.append(self.journal, line)
+            except OSError as error:
+                if error.errno not in FULL or not os.path.exists(self.room):
+                    raise
+                os.unlink(self.room)
+                _durable.append(self.journal, line)
+        except OSError as error:
+            raise DowntimeError(f"the journal {self.journal} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
     @contextlib.contextmanager
-    def fence(self, deploy_id: str, entry: t.Mapping[str, t.Any] | None = None) -> t.Iterator[Memory]:
+    def fence(self, deploy_id: str, entry: t.Mapping[str, t.Any] | None = None, key: str | None = None) -> t.Iterator[Memory]:
         """Go on only while the lock is this deploy's, and keep it from being taken over until done.
 
-        C(entry) is written down first, and once more when it has been done: a member that was on its way back is out until then.
+        C(entry) is written down first, and once more when it has been done: a member that was on its way back is out until then. What returns a
+        member to traffic is not held up by a note that cannot be written, nor by a directory that somebody removed: without the note less is known,
+        and without the move users are missing a member.
+
+        :param key: what tells this deploy's lock from that of another one of the same name.
         """
+        returns = (entry or {}).get("state") == "active"
+        if returns and not os.path.isdir(self.directory):
+            yield memory_of([], deploy_id, lambda _entry: None)
+            return
         with self._held(fcntl.LOCK_SH, 10, "a takeover of the lock") as found:
             if found is None:
                 raise DowntimeError(f"the lock {self.path} is gone, so deploy {deploy_id} may not move anything")
-            if found["deploy_id"] != deploy_id:
+            if key_of(found) != (key or deploy_id):
                 raise DowntimeError(f"the lock {self.path} is held by {told(found)}, so deploy {deploy_id} may not move anything any more")
             memory = memory_of(self.entries(), deploy_id, self.note)
             if entry is not None:
-                self.note({"deploy_id": deploy_id, **entry})
+                with contextlib.suppress(DowntimeError) if returns else contextlib.nullcontext():
+                    self.note({"deploy_id": deploy_id, **entry})
             yield memory
             if entry is not None:
                 done = {name: value for name, value in entry.items() if name != "intent"}
                 # The move has been made: a disk that is full by now must not make a failure of it. Without the note less is known, nothing wrong.
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, DowntimeError):
                     self.note({"deploy_id": deploy_id, **done, "done": True, **memory.done})
                     if entry.get("shares"):
                         # The journal ends with the deploy; when the sides changed places is asked for later.
                         self.note_shares(entry["shares"], deploy_id)
 
     @staticmethod
-    def _loaded(path: str) -> dict[str, t.Any] | None:
+    def _content(path: str) -> bytes | None:
         try:
-            with open(path, encoding="utf-8") as handle:
-                return json.load(handle)
+            with open(path, "rb") as handle:
+                return handle.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def _loaded(self, what: str, path: str, tells: str, needed: t.Collection[str] = ()) -> dict[str, t.Any] | None:
+        """A file of one mapping; None where there is none. Raises Unreadable."""
+        content = self._content(path)
+        if content is None:
+            return None
+        found = _entry(content)
+        if found is None or any(name not in found for name in needed):
+            raise Unreadable(_unreadable(what, path, "it is empty" if not content.strip() else "it is not what a deploy writes", tells))
+        return found
 
     def _put(self, path: str, content: str) -> None:
         _durable.replace(path, content.encode())
@@ -154,14 +202,14 @@ class LockFile:
                     continue
                 if self._is_current(handle):
                     try:
-                        yield json.load(handle)
+                        yield _lock_in(self.path, handle.read())
                     finally:
                         fcntl.flock(handle, fcntl.LOCK_UN)
                     return
 
     def _opened(self) -> t.Any:
         try:
-            return open(self.path, encoding="utf-8")
+            return open(self.path, "rb")
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -172,6 +220,29 @@ class LockFile:
             return False
         mine = os.fstat(handle.fileno())
         return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _entry(text: bytes) -> dict[str, t.Any] | None:
+    """A mapping in JSON; None for anything else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _lock_in(path: str, content: bytes | None) -> dict[str, t.Any] | None:
+    if content is None:
+        return None
+    found = _entry(content)
+    if found is None or not isinstance(found.get("deploy_id"), str) or not isinstance(found.get("holder", {}), dict):
+        raise Unreadable(_unreadable("lock", path, "it is empty" if not content.strip() else "it is not what a deploy writes", "who holds it"))
+    return found
+
+
+def _unreadable(what: str, path: str, why: str, tells: str) -> str:
+    return (f"the {what} {path} cannot be read ({why}), so nobody can tell {tells}; make sure that no deploy runs, and then -e deploy_lock_break=true "
+            "goes on without it")
 
 
 def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[Memory | None]:
@@ -187,7 +258,8 @@ def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[M
     # What is moved are members, or the shares of the sides.
     entry = {name: params[name] for name in ("state", "members", "shares") if name in params}
     entry["intent"] = params.get("intent")
-    return LockFile(directory, base[:-len(".lock")] if base.endswith(".lock") else base).fence(params["deploy_id"], entry)
+    return LockFile(directory, base[:-len(".lock")] if base.endswith(".lock") else base).fence(
+        params["deploy_id"], entry, params.get("lock_key"))
 
 
 def memory_of(entries: t.Iterable[t.Mapping[str, t.Any]], deploy_id: str | None, note: t.Callable[[t.Mapping[str, t.Any]], None]) -> Memory:

@@ -67,7 +67,7 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
     found = {
         "side": side, "serving": serving, "release": release, "state": state, "since": None if age is None else round(now - age, 3), "idle_s": idle_s,
         "in_flight": open_now, "requests": sum(pool.get("requests") or 0 for pool in pools.values()), "why": list(dict.fromkeys(why)),
-        "left": any((result.get("lock") or {}).get("deploy_id", plan["deploy_id"]) != plan["deploy_id"]
+        "left": any(result.get("lock") and _lock.key_of(result["lock"]) != plan["lock"]["key"]
                     and result["lock"].get("holder", {}).get("verb") == "retire" for result in locks.values()),
         "wait": round(wait, 3), "when": None if why or begin else round(now + wait, 3), "due": not why and wait <= 0, "begin": begin and not why,
         "shares": shares if not _of_shares(side, told, []) and len(told) == len(infos) else None,
@@ -101,7 +101,7 @@ def _of_locks(plan: t.Mapping[str, t.Any], locks: Answers) -> list[str]:
             found.append(named("state host", host, result))
             continue
         lock = result.get("lock")
-        if lock and lock["deploy_id"] != plan["deploy_id"]:
+        if lock and _lock.key_of(lock) != plan["lock"]["key"]:
             # One that was stopping the side, and died, is no deploy; who takes its lock over ends it.
             if (lock.get("holder") or {}).get("verb") != "retire":
                 found.append(f"{_lock.told(lock)} has the lock")

@@ -20,7 +20,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _durable
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._fence import LockFile, memory_of, told
+from ansible_collections.zero.downtime.plugins.module_utils._fence import FULL, ROOM, LockFile, Unreadable, key_of, memory_of, told
 
 
 def name_of(app: str, environment: str) -> str:
@@ -41,57 +41,109 @@ class Lock(LockFile):
             raise DowntimeError(f"deploy_state_dir is '{self.directory}', where user id {os.geteuid()} cannot write; "
                                 "a directory that can be written is accepted")
 
-    def acquire(self, deploy_id: str, holder: t.Mapping[str, t.Any], over: str | None = None, force: bool = False, timeout: float = 60) -> dict[str, t.Any]:
-        """Take the lock.
+    def acquire(self, deploy_id: str, holder: t.Mapping[str, t.Any], over: str | None = None, force: bool = False, timeout: float = 60,
+                key: str | None = None) -> dict[str, t.Any]:
+        """Take the lock, and keep room beside it for what this deploy will have to write down.
 
-        :param over: the deploy whose holder is proven dead; its lock is taken over when it is still that one's.
-        :param force: take it whoever holds it.
+        :param over: the key of the lock whose holder is proven dead; it is taken over when it is still that one.
+        :param force: take it whoever holds it, and whatever its files say or do not say.
         :param timeout: seconds to wait for moves of the old holder that still run.
+        :param key: what tells this deploy's lock from that of another one of the same name.
         :returns: C(acquired), C(taken_over) (the old lock, or None), C(holder) (who has it when it was not acquired), C(journal).
         """
         self.prepare()
-        content = json.dumps({"deploy_id": deploy_id, "holder": dict(holder), "since": self._clock()})
+        if force:
+            self._forget_unreadable()
+        # Before the lock is there: whoever cannot read them must not leave a lock behind.
+        journal = self.entries()
+        self.without()
+        lock = {"deploy_id": deploy_id, "key": key or deploy_id, "holder": dict(holder), "since": self._clock()}
+        try:
+            got = self._acquire(lock, over, force, timeout)
+            if got["acquired"]:
+                self._keep_room()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            # A lock without room for a journal would end half-way, with members out.
+            self.release(deploy_id, clean=False, key=key)
+            raise DowntimeError(f"deploy_state_dir is '{self.directory}', where there is no space left for the lock and the journal of a deploy "
+                                f"({ROOM >> 10} KiB)") from error
+        return {**got, "journal": self.entries() if got["taken_over"] else journal}
+
+    def _acquire(self, lock: t.Mapping[str, t.Any], over: str | None, force: bool, timeout: float) -> dict[str, t.Any]:
+        content = json.dumps(lock)
+        mine: dict[str, t.Any] = {"acquired": True, "taken_over": None, "holder": None}
         for _attempt in range(3):
             if self._create(content):
-                return {"acquired": True, "taken_over": None, "holder": None, "journal": self.entries()}
+                return mine
             found = self.read()
             if found is None:
                 continue
-            if found["deploy_id"] == deploy_id:
-                return {"acquired": True, "taken_over": None, "holder": None, "journal": self.entries()}
-            if not force and found["deploy_id"] != over:
-                return {"acquired": False, "taken_over": None, "holder": found, "journal": self.entries()}
+            if key_of(found) == lock["key"]:
+                return mine
+            if not force and key_of(found) != over:
+                return {"acquired": False, "taken_over": None, "holder": self.aged(found)}
             with self._held(fcntl.LOCK_EX, timeout, "moves of " + told(found)) as now:
-                if now is None or now["deploy_id"] != found["deploy_id"]:
+                if now is None or key_of(now) != key_of(found):
                     continue
                 self._replace(content)
-                return {"acquired": True, "taken_over": found, "holder": None, "journal": self.entries()}
-        return {"acquired": False, "taken_over": None, "holder": self.read(), "journal": self.entries()}
+                return {**mine, "taken_over": found}
+        return {"acquired": False, "taken_over": None, "holder": self.aged(self.read())}
 
-    def release(self, deploy_id: str, clean: bool, joined: t.Collection[str] = (), shares: t.Mapping[str, int] | None = None) -> bool:
+    def _forget_unreadable(self) -> None:
+        """Remove what nobody can read, for somebody who has made sure that no deploy runs."""
+        for path, read in ((self.path, self.read), (self.journal, self.entries), (self.left_out, self.without), (self.switched, self.shares)):
+            try:
+                read()
+            except Unreadable:
+                os.unlink(path)
+
+    def _keep_room(self) -> None:
+        """Take the room that the journal may need, so that a disk which is full later does not keep a member from returning."""
+        handle = os.open(self.room, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            # Really written: not every file system can set room aside.
+            os.write(handle, b"\0" * ROOM)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if os.path.getsize(self.room) < ROOM:
+            raise OSError(FULL[0], os.strerror(FULL[0]), self.room)
+
+    def release(self, deploy_id: str, clean: bool, joined: t.Collection[str] = (), shares: t.Mapping[str, int] | None = None,
+                key: str | None = None) -> bool:
         """Give the lock back, if it is this deploy's. C(clean) also ends the journal: nothing is left to resume. C(joined) took part in it.
 
-        C(shares) are those that all balancers have now, as far as it is known.
+        C(shares) are those that all balancers have now, as far as it is known. Lock and journal go, also where nothing can be written any more.
         """
         with self._held(fcntl.LOCK_EX, 10, "moves of deploy " + deploy_id) as found:
-            if found is None or found["deploy_id"] != deploy_id:
+            if found is None or key_of(found) != (key or deploy_id):
                 return False
-            if shares:
-                self.note_shares(shares, deploy_id)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.room)
             if clean:
-                self.take_in(joined)
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.journal)
                 # All of these are written by the lock's holder only.
                 for path in (self.path, self.left_out, self.switched):
                     _durable.remove_unfinished(path)
-            os.unlink(self.path)
-            _durable.sync_directory(self.directory)
+            try:
+                if shares:
+                    self.note_shares(shares, deploy_id)
+                if clean:
+                    self.take_in(joined)
+            except OSError as error:
+                raise DowntimeError(f"the lock is given back, but nothing can be written to {self.directory} any more: "
+                                    f"{(error.strerror or str(error)).lower()}") from error
+            finally:
+                os.unlink(self.path)
+                _durable.sync_directory(self.directory)
             return True
 
     def without(self) -> dict[str, dict[str, t.Any]]:
         """The balancers that deploys went on without, each with the last such deploy, until one of theirs has them again."""
-        return self._loaded(self.left_out) or {}
+        return self._loaded("file of the balancers that deploys went on without", self.left_out, "which they are") or {}
 
     def leave_out(self, deploy_id: str, names: t.Sequence[str]) -> None:
         """Note that C(deploy_id) goes on without these balancers."""
@@ -167,23 +219,24 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """The module C(lock)."""
     lock = Lock(params["directory"], params["name"])
     state = params["state"]
+    key = params.get("key") or params.get("deploy_id")
     if state == "observed" or (check_mode and state == "acquired"):
         found = lock.read()
-        ours = found is not None and found["deploy_id"] == params.get("deploy_id")
-        return {"changed": state == "acquired" and not ours, "lock": found, "journal": lock.entries(), "without": lock.without(),
+        ours = found is not None and key_of(found) == key
+        return {"changed": state == "acquired" and not ours, "lock": lock.aged(found), "journal": lock.entries(), "without": lock.without(),
                 "shares": lock.shares(), "now": time.time(), "path": lock.path}
     if not params.get("deploy_id"):
         raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
     if state == "released":
         if check_mode:
             found = lock.read()
-            return {"changed": found is not None and found["deploy_id"] == params["deploy_id"], "lock": found, "path": lock.path}
-        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"], params.get("shares")), "lock": None, "path": lock.path}
-    before = lock.read() or {}
-    got = lock.acquire(params["deploy_id"], params["holder"] or {}, params["over"], params["force"], params["timeout"])
+            return {"changed": found is not None and key_of(found) == key, "lock": found, "path": lock.path}
+        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"], params.get("shares"), key), "lock": None, "path": lock.path}
+    before = None if params["force"] else lock.read()
+    got = lock.acquire(params["deploy_id"], params["holder"] or {}, params["over"], params["force"], params["timeout"], key)
     if got["acquired"]:
         lock.leave_out(params["deploy_id"], params["without"])
-    return {"changed": got["acquired"] and before.get("deploy_id") != params["deploy_id"], "path": lock.path, **got}
+    return {"changed": got["acquired"] and (before is None or key_of(before) != key), "path": lock.path, **got}
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -193,6 +246,7 @@ def argument_spec() -> dict[str, t.Any]:
         "directory": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
         "deploy_id": {"type": "str"},
+        "key": {"type": "str", "no_log": False},
         "holder": {"type": "dict"},
         "over": {"type": "str"},
         "force": {"type": "bool", "default": False},

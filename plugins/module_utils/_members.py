@@ -25,6 +25,7 @@ def common_spec() -> dict[str, t.Any]:
         "min_active": {"type": "str", "default": "0"},
         "deploy_id": {"type": "str"},
         "lock": {"type": "path"},
+        "lock_key": {"type": "str", "no_log": False},
         "intent": {"type": "dict"},
     }
 

@@ -17,4 +17,5 @@ def common_spec() -> dict[str, t.Any]:
         "timeout": {"type": "int", "default": 30},
         "deploy_id": {"type": "str"},
         "lock": {"type": "path"},
+        "lock_key": {"type": "str", "no_log": False},
     }

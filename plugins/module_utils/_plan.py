@@ -101,6 +101,15 @@ def given_id(checked: t.Mapping[str, t.Any], verb: str) -> str | None:
     return checked["deploy_id"]
 
 
+def free_name(name: str, take: t.Callable[[str], str | None]) -> tuple[str, str]:
+    """The name, or the first of name-2, name-3 … that can be taken; and what taking it gave."""
+    tried, number = name, 1
+    while (taken := take(tried)) is None:
+        number += 1
+        tried = f"{name}-{number}"
+    return tried, taken
+
+
 def serves_whole(plan: t.Mapping[str, t.Any], out: t.Collection[str], interrupted: t.Mapping[str, t.Any] | None) -> None:
     """Refuse to change the idle side while members of the other one are out that a run left there: they would stay out, and nobody own them.
 

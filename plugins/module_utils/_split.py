@@ -34,6 +34,7 @@ def common_spec() -> dict[str, t.Any]:
         "timeout": {"type": "int", "default": 20},
         "deploy_id": {"type": "str"},
         "lock": {"type": "path"},
+        "lock_key": {"type": "str", "no_log": False},
         "intent": {"type": "dict"},
     }
 

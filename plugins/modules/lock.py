@@ -46,17 +46,22 @@ options:
     description:
       - The deploy that takes or gives back the lock.
     type: str
+  key:
+    description:
+      - What tells this deploy's lock from that of another deploy of the same name, which a person may have given twice. Without it the name alone counts.
+    type: str
+    version_added: 0.2.0
   holder:
     description:
       - Who runs the deploy (C(controller), C(boot_id), C(pid), C(start_time), C(user)).
     type: dict
   over:
     description:
-      - The deploy whose holder is proven dead. Its lock is taken over.
+      - The O(key) of the lock whose holder is proven dead (without one, that lock's O(deploy_id)). It is taken over.
     type: str
   force:
     description:
-      - Takes the lock whoever holds it.
+      - Takes the lock whoever holds it, and also where its files, or the journal, cannot be read.
     type: bool
     default: false
   clean:

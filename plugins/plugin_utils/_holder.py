@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _lock, _probe
@@ -23,7 +24,18 @@ def me() -> dict[str, t.Any]:
 def machine() -> dict[str, t.Any]:
     """This controller. Names of machines and of containers repeat, so each part is needed before two may be called the same."""
     return {"controller": platform.node(), "machine_id": _first_line("/etc/machine-id"), "boot_id": _first_line("/proc/sys/kernel/random/boot_id"),
-            "pid_namespace": os.readlink("/proc/self/ns/pid")}
+            "pid_namespace": os.readlink("/proc/self/ns/pid"), "hardware": hardware()}
+
+
+def hardware(root: str = "/sys/class/net") -> str:
+    """The addresses of this machine's network cards: a copy of a machine has its name and its identity, and cards of its own. Empty where it has none."""
+    cards = [os.path.join(root, name) for name in (os.listdir(root) if os.path.isdir(root) else ())]
+    return ",".join(sorted(_first_line(os.path.join(card, "address")) for card in cards if os.path.exists(os.path.join(card, "device"))))
+
+
+def uptime() -> float:
+    """Seconds since this machine was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _first_line(path: str) -> str:
@@ -41,10 +53,14 @@ def refusal(app: str, environment: str, host: str, lock: t.Mapping[str, t.Any]) 
 
 
 def dead(lock: t.Mapping[str, t.Any]) -> bool:
-    """Whether a lock's holder is proven dead: it ran on this controller, and its process is not there any more, or the machine was started anew."""
+    """Whether a lock's holder is proven dead: it ran on this controller, and its process is not there any more, or the machine was started anew.
+
+    A machine that runs for longer than the lock is old has not been started since: then a holder of another start ran on a copy of it, and may live.
+    """
     holder, here = lock.get("holder") or {}, machine()
     if not here["machine_id"] or any(holder.get(name) != here[name] for name in ("controller", "machine_id")):
         return False
     if holder.get("boot_id") != here["boot_id"]:
-        return True
+        same = holder.get("hardware", here["hardware"]) == here["hardware"]
+        return same and lock.get("age") is not None and uptime() < lock["age"]
     return holder.get("pid_namespace") == here["pid_namespace"] and _probe.start_time_of(int(holder["pid"])) != holder.get("start_time")

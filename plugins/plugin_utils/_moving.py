@@ -42,11 +42,11 @@ class Move:
 
     def shared(self, spec: t.Iterable[str], *own: str) -> dict[str, t.Any]:
         """The options that the driver's module has in common with the facade, less its C(own)."""
-        return {name: self.args[name] for name in spec if name not in (*own, "lock") and self.args[name] is not None}
+        return {name: self.args[name] for name in spec if name not in (*own, "lock", "lock_key") and self.args[name] is not None}
 
     def fence(self, host: str) -> dict[str, t.Any]:
         lock = self.args["lock"] or {"hosts": []}
-        return {"lock": lock["path"]} if host in lock["hosts"] else {}
+        return {"lock": lock["path"], "lock_key": lock.get("key")} if host in lock["hosts"] else {}
 
     def note(self, event: str, **detail: t.Any) -> None:
         if not self.action._task.check_mode:

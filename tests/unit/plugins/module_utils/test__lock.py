@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import threading
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_clean_end_removes_what_killed_writers_left(lock):
         with open(os.path.join(lock.directory, name), "w", encoding="utf-8"):
             pass
     assert lock.release("d1", clean=True)
-    assert names == {"production-shop.lock", "production-shop.shares"} and os.listdir(lock.directory) == ["production-shop.shares"]
+    assert names == {"production-shop.lock", "production-shop.room", "production-shop.shares"} and os.listdir(lock.directory) == ["production-shop.shares"]
 
 
 def test_a_takeover_names_whom_it_proved_dead(lock):
@@ -119,7 +120,7 @@ def test_of_many_at_once_one_gets_it(tmp_path):
     for child in children:
         child.join()
     assert sum(acquired for _number, acquired in got) == 1
-    assert sorted(os.listdir(tmp_path)) == ["production-shop.lock"]
+    assert sorted(os.listdir(tmp_path)) == ["production-shop.lock", "production-shop.room"]
 
 
 def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
@@ -293,3 +294,131 @@ def test_a_switch_that_failed_counts_from_nowhere(lock):
         with lock.fence("d1", {"shares": {"blue": 0, "green": 100}}):
             raise ValueError
     assert lock.shares() is None
+
+
+def test_two_deploys_of_one_name_are_two(lock):
+    """A job that is tried again gives its name again: the second must not move anything beside the first."""
+    assert lock.acquire("ci-42", ME, key="one")["acquired"]
+    second = lock.acquire("ci-42", {**ME, "pid": 8}, key="two")
+    assert not second["acquired"] and second["holder"]["key"] == "one"
+    with pytest.raises(DowntimeError, match="held by deploy ci-42 .* so deploy ci-42 may not move anything any more"):
+        with lock.fence("ci-42", {"state": "drained", "members": ["app1"]}, "two"):
+            raise AssertionError
+    assert not lock.release("ci-42", clean=True, key="two")
+    # Once the first is proven dead, a late call of it is the stranger's.
+    assert lock.acquire("ci-42", ME, over="one", key="two")["taken_over"]["key"] == "one"
+    with pytest.raises(DowntimeError, match="may not move anything any more"):
+        with lock.fence("ci-42", None, "one"):
+            raise AssertionError
+    assert lock.release("ci-42", clean=True, key="two")
+
+
+BROKEN = {"empty": b"", "half a line": b'{"deploy_id": "d1", "hol', "binary": b"\x00\xff\x80" * 9, "null": b"null", "a list": b"[1]", "another mapping": b'{"a": 1}'}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("name", ["lock", "journal", "without"])
+def test_a_file_that_cannot_be_read_is_named_and_can_be_broken(lock, name, content):
+    lock.prepare()
+    path = os.path.join(lock.directory, f"production-shop.{name}")
+    with open(path, "wb") as handle:
+        handle.write(content * 2 if name == "journal" and content in (b"null", b"[1]") else content)
+    harmless = {"journal": (b"", b'{"deploy_id": "d1", "hol', b"null", b"[1]", b'{"a": 1}', BROKEN["binary"]), "without": (b'{"a": 1}',)}
+    if content not in harmless.get(name, ()):
+        with pytest.raises(DowntimeError) as refused:
+            lock.acquire("d2", ME)
+        assert path in str(refused.value) and "-e deploy_lock_break=true" in str(refused.value)
+        assert os.listdir(lock.directory) == [os.path.basename(path)], "nothing is left behind"
+    assert lock.acquire("d2", ME, force=True)["acquired"]
+    assert lock.release("d2", clean=True) and set(os.listdir(lock.directory)) <= {"production-shop.without"}
+
+
+def test_a_journal_of_which_no_line_is_one_is_refused(lock):
+    lock.prepare()
+    with open(lock.journal, "wb") as handle:
+        handle.write(b"\xff\xfe\n\x00\n")
+    with pytest.raises(DowntimeError, match="journal .* cannot be read .*which members a deploy before had out"):
+        lock.acquire("d2", ME)
+    assert lock.acquire("d2", ME, force=True)["journal"] == []
+
+
+def test_lines_that_are_none_do_not_hide_the_others(lock):
+    lock.acquire("d1", ME)
+    with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+        pass
+    with open(lock.journal, "ab") as handle:
+        handle.write(b"\xff\xfe\nnull\n")
+    assert _lock.out_of(lock.entries()) == ["app1"]
+
+
+class Disk:
+    """A disk that is full: what is appended does not fit, until room is given back."""
+
+    def __init__(self, monkeypatch, lock):
+        self.append = _fence._durable.append
+        self.lock, self.full = lock, True
+        monkeypatch.setattr(_fence._durable, "append", self)
+
+    def __call__(self, path, line, mode=0o644):
+        if self.full and os.path.exists(self.lock.room):
+            raise OSError(28, "No space left on device", path)
+        if self.full == "still":
+            raise OSError(28, "No space left on device", path)
+        self.append(path, line, mode)
+
+
+def test_room_was_kept_for_what_has_to_be_written_on_a_full_disk(lock, monkeypatch):
+    lock.acquire("d1", ME)
+    assert os.path.getsize(lock.room) == _fence.ROOM
+    Disk(monkeypatch, lock)
+    with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+        pass
+    assert not os.path.exists(lock.room) and [entry["members"] for entry in lock.entries()] == [["app1"]] * 2
+    assert lock.release("d1", clean=True) and os.listdir(lock.directory) == []
+
+
+def test_a_member_returns_where_nothing_can_be_written_and_none_leaves(lock, monkeypatch):
+    lock.acquire("d1", ME)
+    Disk(monkeypatch, lock).full = "still"
+    with pytest.raises(DowntimeError, match="the journal .* cannot be written: no space left on device"):
+        with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+            raise AssertionError
+    moved = []
+    with lock.fence("d1", {"state": "active", "members": ["app1"]}):
+        moved.append("app1")
+    assert moved == ["app1"]
+
+
+def test_lock_and_journal_go_where_nothing_can_be_written(lock, monkeypatch):
+    lock.acquire("d1", ME)
+    with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+        pass
+    monkeypatch.setattr(lock, "_put", lambda *_args: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(DowntimeError, match="the lock is given back, but nothing can be written to .* any more: no space left"):
+        lock.release("d1", clean=True, shares={"blue": 100})
+    assert os.listdir(lock.directory) == []
+
+
+def test_no_lock_where_there_is_no_room_for_a_journal(lock, monkeypatch):
+    monkeypatch.setattr(lock, "_keep_room", lambda: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(DowntimeError, match="deploy_state_dir is .* where there is no space left"):
+        lock.acquire("d1", ME)
+    assert os.listdir(lock.directory) == []
+
+
+def test_a_directory_that_somebody_removed_keeps_no_member_out(lock):
+    lock.acquire("d1", ME)
+    shutil.rmtree(lock.directory)
+    with pytest.raises(DowntimeError, match="is gone, so deploy d1 may not move anything"):
+        with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+            raise AssertionError
+    with lock.fence("d1", {"state": "active", "members": ["app1"]}) as memory:
+        assert memory.out == {}
+    assert not lock.release("d1", clean=True) and lock.acquire("d2", ME)["acquired"]
+
+
+def test_a_lock_tells_its_age(lock):
+    lock._clock = lambda: 1000.0
+    lock.acquire("d1", ME)
+    lock._clock = lambda: 1060.0
+    assert lock.acquire("d2", ME)["holder"]["age"] == 60.0

@@ -23,7 +23,6 @@ def test_the_parent_lives(mine):
 
 @pytest.mark.parametrize("change, expected", [
     ({"start_time": "1"}, True),
-    ({"boot_id": "another boot"}, True),
     ({"controller": "elsewhere", "start_time": "1"}, False),
     ({"machine_id": "another machine", "boot_id": "another boot"}, False),
     ({"pid_namespace": "pid:[1]", "start_time": "1"}, False),
@@ -31,6 +30,29 @@ def test_the_parent_lives(mine):
 def test_dead_is_only_who_is_proven_so(mine, monkeypatch, change, expected):
     monkeypatch.setattr(_holder, "machine", lambda here=_holder.machine(): {**here, "machine_id": "m"})
     assert _holder.dead({"holder": {**mine, "machine_id": "m", **change}}) is expected
+
+
+@pytest.mark.parametrize("change, age, expected", [
+    ({}, 7200.0, True),                           # the machine was started after the lock was taken
+    ({}, 60.0, False),                            # it runs for longer than the lock is old: the holder was a copy of it
+    ({}, None, False),
+    ({"hardware": "02:00:00:00:00:01"}, 7200.0, False),
+])
+def test_another_start_of_this_machine_is_proof_only_where_it_has_been_started_since(mine, monkeypatch, change, age, expected):
+    monkeypatch.setattr(_holder, "machine", lambda here=_holder.machine(): {**here, "machine_id": "m", "hardware": "02:00:00:00:00:02"})
+    monkeypatch.setattr(_holder, "uptime", lambda: 3600.0)
+    holder = {**mine, "machine_id": "m", "hardware": "02:00:00:00:00:02", "boot_id": "another start", **change}
+    assert _holder.dead({"holder": holder, **({} if age is None else {"age": age})}) is expected
+
+
+def test_hardware_is_that_of_real_cards_only(tmp_path):
+    for name, real in (("eth1", True), ("eth0", True), ("lo", False), ("docker0", False)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "address").write_text(f"02:00:{name}\n", encoding="ascii")
+        if real:
+            (tmp_path / name / "device").mkdir()
+    assert _holder.hardware(str(tmp_path)) == "02:00:eth0,02:00:eth1"
+    assert _holder.hardware(str(tmp_path / "none")) == ""
 
 
 def test_a_machine_without_a_name_proves_nothing(mine, monkeypatch):
