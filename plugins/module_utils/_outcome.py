@@ -36,10 +36,19 @@ def place(local: t.Mapping[str, t.Any], name: str) -> str:
     return where(moved(local, name), back(local, name))
 
 
-def lost(hostvars: t.Mapping[str, t.Any], name: str) -> bool:
-    """Whether a member's host did not answer when it was asked last, by one of the calls or by a task of a hook."""
+def lost(plan: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Any], name: str) -> bool:
+    """Whether a member's host did not answer when it was asked last, by one of the calls or by a task of a hook.
+
+    Only hooks of the members are tasks of their own, of which one that cannot be reached falls out of the play and is not there when the others are
+    rescued. Without them the members take no part in the play, and whether they are rescued says nothing about them.
+    """
     last = back(hostvars[LOCAL], name) or moved(hostvars[LOCAL], name) or {}
-    return bool(last.get("unreachable_host")) or not hostvars[name].get("__deploy_here")
+    if plan.get("batches") is None:
+        hooks = plan.get("hooks") or {}
+        themselves = hooks.get("before_stage") or hooks.get("after_stage")
+    else:
+        themselves = plan.get("hooks_on_members")
+    return bool(last.get("unreachable_host")) or bool(themselves and not hostvars[name].get("__deploy_here"))
 
 
 def unsettled(plan: t.Mapping[str, t.Any]) -> list[str]:
@@ -57,7 +66,7 @@ def batches_back(plan: t.Mapping[str, t.Any], host: str, hostvars: t.Mapping[str
     left = [{"n": batch["n"], "members": [name for name in batch["members"] if name in unsettled(plan)]} for batch in plan["batches"][number:]]
     begun = [*plan["batches"][:number], *(batch for batch in left if batch["members"])]
     found = [{"n": batch["n"], "members": list(batch["members"])} for batch in reversed(begun)]
-    if any(lost(hostvars, name) for batch in begun for name in batch["members"]):
+    if any(lost(plan, hostvars, name) for batch in begun for name in batch["members"]):
         found = [{"n": batch["n"], "members": [name]} for batch in found for name in batch["members"]]
     return found if host == LOCAL else [batch for batch in found if host in batch["members"]]
 
@@ -110,7 +119,7 @@ def gates_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: 
     checks = []
     for name in members:
         at = place(hostvars[LOCAL], name)
-        if lost(hostvars, name) or at == "unknown":
+        if lost(plan, hostvars, name) or at == "unknown":
             continue
         expected = plan["release"] if at == "new" else plan["going_back_to"].get(name)
         if expected:
@@ -124,7 +133,7 @@ def fit(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: t.Mappi
     gate = local.get("__deploy_fit")
     passed = {entry["name"] for entry in gate.get("members", []) if entry.get("ok")} if ran(gate) else None
     return [name for name in members
-            if not lost(hostvars, name) and place(local, name) != "unknown" and (passed is None or name in passed)]
+            if not lost(plan, hostvars, name) and place(local, name) != "unknown" and (passed is None or name in passed)]
 
 
 def named(name: str, text: str) -> bool:
@@ -160,7 +169,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     evidence = (local.get("__deploy_evidence") or {}).get("evidence") or {}
     title = f"{resolved['verb']} of {resolved['app']}" if resolved else "deploy"
     if not plan:
-        away = [name for name in members if lost(hostvars, name)]
+        away = [name for name in members if lost(resolved, hostvars, name)]
         why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "it could not be planned")
         refused = full_stop(f"{title.capitalize()} was refused: {why}")
         return {"result": "failed", "sentence": f"{refused} Nothing has been changed.", "members": [], "lost": away}
@@ -168,7 +177,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     label = label_of(plan["release"])
     own = getattr(_drivers.strategy(plan.get("strategy") or "rolling"), "outcome", None)
     if own:
-        away = [name for name in members if failed and lost(hostvars, name)]
+        away = [name for name in members if failed and lost(plan, hostvars, name)]
         why = (_why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")) if failed else None
         return _with_evidence(own(local, plan, title.capitalize(), why, checking), f"{title.capitalize()} to {label}", local, evidence, checking)
     rows = []
@@ -177,7 +186,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     for name in plan["members"]:
         if name in absent:
             rows.append({"name": name, "release": None, "state": "absent"})
-        elif failed and lost(hostvars, name):
+        elif failed and lost(plan, hostvars, name):
             rows.append({"name": name, "release": None, "state": "lost"})
         elif name not in plan["going_back_to"] or not failed:
             rows.append({"name": name, "release": label, "state": "drained" if name in held or name in theirs else "active"})

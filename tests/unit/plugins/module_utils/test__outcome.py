@@ -77,7 +77,8 @@ def test_a_lost_host_is_named_and_runs_nobody_knows_what():
     hostvars = facts({"__deploy_begun": 2, "__deploy_readmitted": ["app1", "app2"]},
                      app1=(OK, OK), app2=(OK, OK))
     hostvars["app3"] = {}
-    found = end(hostvars)
+    # Its own task, of a hook, was the last that it was asked.
+    found = end(hostvars, plan(hooks_on_members=True))
     assert found["result"] == "failed"
     assert found["lost"] == ["app3"]
     assert "app3 cannot be reached" in found["sentence"]
@@ -191,3 +192,22 @@ def test_whom_a_person_took_out_meanwhile_is_said_and_fails_nothing():
 ])
 def test_the_same_words_are_said_once(said, expected):
     assert _outcome.together(said) == expected
+
+
+def test_members_that_take_no_part_in_the_play_are_not_lost_when_a_step_of_the_controller_fails():
+    """A hook that runs once, or a shadow, fails on the controller alone: the idle side's members go back into their pool like all others."""
+    hostvars = facts({"__deploy_begun": 2, "__deploy_why": "the basket is empty"}, app1=(OK, OK), app2=(OK, OK), app3=(OK, OK))
+    for name in MEMBERS:
+        hostvars[name] = {}
+    the_plan = plan(hooks_on_members=False, balancers=["lb1"])
+    assert [batch["members"] for batch in _outcome.batches_back(the_plan, "localhost", hostvars)] == [["app2", "app3"], ["app1"]]
+    assert _outcome.fit(the_plan, MEMBERS, hostvars) == MEMBERS
+    assert [check["name"] for check in _outcome.gates_back(the_plan, MEMBERS, hostvars)] == MEMBERS
+
+
+def test_one_that_a_hook_lost_before_there_was_a_plan_is_named():
+    hostvars = facts({})
+    hostvars["app2"] = {}
+    resolved = {"verb": "deploy", "app": "shop", "hooks": {"before_stage": None, "after_stage": "/hooks/warm.yml"}}
+    assert "app2 cannot be reached" in _outcome.outcome(hostvars, MEMBERS, {}, resolved)["sentence"]
+    assert "app2" not in _outcome.outcome(hostvars, MEMBERS, {}, {**resolved, "hooks": {}})["sentence"]
