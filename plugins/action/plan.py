@@ -91,6 +91,7 @@ class ActionModule(ActionBase):
         except DowntimeError as error:
             raise DowntimeError(f"{error}{self._lines(checked, driver, members, task_vars)}") from error
         by_side: dict[str, dict[str, t.Any]] = {side: {} for side in sides}
+        hooks: dict[str, tuple[str, list[str]]] = {}
         own_traffic = {}
         for name in members:
             own, _driver = _plan.check_application({**values, **variables.of(name, PER_MEMBER)}, verb)
@@ -101,7 +102,8 @@ class ActionModule(ActionBase):
         if verb in _plan.SHIFTS:
             for side in sides:
                 _plan.distinct_addresses(by_side[side])
-            checked["deploy_hooks"] = {name: path and self._hook(name, path, task_vars) for name, path in checked["deploy_hooks"].items()}
+            hooks = {name: self._hook(name, path, task_vars) for name, path in checked["deploy_hooks"].items() if path}
+            checked["deploy_hooks"] = {name: hooks[name][0] if name in hooks else None for name in checked["deploy_hooks"]}
 
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
         if len(sides) > 1 and "counted_pools" in driver.traffic_spec:
@@ -206,6 +208,8 @@ class ActionModule(ActionBase):
             "lock": lock, "without": without,
             "sides": whole_sides, "retire": _plan.retirement(checked, strategy, verb, whole_sides),
             "held": held if verb in _plan.SHIFTS else [], "max_absent": checked["deploy_max_absent"],
+            # So that a failure can name the hook whose task it was.
+            "hook_tasks": {name: {"file": path, "tasks": tasks} for name, (path, tasks) in hooks.items()},
             # Only these need tasks of the members' own within a batch.
             "hooks_on_members": bool(checked["deploy_hooks"]["restart"] or checked["deploy_hooks"]["after_activate"]),
             "findings": findings, "warnings": warnings, "started": started.timestamp(), **own,
@@ -343,19 +347,19 @@ class ActionModule(ActionBase):
                                 f"({parent} has mode {mode}); a directory that can be written is accepted") from error
         return deploy_id, run_dir
 
-    def _hook(self, name: str, path: str, task_vars: dict[str, t.Any]) -> str:
-        """Where a hook's file lies: beside the playbook, or below the directory that ansible-playbook was called in."""
+    def _hook(self, name: str, path: str, task_vars: dict[str, t.Any]) -> tuple[str, list[str]]:
+        """Where a hook's file lies, and its tasks' names: beside the playbook, or below the directory that ansible-playbook was called in."""
         places = [os.path.join(place, path) for place in (self._loader.get_basedir(), os.getcwd())]
         found = next((os.path.abspath(place) for place in places if os.path.isfile(place)), None)
         if not found:
             raise DowntimeError(f"deploy_hooks.{name} is '{path}', which is no file here ({', '.join(dict.fromkeys(places))}); a file with tasks is accepted")
         try:
             # Ansible reads it once more when its turn comes; what it cannot read then ends the whole run, members that are out or not.
-            load_list_of_tasks(self._loader.load_from_file(found), play=self._task.get_play(), variable_manager=task_vars["hostvars"]._variable_manager,
+            tasks = load_list_of_tasks(self._loader.load_from_file(found), play=self._task.get_play(), variable_manager=task_vars["hostvars"]._variable_manager,
                                loader=self._loader)
         except (AnsibleError, AssertionError) as error:
             raise DowntimeError(f"deploy_hooks.{name} is '{path}', which cannot be read as tasks: {' '.join(str(error).split())}") from error
-        return found
+        return found, _names_of(tasks)
 
     def _lock(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str], without: list[str],
               task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -403,6 +407,17 @@ class ActionModule(ActionBase):
             for line in describe(plan):
                 display.display(line)
         return plan
+
+
+def _names_of(tasks: t.Iterable[t.Any]) -> list[str]:
+    """The names of tasks and of those in blocks; a task without one goes by its action."""
+    found = []
+    for task in tasks:
+        if hasattr(task, "block"):
+            found += _names_of([*task.block, *task.rescue, *task.always])
+        else:
+            found.append(task.name or task.action)
+    return found
 
 
 def _address(variables: _inventory.Variables, name: str) -> str:

@@ -170,7 +170,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     title = f"{resolved['verb']} of {resolved['app']}" if resolved else "deploy"
     if not plan:
         away = [name for name in members if lost(resolved, hostvars, name)]
-        why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "it could not be planned")
+        why = _why(hostvars, members, resolved) or (f"{', '.join(away)} cannot be reached" if away else "it could not be planned")
         refused = full_stop(f"{title.capitalize()} was refused: {why}")
         return {"result": "failed", "sentence": f"{refused} Nothing has been changed.", "members": [], "lost": away}
 
@@ -178,7 +178,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     own = getattr(_drivers.strategy(plan.get("strategy") or "rolling"), "outcome", None)
     if own:
         away = [name for name in members if failed and lost(plan, hostvars, name)]
-        why = (_why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")) if failed else None
+        why = (_why(hostvars, members, plan) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")) if failed else None
         return _with_evidence(own(local, plan, title.capitalize(), why, checking), f"{title.capitalize()} to {label}", local, evidence, checking)
     rows = []
     held, absent = plan.get("held") or [], plan.get("absent") or []
@@ -211,7 +211,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         found = {"result": "succeeded", "sentence": full_stop(sentence), "members": rows, "lost": away}
         return _with_evidence(found, f"{title.capitalize()} to {label}", local, evidence, checking)
 
-    why = _why(hostvars, members) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")
+    why = _why(hostvars, members, plan) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")
     moved_once = [name for name in plan["going_back_to"] if ran(moved(local, name))]
     still_new = [row["name"] for row in rows if row["name"] in moved_once and row["release"] == label and plan["verb"] != "restart"]
     out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held and row["name"] not in theirs]
@@ -268,11 +268,20 @@ def _serves(plan: t.Mapping[str, t.Any], name: str, hostvars: t.Mapping[str, t.A
     return name in (hostvars[LOCAL].get("__deploy_readmitted") or [])
 
 
-def _why(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str]) -> str:
-    """What failed first, in the words of those that failed."""
-    said = {name: str(hostvars[name].get("__deploy_why") or "") for name in [LOCAL, *members]}
+def _why(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any]) -> str:
+    """What failed first, in the words of those that failed; where that was a task of a hook, with its name and the hook's."""
+    said = {name: _of_hook(plan, hostvars[name], str(hostvars[name].get("__deploy_why") or "")) for name in [LOCAL, *members]}
     # What the controller was told, all were told; only a hook fails on a host by itself.
     return together({name: text for name, text in said.items() if name == LOCAL or text != said[LOCAL]})
+
+
+def _of_hook(plan: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any], text: str) -> str:
+    task = str(facts.get("__deploy_failed_task") or "")
+    hooks = [(name, hook["file"]) for name, hook in (plan.get("hook_tasks") or {}).items() if task and task in hook["tasks"]]
+    if len(hooks) != 1:
+        return text
+    ((name, path),) = hooks
+    return f"the hook {name} ({path}) failed at its task '{task}': {text or 'without a word'}"
 
 
 def label_of(release: t.Mapping[str, t.Any] | None) -> str | None:

@@ -211,3 +211,12 @@ def test_one_that_a_hook_lost_before_there_was_a_plan_is_named():
     resolved = {"verb": "deploy", "app": "shop", "hooks": {"before_stage": None, "after_stage": "/hooks/warm.yml"}}
     assert "app2 cannot be reached" in _outcome.outcome(hostvars, MEMBERS, {}, resolved)["sentence"]
     assert "app2" not in _outcome.outcome(hostvars, MEMBERS, {}, {**resolved, "hooks": {}})["sentence"]
+
+
+def test_a_failure_of_a_hook_names_hook_file_and_task():
+    hooks = {"smoke": {"file": "/site/smoke.yml", "tasks": ["Ask the shop", "ansible.builtin.uri"]}, "contract": {"file": "/site/pact.yml", "tasks": ["Verify"]}}
+    hostvars = facts({"__deploy_begun": 0, "__deploy_why": "the basket is empty", "__deploy_failed_task": "Ask the shop"})
+    sentence = end(hostvars, plan(hook_tasks=hooks))["sentence"]
+    assert "failed: the hook smoke (/site/smoke.yml) failed at its task 'Ask the shop': the basket is empty; " in sentence
+    hostvars["localhost"]["__deploy_failed_task"] = "Back into traffic, batch 1"
+    assert "failed: the basket is empty; " in end(hostvars, plan(hook_tasks=hooks))["sentence"]

@@ -1,0 +1,32 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A gate between the idle side and the switch fails: users stay where they are, and the idle side is as it was before, in its pool and ready."""
+
+from __future__ import annotations
+
+from haproxy_stage import ask
+from sides import version
+
+
+def admin_states(side) -> set[str]:
+    """How people, or we, have the servers of both pools: 0 where nobody took any out."""
+    return {line.split()[6] for line in ask(side.stage.socket(), "show servers state").splitlines()[2:] if line.strip() and "shop_" in line}
+
+
+def test_a_failed_smoke_test_gives_the_idle_side_back_to_its_pool(side):
+    side.stage.script("up", "2.1.0")
+    assert side.play("deploy", deploy_release="2.0.0").rc == 0
+    smoke = side.path / "smoke.yml"
+    smoke.write_text("- name: Ask the shop\n  ansible.builtin.fail:\n    msg: the basket is empty\n", encoding="utf-8")
+    # The idle side, blue, has a release to go back to: it has to leave its pool for that, and come back.
+    failed = side.play("deploy", deploy_release="2.1.0", deploy_hooks={"smoke": str(smoke)})
+    assert failed.rc == 2, failed.output
+    assert f"the hook smoke ({smoke}) failed at its task 'Ask the shop': the basket is empty" in failed.sentence
+    assert "no request had been switched; green serves 2.0.0" in failed.sentence and version() == "2.0.0"
+    assert admin_states(side) == {"0"}, "somebody was left in maintenance"
+    assert side.record()["result"] == "rolled_back"
+    # All is ready for the next one.
+    back = side.play("rollback")
+    assert back.rc == 0 and "1.0.0 serves on blue" in back.sentence, back.output
+    assert version() == "1.0.0"
