@@ -44,6 +44,8 @@ CONFIG, PROCESS, ACCOUNT, SNAPSHOT, PROGRESS, RESULT, LOG = (
     "probe-config.json", "probe-process.json", "probe.json", "snapshot.json", "progress.json", "evidence.json", "probe.log")
 
 POLL = 0.1
+# Seconds beyond a request's own time-out in which the probe tells what became of it.
+AFTER = 2.0
 # For what takes the probe a moment.
 SHORT = 0.01
 # Seconds for which a reading after the last move stands for the end.
@@ -214,9 +216,11 @@ class Keeper:
         self._begun(config)
         self._event("started")
         self._observe(self.args["settle"])
-        evidence = self._judge("checked", self._snapshot)
         if self.args["baseline"]:
-            return self._baseline(evidence)
+            return self._baseline(self._judge("checked", self._snapshot))
+        evidence = self._judge("checked", self._answered)
+        if evidence["verdict"] == "unconfirmed" and self._process() is not None:
+            evidence = self._look_again(evidence)
         result = {"changed": False, "verdict": evidence["verdict"], "rollback": evidence["rollback"], "sentence": evidence["sentence"],
                   "evidence": _small(evidence)}
         if evidence["verdict"] != "clean":
@@ -225,6 +229,30 @@ class Keeper:
             result.update(failed=True, msg=evidence["sentence"])
         self._event("failed" if result.get("failed") else "finished", reason=result.get("msg"))
         return result
+
+    def _answered(self) -> tuple[dict[str, t.Any] | None, str | None]:
+        """The account once all that had been asked by now is answered, or given up: one who waits is no loss yet, and may be the first of many."""
+        mark: float | None = None
+        end = self.clock() + self.args["timeout"] + AFTER
+        while True:
+            probe, died = self._snapshot()
+            mark = mark or (probe or {}).get("finished")
+            waits = (probe or {}).get("open_since")
+            if died or not waits or waits >= mark or self.clock() > end:
+                return probe, died
+            self.sleep(SHORT)
+
+    def _look_again(self, evidence: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Losses that only the probe saw, and once, move nobody; whether they go on shows within the time that a request may take."""
+        before = evidence["probe"]["failed"]
+        self._event("note", suspected=evidence["probe"]["finished"], reason=evidence["sentence"])
+        end = self.clock() + self.args["timeout"] + AFTER
+        while self.clock() < end:
+            progress = _events.load(self.run_dir, PROGRESS)
+            if progress is None or progress["failed"] > before or self._process() is None:
+                break
+            self.sleep(POLL)
+        return self._judge("checked", self._answered)
 
     def _baseline(self, evidence: dict[str, t.Any]) -> dict[str, t.Any]:
         """What was already so before anything moved is no reason to refuse a deploy, which may be the cure; it is said, and not counted later."""

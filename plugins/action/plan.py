@@ -156,9 +156,10 @@ class ActionModule(ActionBase):
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
             raise DowntimeError("; ".join(errors))
+        public = None
         if checked["deploy_evidence_url"]:
             try:
-                _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
+                public = _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
             except _probe.BadConfig as error:
                 raise DowntimeError(f"deploy_evidence_url is '{shown_url(checked['deploy_evidence_url'])}': {error}") from error
         elif verb in _plan.SHIFTS:
@@ -197,7 +198,7 @@ class ActionModule(ActionBase):
             # Less its headers, which are secrets: each host's task reads those for itself.
             "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
             if verb in ("deploy", "activate") else None,
-            "health": checked["deploy_health"], "hooks": checked["deploy_hooks"],
+            "health": {**checked["deploy_health"], "smoke": _plan.smoke_of(checked["deploy_health"], public)}, "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"], "drain_timeout_action": checked["deploy_drain_timeout_action"],
             "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],

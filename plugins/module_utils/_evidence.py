@@ -19,7 +19,9 @@ Two kinds of failure are judged apart:
   would not see an application that the work on the idle side disturbs.
 
 Verdicts, the worst that holds: ``lost`` (transport, confirmed), ``degraded`` (application), ``unconfirmed`` (the probe lost requests that a
-complete balance sheet does not miss; it fails a deploy and rolls nothing back), ``clean``.
+complete balance sheet does not miss; it fails a deploy and rolls nothing back), ``clean``. Losses of the probe alone are looked at twice: where it loses
+requests that it sent after the first look, they go on, and are confirmed by that. So a release on which users wait for ever, which no counter of a
+balancer misses before they give up, does not stay.
 """
 
 from __future__ import annotations
@@ -288,7 +290,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
             app_worse += _worse_by_sheet(apart, first) if apart else []
 
     grown = bool(kernel["overflows"] or kernel["drops"])
-    verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died)
+    verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died, _goes_on(probe, events))
     losses = [loss for loss in (probe or {}).get("losses", []) if began is None or loss["time"] >= began]
     attributed = attribute(losses, moments(samples) if over_sheet else [], steps)
     if grown:
@@ -351,7 +353,7 @@ def _worse_by_sheet(sheet: dict[str, t.Any], first: bool) -> list[str]:
 
 
 def _verdict(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, grown: bool, over_probe: int, over_sheet: int, app_worse: list[str],
-             max_failed: int, died: str | None) -> tuple[str, str]:
+             max_failed: int, died: str | None, goes_on: bool) -> tuple[str, str]:
     if over_sheet > max_failed:
         return "lost", ""
     if over_probe > max_failed:
@@ -363,12 +365,20 @@ def _verdict(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, gro
             return "lost", "the kernel lost connections before the balancer saw them"
         if app_worse:
             return "degraded", app_worse[0]
+        if goes_on:
+            return "lost", "the probe goes on losing requests, so its word stands"
         return "unconfirmed", "the balance sheet misses none of its %s requests" % format(sheet["received"], ",")
     if app_worse:
         return "degraded", app_worse[0]
     if died:
         return "unconfirmed", died
     return "clean", ""
+
+
+def _goes_on(probe: dict[str, t.Any] | None, events: t.Sequence[dict[str, t.Any]]) -> bool:
+    """Whether the probe lost requests that it sent after somebody had looked at losses that nobody confirmed: that is no blink of its own network."""
+    looks = [event["detail"]["suspected"] for event in events if (event.get("detail") or {}).get("suspected")]
+    return bool(looks) and any(loss["scheduled"] > min(looks) for loss in (probe or {}).get("losses", ()))
 
 
 def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, attributed: list[dict[str, t.Any]],

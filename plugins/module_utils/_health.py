@@ -43,6 +43,15 @@ def member_spec() -> dict[str, t.Any]:
     )
 
 
+def smoke_spec() -> dict[str, t.Any]:
+    return dict(
+        path=dict(type="str", required=True),
+        status=dict(type="list", elements="int", default=[]),
+        body=dict(type="str"),
+        host=dict(type="str"),
+    )
+
+
 def argument_spec() -> dict[str, t.Any]:
     """The options of ``health_gate``, for the module and for the action plugin alike."""
     spec: dict[str, t.Any] = dict(
@@ -58,6 +67,7 @@ def argument_spec() -> dict[str, t.Any]:
         header=dict(type="str"),
         digest=dict(type="str"),
         host=dict(type="str"),
+        smoke=dict(type="list", elements="dict", default=[], options=smoke_spec()),
         validate_certs=dict(type="bool", default=True),
         ca_path=dict(type="path"),
         on_failure=dict(type="str", choices=["fail", "report"], default="fail"),
@@ -80,6 +90,16 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Smoke:
+    """What users ask, and what it has to answer; without C(status) any answer below 500 passes, since a stranger may be sent elsewhere."""
+
+    path: str
+    status: tuple[int, ...] = ()
+    body: re.Pattern[str] | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True)
 class Check:
     """What counts as a pass, and how patient the gate is."""
 
@@ -93,6 +113,7 @@ class Check:
     header: str | None = None
     digest: str | None = None
     host: str | None = None
+    smoke: tuple[Smoke, ...] = ()
     validate_certs: bool = True
     ca_path: str | None = None
 
@@ -109,6 +130,8 @@ class Answer:
 
 
 Attempt = t.Callable[[Target, Check, float], Answer]
+# What users ask, asked of one member.
+Ask = t.Callable[[Target, Smoke, Check, float], Answer]
 
 
 # --- input -----------------------------------------------------------------------------------------------------------
@@ -161,24 +184,14 @@ def parse(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Check]:
     status = params["status"]
     if not status:
         raise DowntimeError("status is empty; accepted: HTTP status codes, for example [200]")
-    for code in status:
-        if not 100 <= code <= 599:
-            raise DowntimeError(f"status contains {code}; accepted: HTTP status codes from 100 to 599")
-    body = None
-    if params.get("body"):
-        try:
-            body = re.compile(params["body"])
-        except re.error as exc:
-            raise DowntimeError(f"body {params['body']!r} is not a regular expression ({exc}); accepted: Python's syntax") from exc
+    _check_status("status", status)
     header = params.get("header") or None
     if header is not None and not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header):
         raise DowntimeError(f"header {header!r} is not the name of an HTTP header; accepted: for example x-release")
     digest = params.get("digest") or None
     if header is None and (digest or any(target.digest for target in targets)):
         raise DowntimeError("digest is given without header; accepted: header names the HTTP header in which a member says what it runs, for example x-release")
-    host = params.get("host") or None
-    if host is not None and re.search(r"[\x00-\x20\x7f/]", host):
-        raise DowntimeError(f"host {host!r} is not a host name; accepted: for example shop.example")
+    host = _host("host", params.get("host"))
     return targets, Check(
         passes=passes,
         interval=params["interval"],
@@ -186,13 +199,42 @@ def parse(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Check]:
         connect_timeout=params["connect_timeout"],
         read_timeout=params["read_timeout"],
         status=tuple(status),
-        body=body,
+        body=_pattern("body", params.get("body")),
         header=header,
         digest=digest,
         host=host,
+        smoke=tuple(_smoke(index, entry) for index, entry in enumerate(params.get("smoke") or ())),
         validate_certs=params["validate_certs"],
         ca_path=params.get("ca_path") or None,
     )
+
+
+def _check_status(option: str, codes: t.Iterable[int]) -> None:
+    for code in codes:
+        if not 100 <= code <= 599:
+            raise DowntimeError(f"{option} contains {code}; accepted: HTTP status codes from 100 to 599")
+
+
+def _pattern(option: str, text: str | None) -> re.Pattern[str] | None:
+    try:
+        return re.compile(text) if text else None
+    except re.error as exc:
+        raise DowntimeError(f"{option} {text!r} is not a regular expression ({exc}); accepted: Python's syntax") from exc
+
+
+def _host(option: str, name: str | None) -> str | None:
+    if name and re.search(r"[\x00-\x20\x7f/]", name):
+        raise DowntimeError(f"{option} {name!r} is not a host name; accepted: for example shop.example")
+    return name or None
+
+
+def _smoke(index: int, entry: t.Mapping[str, t.Any]) -> Smoke:
+    option = f"smoke[{index}]"
+    path = entry.get("path") or ""
+    if not path.startswith("/") or re.search(r"[\x00-\x20\x7f]", path):
+        raise DowntimeError(f"{option}.path is {path!r}; accepted: a path that begins with / and has no space, for example /search?q=tea")
+    _check_status(option + ".status", entry.get("status") or ())
+    return Smoke(path, tuple(entry.get("status") or ()), _pattern(option + ".body", entry.get("body")), _host(option + ".host", entry.get("host")))
 
 
 # --- one attempt -----------------------------------------------------------------------------------------------------
@@ -245,6 +287,7 @@ def request(
     connect_timeout: float,
     read_timeout: float,
     host: str | None = None,
+    server_name: str | None = None,
     context: ssl.SSLContext | None = None,
     headers: t.Mapping[str, str] | None = None,
     clock: Clock = time.monotonic,
@@ -258,7 +301,7 @@ def request(
     where = f"[{hostname}]:{port}" if ":" in hostname else f"{hostname}:{port}"
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     # What the certificate has to be for: a Host header may carry a port, an address of IPv6 has colons of its own.
-    certified = host.rsplit(":", 1)[0] if host and host.count(":") == 1 else host or hostname
+    certified = server_name or (host.rsplit(":", 1)[0] if host and host.count(":") == 1 else host or hostname)
     # A default port is left out, as browsers do: some virtual hosts compare the header literally.
     host_header = host or (where if parts.port else where.rsplit(":", 1)[0])
     lines = [
@@ -332,6 +375,25 @@ def http_attempt(check: Check, targets: t.Sequence[Target], clock: Clock = time.
     return attempt
 
 
+def http_ask(check: Check, targets: t.Sequence[Target], clock: Clock = time.monotonic) -> Ask:
+    """What users ask, over real sockets, of each member directly: with the public name as C(Host), and the certificate as the check has it."""
+    context = _tls_context(check) if any(urlsplit(target.url).scheme == "https" for target in targets) else None
+
+    def ask(target: Target, smoke: Smoke, check: Check, left: float) -> Answer:
+        parts = urlsplit(target.url)
+        return request(
+            f"{parts.scheme}://{parts.netloc}{smoke.path}",
+            connect_timeout=min(check.connect_timeout, left),
+            read_timeout=min(check.read_timeout, left),
+            host=smoke.host or check.host,
+            server_name=None if check.host else parts.hostname,
+            context=context,
+            clock=clock,
+        )
+
+    return ask
+
+
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +425,18 @@ def judge(answer: Answer, target: Target, check: Check) -> tuple[bool, str]:
     return True, said
 
 
+def judge_smoke(answer: Answer, smoke: Smoke) -> tuple[bool, str]:
+    """Whether what users ask was answered as it has to be, and in words what was answered."""
+    if answer.error is not None:
+        return False, answer.error
+    said = f"answered {answer.status}"
+    if answer.status not in smoke.status if smoke.status else (answer.status or 0) >= 500:
+        return False, said
+    if smoke.body is not None and not smoke.body.search(answer.body):
+        return False, f"{said} with a body that does not match {smoke.body.pattern!r}"
+    return True, said
+
+
 @dataclass
 class _Member:
     target: Target
@@ -372,6 +446,8 @@ class _Member:
     digest: str | None = None
     detail: str = "was not asked"
     waited: float = 0.0
+    # What users ask and it did not answer as it has to; None before it was asked.
+    smoke: str | None = None
 
     def note(self, answer: Answer, check: Check, waited: float) -> None:
         self.attempts += 1
@@ -380,18 +456,21 @@ class _Member:
         self.digest = answer.headers.get(check.header.lower()) if check.header else None
         before = self.passes
         self.passes = self.passes + 1 if ok else 0
+        if not ok:
+            # That it is not ready any more says more than what it answered while it was.
+            self.smoke = None
         if before < check.passes:
             self.waited = waited
 
     def result(self, check: Check) -> dict[str, t.Any]:
         return dict(
             name=self.target.name,
-            ok=self.passes >= check.passes,
+            ok=self.passes >= check.passes and not self.smoke,
             passes=self.passes,
             attempts=self.attempts,
             status=self.status,
             digest=self.digest,
-            detail=self.detail,
+            detail=self.smoke or self.detail,
             waited=round(self.waited, 3),
         )
 
@@ -402,9 +481,12 @@ def gate(
     attempt: Attempt | None = None,
     clock: Clock = time.monotonic,
     sleep: Sleep = time.sleep,
+    ask_smoke: Ask | None = None,
 ) -> dict[str, t.Any]:
     """
     Probes all members in rounds until each has ``passes`` passes in a row, or the time is over.
+
+    Then each is asked once what users ask, since a release may call itself ready and answer nothing else.
 
     A member that has passed is asked again in each round, so that success means "all of them, now", not "each of them, once":
     a member that dies while another warms up does not slip through.
@@ -425,7 +507,9 @@ def gate(
                     continue
                 member.note(answer, check, now - started)
             if all(member.passes >= check.passes for member in members):
-                break
+                _smoke_round(pool, members, check, ask_smoke or (http_ask(check, targets, clock) if check.smoke else None), max(deadline - clock(), 0.001))
+                if not any(member.smoke for member in members):
+                    break
             left = deadline - clock()
             if left <= 0:
                 break
@@ -442,16 +526,36 @@ def gate(
     return dict(changed=False, members=results, waited=waited, problems=[told], failed=True, msg=told)
 
 
+def _smoke_round(pool: ThreadPoolExecutor, members: t.Sequence[_Member], check: Check, ask: Ask | None, left: float) -> None:
+    """Ask every member what users ask, and note the first that it does not answer as it has to."""
+    if ask is None:
+        return
+
+    def of(member: _Member) -> str | None:
+        for smoke in check.smoke:
+            well, said = judge_smoke(ask(member.target, smoke, check, left), smoke)
+            if not well:
+                return f"is ready, but GET {smoke.path}: {said}"
+        return None
+
+    for member, found in zip(members, pool.map(of, members)):
+        member.smoke = found
+
+
 def sentence(bad: t.Sequence[t.Mapping[str, t.Any]], total: int, check: Check) -> str:
     """Names each member that did not pass, and what it said last."""
     each = "; ".join(
         f"{member['name']} last {member['detail']}"
         if member["detail"].startswith("answered")
+        else f"{member['name']} {member['detail']}"
+        if member["detail"].startswith("is ready, but")
         else f"{member['name']}: {member['detail']}"
         if not member["passes"]
         else member["name"]
         for member in (_with_passes(member, check) for member in bad)
     )
+    if all(member["detail"].startswith("is ready, but") for member in bad):
+        return f"{len(bad)} of {total} members did not answer what users ask within {check.timeout:g} s: {each}"
     runs = "pass" if check.passes == 1 else "passes in a row"
     return f"{len(bad)} of {total} members did not reach {check.passes} {runs} within {check.timeout:g} s: {each}"
 
@@ -459,7 +563,7 @@ def sentence(bad: t.Sequence[t.Mapping[str, t.Any]], total: int, check: Check) -
 def _with_passes(member: t.Mapping[str, t.Any], check: Check) -> dict[str, t.Any]:
     """A member whose last answer was a pass must not read as if that answer were the fault."""
     told = dict(member)
-    if member["passes"]:
+    if member["passes"] and not member["detail"].startswith("is ready, but"):
         told["detail"] = f"{member['detail']}, only {member['passes']} of {check.passes} in a row"
     return told
 

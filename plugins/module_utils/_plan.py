@@ -101,6 +101,19 @@ def given_id(checked: t.Mapping[str, t.Any], verb: str) -> str | None:
     return checked["deploy_id"]
 
 
+def smoke_of(health: t.Mapping[str, t.Any], target: t.Any) -> list[dict[str, t.Any]]:
+    """What users ask of each member, besides its readiness check: as given, with the public name, or the probe's own path where nothing is.
+
+    :param target: the parts of deploy_evidence_url; None without one.
+    """
+    if not health.get("path"):
+        return []
+    given = health.get("smoke")
+    if given is None:
+        given = [{"path": target.path}] if target else []
+    return [{"status": [], "body": None, **entry, "host": entry.get("host") or (target.authority if target else None)} for entry in given]
+
+
 def free_name(name: str, take: t.Callable[[str], str | None]) -> tuple[str, str]:
     """The name, or the first of name-2, name-3 … that can be taken; and what taking it gave."""
     tried, number = name, 1

@@ -89,6 +89,14 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "passes": {"type": "int", "default": 3, "minimum": 1, "description": "Passes in a row that are needed."},
         "interval": {"type": "float", "default": 0.2, "minimum": 0.01, "description": "Seconds between two checks of a member."},
         "timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds after which a release that is not ready counts as bad."},
+        "smoke": {"type": "list", "elements": "dict", "description":
+                  "What users ask of a member directly, besides its readiness check, before it gets traffic and before a switch: a release may call itself "
+                  "ready and hang on everything else. Without it the path of O(deploy_evidence_url); an empty list asks nothing.", "options": {
+                      "path": {"type": "str", "required": True, "description": "Path, with a query if need be, such as V(/search?q=tea)."},
+                      "status": {"type": "list", "elements": "int", "default": [], "description":
+                                 "Status codes that pass. Without any, all below 500 do: a stranger may be sent elsewhere, or asked to log in."},
+                      "body": {"type": "str", "description": "Regular expression that the answer's body has to match."},
+                      "host": {"type": "str", "description": "C(Host) to ask for; without it that of O(deploy_evidence_url)."}}},
         "from": {"type": "str", "description": "Host that checks, such as a balancer, where the controller cannot reach the members."},
     }},
     "deploy_batches": {"type": "list", "elements": "raw", "default": [1, "25%"], "description":

@@ -105,6 +105,34 @@ options:
     description:
       - Host name to send as C(Host), and to expect in the certificate of an https URL, when members are asked by address.
     type: str
+  smoke:
+    description:
+      - What users ask. Once all members have passed, each of them is asked this directly, and has to answer it; a release may call itself ready and
+        hang on everything else. It is asked again, as long as O(timeout) allows.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
+    suboptions:
+      path:
+        description:
+          - Path, with a query if need be.
+        type: str
+        required: true
+      status:
+        description:
+          - HTTP status codes that pass. Without any, all below 500 do, since a stranger may be sent elsewhere.
+        type: list
+        elements: int
+        default: []
+      body:
+        description:
+          - A regular expression (Python's) that has to match somewhere in the body.
+        type: str
+      host:
+        description:
+          - Host name to send as C(Host), without which O(host) is sent.
+        type: str
   validate_certs:
     description:
       - Whether the certificates of https URLs are verified.

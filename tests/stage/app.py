@@ -5,7 +5,7 @@
 
 It is packed into every sample artifact beside a file VERSION, and learns its release digest from the name of the
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
-times slower, ``-errors`` answers a fifth of the requests with 500.
+times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ OFF_FILE = os.environ.get("APP_OFF_FILE", "")
 NEVER_READY = VERSION.endswith("-bad")
 SLOWNESS = 10 if VERSION.endswith("-slow") else 1
 ERROR_SHARE = 0.2 if VERSION.endswith("-errors") else 0.0
+# It calls itself ready, and users wait for ever.
+HANGS = VERSION.endswith("-hangs")
 WORK_MS = 5.0
 LONGEST_MS = 600_000
 
@@ -105,6 +107,8 @@ def _answer(environ) -> tuple[int, dict]:
         return 404, {"error": "there is no %s here" % path}
     if method not in ("GET", "HEAD", "POST"):
         return 405, {"error": "%s is not accepted" % method}
+    if HANGS:
+        time.sleep(600)
     return _work(environ, _asked_ms(environ) if path == "/slow" else WORK_MS)
 
 

@@ -30,3 +30,13 @@ def test_a_failed_smoke_test_gives_the_idle_side_back_to_its_pool(side):
     back = side.play("rollback")
     assert back.rc == 0 and "1.0.0 serves on blue" in back.sentence, back.output
     assert version() == "1.0.0"
+
+
+def test_a_release_that_is_ready_and_hangs_on_what_users_ask_gets_no_traffic(side):
+    side.stage.script("up", "4.0.0-hangs")
+    before = side.stage.seen()["servers"]
+    bad = side.play_under_load("deploy", expect="failure", deploy_strategy="rolling", deploy_release="4.0.0-hangs",
+                               deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})
+    assert bad["failed"] == 0 and set(bad["versions"]) == {"1.0.0"}, bad
+    assert "did not answer what users ask within 8 s: app1 is ready, but GET /: 127.0.0.1:8101 did not answer within" in bad["output"]
+    assert side.record()["result"] == "rolled_back" and side.stage.seen()["servers"] == before

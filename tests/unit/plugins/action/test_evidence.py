@@ -185,3 +185,24 @@ def test_the_documentation_tells_the_same_options():
         assert documented[name].get("default") == option.get("default")
         assert documented[name].get("required", False) == option.get("required", False)
         assert documented[name].get("choices") == option.get("choices")
+
+
+def accounts(found, *told):
+    """The probe's accounts, one a time that it is asked; the last one is repeated."""
+    left = list(told)
+    found._snapshot = lambda: (left.pop(0) if len(left) > 1 else left[0], None)
+    found._begun = lambda config: None
+    return left
+
+
+def test_a_check_waits_for_the_answers_to_what_had_been_asked(tmp_path):
+    watching = keeper(tmp_path, "checked")
+    left = accounts(watching, {"finished": 100.0, "open_since": 99.0}, {"finished": 105.0, "open_since": 99.0}, {"finished": 110.0, "open_since": 109.9})
+    assert watching._answered() == ({"finished": 110.0, "open_since": 109.9}, None) and len(left) == 1
+
+
+def test_a_check_does_not_wait_longer_than_a_request_may_take(tmp_path):
+    watching = keeper(tmp_path, "checked")
+    accounts(watching, {"finished": 100.0, "open_since": 99.0})
+    assert watching._answered()[0]["open_since"] == 99.0
+    assert 12.0 <= sum(watching.naps) < 13.0

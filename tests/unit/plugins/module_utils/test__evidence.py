@@ -278,3 +278,12 @@ def test_every_change_of_the_shares_is_a_move(name):
     steps = [{"name": "stage", "started": 1.0, "finished": 2.0}, {"name": name, "started": 3.0, "finished": 4.0},
              {"name": "verify", "started": 5.0, "finished": 6.0}]
     assert _evidence.window(steps) == (3.0, 4.0)
+
+
+def test_losses_of_the_probe_alone_that_go_on_are_confirmed_by_that():
+    """Users who wait for a release that hangs are in no balancer's counters before they give up."""
+    looked = [{"time": T0 + 14, "step": "verify", "event": "note", "detail": {"suspected": T0 + 14}}]
+    once = _evidence.compose(account([(13, "timeout"), (13.5, "timeout")]), clean_sheet(), looked, steps=STEPS)
+    assert (once["verdict"], once["rollback"]) == ("unconfirmed", False)
+    on = _evidence.compose(account([(13, "timeout"), (15, "timeout")]), clean_sheet(), looked, steps=STEPS)
+    assert (on["verdict"], on["rollback"]) == ("lost", True) and "the probe goes on losing requests" in on["sentence"]

@@ -288,3 +288,46 @@ def test_a_failure_can_be_reported_instead(monkeypatch: pytest.MonkeyPatch) -> N
     assert "failed" not in result
     assert result["problems"] == ["1 of 1 members did not reach 3 passes in a row within 1 s: app1 last answered 503"]
     assert _health.run(params(timeout=1), clock, clock.sleep)["failed"] is True
+
+
+def smoked(said: dict[str, list[_health.Answer]], **options: t.Any) -> dict[str, t.Any]:
+    """A gate whose members are ready, and answer what users ask as scripted, by path."""
+    clock = Clock()
+    targets, check = _health.parse(params(timeout=3, read_timeout=1.0, **options))
+
+    def ask(target: _health.Target, smoke: _health.Smoke, dummy: _health.Check, left: float) -> _health.Answer:
+        told = said[smoke.path]
+        return told.pop(0) if len(told) > 1 else told[0]
+
+    return _health.gate(targets, check, answers({"app1": [GOOD]}), clock, clock.sleep, ask)
+
+
+def test_a_member_that_is_ready_and_hangs_on_what_users_ask_does_not_pass() -> None:
+    hangs = _health.Answer(error="app1.example:8000 did not answer within 1 s", timed_out=True)
+    result = smoked({"/": [hangs]}, smoke=[dict(path="/")])
+    assert result["failed"] and not result["members"][0]["ok"]
+    assert result["msg"] == ("1 of 1 members did not answer what users ask within 3 s: app1 is ready, but GET /: app1.example:8000 did not answer within 1 s")
+
+
+def test_what_users_ask_may_need_a_moment_longer() -> None:
+    result = smoked({"/": [_health.Answer(503), _health.Answer(200)], "/search": [GOOD]}, smoke=[dict(path="/"), dict(path="/search")])
+    assert not result.get("failed") and result["members"][0]["ok"]
+
+
+@pytest.mark.parametrize("smoke, answer, ok", [
+    (dict(path="/"), _health.Answer(302), True), (dict(path="/"), _health.Answer(404), True), (dict(path="/"), _health.Answer(500), False),
+    (dict(path="/", status=[200]), _health.Answer(404), False), (dict(path="/", status=[401]), _health.Answer(401), True),
+    (dict(path="/", body="tea"), _health.Answer(200, body="coffee"), False), (dict(path="/", body="tea"), _health.Answer(200, body="teapot"), True),
+])
+def test_what_passes_as_an_answer_to_users(smoke, answer, ok) -> None:
+    assert (not smoked({"/": [answer]}, smoke=[smoke]).get("failed")) is ok
+
+
+@pytest.mark.parametrize("entry, words", [
+    (dict(path="search"), ["smoke[0].path is 'search'", "begins with /"]), (dict(path="/a b"), ["smoke[0].path"]), (dict(path="/", status=[42]), ["smoke[0].status", "42"]),
+    (dict(path="/", body="("), ["smoke[0].body", "regular expression"]), (dict(path="/", host="a/b"), ["smoke[0].host"]),
+])
+def test_bad_smoke_is_refused(entry, words) -> None:
+    with pytest.raises(DowntimeError) as refused:
+        _health.parse(params(smoke=[entry]))
+    assert all(word in str(refused.value) for word in words)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _plan
+from ansible_collections.zero.downtime.plugins.module_utils import _plan, _probe
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 HOSTS = ["app1", "app2", "app3", "app4", "app5", "app6"]
@@ -322,3 +322,16 @@ def test_backup_servers_are_not_in_the_floor():
 def test_those_that_nothing_bounds_come_first():
     found = _plan.batches(["a", "b", "c"], [1, 3], 1, ["x", "y", "z"])
     assert [batch["members"] for batch in found] == [["x"], ["y", "z"], ["a"], ["b"], ["c"]] and [batch["n"] for batch in found] == [1, 2, 3, 4, 5]
+
+
+def test_what_users_ask_is_what_the_probe_asks_unless_something_is_given():
+    public = _probe.parse_target("https://shop.example:8443/start?x=1")
+    assert _plan.smoke_of({"path": "/ready"}, public) == [{"path": "/start?x=1", "status": [], "body": None, "host": "shop.example:8443"}]
+    assert _plan.smoke_of({"path": "/ready", "smoke": []}, public) == [] == _plan.smoke_of({"path": "/ready"}, None) == _plan.smoke_of({}, public)
+    assert _plan.smoke_of({"path": "/ready", "smoke": [{"path": "/a", "status": [200], "host": "other"}]}, public) == [
+        {"path": "/a", "status": [200], "body": None, "host": "other"}]
+
+
+def test_a_name_that_is_taken_gets_a_number():
+    taken = {"ci-42", "ci-42-2"}
+    assert _plan.free_name("ci-42", lambda name: None if name in taken else f"/run/{name}") == ("ci-42-3", "/run/ci-42-3")
