@@ -366,7 +366,8 @@ def unpack(archive: str, target: str, strip: int = 0, reserved: t.Collection[str
     The caller removes C(target) when this fails.
     """
     os.mkdir(target, 0o700)
-    root = os.path.realpath(target)
+    # Not its real path: that would lead by names again where the caller works by a directory's descriptor.
+    root, real = target, os.path.realpath(target)
     directories: list[tuple[str, int]] = []
     links: list[tuple[str, str]] = []
     files = 0
@@ -412,7 +413,7 @@ def unpack(archive: str, target: str, strip: int = 0, reserved: t.Collection[str
     for path, name in links:
         # A link may lead through other links; only the finished tree tells where it ends.
         end = os.path.realpath(path)
-        if end != root and not end.startswith(root + os.sep):
+        if end != real and not end.startswith(real + os.sep):
             raise DowntimeError(f"the archive holds the symbolic link {name}, which leads out of the release")
     for path, mode in reversed(directories):
         # A later member may have replaced nothing but a directory by itself, so the path is still one.

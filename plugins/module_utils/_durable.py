@@ -69,7 +69,7 @@ def append(path: str, line: str, mode: int = 0o644) -> None:
     A line that a crash or a full disk cut short is ended first, so that it spoils itself only.
     """
     new = not os.path.exists(path)
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         size = os.fstat(handle).st_size
         torn = size and os.pread(handle, 1, size - 1) != b"\n"

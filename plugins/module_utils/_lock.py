@@ -101,7 +101,9 @@ class Lock(LockFile):
 
     def _keep_room(self) -> None:
         """Take the room that the journal may need, so that a disk which is full later does not keep a member from returning."""
-        handle = os.open(self.room, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.room)
+        handle = os.open(self.room, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             # Really written: not every file system can set room aside.
             os.write(handle, b"\0" * ROOM)

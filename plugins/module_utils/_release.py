@@ -122,8 +122,11 @@ def argument_spec() -> dict[str, t.Any]:
 def run(params: dict[str, t.Any], check_mode: bool = False, world: World | None = None) -> dict[str, t.Any]:
     """Do what the module was asked for; its result, or DowntimeError."""
     call = _Call(params, check_mode, world or World())
-    with _release_store.spoken(call.store.root):
-        return call.go()
+    try:
+        with _release_store.spoken(call.store.root):
+            return call.go()
+    finally:
+        call.store.close()
 
 
 class _Call:
@@ -331,7 +334,7 @@ class _Call:
 
     def _bring(self, release: Release, place: str, headers: t.Mapping[str, str] | None, timeout: float) -> None:
         store = self.store
-        archive, tree = os.path.join(store.tmp, release.digest + ".part"), os.path.join(store.tmp, release.digest)
+        archive, tree = store.at(os.path.join(store.tmp, release.digest + ".part")), store.at(os.path.join(store.tmp, release.digest))
         try:
             size = _artifact.fetch(place, archive, release.digest, headers, timeout, self.artifact.get("deadline", 900.0), self.world.opener,
                                    self.world.clock)
@@ -347,11 +350,11 @@ class _Call:
             # Everything is on disk before the rename makes it a release: after a power cut it is whole or not there.
             self.world.sync(tree)
             with store.lock("root"):
-                final = store.path(release.digest)
+                final = store.at(store.path(release.digest))
                 if os.path.lexists(final):
-                    self._displace(final, release)
+                    self._displace(store.path(release.digest), release)
                 os.rename(tree, final)
-                _durable.sync_directory(store.releases)
+                _durable.sync_directory(store.at(store.releases))
                 store.note("staged", release, self.deploy_id, bytes=size)
         except BaseException:
             store.clean()
@@ -363,8 +366,8 @@ class _Call:
         if used:
             raise DowntimeError(f"{path} was not staged by this module (it has no {MARKER}) and slot {', '.join(used)} points at it; "
                                 "activate another release first")
-        aside = os.path.join(self.store.tmp, "displaced-" + release.digest)
-        os.rename(path, aside)
+        aside = self.store.at(os.path.join(self.store.tmp, "displaced-" + release.digest))
+        os.rename(self.store.at(path), aside)
         _release_store.remove(aside)
 
     def _writable(self) -> None:
@@ -647,12 +650,12 @@ class _Call:
                 doomed = self._doomed(found, pinned)
                 for digest in doomed:
                     # Renamed away first: a release is never there by half.
-                    os.rename(self.store.path(digest), os.path.join(self.store.tmp, "pruned-" + digest))
+                    os.rename(self.store.at(self.store.path(digest)), self.store.at(os.path.join(self.store.tmp, "pruned-" + digest)))
                     self.store.note("pruned", found.release(digest), self.deploy_id)
                 for path in found.leftovers:
                     if os.path.dirname(path) == self.store.releases:
-                        os.rename(path, os.path.join(self.store.tmp, "leftover-" + os.path.basename(path)))
-                _durable.sync_directory(self.store.releases)
+                        os.rename(self.store.at(path), self.store.at(os.path.join(self.store.tmp, "leftover-" + os.path.basename(path))))
+                _durable.sync_directory(self.store.at(self.store.releases))
             self.store.clean()
         return self._result(found, None, True, pruned=[t.cast(Release, found.release(one)).as_dict() for one in doomed], leftovers=found.leftovers,
                             diff=_pruning(found, doomed))

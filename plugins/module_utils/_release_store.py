@@ -12,6 +12,10 @@ Layout below the root::
     .releases/ledger.jsonl          what happened, one fsynced line each; previous releases and labels come from it
     .releases/tmp/                  work in progress, worthless after a crash
     .releases/*.lock                flock(2): C(stage) for tmp/, C(slot-NAME) for one activation at a time, C(root) for links, ledger, pruning
+
+The root may belong to the user that the service runs as, who may then put anything in its place at any moment, also a link to a file of somebody
+else's. So what this module works in belongs to whoever deploys, or to root, and is reached by descriptors that were opened without following a
+link: /proc/self/fd/N stays the same directory, whatever becomes of its name.
 """
 
 from __future__ import annotations
@@ -112,42 +116,99 @@ class Store:
                  sleep: t.Callable[[float], None] = time.sleep) -> None:
         self.root, self.lock_timeout = root, lock_timeout
         self.now, self.clock, self.sleep = now, clock, sleep
+        # For sentences and results; the work is done at L(at) of them.
         self.releases = os.path.join(root, "releases")
         self.state = os.path.join(root, ".releases")
         self.tmp = os.path.join(self.state, "tmp")
         self.ledger = os.path.join(self.state, "ledger.jsonl")
+        self._open: dict[str, int] = {}
+
+    def at(self, path: str) -> str:
+        """Where to work on a path of this root: by its directory's descriptor, once C(prepare) has opened them."""
+        for directory in sorted(self._open, key=len, reverse=True):
+            if path == directory or path.startswith(directory + os.sep):
+                return f"/proc/self/fd/{self._open[directory]}{path[len(directory):]}"
+        return path
 
     def prepare(self) -> None:
-        """Make the directories, with modes that do not depend on the umask."""
+        """Make the directories, with modes that do not depend on the umask, and open them for all that is written from now on.
+
+        Raises DowntimeError where one of them is somebody else's, or a link.
+        """
+        if self._open:
+            return
         missing = self.root
         made = []
         while not os.path.isdir(missing) and missing != "/":
             made.append(missing)
             missing = os.path.dirname(missing)
-        for path in list(reversed(made)) + [self.releases, self.state]:
-            self._mkdir(path, 0o755)
-        # Half-unpacked trees and downloads are nobody else's business.
-        self._mkdir(self.tmp, 0o700)
-
-    def _mkdir(self, path: str, mode: int) -> None:
+        for path in reversed(made):
+            try:
+                os.mkdir(path, 0o755)
+                os.chmod(path, 0o755)
+            except FileExistsError:
+                if not os.path.isdir(path):
+                    raise DowntimeError(f"root {self.root}: {path} is in the way, a directory is needed there") from None
+        opened = {self.root: os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)}
         try:
-            os.mkdir(path, mode)
-            os.chmod(path, mode)
+            for path in (self.releases, self.state):
+                opened[path] = self._directory(opened[self.root], path, 0o755)
+            # Half-unpacked trees and downloads are nobody else's business.
+            opened[self.tmp] = self._directory(opened[self.state], self.tmp, 0o700)
+        except BaseException:
+            for handle in opened.values():
+                os.close(handle)
+            raise
+        # They are open for as long as the process, or this root's work in it, lasts.
+        self._open = opened
+
+    def close(self) -> None:
+        """Let go of the directories that C(prepare) opened."""
+        for handle in self._open.values():
+            os.close(handle)
+        self._open = {}
+
+    def _directory(self, parent: int, path: str, mode: int) -> int:
+        """Make and open a directory that is ours, below one that may not be."""
+        name = os.path.basename(path)
+        try:
+            os.mkdir(name, mode, dir_fd=parent)
+            made = True
         except FileExistsError:
-            if not os.path.isdir(path):
-                raise DowntimeError(f"root {self.root}: {path} is in the way, a directory is needed there") from None
+            made = False
+        except OSError as error:
+            error.filename = path
+            raise
+        try:
+            handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise DowntimeError(f"root {self.root}: {path} is in the way, a directory is needed there, and no link to one") from None
+            error.filename = path
+            raise
+        status = os.fstat(handle)
+        if status.st_uid not in (os.geteuid(), 0):
+            os.close(handle)
+            raise DowntimeError(f"root {self.root}: {path} belongs to {_owner(status)}, who could have user {_user()} write to files of others; "
+                                f"remove it, or give it to {_user()}, or deploy as its owner (become_user)")
+        if made:
+            os.fchmod(handle, mode)
+        elif stat.S_IMODE(status.st_mode) & 0o022:
+            # Ours, and open to others: an older version, or somebody's chmod -R.
+            os.fchmod(handle, stat.S_IMODE(status.st_mode) & ~0o022)
+        return handle
 
     def path(self, digest: str) -> str:
         return os.path.join(self.releases, digest)
 
     def is_staged(self, digest: str) -> bool:
-        return os.path.isfile(os.path.join(self.releases, digest, MARKER))
+        return os.path.isfile(os.path.join(self.at(self.releases), digest, MARKER))
 
     @contextlib.contextmanager
     def lock(self, name: str) -> t.Iterator[None]:
         """Hold one of the root's locks; it ends with the process, however that ends."""
         path = os.path.join(self.state, name + ".lock")
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = self._plain_file(path, os.O_RDWR | os.O_CREAT)
         try:
             end = self.clock() + self.lock_timeout
             while True:
@@ -167,6 +228,19 @@ class Store:
         finally:
             os.close(handle)
 
+    def _plain_file(self, path: str, flags: int) -> int:
+        """Open a file of ours. Raises DowntimeError where a link, or something else, is in its place."""
+        try:
+            handle = os.open(self.at(path), flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise DowntimeError(f"root {self.root}: {path} is a link, and a file is needed there; remove it") from None
+            raise
+        if os.fstat(handle).st_nlink > 1:
+            os.close(handle)
+            raise DowntimeError(f"root {self.root}: {path} has another name, too (a hard link), and a file of its own is needed there; remove it")
+        return handle
+
     # --- reading
 
     def read(self) -> Found:
@@ -175,8 +249,8 @@ class Store:
         events = self._events(warnings)
         staged: dict[str, float] = {}
         label_of: dict[str, str] = {}
-        for name in _names(self.releases):
-            marker = os.path.join(self.releases, name, MARKER)
+        for name in _names(self.at(self.releases)):
+            marker = os.path.join(self.at(self.releases), name, MARKER)
             if not HEX.match(name):
                 continue
             try:
@@ -203,23 +277,23 @@ class Store:
                     label_of[digest] = label
                     digest_of.setdefault(label, digest)
         slots = {}
-        for name in sorted(set(by_slot) | {name for name in _names(self.root) if os.path.islink(os.path.join(self.root, name))}):
+        for name in sorted(set(by_slot) | {name for name in _names(self.at(self.root)) if os.path.islink(os.path.join(self.at(self.root), name))}):
             slot = slots[name] = self._slot(name, by_slot.get(name, []))
             for event in by_slot.get(name, []):
                 if event["event"] in ("activated", "stopped", "switched", "swapping"):
                     last[name] = event
             if name in last and last[name]["event"] in ("activated", "stopped") and last[name].get("digest") == slot.active:
                 slot.settled = last[name]["event"]
-        leftovers = [os.path.join(self.tmp, name) for name in _names(self.tmp)]
+        leftovers = [os.path.join(self.tmp, name) for name in _names(self.at(self.tmp))]
         # A directory with a release's name and no marker: made by hand, or a copy of a root that was interrupted.
         linked = {slot.active for slot in slots.values()}
-        leftovers += [self.path(name) for name in _names(self.releases) if HEX.match(name) and name not in staged and name not in linked]
+        leftovers += [self.path(name) for name in _names(self.at(self.releases)) if HEX.match(name) and name not in staged and name not in linked]
         return Found(staged, slots, label_of, digest_of, seen, last, sorted(leftovers), warnings)
 
     def _slot(self, name: str, events: list[dict[str, t.Any]]) -> Slot:
         slot = Slot(name)
         try:
-            slot.link = os.readlink(os.path.join(self.root, name))
+            slot.link = os.readlink(os.path.join(self.at(self.root), name))
         except (FileNotFoundError, OSError):
             slot.link = None
         if slot.link is not None:
@@ -234,7 +308,7 @@ class Store:
 
     def _marker(self, digest: str) -> dict[str, t.Any]:
         try:
-            with open(os.path.join(self.releases, digest, MARKER), encoding="utf-8") as handle:
+            with open(os.path.join(self.at(self.releases), digest, MARKER), encoding="utf-8") as handle:
                 content = json.load(handle)
         except (OSError, ValueError):
             # Written by rename together with the release; who damages it afterwards loses the label, nothing else.
@@ -243,7 +317,7 @@ class Store:
 
     def _events(self, warnings: list[str]) -> list[dict[str, t.Any]]:
         try:
-            with open(self.ledger, "rb") as handle:
+            with os.fdopen(self._plain_file(self.ledger, os.O_RDONLY), "rb") as handle:
                 lines = handle.read().split(b"\n")
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -273,22 +347,24 @@ class Store:
         if deploy_id:
             entry["deploy_id"] = deploy_id
         entry.update({key: value for key, value in more.items() if value is not None})
-        _durable.append(self.ledger, json.dumps(entry, sort_keys=True))
+        if os.path.lexists(self.at(self.ledger)):
+            os.close(self._plain_file(self.ledger, os.O_RDONLY))
+        _durable.append(self.at(self.ledger), json.dumps(entry, sort_keys=True))
 
     def clean(self) -> None:
         """Remove work that a crash left behind; only under the lock C(stage), whose holder alone works in tmp/."""
-        for name in _names(self.tmp):
-            remove(os.path.join(self.tmp, name))
+        for name in _names(self.at(self.tmp)):
+            remove(os.path.join(self.at(self.tmp), name))
 
     def link(self, slot: str, digest: str) -> None:
         """Let a slot's link name a release: symlink beside it, rename(2) over it. No reader ever finds it missing."""
-        fresh = os.path.join(self.state, f"link-{slot}")
+        fresh = os.path.join(self.at(self.state), f"link-{slot}")
         # rename(2) keeps the text of a link, so it may be made in another directory of the same file system.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh)
         os.symlink(os.path.join("releases", digest), fresh)
-        os.rename(fresh, os.path.join(self.root, slot))
-        _durable.sync_directory(self.root)
+        os.rename(fresh, os.path.join(self.at(self.root), slot))
+        _durable.sync_directory(self.at(self.root))
 
 
 def history(events: t.Iterable[dict[str, t.Any]]) -> list[str]:
@@ -353,13 +429,25 @@ def spoken(root: str) -> t.Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise DowntimeError(denied(root, error.filename or root)) from error
+        raise DowntimeError(denied(root, _by_name(error.filename or root))) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = _free(root)
             raise DowntimeError(f"root {root}: no space left on its file system ({free}); what was half done has been removed") from error
-        where = f" ({error.filename})" if error.filename and error.filename != root else ""
+        where = f" ({_by_name(error.filename)})" if error.filename and error.filename != root else ""
         raise DowntimeError(f"root {root}: {error.strerror or error}{where}") from error
+
+
+def _by_name(path: t.Any) -> str:
+    """A path below a descriptor as people know it."""
+    text = os.fsdecode(path)
+    match = re.match(r"/proc/self/fd/\d+", text)
+    if not match:
+        return text
+    try:
+        return os.readlink(match[0]) + text[match.end():]
+    except OSError:
+        return text
 
 
 def _free(root: str) -> str:
@@ -377,6 +465,13 @@ def _user() -> str:
         return str(os.geteuid())
 
 
+def _owner(status: os.stat_result) -> str:
+    try:
+        return pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        return str(status.st_uid)
+
+
 def denied(root: str, path: str) -> str:
     place = os.path.abspath(path)
     # What is missing cannot tell why; its nearest directory can.
@@ -392,10 +487,7 @@ def denied(root: str, path: str) -> str:
     if os.path.isdir(os.path.dirname(place)) and not stat.S_ISDIR(status.st_mode) and not os.access(os.path.dirname(place), os.W_OK | os.X_OK):
         place = os.path.dirname(place)
         status = os.stat(place)
-    try:
-        owner = pwd.getpwuid(status.st_uid).pw_name
-    except KeyError:
-        owner = str(status.st_uid)
+    owner = _owner(status)
     try:
         group = grp.getgrgid(status.st_gid).gr_name
     except KeyError:
