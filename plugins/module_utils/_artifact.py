@@ -29,6 +29,9 @@ except ImportError:  # Python can be built without it; tarfile then refuses such
         """Never raised here."""
 
 DIGEST = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})\Z")
+# What an archive may come to, unless the user says otherwise; and how deep it may go: no tree that people made is deeper.
+MOST_MIB = 4096
+DEEPEST = 128
 CHUNK = 1 << 20
 # Checksum files are small; whoever names an archive by mistake must not have it read into memory.
 CHECKSUMS_LIMIT = 16 << 20
@@ -357,8 +360,10 @@ def _forget(path: str) -> None:
 # --- unpacking ----------------------------------------------------------------------------------------------------------
 
 
-def unpack(archive: str, target: str, strip: int = 0, reserved: t.Collection[str] = ()) -> int:
+def unpack(archive: str, target: str, strip: int = 0, reserved: t.Collection[str] = (), most_mib: int = MOST_MIB) -> int:
     """Unpack a tar archive into the new directory C(target); returns the number of files.
+
+    :param most_mib: the size of all files together beyond which it is refused, whatever the archive's own size: a few bytes may stand for a full disk.
 
     Every member is looked at before it is written, and written by this function: tarfile's own extraction differs between Python versions in
     what it lets pass. Refused are absolute names, C(..), anything beneath or onto a symbolic link, links that lead out, devices, FIFOs.
@@ -370,14 +375,20 @@ def unpack(archive: str, target: str, strip: int = 0, reserved: t.Collection[str
     root, real = target, os.path.realpath(target)
     directories: list[tuple[str, int]] = []
     links: list[tuple[str, str]] = []
-    files = 0
+    files = size = 0
     try:
         with tarfile.open(archive, "r:*") as tar:
             for member in tar:
                 name = _inside(member.name, strip)
                 if name is None:
                     continue
-                if name in reserved:
+                depth = name.count("/") + 1
+                if depth > DEEPEST:
+                    raise DowntimeError(f"the archive holds a path of {depth} levels ({member.name[:60]}…); at most {DEEPEST} are accepted")
+                size += member.size if member.isreg() else 0
+                if size > most_mib << 20:
+                    raise DowntimeError(f"the archive unpacks to more than {most_mib} MiB (artifact.max_size); {member.name} is the first file beyond that")
+                if name.split("/")[0] in reserved:
                     raise DowntimeError(f"the archive holds {member.name}, a name that the collection keeps for itself")
                 path = os.path.join(root, name)
                 if name:

@@ -63,6 +63,7 @@ def artifact_spec() -> dict[str, t.Any]:
         "timeout": {"type": "float", "default": 30.0},
         "deadline": {"type": "float", "default": 900.0},
         "strip_components": {"type": "int", "default": 0},
+        "max_size": {"type": "int", "default": 4096},
         "ask": {"type": "bool", "default": False},
     }
 
@@ -170,6 +171,8 @@ class _Call:
                 raise DowntimeError(f"artifact.{name} is {artifact[name]:g}; a number of seconds above 0 is accepted")
         if artifact and artifact.get("strip_components", 0) < 0:
             raise DowntimeError(f"artifact.strip_components is {artifact['strip_components']}; 0 or more is accepted")
+        if artifact and artifact.get("max_size", 1) < 1:
+            raise DowntimeError(f"artifact.max_size is {artifact['max_size']}; a number of MiB from 1 on is accepted")
         if params["keep"] < 0:
             raise DowntimeError(f"keep is {params['keep']}; 0 or more is accepted")
         if params["lock_timeout"] < 0:
@@ -339,7 +342,8 @@ class _Call:
             size = _artifact.fetch(place, archive, release.digest, headers, timeout, self.artifact.get("deadline", 900.0), self.world.opener,
                                    self.world.clock)
             try:
-                files = _artifact.unpack(archive, tree, self.artifact.get("strip_components", 0), reserved=(MARKER,))
+                files = _artifact.unpack(archive, tree, self.artifact.get("strip_components", 0), reserved=(MARKER,),
+                                         most_mib=self.artifact.get("max_size", _artifact.MOST_MIB))
             except DowntimeError as error:
                 raise DowntimeError(f"release {release}: {error}; nothing of it was kept") from error
             os.unlink(archive)

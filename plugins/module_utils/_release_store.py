@@ -30,7 +30,6 @@ import json
 import os
 import pwd
 import re
-import shutil
 import stat
 import time
 import typing as t
@@ -406,18 +405,30 @@ def _names(path: str) -> list[str]:
 
 
 def remove(path: str) -> None:
-    """Remove a tree or file of ours, also one with directories that deny it."""
+    """Remove a tree or file of ours, also one with directories that deny it, and one that is too deep to be walked or named.
+
+    Each directory is renamed to a place beside the tree before it is emptied, so that no path grows with the depth.
+    """
     if os.path.islink(path) or not os.path.isdir(path):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         return
-    try:
-        shutil.rmtree(path)
-    except PermissionError:
+    left, number = [path], 0
+    while left:
+        directory = left.pop()
         # A crash can leave directories of an archive without write permission (nobody but us wrote them).
-        for folder, dummy, dummy2 in os.walk(path):
-            os.chmod(folder, 0o700)
-        shutil.rmtree(path)
+        os.chmod(directory, 0o700)
+        with os.scandir(directory) as entries:
+            for entry in list(entries):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+                    continue
+                number += 1
+                aside = f"{path}.{os.getpid()}-{number}"
+                os.chmod(entry.path, 0o700)
+                os.rename(entry.path, aside)
+                left.append(aside)
+        os.rmdir(directory)
 
 
 # --- sentences for what the file system refuses -------------------------------------------------------------------------

@@ -70,6 +70,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "checksums": {"type": "str", "description": "Address or path of a checksum file as C(sha256sum) writes it; it turns a label into a digest."},
         "digest": {"type": "str", "description": "The sha256 digest of the artifact where no checksum file is at hand."},
         "remote_src": {"type": "bool", "default": False, "description": "Whether O(deploy_artifact.src) is a path on the hosts."},
+        "strip_components": {"type": "int", "minimum": 0, "description": "Leading directories to take off the names in the archive, as C(tar) does it."},
+        "max_size": {"type": "int", "minimum": 1, "description":
+                     "Size in MiB of all files in the archive together beyond which it is refused (4096): a few bytes may stand for a full disk."},
         "headers": {"type": "dict", "no_log": True, "description": "HTTP headers for fetching, such as a token. Kept out of every log."},
     }},
     "deploy_service": {"type": "dict", "description":

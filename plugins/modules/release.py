@@ -109,6 +109,12 @@ options:
           - Leading directories to take off the names in the archive, as C(tar) does it.
         type: int
         default: 0
+      max_size:
+        description:
+          - Size in MiB of all files in the archive together beyond which it is refused. A few bytes of an archive may stand for a full disk.
+        type: int
+        default: 4096
+        version_added: 0.2.0
       ask:
         description:
           - Set by the action plugin of this module, not meant for playbooks. When the host lacks the release, RV(needed) is returned and nothing is changed.

@@ -242,6 +242,12 @@ options:
           - How many leading directories of the archive to leave out.
         type: int
         default: 0
+      max_size:
+        description:
+          - Size in MiB of all files in the archive together beyond which it is refused. A few bytes of an archive may stand for a full disk.
+        type: int
+        default: 4096
+        version_added: 0.2.0
       ask:
         description:
           - The action plugin's own, do not set it.

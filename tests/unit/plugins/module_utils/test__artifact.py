@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import stat
+import subprocess
 import tarfile
 
 import pytest
@@ -186,6 +187,8 @@ HOSTILE = {
     "directory-and-file": [member("x/y", data=b"x"), member("x", data=b"x")],
     "file-and-directory": [member("x", data=b"x"), member("x/y", data=b"x")],
     "reserved": [member(".release.json", data=b"{}")],
+    "below reserved": [member(".release.json/x", data=b"{}")],
+    "too deep": [member("/".join(["d"] * 200) + "/file", data=b"x")],
     "empty": [],
     "only-directories": [member("d", tarfile.DIRTYPE)],
 }
@@ -259,3 +262,21 @@ def test_full_disk_is_not_called_damage(tmp_path, monkeypatch):
     with pytest.raises(OSError) as caught:
         _artifact.unpack(path, str(tmp_path / "out"))
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_unpack_refuses_what_would_fill_the_disk(tmp_path):
+    path = archive(tmp_path / "big.tar.gz", member("a", data=b"0" * (700 << 10)), member("b", data=b"0" * (700 << 10)))
+    with pytest.raises(DowntimeError, match=r"unpacks to more than 1 MiB \(artifact.max_size\); b is the first file beyond that"):
+        _artifact.unpack(path, str(tmp_path / "out"), most_mib=1)
+    assert _artifact.unpack(path, str(tmp_path / "fits"), most_mib=2) == 2
+
+
+def test_unpack_refuses_a_sparse_file_that_is_larger_than_allowed(tmp_path):
+    """A few hundred bytes that tar makes two gigabytes of."""
+    with open(tmp_path / "hole", "wb") as hole:
+        hole.truncate(2 << 30)
+    subprocess.run(["tar", "--sparse", "-czf", str(tmp_path / "sparse.tar.gz"), "-C", str(tmp_path), "hole"], check=True)
+    assert (tmp_path / "sparse.tar.gz").stat().st_size < 1000
+    with pytest.raises(DowntimeError, match="unpacks to more than 1024 MiB"):
+        _artifact.unpack(str(tmp_path / "sparse.tar.gz"), str(tmp_path / "out"), most_mib=1024)
+    assert os.listdir(tmp_path / "out") == []

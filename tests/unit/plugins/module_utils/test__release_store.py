@@ -110,3 +110,27 @@ def test_descriptors_are_let_go_of(root):
     assert len(os.listdir("/proc/self/fd")) == before + 4 and found.at(found.ledger).startswith("/proc/self/fd/")
     found.close()
     assert len(os.listdir("/proc/self/fd")) == before and found.at(found.ledger) == str(root / ".releases" / "ledger.jsonl")
+
+
+def test_a_tree_that_is_too_deep_to_be_named_is_removed(tmp_path):
+    top = place = tmp_path / "deep"
+    place.mkdir()
+    here = os.open(place, os.O_RDONLY)
+    for _level in range(1200):
+        os.mkdir("d" * 20, 0o700, dir_fd=here)
+        below = os.open("d" * 20, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    _release_store.remove(str(top))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_tree_whose_directories_deny_it_is_removed_and_no_link_is_followed(tmp_path, theirs):
+    (tmp_path / "tree" / "closed" / "inner").mkdir(parents=True)
+    (tmp_path / "tree" / "closed" / "inner" / "file").touch()
+    (tmp_path / "tree" / "link").symlink_to(theirs.parent)
+    (tmp_path / "tree" / "closed").chmod(0o500)
+    _release_store.remove(str(tmp_path / "tree"))
+    assert os.listdir(tmp_path) == ["etc"] and theirs.read_text(encoding="utf-8") == SECRET
