@@ -22,7 +22,7 @@ from ansible.utils.display import Display
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _whole_run, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
 display = Display()
@@ -50,6 +50,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         try:
+            _whole_run.check(self._task.get_play())
             args = _spec.check(self._task.args, SPEC)
             if args["state"] == "resolved":
                 plan = self._resolve(args["verb"], task_vars)
