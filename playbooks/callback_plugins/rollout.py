@@ -28,6 +28,7 @@ import time
 import typing as t
 
 from ansible import constants as C
+from ansible import context
 from ansible.plugins.callback import CallbackBase
 
 COLLECTION = "zero.downtime."
@@ -358,6 +359,14 @@ class CallbackModule(CallbackBase):
             if isinstance(name, str) and name.startswith(COLLECTION):
                 return name[len(COLLECTION):]
         return None
+
+    def v2_playbook_on_start(self, playbook: t.Any) -> None:
+        """Refuse to begin a playbook of ours in the middle: no task of it would be there to refuse that, and none may run, with success."""
+        task = (context.CLIARGS or {}).get("start_at_task")
+        ours = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+        if task and os.path.dirname(os.path.realpath(str(getattr(playbook, "_file_name", "")))) == ours:
+            self._display.error(f"--start-at-task is '{task}'; the steps before it are needed, so a run without that option is accepted")
+            raise SystemExit(2)
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         if self.screen is not None:

@@ -202,3 +202,15 @@ def test_screen_makes_room_for_every_other_line(monkeypatch):
     assert written[4:] == ["\r\x1b[Klater", "\r\x1b[K"]
     assert display.lines == ["other", "prompt"]
     assert "display" not in display.__dict__, "the display is as it was"
+
+
+def test_a_playbook_of_ours_does_not_begin_in_the_middle(monkeypatch):
+    said = []
+    monkeypatch.setattr(rollout.context, "CLIARGS", {"start_at_task": "Deploy"})
+    callback = rollout.CallbackModule.__new__(rollout.CallbackModule)
+    callback._display = types.SimpleNamespace(error=said.append)
+    with pytest.raises(SystemExit) as ended:
+        callback.v2_playbook_on_start(types.SimpleNamespace(_file_name=os.path.join(os.path.dirname(os.path.dirname(PATH)), "deploy.yml")))
+    assert ended.value.code == 2 and "--start-at-task is 'Deploy'" in said[0]
+    # A site's own playbook may begin where it likes.
+    callback.v2_playbook_on_start(types.SimpleNamespace(_file_name="/site/site.yml"))
