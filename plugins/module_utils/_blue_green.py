@@ -54,6 +54,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     ready = plan["capacity"].get("ready", ())
     moving = [] if in_place else [name for name, result in here.items()
                                   if (result.get("active") or {}).get("digest") != digest or name not in ready or name in out]
+    _rolling.on_hosts(plan, here, release, moving)
     served = next((entry for entry in serves.values() if entry), None)
     return {
         "release": release,

@@ -39,6 +39,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
             moving.append(name)
             if name in out or moved_before:
                 unsettled.append(name)
+    on_hosts(plan, staged, release, moving)
     first = plan["capacity"]["first"]
     most = None if first else plan["capacity"]["most"]
     # Members that do not serve may be taken out whatever the floor is, and are its room once they serve again: the way out of an outage.
@@ -84,6 +85,20 @@ def agreed(plan: t.Mapping[str, t.Any], targets: t.Mapping[str, t.Mapping[str, t
         raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
     # The label is whatever a host knows; one that never staged it by that name does not.
     return max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
+
+
+def on_hosts(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], release: t.Mapping[str, t.Any], moving: t.Sequence[str]) -> None:
+    """Refuse to go to a release that some hosts do not have any more: half of the members would move before the first of these fails.
+
+    A deploy has just staged it everywhere; going back and restarting bring nothing along.
+    """
+    if plan["verb"] == "deploy":
+        return
+    lacking = [name for name in moving if "staged" in staged[name] and release["digest"] not in {entry["digest"] for entry in staged[name]["staged"]}]
+    if lacking:
+        label = release.get("label") or release["digest"][:12]
+        raise DowntimeError(f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no copy of release {label} any more, which {plan['verb']} does not "
+                            f"fetch; the playbook deploy with -e deploy_release={label} fetches it, or name another release with deploy_release")
 
 
 def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str,

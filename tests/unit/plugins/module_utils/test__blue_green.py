@@ -23,7 +23,8 @@ def plan(**changes):
 
 def staged(serves="o", idle=None, wanted="n", keeps=""):
     return {"release": release(wanted), "active": release(idle), "previous": None, "slots": {"blue": {"active": release(serves)}},
-            "staged": [release(letter) for letter in keeps]}
+            # What runs on one of the sides is there in any case.
+            "staged": [release(letter) for letter in dict.fromkeys([*keeps, *filter(None, (serves, idle))])]}
 
 
 def everybody(**known):

@@ -110,3 +110,12 @@ def test_a_floor_that_cannot_be_held_with_everybody_back_is_refused():
     tight = {"first": False, "most": -1, "tightest": "pool shop on lb1: 3 of 4 serve, and 4 have to", "serving": ["app1", "app2", "app3"], "ready": []}
     with pytest.raises(DowntimeError, match="deploy_min_active is 50%.*3 of 4 serve"):
         _rolling.lay_out(plan(capacity=tight), {name: staged("o") for name in HOSTS})
+
+
+def test_a_rollback_to_a_release_that_a_host_does_not_have_any_more_is_refused_before_anything_moves():
+    old, new = {"digest": "o" * 64, "label": "1.0.0"}, {"digest": "n" * 64, "label": "2.0.0"}
+    results = {name: {"release": old, "active": new, "previous": old, "staged": [new] if name == "app3" else [old, new]} for name in HOSTS}
+    with pytest.raises(DowntimeError, match="app3 has no copy of release 1.0.0 any more.*-e deploy_release=1.0.0 fetches it"):
+        _rolling.lay_out(plan(verb="rollback", release="previous"), results)
+    results["app3"]["staged"].append(old)
+    assert _rolling.lay_out(plan(verb="rollback", release="previous"), results)["batches"]
