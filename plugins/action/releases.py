@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
 
         def take(first: str, answer: dict[str, t.Any]) -> None:
             for name in machines[first]:
-                results[name] = _own(answer, first, name)
+                results[name] = _machines.own(answer, first, name)
                 swap = results[name].get("swap")
                 # What a swap cost belongs into the record, too.
                 note(name, "failed" if results[name].get("failed") else "finished", results[name].get("msg") or (swap and f"{name}: {swap['summary']}"))
@@ -127,14 +127,3 @@ def _given(member: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """An entry without what nobody set, all the way down: the module knows the defaults."""
     return {name: {key: part for key, part in value.items() if part is not None} if isinstance(value, dict) else value
             for name, value in member.items() if value is not None}
-
-
-def _own(answer: dict[str, t.Any], first: str, name: str) -> dict[str, t.Any]:
-    """What a machine's answer says of one of its members. A failure of the whole call is everybody's, in everybody's own name."""
-    if name in answer.get("done", {}):
-        result = dict(answer["done"][name])
-        result.pop("needed", None)
-        return result
-    text = str(answer.get("msg") or "it ended without an answer")
-    found = {"failed": True, "changed": False, "msg": text.replace(f"member {first} ", f"member {name} ")}
-    return {**found, **{key: answer[key] for key in ("unreachable_host", "exception") if answer.get(key)}}

@@ -11,7 +11,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _machines
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
 TaskVars = t.Dict[str, t.Any]
@@ -33,9 +33,13 @@ def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars) 
 
 
 def members(action: ActionBase, hosts: t.Mapping[str, t.Mapping[str, t.Any]], task_vars: TaskVars) -> Results:
-    """What each member's host has of releases; C(hosts) has the C(root) and C(slot) of each."""
-    return _run(action, list(hosts), f"{_drivers.COLLECTION}.release",
-                lambda host: {"state": "observed", "root": hosts[host]["root"], "slot": hosts[host]["slot"]}, task_vars, what="member")
+    """What each member's host has of releases, asked as a deploy asks: one call for each machine. C(hosts) has the C(root) and C(slot) of each."""
+    machines = {names[0]: names for names in _machines.group(action, list(hosts), task_vars)}
+    answers = _run(action, list(machines), f"{_drivers.COLLECTION}.releases", lambda first: {
+        "state": "observed", "members": [{"name": name, "root": hosts[name]["root"], "slot": hosts[name]["slot"]} for name in machines[first]],
+    }, task_vars, what="member")
+    found = {name: _machines.own(answers[first], first, name) for first, names in machines.items() for name in names}
+    return {name: found[name] for name in hosts}
 
 
 def _run(action: ActionBase, hosts: t.Sequence[str], module: str, args_for: t.Callable[[str], dict[str, t.Any]], task_vars: TaskVars,

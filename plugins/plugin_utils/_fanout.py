@@ -39,6 +39,8 @@ MARGIN = 2.0
 QUESTION = 5.0
 # So often this looks whether its machine stood still, and what it takes for that, in seconds.
 WATCH, STANDSTILL = 1.0, 0.5
+# What a child writes when it asks its host.
+ASKED = b"\0"
 # The variable, and its default: seconds of silence after which a host on an open ssh connection counts as lost.
 SILENCE, SILENT = "deploy_host_timeout", 30
 
@@ -56,7 +58,8 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
     C(on_result) is called in this process as results arrive. C(what) is the word for a host in sentences. C(work) stands in place of one run of
     the module: it gets the arguments and the host's variables, in the child, where the action has the host's connection. As many hosts work at a
     time as Ansible has forks. After C(timeout) seconds, not counted while this machine stood still, a host's child is killed with all that it
-    started here, and the host counts as not reached: what it did is as unknown.
+    started here, and the host counts as not reached: what it did is as unknown. The time begins when the host is really asked, and not while this
+    machine is busy with the others.
     """
     waiting = selectors.DefaultSelector()
     results: dict[str, dict[str, t.Any]] = {}
@@ -76,9 +79,7 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
             if wait is not None:
                 _forgive(running.values(), time.monotonic() - began - wait)
             for key, _events in ready:
-                chunk = os.read(key.fd, 1 << 16)
-                running[key.data].answer += chunk
-                running[key.data].closed = not chunk
+                running[key.data].take(os.read(key.fd, 1 << 16))
             for host, child in list(running.items()):
                 late = time.monotonic() >= child.end
                 if not child.closed and not late:
@@ -119,10 +120,20 @@ def prepare(action: ActionBase, modules: t.Sequence[str], task_vars: dict[str, t
 class _Child:
     """One host's process, and what it has answered so far."""
 
-    def __init__(self, pid: int, reader: int, end: float) -> None:
-        self.pid, self.reader, self.end = pid, reader, end
+    def __init__(self, pid: int, reader: int, timeout: float) -> None:
+        self.pid, self.reader, self.timeout = pid, reader, timeout
+        self.end = time.monotonic() + timeout
         self.answer = bytearray()
-        self.closed = False
+        self.asked = self.closed = False
+
+    def take(self, chunk: bytes) -> None:
+        """Some of what it wrote: first that its host is asked now, then the answer."""
+        self.closed = not chunk
+        if chunk and not self.asked:
+            self.asked = True
+            self.end = time.monotonic() + self.timeout
+            chunk = chunk[len(ASKED):]
+        self.answer += chunk
 
     def finish(self) -> None:
         """Collect it; one that has not ended is killed, with its connection."""
@@ -179,7 +190,12 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
         os.close(writer)
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)  # as the child does, whoever comes first: it must be a group before it can be killed as one
-        return _Child(pid, reader, time.monotonic() + timeout if timeout else float("inf"))
+        return _Child(pid, reader, timeout or float("inf"))
+    asked: list[int] = []
+
+    def ask() -> None:
+        asked.append(os.write(writer, ASKED))
+
     # The child must never return into the worker's code: whatever happens, it answers and leaves.
     try:
         os.setpgid(0, 0)
@@ -187,14 +203,15 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
             signal.signal(number, signal.SIG_DFL)
         os.close(reader)
         try:
-            result = _run(action, host, module_name, args, task_vars, what, work)
+            result = _run(action, host, module_name, args, task_vars, what, work, ask)
             # Through JSON: what a module returned is plain data, and the template engine's tags do not survive another process.
             answer = pickle.dumps(json.loads(json.dumps(result, default=str)))
         except AnsibleError as error:
             answer = pickle.dumps({"failed": True, "msg": f"{what} {host}: {error}"})
         except Exception:  # pylint: disable=broad-except
             answer = pickle.dumps({"failed": True, "msg": f"{what} {host}: {module_name} broke", "exception": traceback.format_exc()})
-        view = memoryview(answer)
+        # Whoever was never asked, because the connection could not be set up, says so as well.
+        view = memoryview(answer if asked else ASKED + answer)
         while view:
             view = view[os.write(writer, view):]
     finally:
@@ -202,7 +219,7 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
 
 
 def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str,
-         work: Work | None) -> dict[str, t.Any]:
+         work: Work | None, ask: t.Callable[[], t.Any]) -> dict[str, t.Any]:
     variables = {name: task_vars[name] for name in ("hostvars", "groups", "group_names", "ansible_version", "vars") if name in task_vars}
     variables.update(task_vars["hostvars"].raw_get(host))
     variables["inventory_hostname"] = host
@@ -212,6 +229,7 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
         connection = _connect(action, host, variables)
         action._connection = connection
         action._remote_address = host
+        ask()
         if work:
             result = work(args, variables)
         else:

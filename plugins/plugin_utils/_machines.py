@@ -26,6 +26,17 @@ def group(action: ActionBase, hosts: t.Sequence[str], task_vars: t.Mapping[str, 
     return list(found.values())
 
 
+def own(answer: dict[str, t.Any], first: str, name: str) -> dict[str, t.Any]:
+    """What a machine's answer says of one of its members. A failure of the whole call is everybody's, in everybody's own name."""
+    if name in answer.get("done", {}):
+        result = dict(answer["done"][name])
+        result.pop("needed", None)
+        return result
+    text = str(answer.get("msg") or "it ended without an answer")
+    found = {"failed": True, "changed": False, "msg": text.replace(f"member {first} ", f"member {name} ")}
+    return {**found, **{key: answer[key] for key in ("unreachable_host", "exception") if answer.get(key)}}
+
+
 def _key(action: ActionBase, host: str, task_vars: t.Mapping[str, t.Any]) -> t.Hashable:
     raw = task_vars["hostvars"].raw_get(host)
     templar = action._templar.copy_with_new_env(available_variables={**raw, "inventory_hostname": host, "hostvars": task_vars["hostvars"]})

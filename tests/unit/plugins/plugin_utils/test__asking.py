@@ -9,7 +9,7 @@ import types
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _machines
 
 ACTION = types.SimpleNamespace(_play_context=types.SimpleNamespace(timeout=10))
 
@@ -25,6 +25,9 @@ def asked(monkeypatch):
         return {host: {} for host in hosts}
 
     monkeypatch.setattr(_fanout, "run_on", run_on)
+    # app1 and app2 are one machine.
+    monkeypatch.setattr(_machines, "group", lambda action, hosts, task_vars: [one for one in (
+        [host for host in hosts if host != "app3"], [host for host in hosts if host == "app3"]) if one])
     return found
 
 
@@ -41,7 +44,19 @@ def test_a_driver_that_tells_nothing_asks_nobody(asked):
 
 def test_locks_and_members(asked):
     _asking.locks(ACTION, {"hosts": ["lb2", "lb1"], "directory": "/d", "name": "shop", "path": "/d/shop.lock"}, {})
-    _asking.members(ACTION, {"app1": {"root": "/srv", "slot": "blue", "url": None}}, {})
+    _asking.members(ACTION, {"app1": {"root": "/srv", "slot": "blue", "url": None}, "app2": {"root": "/srv", "slot": "blue"},
+                             "app3": {"root": "/opt", "slot": "current"}}, {})
     observed = {"state": "observed", "directory": "/d", "name": "shop"}
     assert asked == [("state host", "lb1", "zero.downtime.lock", observed), ("state host", "lb2", "zero.downtime.lock", observed),
-                     ("member", "app1", "zero.downtime.release", {"state": "observed", "root": "/srv", "slot": "blue"})]
+                     ("member", "app1", "zero.downtime.releases", {"state": "observed", "members": [
+                         {"name": "app1", "root": "/srv", "slot": "blue"}, {"name": "app2", "root": "/srv", "slot": "blue"}]}),
+                     ("member", "app3", "zero.downtime.releases", {"state": "observed", "members": [{"name": "app3", "root": "/opt", "slot": "current"}]})]
+
+
+def test_each_members_answer_is_its_own(asked, monkeypatch):
+    answers = {"app1": {"done": {"app1": {"active": {"label": "1"}}, "app2": {"failed": True, "msg": "root /srv is no directory"}}},
+               "app3": {"failed": True, "unreachable_host": True, "msg": "member app3 cannot be reached: no route"}}
+    monkeypatch.setattr(_fanout, "run_on", lambda action, hosts, *args, **more: {host: answers[host] for host in hosts})
+    found = _asking.members(ACTION, {name: {"root": "/srv", "slot": "blue"} for name in ("app1", "app2", "app3")}, {})
+    assert found["app1"] == {"active": {"label": "1"}} and found["app2"]["msg"] == "root /srv is no directory"
+    assert found["app3"]["unreachable_host"] and list(found) == ["app1", "app2", "app3"]
