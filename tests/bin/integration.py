@@ -38,12 +38,14 @@ ON_STAGE = ("application", "deploy_lock", "plan", "status", "idle", "members", "
 # What a fresh stage has.
 FRESH = {"etc", "hosts", "log", "pids", "python", "run"}
 
-sys.path[:0] = [os.path.join(TESTS, room) for room in ("stage", "real", "conformance")] + [os.path.join(REPO, "build", "collections")]
+sys.path[:0] = [os.path.join(TESTS, room) for room in ("stage", "real", "conformance", "suite")] + [os.path.join(REPO, "build", "collections")]
 
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
+import limits  # noqa: E402  pylint: disable=wrong-import-position
 import nginx_stage  # noqa: E402  pylint: disable=wrong-import-position
 import rigs  # noqa: E402  pylint: disable=wrong-import-position
+import warm  # noqa: E402  pylint: disable=wrong-import-position
 
 import stage as local_stage  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -170,7 +172,7 @@ def _all_values(data: t.Any, name: str) -> t.Iterator[t.Any]:
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     # Pipelining: without it a module costs five processes more.
-    kept.update(ANSIBLE_CONFIG=os.path.join(REPO, "ansible.cfg"), ANSIBLE_ROLES_PATH=TARGETS, ANSIBLE_PIPELINING="1")
+    kept.update(limits.environment(), ANSIBLE_CONFIG=os.path.join(REPO, "ansible.cfg"), ANSIBLE_ROLES_PATH=TARGETS, ANSIBLE_PIPELINING="1")
     kept["PATH"] = os.path.dirname(sys.executable) + os.pathsep + kept.get("PATH", "")
     return kept
 
@@ -180,12 +182,11 @@ def _play(target: str, playbook: str, **variables: t.Any) -> bool:
             "-e", json.dumps({"examples": _examples(target), **variables})]
     log = os.path.join(WORK, target + ".log")
     with open(log, "wb") as file:
-        child = subprocess.Popen(argv, cwd=REPO, env=_environment(), stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-                                 start_new_session=True)
+        child = warm.start(argv, REPO, _environment(), file, new_session=True)
         try:
-            child.wait(LONGEST_TARGET)
+            child.wait(limits.stretched(LONGEST_TARGET))
         except subprocess.TimeoutExpired:
-            file.write(b"integration: stopped after %d s\n" % LONGEST_TARGET)
+            file.write(b"integration: stopped after %d s\n" % limits.stretched(LONGEST_TARGET))
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)

@@ -24,11 +24,13 @@ import traceback
 import types
 import typing as t
 
+import limits
+
 from ansible_collections.zero.downtime.plugins.plugin_utils import _here
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / "build" / "collections"
 # A call that takes longer hangs: the drivers' own limits are far below.
-LIMIT = 180.0
+LIMIT = limits.stretched(180)
 
 Options = t.Mapping[str, t.Any]
 Start = t.Callable[[str, Options, bool], "Call"]
