@@ -3,30 +3,134 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """integration.py [TARGET…]: runs tests/integration/targets as a user would: with ansible-playbook, against real servers.
 
-A target with a ``playbook.yml`` gets the local stage, freshly started, with its inventory; any other is a role, run on
-localhost, that brings its own servers. Prints ``ok NAME`` or ``not ok NAME`` for each; the exit code is 0 if all are ok.
+A target with a ``playbook.yml`` is played on the local stage, with its inventory. All of them use the same stage, in the order of ``ON_STAGE``,
+each with what the one before has left there put away. Any other target is a role, played on localhost, with an empty directory, ``place``; where
+``SERVERS`` has it, real servers of its own are started before, and ``stage`` says where they are. ``examples`` are the tasks in the module's
+documentation, with the names that are others here put in place of the documented ones. Prints ``ok NAME`` or ``not ok NAME`` for each; the exit code is 0 if
+all are ok.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import typing as t
+
+import yaml
 
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-TARGETS = os.path.join(REPO, "tests", "integration", "targets")
+TESTS = os.path.join(REPO, "tests")
+TARGETS = os.path.join(TESTS, "integration", "targets")
 WORK = os.path.join(REPO, "build", "integration")
 RELEASES = ["1.0.0", "2.0.0", "3.0.0-bad", "4.0.0-errors"]
 LONGEST_TARGET = 600
+# The first ones want a stage on which no release has ever run; the last one leaves a bad release behind.
+ON_STAGE = ("application", "deploy_lock", "plan", "status", "idle", "members", "split", "haproxy_split", "replay", "shadow", "judge")
+# What a fresh stage has.
+FRESH = {"etc", "hosts", "log", "pids", "python", "run"}
 
-sys.path.insert(0, os.path.join(REPO, "tests", "stage"))
+sys.path[:0] = [os.path.join(TESTS, room) for room in ("stage", "real", "conformance", "suite")] + [os.path.join(REPO, "build", "collections")]
 
-import stage  # noqa: E402  pylint: disable=wrong-import-position
+import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
+import layout  # noqa: E402  pylint: disable=wrong-import-position
+import limits  # noqa: E402  pylint: disable=wrong-import-position
+import nginx_stage  # noqa: E402  pylint: disable=wrong-import-position
+import rigs  # noqa: E402  pylint: disable=wrong-import-position
+import warm  # noqa: E402  pylint: disable=wrong-import-position
+
+import stage as local_stage  # noqa: E402  pylint: disable=wrong-import-position
+
+POOLS = {"shop": ["app1", "app2", "app3"], "api": ["app1"]}
+Facts = t.Dict[str, t.Any]
 
 
+# -- real servers on loopback, for one target each ---------------------------------------------------------------------
+@contextlib.contextmanager
+def _haproxy() -> t.Iterator[Facts]:
+    with haproxy_stage.HaproxyStage(POOLS) as up:
+        yield {"socket": up.socket, "master_socket": up.master_socket, "url": up.url, "config": up.config, "ports": up.ports}
+
+
+@contextlib.contextmanager
+def _nginx(split: str = "") -> t.Iterator[Facts]:
+    with nginx_stage.NginxStage({f"{split}_blue": ["app1"], f"{split}_green": ["app2"]} if split else POOLS, split=split) as up:
+        yield {"options": up.options, "url": up.url, "ports": up.ports, "upstreams": str(up.upstreams)}
+
+
+@contextlib.contextmanager
+def _mirrored() -> t.Iterator[Facts]:
+    """With an upstream for the idle side, where nobody listens."""
+    with _nginx() as facts:
+        pathlib.Path(facts["upstreams"], "shop_green.upstream.conf").write_text("upstream shop_green {\n    server 127.0.0.1:9; # app1\n}\n", encoding="ascii")
+        yield facts
+
+
+@contextlib.contextmanager
+def _switchable() -> t.Iterator[Facts]:
+    with rigs.SwitchableStage({"shop": POOLS["shop"]}) as up:
+        yield {"url": up.url, "stats": f"http://127.0.0.1:{up.stats_port}/stats;csv", "apps": {name: up.app_url(name) for name in up.names},
+               "off": {name: up.off_file(name) for name in up.names}}
+
+
+SERVERS: dict[str, t.Callable[[], t.ContextManager[Facts]]] = {
+    "evidence": _haproxy, "haproxy_info": _haproxy, "haproxy_members": _haproxy, "health_gate": _switchable, "healthcheck_members": _switchable,
+    "mirror": _mirrored, "nginx_info": _nginx, "nginx_members": _nginx, "nginx_mirror": _mirrored, "nginx_split": lambda: _nginx("shop"),
+}
+
+
+# -- the local stage, for all of its targets in turn -------------------------------------------------------------------
+class LocalStage:
+    """Started when the first target needs it, and anew after one that failed."""
+
+    def __init__(self) -> None:
+        self._up = False
+
+    def prepare(self) -> None:
+        if self._up:
+            self._tidy()
+        else:
+            self._up = True
+            local_stage.down()
+            local_stage.up(RELEASES)
+
+    def down(self) -> None:
+        """Nothing where no target has needed it: somebody may use it."""
+        if self._up:
+            local_stage.down()
+        self._up = False
+
+    @staticmethod
+    def _tidy() -> None:
+        """As a fresh stage is, but for the releases that serve."""
+        for path in pathlib.Path(layout.STAGE).iterdir():
+            if path.is_dir() and path.name not in FRESH:
+                shutil.rmtree(path)
+            elif path.name not in FRESH:
+                path.unlink()
+        split = os.path.join(layout.ETC, "split.map")
+        pathlib.Path(split).write_text("shop 0\n", encoding="utf-8")
+        # HAProxy appends to it.
+        os.truncate(os.path.join(layout.LOG, "haproxy.log"), 0)
+        servers = [f"shop_{side}/{member}" for side in layout.SLOTS for member in layout.MEMBERS]
+        _told(f"set map {split} shop 0", "clear counters all", *(f"set server {server} {what}" for server in servers for what in ("state ready", "weight 100%")))
+
+
+def _told(*commands: str) -> None:
+    for command in commands:
+        answer = haproxy_stage.ask(os.path.join(layout.run_dir(), "admin.sock"), command).strip()
+        assert not answer, f"haproxy answered {command!r} with {answer!r}"
+
+
+# -- one target --------------------------------------------------------------------------------------------------------
 def _playbook(target: str) -> str:
     path = os.path.join(WORK, target + ".yml")
     with open(path, "w", encoding="utf-8") as file:
@@ -34,46 +138,104 @@ def _playbook(target: str) -> str:
     return path
 
 
+def _examples(target: str) -> str:
+    """A file with the documented examples. Where they are included, C(examples_here) lists what is documented and what it is here."""
+    with open(os.path.join(REPO, "plugins", "modules", target + ".py"), encoding="utf-8") as file:
+        documented = re.search(r'^EXAMPLES = r"""\n(.*?)^"""', file.read(), re.DOTALL | re.MULTILINE)
+    assert documented, f"{target} has no EXAMPLES"
+    tasks = documented.group(1)
+    for here in _all_values(_playbook_of(target), "examples_here"):
+        for old, new in here:
+            assert old in tasks, f"the examples of {target} do not have {old!r}"
+            tasks = tasks.replace(old, new.replace("{{ stage_run }}", layout.run_dir()).replace("{{ stage_dir }}", layout.STAGE))
+    path = os.path.join(WORK, target + ".examples.yml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(tasks)
+    return path
+
+
+def _playbook_of(target: str) -> t.Any:
+    """What stands in a target's only file of plays or tasks."""
+    own = _on_stage(target)
+    with open(own if os.path.exists(own) else os.path.join(TARGETS, target, "tasks", "main.yml"), encoding="utf-8") as file:
+        return yaml.safe_load(file)
+
+
+def _all_values(data: t.Any, name: str) -> t.Iterator[t.Any]:
+    """Of that name, however deep they are."""
+    if isinstance(data, dict):
+        yield from ([data[name]] if name in data else ())
+    for part in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        yield from _all_values(part, name)
+
+
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    kept.update(ANSIBLE_CONFIG=os.path.join(REPO, "ansible.cfg"), ANSIBLE_ROLES_PATH=TARGETS)
+    # Pipelining: without it a module costs five processes more.
+    kept.update(limits.environment(), ANSIBLE_CONFIG=os.path.join(REPO, "ansible.cfg"), ANSIBLE_ROLES_PATH=TARGETS, ANSIBLE_PIPELINING="1")
     kept["PATH"] = os.path.dirname(sys.executable) + os.pathsep + kept.get("PATH", "")
     return kept
 
 
-def _run(target: str) -> bool:
-    own = os.path.join(TARGETS, target, "playbook.yml")
-    needs_stage = os.path.exists(own)
-    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", os.path.join(REPO, "inventories", "local"),
-            own if needs_stage else _playbook(target)]
+def _play(target: str, playbook: str, **variables: t.Any) -> bool:
+    argv = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", os.path.join(REPO, "inventories", "local"), playbook,
+            "-e", json.dumps({"examples": _examples(target), **variables})]
     log = os.path.join(WORK, target + ".log")
-    if needs_stage:
-        stage.down()
+    with open(log, "wb") as file:
+        child = warm.start(argv, REPO, _environment(), file, new_session=True)
         try:
-            stage.up(RELEASES)
-        except SystemExit as stopped:
-            if stopped.code != 1:
-                raise  # somebody ended this run
-            return False  # it has said why; the targets that need no stage may still run
-    try:
-        with open(log, "wb") as file:
-            child = subprocess.Popen(argv, cwd=REPO, env=_environment(), stdin=subprocess.DEVNULL, stdout=file,
-                                     stderr=subprocess.STDOUT, start_new_session=True)
-            try:
-                child.wait(LONGEST_TARGET)
-            except subprocess.TimeoutExpired:
-                file.write(b"integration: stopped after %d s\n" % LONGEST_TARGET)
-            finally:
-                if child.poll() is None:
-                    os.killpg(child.pid, signal.SIGKILL)
-                    child.wait()
-    finally:
-        if needs_stage:
-            stage.down()
+            child.wait(limits.stretched(LONGEST_TARGET))
+        except subprocess.TimeoutExpired:
+            file.write(b"integration: stopped after %d s\n" % limits.stretched(LONGEST_TARGET))
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
     if child.returncode:
         with open(log, encoding="utf-8", errors="replace") as file:
             print("".join(file.readlines()[-40:]))
     return child.returncode == 0
+
+
+def _on_stage(target: str) -> str:
+    return os.path.join(TARGETS, target, "playbook.yml")
+
+
+def _run(target: str, local: LocalStage) -> bool:
+    """Whether the target is ok; why it is not has been said."""
+    try:
+        return _run_on_stage(target, local) if os.path.exists(_on_stage(target)) else _run_role(target)
+    except AssertionError as broken:
+        print(broken)
+        return False
+
+
+def _run_role(target: str) -> bool:
+    with tempfile.TemporaryDirectory(prefix="zero-downtime-") as place:
+        if target not in SERVERS:
+            return _play(target, _playbook(target), place=place)
+        with SERVERS[target]() as facts:
+            return _play(target, _playbook(target), place=place, stage=facts)
+
+
+def _run_on_stage(target: str, local: LocalStage) -> bool:
+    ok = False
+    try:
+        local.prepare()
+        ok = _play(target, _on_stage(target))
+    except SystemExit as stopped:
+        if stopped.code != 1:
+            raise  # somebody ended this run
+        # The stage has said why it did not start; the targets that need none may still run.
+    finally:
+        if not ok:
+            local.down()
+    return ok
+
+
+def _turn(target: str) -> tuple[int, str]:
+    """Those of the stage last, in their order."""
+    return (ON_STAGE.index(target) if target in ON_STAGE else len(ON_STAGE) if os.path.exists(_on_stage(target)) else -1, target)
 
 
 def main(wanted: list[str]) -> int:
@@ -84,11 +246,15 @@ def main(wanted: list[str]) -> int:
         sys.stderr.write("integration: there is no target %s; there are: %s\n" % (", ".join(unknown), ", ".join(present)))
         return 2
     good = True
-    for target in wanted or present:
-        began = time.monotonic()
-        ok = _run(target)
-        good = good and ok
-        print("%s integration %s (%.0f s)" % ("ok" if ok else "not ok", target, time.monotonic() - began), flush=True)
+    local = LocalStage()
+    try:
+        for target in sorted(wanted or present, key=_turn):
+            began = time.monotonic()
+            ok = _run(target, local)
+            good = good and ok
+            print("%s integration %s (%.0f s)" % ("ok" if ok else "not ok", target, time.monotonic() - began), flush=True)
+    finally:
+        local.down()
     return 0 if good else 1
 
 

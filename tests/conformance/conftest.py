@@ -29,7 +29,7 @@ def stage(request: pytest.FixtureRequest) -> t.Iterator[rigs.Rig]:
 def rig(stage: rigs.Rig) -> t.Iterator[rigs.Rig]:
     """The same, with every member in traffic before and after each test."""
     yield stage
-    result = stage.call(stage.members, "active", timeout=20)
+    result = stage.call(stage.members, "active", timeout=120)
     assert not result.get("failed"), result["msg"]
 
 

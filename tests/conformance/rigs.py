@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One rig a driver: real parts, and the driver's module called as Ansible calls it.
+"""One rig a driver: real parts, and the driver's module called as the collection or Ansible calls it.
 
 A new driver joins the suite by adding a rig to ``RIGS``, and to ``SIDED_RIGS`` when it splits; the tests themselves know no technology.
 """
@@ -19,32 +19,18 @@ import threading
 import time
 import typing as t
 
+import calling
 import haproxy_stage
 import nginx_stage
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec
 
 HERE = pathlib.Path(__file__).resolve().parent
-COLLECTIONS = HERE.parent.parent / "build" / "collections"
 
 # HAProxy's checks in the stages below: inter 100 ms, fall 2, rise 3.
 INTER, FALL, RISE = 0.1, 2, 3
 # A request that is under way while its member leaves. The drivers are told that none takes longer.
 SLOW_MS, SLOWEST = 700, 0.9
-
-
-def run_module(module: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
-    """Through the module's own entry point, in a process of its own, with Ansible's own protocol."""
-    name, dummy, short = module.rpartition(".")
-    arguments = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_check_mode=check, _ansible_diff=True)}
-    done = subprocess.run(
-        [sys.executable, "-m", f"ansible_collections.{name}.plugins.modules.{short}"],
-        input=json.dumps(arguments), capture_output=True, text=True, timeout=60, check=False,
-        env=dict(os.environ, PYTHONPATH=str(COLLECTIONS)))
-    try:
-        return json.loads(done.stdout)
-    except ValueError as exc:
-        raise AssertionError(f"{module} answered no JSON:\n{done.stdout}\n{done.stderr}") from exc
 
 
 class Rig:
@@ -70,11 +56,24 @@ class Rig:
     def traffic(self, member: str | None = None) -> dict[str, t.Any]:
         return {}
 
-    def call(self, members: t.Sequence[str], state: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    def call(self, members: t.Sequence[str], state: str, check: bool = False, start: calling.Start = calling.in_process,
+             **options: t.Any) -> dict[str, t.Any]:
+        """The driver's module on each of its hosts at the same time, as the facade does it, and one result of all."""
+        module = _drivers.load(self.driver).module("members")
+        given = [dict(arguments, state=state, **options) for arguments in self.arguments(members)]
+        return self.merged([call.result() for call in [start(module, arguments, check) for arguments in given]])
+
+    def arguments(self, members: t.Sequence[str]) -> list[dict[str, t.Any]]:
+        """What the module gets on each host, out of C(deploy_traffic)."""
+        return [self.arguments_from(self.traffic(), members, members)]
+
+    def arguments_from(self, traffic: dict[str, t.Any], members: t.Sequence[str], moved: t.Sequence[str]) -> dict[str, t.Any]:
         driver = _drivers.load(self.driver)
-        traffic = _spec.check(self.traffic(), driver.traffic_spec, "traffic.")
-        given = dict(driver.member_args(traffic, list(members)), members=list(members), state=state, **options)
-        return run_module(driver.module("members"), given, check)
+        return dict(driver.member_args(_spec.check(traffic, driver.traffic_spec, "traffic."), list(members)), members=list(moved))
+
+    def merged(self, results: list[dict[str, t.Any]]) -> dict[str, t.Any]:
+        (result,) = results
+        return result
 
     def state(self) -> dict[str, str]:
         """Each member's state by a look from outside the collection."""
@@ -186,11 +185,12 @@ class SidedRig(BalancedRig):
     def traffic(self, member: str | None = None) -> dict[str, t.Any]:
         return dict(super().traffic(member), pools=SIDED)
 
-    def split(self, shares: dict[str, int] | None = None, check: bool = False, pools: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
+    def split(self, shares: dict[str, int] | None = None, check: bool = False, pools: t.Any = None, start: calling.Start = calling.in_process,
+              **options: t.Any) -> dict[str, t.Any]:
         driver = _drivers.load(self.driver)
         assert driver.split_args is not None
         traffic = _spec.check(dict(self.traffic(), pools=pools or SIDED), driver.traffic_spec, "traffic.")
-        return run_module(driver.module("split"), dict(driver.split_args(traffic, "shop"), shares=shares, **options), check)
+        return start(driver.module("split"), dict(driver.split_args(traffic, "shop"), shares=shares, **options), check).result()
 
 
 class HaproxySides(SidedRig, HaproxyRig):
@@ -242,17 +242,11 @@ class HealthcheckRig(BalancedRig):
             off_file=self.stage.off_file(name), check_url=self.stage.app_url(name) + "/ready", inter=INTER, fall=FALL, rise=RISE,
             slowest_request=SLOWEST, pools=[dict(name="shop", port=8000)])
 
-    def call(self, members: t.Sequence[str], state: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        """On every member's host at the same time, as the facade does; the results are put together as it does."""
-        driver = _drivers.load(self.driver)
+    def arguments(self, members: t.Sequence[str]) -> list[dict[str, t.Any]]:
+        """Each member's host moves its own member, and hears of the others."""
+        return [self.arguments_from(self.traffic(member), members, [member]) for member in members]
 
-        def one(member: str) -> dict[str, t.Any]:
-            traffic = _spec.check(self.traffic(member), driver.traffic_spec, "traffic.")
-            given = dict(driver.member_args(traffic, list(members)), members=[member], state=state, **options)
-            return run_module(driver.module("members"), given, check)
-
-        with concurrent.futures.ThreadPoolExecutor(len(members)) as pool:
-            results = list(pool.map(one, members))
+    def merged(self, results: list[dict[str, t.Any]]) -> dict[str, t.Any]:
         if len(results) == 1:
             return results[0]
         merged = dict(results[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+import calling
 import haproxy_stage
 import pytest
 import rigs
@@ -42,6 +43,16 @@ def test_return_shape(rig: rigs.Rig) -> None:
         assert member["cut"] == 0
         assert member["drained_by"] in rig.drained_by
         assert member["in_flight"] in (0, None)
+
+
+def test_ansible_starts_what_the_other_tests_call(rig: rigs.Rig) -> None:
+    told = ok(rig.call(["app1"], "drained", check=True))
+    done = ok(rig.call(["app1"], "drained", start=calling.by_python))
+    assert done["changed"] is told["changed"] is rig.has_traffic
+    assert (done["diff"], states(done)) == (told["diff"], states(told))
+    # Ansible adds how the module was called.
+    assert set(told) <= set(done) <= set(told) | {"invocation"}
+    assert ok(rig.call(["app1"], "drained"))["changed"] is False
 
 
 def test_every_state_can_be_reached_and_named(rig: rigs.Rig) -> None:
@@ -114,6 +125,8 @@ def test_wait_false_starts_the_move(balanced: rigs.BalancedRig) -> None:
     assert finished["changed"] in (True, False)
     assert states(finished) == {"app1": "drained"}
     assert [future.result()[0] for future in held] == [200] * len(held)
+    assert states(ok(balanced.call(["app2"], "down", wait=False)))["app2"] in ("draining", "drained", "down")
+    assert states(ok(balanced.call(["app2"], "down"))) == {"app2": "down"}
 
 
 def test_deploy_id_is_accepted(rig: rigs.Rig) -> None:
@@ -197,7 +210,8 @@ def test_floor_is_held_or_said_not_to_be(rig: rigs.Rig) -> None:
     assert "min_active" in message
     assert rig.state() == before
     # A percentage of three, rounded up: 67 % are three, so none may leave.
-    refused(rig.call(["app1"], "drained", min_active="67%"))
+    for state in ("drained", "down"):
+        assert "min_active" in refused(rig.call(["app1"], state, min_active="67%"))
     ok(rig.call(["app1"], "drained", min_active="2"))
     # It does not serve any more, so the floor has nothing against taking it out.
     ok(rig.call(["app1"], "drained", min_active="3"))
@@ -216,5 +230,7 @@ def test_bad_input_is_one_sentence(rig: rigs.Rig, options: dict[str, t.Any], wor
     if isinstance(rig, rigs.HealthcheckRig) and not given["members"]:
         pytest.skip("this driver's caller makes one call a member")
     before = rig.state()
-    assert word in refused(rig.call(**given))
+    # Where the collection calls the module without Ansible, it checks the arguments itself.
+    for start in (calling.in_process, calling.by_main):
+        assert word in refused(rig.call(start=start, **given))
     assert rig.state() == before

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+import calling
 import haproxy_stage
 import pytest
 import rigs
@@ -36,6 +37,16 @@ def test_shares_are_predicted_set_once_and_read_back(sided: rigs.SidedRig) -> No
     assert not read["changed"] and read["shares"] == CANARY == read["kept"]
     # A side that is left out gets nothing.
     assert ok(sided.split({"green": 100}))["shares"] == GREEN
+
+
+def test_ansible_starts_what_the_other_tests_call(sided: rigs.SidedRig) -> None:
+    ok(sided.split(BLUE))
+    told = ok(sided.split(CANARY, check=True))
+    done = ok(sided.split(CANARY, start=calling.by_python))
+    assert done["changed"] and (done["diff"], done["found"]) == (told["diff"], BLUE)
+    # Ansible adds how the module was called.
+    assert set(told) <= set(done) <= set(told) | {"invocation"}
+    assert not ok(sided.split(CANARY))["changed"]
 
 
 def test_a_switch_under_load_loses_nothing_and_no_later_request_goes_the_old_way(sided: rigs.SidedRig) -> None:
@@ -73,5 +84,7 @@ def test_nothing_is_sent_to_a_side_that_does_not_serve(sided: rigs.SidedRig) -> 
 ])
 def test_bad_input_is_one_sentence(sided: rigs.SidedRig, options: dict[str, t.Any], word: str) -> None:
     before = ok(sided.split())["shares"]
-    assert word in refused(sided.split(**options))
+    # Where the collection calls the module without Ansible, it checks the arguments itself.
+    for start in (calling.in_process, calling.by_main):
+        assert word in refused(sided.split(start=start, **options))
     assert ok(sided.split())["shares"] == before

@@ -26,7 +26,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import typing as t
 import urllib.request
 
@@ -280,21 +279,3 @@ def stage() -> t.Iterator[t.Callable[..., HaproxyStage]]:
         pytest.skip("haproxy is not installed")
     with contextlib.ExitStack() as started:
         yield lambda *args, **kwargs: started.enter_context(HaproxyStage(*args, **kwargs))
-
-
-def serve(directory: str, limit: float = 300.0) -> None:
-    """Keep a stage up until ``<directory>/stop`` exists, for tests that are playbooks; ``stage.json`` there says where it is."""
-    where = pathlib.Path(directory)
-    with HaproxyStage({"shop": ["app1", "app2", "app3"], "api": ["app1"]}) as up:
-        found = {"socket": up.socket, "master_socket": up.master_socket, "url": up.url, "config": up.config, "ports": up.ports}
-        # Renamed, so that nobody reads half of it.
-        (where / "stage.json.new").write_text(json.dumps(found), encoding="utf-8")
-        (where / "stage.json.new").rename(where / "stage.json")
-        end = time.monotonic() + limit
-        while not (where / "stop").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-    (where / "stage.json").unlink()
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1])

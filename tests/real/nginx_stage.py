@@ -15,16 +15,13 @@ Every process it starts ends with the ``with`` block.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
 import typing as t
 
 import pytest
@@ -211,22 +208,3 @@ def stage() -> t.Iterator[t.Callable[..., NginxStage]]:
         pytest.skip("nginx is not installed")
     with contextlib.ExitStack() as started:
         yield lambda *args, **kwargs: started.enter_context(NginxStage(*args, **kwargs))
-
-
-def serve(directory: str, split: str = "", limit: float = 300.0) -> None:
-    """Keep a stage up until ``<directory>/stop`` exists, for tests that are playbooks; ``stage.json`` there says where it is."""
-    where = pathlib.Path(directory)
-    pools = {f"{split}_blue": ["app1"], f"{split}_green": ["app2"]} if split else {"shop": ["app1", "app2", "app3"], "api": ["app1"]}
-    with NginxStage(pools, split=split) as up:
-        found = {"options": up.options, "url": up.url, "ports": up.ports, "upstreams": str(up.upstreams)}
-        # Renamed, so that nobody reads half of it.
-        (where / "stage.json.new").write_text(json.dumps(found), encoding="utf-8")
-        (where / "stage.json.new").rename(where / "stage.json")
-        end = time.monotonic() + limit
-        while not (where / "stop").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-    (where / "stage.json").unlink()
-
-
-if __name__ == "__main__":
-    serve(*sys.argv[1:3])

@@ -179,7 +179,7 @@ def script_concerned(piece: Piece, path: str) -> bool:
     if PRODUCT.match(path):
         driver = driver_of(path)
         return driver is None or driver == STAGE_DRIVER or driver in " ".join(piece.argv)
-    homes = {"integration": ("tests/integration/", "tests/bin/integration", "tests/stage/", "tests/real/", "inventories/local"),
+    homes = {"integration": ("tests/integration/", "tests/bin/integration", "tests/stage/", "tests/real/", "tests/conformance/", "inventories/local"),
              "molecule": ("extensions/molecule/", "tests/image/", "tests/bin/molecule", "tests/load/", "tests/stage/"),
              "chaos": ("tests/chaos/", "tests/stage/", "tests/load/", "inventories/local"),
              "demo": ("tests/stage/", "tests/load/", "inventories/local")}

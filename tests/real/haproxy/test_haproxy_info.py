@@ -10,7 +10,10 @@ import os
 import threading
 import time
 
+import pytest
 from haproxy_stage import free_port, get, wait_until
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 
 def total(found, name):
@@ -66,6 +69,8 @@ def test_stats_frontend_is_not_counted(stage, info):
     get(balancer.url + "/")
     assert total(info(balancer), "requests") == 1
     assert total(info(balancer, frontends=["stats", "front"]), "requests") == 2
+    with pytest.raises(DowntimeError, match="frontends names nope, which this haproxy does not have; it has front, stats"):
+        info(balancer, frontends=["nope"])
 
 
 def test_findings_follow_the_configuration(stage, info):

@@ -29,5 +29,4 @@ def test_every_target_is_a_module():
 @pytest.mark.parametrize("target", sorted(path.parent.name for path in TARGETS.glob("*/playbook.yml")))
 def test_a_target_on_the_stage_runs_the_documented_examples(target):
     plays = yaml.safe_load((TARGETS / target / "playbook.yml").read_text(encoding="utf-8"))
-    ran = [task["vars"]["examples_of"] for play in plays for task in play["tasks"] if "examples.yml" in str(task.get("ansible.builtin.include_tasks"))]
-    assert ran == [target]
+    assert [task.get("ansible.builtin.include_tasks") for play in plays for task in play["tasks"]].count("{{ examples }}") == 1

@@ -234,6 +234,9 @@ def test_what_was_looked_for_is_said_with_the_lines_to_add():
     assert "no split was found: looked for map_str_int(FILE,0) of str(shop)" in str(error.value)
     assert "in /etc/haproxy/haproxy.cfg. These lines add the second side: file /etc/haproxy/split.map: shop 0 | " in str(error.value)
     assert "frontend f: use_backend shop_green if { var(txn.draw),sub(txn.green) -m int lt 0 }" in str(error.value)
+    for wanted, missing in (({"key": "other"}, r"FILE,0\) of str\(other\)"), ({"map": "/nowhere"}, r"/nowhere,0\)")):
+        with pytest.raises(DowntimeError, match=r"no split was found: looked for map_str_int\(" + missing):
+            locate(config(TOPOLOGY.format(key="shop", file="a.map")), wanted, app="shop")
     with pytest.raises(DowntimeError, match="but it cannot be read; split_map, split_key and the pools of both sides are accepted in its place"):
         locate(None, app="shop")
     given = locate(None, {"map": "/etc/s.map"}, {"blue": ["b"], "green": ["g"]}, "shop")
