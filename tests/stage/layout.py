@@ -62,6 +62,11 @@ def off_file(member: str, slot: str) -> str:
     return os.path.join(HOSTS, member, slot + ".off")
 
 
+def hold_file(member: str, slot: str) -> str:
+    """While it is there, requests for /held are not answered."""
+    return os.path.join(HOSTS, member, slot + ".hold")
+
+
 @dataclass(frozen=True)
 class Process:
     pid: int

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import pathlib
 import re
@@ -20,6 +22,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "s
 
 import layout  # noqa: E402
 import playing  # noqa: E402
+import saved  # noqa: E402
 import sides  # noqa: E402
 from haproxy_stage import ask, get, wait_until  # noqa: E402
 
@@ -27,18 +30,24 @@ import stage as stage_code  # noqa: E402
 
 REPO = playing.REPO
 SERVED = "1.0.0"
+RELEASES = (SERVED, "2.0.0", "3.0.0-bad", "4.0.0-errors", "4.0.0-slow")
+# Of the stage, what a deploy changes and leaves.
+KEPT = ("hosts", "etc", "state")
+# What a first deploy comes from: as long as all of it is the same, so is what it leaves.
+SOURCES = ("plugins", "roles", "playbooks", "inventories/local", "tests/stage")
 LOCAL = str(REPO / "inventories" / "local")
 
 
 class Stage:
     """The local stage and the playbooks that act on it."""
 
-    def __init__(self, saved: pathlib.Path) -> None:
-        """C(saved) is where what every test begins with is kept."""
+    def __init__(self, kept: pathlib.Path) -> None:
+        """C(kept) is where what every test begins with lies."""
         self.dir = REPO / "build" / "stage"
         self.artifacts = REPO / "build" / "artifacts"
-        self._saved = saved
+        self.kept = kept
         self._first: dict[str, t.Any] = {}
+        self._balancer: set[int] = set()
 
     def script(self, *args: str) -> None:
         subprocess.run([sys.executable, str(REPO / "tests" / "stage" / "stage.py"), *args], check=True, timeout=60)
@@ -72,26 +81,81 @@ class Stage:
     def save(self) -> None:
         """Keep what lies there now: what every test begins with."""
         self.script("down")
-        # Sockets cannot be copied, and are made anew.
-        shutil.copytree(self.dir, self._saved, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
-        self._start()
+        for name in KEPT:
+            # Sockets cannot be copied, and are made anew.
+            shutil.copytree(self.dir / name, self.kept / name, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
+
+    def begin(self) -> None:
+        """Serve what was saved, from a stage that is up and empty."""
+        self._bring_back()
+        self._serve()
         self._first = self._all()
 
     def restore(self) -> None:
-        """Back to what was saved, unless nothing has changed since."""
+        """Back to what was saved, unless nothing has changed since: what runs as it should goes on running."""
         if self._all() == self._first:
             return
-        self.script("down")
-        shutil.rmtree(self.dir, ignore_errors=True)  # where it has a file system of its own, the directory stays
-        shutil.copytree(self._saved, self.dir, symlinks=True, dirs_exist_ok=True)
-        self._start()
-        assert self._all() == self._first
+        self._stop_what_is_wrong()
+        self._bring_back()
+        self._reset_balancer()
+        self._serve()
+        found = self._all()
+        if found != self._first:
+            self.script("down")
+            self._serve()
+            found = self._all()
+        assert found == self._first
 
-    def _start(self) -> None:
+    def _stop_what_is_wrong(self) -> None:
+        """End what runs elsewhere than it did first, and the balancer if it is not the same process."""
+        running = self._running(layout.member_processes())
+        wrong = {mark for mark in running.keys() | self._first["running"].keys() if running.get(mark) != self._first["running"].get(mark)}
+        stage_code.end(lambda: [process for process in layout.member_processes() if self._mark(process) in wrong], kindly=False)
+        for mark in wrong:
+            pathlib.Path(mark).unlink(missing_ok=True)
+        if self._workers() != self._balancer:
+            stage_code.end(layout.balancer_processes)
+
+    def _bring_back(self) -> None:
+        for name in KEPT:
+            saved.bring_back(self.kept / name, self.dir / name)
+
+    def _reset_balancer(self) -> None:
+        """Nobody is out, everybody has the weight and the address that the configuration says, and every request goes to blue."""
+        # What is replayed, or counted, is what a test sends itself. It is only ever appended to.
+        os.truncate(os.path.join(layout.LOG, "haproxy.log"), 0)
+        if not layout.balancer_processes():
+            return
+        for member in layout.MEMBERS:
+            for slot in layout.SLOTS:
+                for change in ("state ready", "weight 100%", f"addr 127.0.0.1 port {layout.port(member, slot)}"):
+                    ask(self.socket(), f"set server shop_{slot}/{member} {change}")
+        ask(self.socket(), f"set map {self.dir}/etc/split.map shop 0")
+
+    def _serve(self) -> None:
+        """Start what does not run, and wait until the balancer has seen it."""
         stage_code.start_again([(member, "blue") for member in layout.MEMBERS])
+        self._balancer = self._workers()
         wanted = {"shop_blue": "UP", "shop_green": "DOWN"}
         wait_until(lambda: {pool: {row[17] for row in self._rows(pool)} for pool in wanted} == {pool: {status} for pool, status in wanted.items()}
                    and all(row[36].strip("* ") for pool in wanted for row in self._rows(pool)), "every check has come to a verdict")
+
+    @staticmethod
+    def _workers() -> set[int]:
+        return {process.pid for process in layout.balancer_processes()}
+
+    @staticmethod
+    def _mark(process: layout.Process) -> str:
+        """The member's pid file: what tells one's processes from another's."""
+        return process.argv[process.argv.index("--pid") + 1]
+
+    @classmethod
+    def _running(cls, processes: t.Iterable[layout.Process]) -> dict[str, list[str]]:
+        """Of each member that runs, the release of each of its processes."""
+        found: dict[str, list[str]] = {}
+        for process in processes:
+            found.setdefault(cls._mark(process), []).append(process.argv[process.argv.index("--chdir") + 1])
+        return found
 
     def _rows(self, pool: str) -> list[list[str]]:
         lines = ask(self.socket(), f"show stat {pool} 4 -1").splitlines()
@@ -105,8 +169,7 @@ class Stage:
                 "map": ask(self.socket(), f"show map {self.dir}/etc/split.map").split()[1:],
                 "etc": {path.name: path.read_text(encoding="utf-8") for path in (self.dir / "etc").iterdir()},
                 "state": sorted(str(path) for path in (self.dir / "state").rglob("*")) if (self.dir / "state").is_dir() else None,
-                "running": sorted((process.argv[process.argv.index("--pid") + 1], process.argv[process.argv.index("--chdir") + 1])
-                                  for process in layout.member_processes()),
+                "running": self._running(layout.member_processes()),
                 "hosts": sorted(str(path.relative_to(self.dir)) for path in self.dir.glob("hosts/*/*")),
                 "answers": [get(f"http://127.0.0.1:{layout.port(member, 'blue')}/ready")[0] for member in layout.MEMBERS],
             }
@@ -114,15 +177,45 @@ class Stage:
             return {"broken": str(error)}
 
 
+def key() -> str:
+    """A name for what a first deploy leaves."""
+    digest = hashlib.sha256(sys.version.encode())
+    for source in SOURCES:
+        for path in sorted((REPO / source).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(str(path.relative_to(REPO)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def first_deploy(found: Stage, kept: pathlib.Path) -> None:
+    """Let C(kept) hold what a first deploy leaves. It is made once for all that run these tests on the same code, in whichever room: paths are alike."""
+    common = REPO / "build" / "saved-stage"
+    common.mkdir(parents=True, exist_ok=True)
+    with open(common / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        place = common / key()
+        if not place.exists():
+            for old in common.iterdir():
+                if old.is_dir():
+                    shutil.rmtree(old)
+            first = found.play("zero.downtime.deploy", deploy_release=SERVED, deploy_batches=["100%"])
+            assert first.rc == 0, first.output
+            found.save()
+            shutil.copytree(kept, common / "new", symlinks=True)
+            (common / "new").rename(place)
+            found.script("up", *RELEASES)
+        else:
+            shutil.copytree(place, kept, symlinks=True)
+
+
 @pytest.fixture(scope="session")
 def saved_stage(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Stage]:
     found = Stage(tmp_path_factory.mktemp("stage") / "saved")
     found.script("down")
-    found.script("up", SERVED, "2.0.0", "3.0.0-bad")
+    found.script("up", *RELEASES)
     try:
-        first = found.play("zero.downtime.deploy", deploy_release=SERVED, deploy_batches=["100%"])
-        assert first.rc == 0, first.output
-        found.save()
+        first_deploy(found, found.kept)
+        found.begin()
         yield found
     finally:
         found.script("down")

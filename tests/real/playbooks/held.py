@@ -1,0 +1,79 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests that are in flight until a test has seen what it looks for: as short as the machine is fast, as long as it is slow."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import threading
+import typing as t
+
+import layout
+from haproxy_stage import get, wait_until
+
+URL = f"http://127.0.0.1:{layout.PORT}"
+# As long as the sample application holds a request at most.
+LONGEST = 600.0
+LOOK = 0.05
+
+
+class Held:
+    """C(each) requests on every member's blue side, which are let go once C(until) is so, or when the C(with) block ends."""
+
+    def __init__(self, until: t.Callable[[Held], t.Any] = lambda held: False, each: int = 1) -> None:
+        self.answers: list[int] = []
+        self._until, self._each = until, each
+        self._ended = threading.Event()
+        self._files = [pathlib.Path(layout.hold_file(member, "blue")) for member in layout.MEMBERS]
+        self._threads = [threading.Thread(target=self._ask) for _number in range(each * len(layout.MEMBERS))]
+        self._watch = threading.Thread(target=self._let_go)
+
+    @property
+    def lost(self) -> list[int]:
+        """What became of those that were not answered: a status, or 0 where there was none."""
+        return [answer for answer in self.answers if answer != 200]
+
+    def _ask(self) -> None:
+        try:
+            self.answers.append(get(URL + "/held", timeout=LONGEST)[0])
+        except OSError:
+            self.answers.append(0)
+
+    def _let_go(self) -> None:
+        try:
+            while not self._ended.wait(LOOK) and not self._until(self):
+                pass
+        finally:
+            for file in self._files:
+                file.unlink(missing_ok=True)
+
+    def _in_flight(self) -> list[int]:
+        return [json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/in_flight")[1])["in_flight"] for member in layout.MEMBERS]
+
+    def __enter__(self) -> Held:
+        for file in self._files:
+            file.touch()
+        for thread in self._threads:
+            thread.start()
+        self._watch.start()
+        try:
+            wait_until(lambda: min(self._in_flight()) >= self._each, "every member holds its requests")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._ended.set()
+        for thread in (self._watch, *self._threads):
+            thread.join()
+
+
+def events(records: pathlib.Path) -> list[dict[str, t.Any]]:
+    """What the deploys that run now, and keep their records there, have written of their steps."""
+    found = []
+    for path in records.glob(".running/*/events.jsonl"):
+        found += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
+    return found
