@@ -87,7 +87,7 @@ SECTIONS = [
     Section("integration", [PYTHON, "tests/bin/integration.py"], 40, OWN),
     Section("conformance", _pytest("tests/conformance"), 30),
     Section("sanity", ["tests/bin/sanity"], 30),
-    Section("demo", [PYTHON, "tests/stage/demo.py"], 30, DEMO_OWN),
+    Section("demo", [PYTHON, "tests/stage/demo.py", "--short"], 30, DEMO_OWN),
     Section("chaos", [PYTHON, "tests/chaos/sweep.py", "--short"], 30, OWN),
     Section("lint", ["tests/bin/lint"], 25),
     Section("unit", _pytest("tests/unit"), 20),

@@ -20,15 +20,21 @@ LOOK = 0.05
 
 
 class Held:
-    """C(each) requests on every member's blue side, which are let go once C(until) is so, or when the C(with) block ends."""
+    """At least C(each) requests on every member's blue side, which are let go once C(until) is so, or when the C(with) block ends."""
 
     def __init__(self, until: t.Callable[[Held], t.Any] = lambda held: False, each: int = 1) -> None:
         self.answers: list[int] = []
+        # How many each member holds: the balancer chooses, and does not always go round.
+        self.at: dict[str, int] = {}
         self._until, self._each = until, each
         self._ended = threading.Event()
         self._files = [pathlib.Path(layout.hold_file(member, "blue")) for member in layout.MEMBERS]
-        self._threads = [threading.Thread(target=self._ask) for _number in range(each * len(layout.MEMBERS))]
+        self._threads: list[threading.Thread] = []
         self._watch = threading.Thread(target=self._let_go)
+
+    @property
+    def count(self) -> int:
+        return sum(self.at.values())
 
     @property
     def lost(self) -> list[int]:
@@ -49,20 +55,28 @@ class Held:
             for file in self._files:
                 file.unlink(missing_ok=True)
 
-    def _in_flight(self) -> list[int]:
-        return [json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/in_flight")[1])["in_flight"] for member in layout.MEMBERS]
+    def _look(self) -> int:
+        self.at = {member: json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/in_flight")[1])["in_flight"] for member in layout.MEMBERS}
+        return self.count
+
+    def _send(self) -> None:
+        thread = threading.Thread(target=self._ask)
+        self._threads.append(thread)
+        thread.start()
+        wait_until(lambda: self._look() == len(self._threads), "every request is held")
 
     def __enter__(self) -> Held:
         for file in self._files:
             file.touch()
-        for thread in self._threads:
-            thread.start()
-        self._watch.start()
         try:
-            wait_until(lambda: min(self._in_flight()) >= self._each, "every member holds its requests")
+            while not self.at or min(self.at.values()) < self._each:
+                assert len(self._threads) < 4 * self._each * len(layout.MEMBERS), self.at
+                self._send()
         except BaseException:
-            self.__exit__()
+            self._ended.set()
+            self._let_go()
             raise
+        self._watch.start()
         return self
 
     def __exit__(self, *args: object) -> None:

@@ -18,7 +18,7 @@ from haproxy_stage import ask
 
 URL = "http://127.0.0.1:8080"
 LOAD = playing.REPO / "tests" / "load" / "load.py"
-BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_soak": 0}
+BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_soak": 0, "deploy_evidence_rate": 20}
 
 
 class Side:

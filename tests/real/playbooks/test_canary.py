@@ -16,7 +16,7 @@ from sides import Side, version
 
 # Quick steps: the load is a few requests a second, so the shares are large enough to get some of them.
 QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}
-CANARY = {"deploy_strategy": "canary", "deploy_soak": 0, "deploy_canary": QUICK}
+CANARY = {"deploy_strategy": "canary", "deploy_soak": 0, "deploy_canary": QUICK, "deploy_evidence_rate": 50}
 
 
 def play(found: Side, playbook: str, **variables: t.Any) -> t.Any:

@@ -13,7 +13,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -49,11 +48,6 @@ def eventually(condition, seconds: float = 60.0):
         assert time.monotonic() < deadline, "it did not become true"
         time.sleep(0.05)
     return value
-
-
-def refuses(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) != 0
 
 
 def in_inventory(inventory: str, host: str, expression: str, tmp_path) -> str:
@@ -110,7 +104,8 @@ def test_a_stop_lets_requests_finish_and_takes_a_killed_masters_workers_along(ru
     slow.start()
     eventually(lambda: get("http://127.0.0.1:8202/in_flight")[2]["in_flight"] == 1)
     stopping = subprocess.Popen([SERVICE, "stop", "app2", "green"], cwd="/", stdin=subprocess.DEVNULL)
-    eventually(lambda: refuses(8202))
+    log = pathlib.Path(layout.LOG, "app2-green.log")
+    eventually(lambda: "Handling signal: term" in log.read_text(encoding="utf-8"))
     assert stopping.poll() is None and not seen, "it must not be over while a request is in flight"
     hold.unlink()
     assert stopping.wait(60) == 0
