@@ -88,6 +88,8 @@ def stop(member: str, slot: str) -> None:
         os.kill(master.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE + 5
     while left := layout.member_processes(member, slot):
+        while any(layout.lives(process) for process in left) and time.monotonic() <= deadline:
+            time.sleep(PAUSE)
         if time.monotonic() > deadline:
             for process in left:
                 try:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Many deploys that come to no move, in one run of ansible-playbook: what each of them said.
 
-Each case is a task of its own with the case's variables as the task's: they count for nobody else, and nothing is left of them.
+Each case is a task of its own with the case's variables as the task's: they count for nobody else, and nothing is
+left of them.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ import playing
 ASKED = {"deploy_release": "2.0.0"}
 # Of the role: how a deploy ended, told in one sentence.
 OUTCOME = "hostvars['localhost'].__deploy_outcome.sentence"
-
 # Who has the lock of C(locked).
 HOLDER = "deploy d1 of ops on elsewhere (process 7)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is asked for, and the words with which it is answered. Without C(role), the plan alone is asked: it comes first, and refuses most."""
+    """What is asked for, and the words with which it is answered.
+
+    Without C(role), the plan alone is asked: it comes first, and refuses most.
+    """
 
     variables: dict[str, t.Any]
     words: list[str]
@@ -53,7 +56,8 @@ class Told:
 def note(name: str, failed: bool, sentence: str) -> dict[str, t.Any]:
     ended = {"failed": failed, "sentence": "{{ %s }}" % sentence}
     # The name is data: it may be any text.
-    return {"name": "Note how it ended", "ansible.builtin.set_fact": {"cases_told": "{{ cases_told | default({}) | combine({cases_name: cases_ended}) }}"},
+    more = "{{ cases_told | default({}) | combine({cases_name: cases_ended}) }}"
+    return {"name": "Note how it ended", "ansible.builtin.set_fact": {"cases_told": more},
             "vars": {"cases_name": name, "cases_ended": ended}, "run_once": True}
 
 
@@ -78,17 +82,18 @@ def playbook(cases: t.Mapping[str, Case], told: pathlib.Path) -> str:
     A play for each case: a host that failed is no longer among those that a play says it has, whatever becomes of it.
     """
     # Under --check, too: it is the only thing that this playbook is for.
-    end = {"name": "Write down how each one ended", "ansible.builtin.copy": {"content": "{{ cases_told | to_json }}", "dest": str(told), "mode": "0600"},
-           "run_once": True, "check_mode": False, "diff": False}
+    copied = {"content": "{{ cases_told | to_json }}", "dest": str(told), "mode": "0600"}
+    end = {"name": "Write down how each one ended", "ansible.builtin.copy": copied, "run_once": True, "check_mode": False,
+           "diff": False}
     return json.dumps([*(play_of(tasks_of(name, case)) for name, case in cases.items()), play_of([end])], indent=1)
 
 
-def try_all(stage: t.Any, directory: pathlib.Path, cases: t.Mapping[str, Case], *args: str, **variables: t.Any) -> dict[str, Told]:
+def try_all(stage: t.Any, directory: pathlib.Path, cases: t.Mapping[str, Case], *args: str) -> dict[str, Told]:
     """Run all of them, one after the other, and see that nothing has been changed by any."""
     book, told = directory / "cases.yml", directory / "told.json"
     book.write_text(playbook(cases, told), encoding="utf-8")
     before = stage.seen()
-    played: playing.Played = stage.play(str(book), *args, **variables)
+    played: playing.Played = stage.play(str(book), *args)
     assert played.rc == 0 and told.exists(), played.output
     assert "Traceback" not in played.output, played.output
     assert stage.seen() == before
@@ -104,5 +109,6 @@ def locked(directory: pathlib.Path) -> dict[str, t.Any]:
     state = directory / "state"
     state.mkdir()
     holder = {"controller": "elsewhere", "pid": 7, "user": "ops"}
-    (state / "local-shop.lock").write_text(json.dumps({"deploy_id": "d1", "holder": holder, "since": time.time()}), encoding="utf-8")
+    lock = {"deploy_id": "d1", "holder": holder, "since": time.time()}
+    (state / "local-shop.lock").write_text(json.dumps(lock), encoding="utf-8")
     return {"deploy_state_dir": str(state)}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests that are in flight until a test has seen what it looks for: as short as the machine is fast, as long as it is slow."""
+"""Requests that are in flight until a test has seen what it looks for, however fast or slow the machine is."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ LONGEST = 600.0
 LOOK = 0.05
 
 
+def in_flight(member: str) -> int:
+    """How many requests the member works on."""
+    return json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/in_flight")[1])["in_flight"]
+
+
 class Held:
-    """At least C(each) requests on every member's blue side, which are let go once C(until) is so, or when the C(with) block ends."""
+    """At least C(each) requests on every member's blue side.
+
+    They are let go once C(until) is so, or when the C(with) block ends.
+    """
 
     def __init__(self, until: t.Callable[[Held], t.Any] = lambda held: False, each: int = 1) -> None:
         self.answers: list[int] = []
@@ -56,7 +64,7 @@ class Held:
                 file.unlink(missing_ok=True)
 
     def _look(self) -> int:
-        self.at = {member: json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/in_flight")[1])["in_flight"] for member in layout.MEMBERS}
+        self.at = {member: in_flight(member) for member in layout.MEMBERS}
         return self.count
 
     def _send(self) -> None:

@@ -12,7 +12,7 @@ import shutil
 
 
 def bring_back(saved: pathlib.Path, place: pathlib.Path) -> None:
-    """Make C(place) what C(saved) is: links, files and directories that differ are replaced, others are left as they are."""
+    """Make C(place) what C(saved) is: what differs is replaced, and the rest is left as it is."""
     place.mkdir(parents=True, exist_ok=True)
     wanted = {path.name: path for path in saved.iterdir()}
     for path in place.iterdir():

@@ -11,14 +11,18 @@ import pytest
 from cases import HOLDER, Case, Told, locked, try_all
 
 ROLE, RESTART = "main.yml", "restart.yml"
-CANARY = {"deploy_strategy": "canary", "deploy_canary": {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}}
+QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}
+TO_GREEN = "would bring 2.0.0 to the idle side green and switch every request there from blue; nothing has been changed"
 # Each with what is printed before the sentence.
 SHOWN = {
     "rolling": (Case({}, ["would move 4 of 4 members to 2.0.0"], ROLE), ["batch 1: app1"]),
-    "blue/green": (Case({"deploy_strategy": "blue_green", "deploy_keep_previous": 0, "deploy_idle_for": 1},
-                        ["would bring 2.0.0 to the idle side green and switch every request there from blue; nothing has been changed"], ROLE),
-                   ["switch every request from blue to green", "stop the side that does not serve, once it has seen no request for 1 s"]),
-    "canary": (Case(CANARY, ["2.0.0"], ROLE), ["green gets 20, 50 % of the requests, is watched for 3 s or more at each share"]),
+    "blue/green": (
+        Case({"deploy_strategy": "blue_green", "deploy_keep_previous": 0, "deploy_idle_for": 1}, [TO_GREEN], ROLE),
+        ["switch every request from blue to green",
+         "stop the side that does not serve, once it has seen no request for 1 s"]),
+    "canary": (
+        Case({"deploy_strategy": "canary", "deploy_canary": QUICK}, ["2.0.0"], ROLE),
+        ["green gets 20, 50 % of the requests, is watched for 3 s or more at each share"]),
 }
 
 
