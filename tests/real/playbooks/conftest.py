@@ -49,7 +49,6 @@ class Stage:
         self.artifacts = REPO / "build" / "artifacts"
         self.kept = kept
         self._first: dict[str, t.Any] = {}
-        self._balancer: set[int] = set()
 
     def script(self, *args: str) -> None:
         subprocess.run([sys.executable, str(REPO / "tests" / "stage" / "stage.py"), *args], check=True, timeout=60)
@@ -94,57 +93,36 @@ class Stage:
         self._first = self._all()
 
     def restore(self) -> None:
-        """Back to what was saved, unless nothing has changed since: what runs as it should goes on running."""
+        """Back to what was saved, unless nothing has changed since. Members that run as they should go on running: they cost most."""
         if self._all() == self._first:
             return
+        # Begun anew, it goes round all members again: one that was out waits for up to three hundred requests of the others.
+        stage_code.end(layout.balancer_processes, kindly=False)
         self._stop_what_is_wrong()
         self._bring_back()
-        self._reset_balancer()
+        # What is replayed is what a test sends itself.
+        os.truncate(os.path.join(layout.LOG, "haproxy.log"), 0)
         self._serve()
-        found = self._all()
-        if found != self._first:
-            self.script("down")
-            self._serve()
-            found = self._all()
-        assert found == self._first
+        assert self._all() == self._first
 
     def _stop_what_is_wrong(self) -> None:
-        """End what runs elsewhere than it did first, and the balancer if it is not the same process."""
+        """End members that run elsewhere than they did first."""
         running = self._running(layout.member_processes())
         wrong = {mark for mark in running.keys() | self._first["running"].keys() if running.get(mark) != self._first["running"].get(mark)}
         stage_code.end(lambda: [process for process in layout.member_processes() if self._mark(process) in wrong], kindly=False)
         for mark in wrong:
             pathlib.Path(mark).unlink(missing_ok=True)
-        if self._workers() != self._balancer:
-            stage_code.end(layout.balancer_processes)
 
     def _bring_back(self) -> None:
         for name in KEPT:
             saved.bring_back(self.kept / name, self.dir / name)
 
-    def _reset_balancer(self) -> None:
-        """Nobody is out, everybody has the weight and the address that the configuration says, and every request goes to blue."""
-        # What is replayed, or counted, is what a test sends itself. It is only ever appended to.
-        os.truncate(os.path.join(layout.LOG, "haproxy.log"), 0)
-        if not layout.balancer_processes():
-            return
-        for member in layout.MEMBERS:
-            for slot in layout.SLOTS:
-                for change in ("state ready", "weight 100%", f"addr 127.0.0.1 port {layout.port(member, slot)}"):
-                    ask(self.socket(), f"set server shop_{slot}/{member} {change}")
-        ask(self.socket(), f"set map {self.dir}/etc/split.map shop 0")
-
     def _serve(self) -> None:
         """Start what does not run, and wait until the balancer has seen it."""
         stage_code.start_again([(member, "blue") for member in layout.MEMBERS])
-        self._balancer = self._workers()
         wanted = {"shop_blue": "UP", "shop_green": "DOWN"}
         wait_until(lambda: {pool: {row[17] for row in self._rows(pool)} for pool in wanted} == {pool: {status} for pool, status in wanted.items()}
                    and all(row[36].strip("* ") for pool in wanted for row in self._rows(pool)), "every check has come to a verdict")
-
-    @staticmethod
-    def _workers() -> set[int]:
-        return {process.pid for process in layout.balancer_processes()}
 
     @staticmethod
     def _mark(process: layout.Process) -> str:
