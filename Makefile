@@ -92,4 +92,4 @@ docs: setup  ## Write what follows from the registries: argument specs, docs/var
 
 .PHONY: clean
 clean: stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
-	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/demo $(BUILD)/integration $(BUILD)/isolated $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/stage
+	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/demo $(BUILD)/integration $(BUILD)/isolated $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/saved-stage $(BUILD)/stage

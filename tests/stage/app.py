@@ -5,7 +5,8 @@
 
 It is packed into every sample artifact beside a file VERSION, and learns its release digest from the name of the
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
-times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else.
+times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else. ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after
+ten minutes: whoever needs a request in flight ends it when he has seen enough, however fast the machine is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ with open(os.path.join(HERE, "VERSION"), encoding="utf-8") as _file:
 MEMBER = os.environ.get("APP_MEMBER", "")
 SLOT = os.environ.get("APP_SLOT", "")
 OFF_FILE = os.environ.get("APP_OFF_FILE", "")
+HOLD_FILE = os.environ.get("APP_HOLD_FILE", "")
 
 NEVER_READY = VERSION.endswith("-bad")
 SLOWNESS = 10 if VERSION.endswith("-slow") else 1
@@ -33,6 +35,7 @@ ERROR_SHARE = 0.2 if VERSION.endswith("-errors") else 0.0
 HANGS = VERSION.endswith("-hangs")
 WORK_MS = 5.0
 LONGEST_MS = 600_000
+LOOK_MS = 20.0
 
 
 class Gauge:
@@ -82,10 +85,18 @@ def _asked_ms(environ) -> float:
     return asked
 
 
-def _work(environ, milliseconds: float) -> tuple[int, dict]:
+def _wait_while_held() -> None:
+    end = time.monotonic() + LONGEST_MS / 1000
+    while HOLD_FILE and os.path.exists(HOLD_FILE) and time.monotonic() < end:
+        time.sleep(LOOK_MS / 1000)
+
+
+def _work(environ, milliseconds: float, held: bool = False) -> tuple[int, dict]:
     with GAUGE:
         received = _body_size(environ)
         time.sleep(milliseconds * SLOWNESS / 1000)
+        if held:
+            _wait_while_held()
         # Drawn at random: a counter would single out one of several clients that take turns.
         if random.random() < ERROR_SHARE:
             return 500, {"error": "this release answers a fifth of its requests with 500"}
@@ -103,13 +114,13 @@ def _answer(environ) -> tuple[int, dict]:
         return (200 if ready else 503), {"ready": ready}
     if path == "/in_flight":
         return 200, {"in_flight": GAUGE.value}
-    if path not in ("/", "/slow"):
+    if path not in ("/", "/slow", "/held"):
         return 404, {"error": "there is no %s here" % path}
     if method not in ("GET", "HEAD", "POST"):
         return 405, {"error": "%s is not accepted" % method}
     if HANGS:
-        time.sleep(600)
-    return _work(environ, _asked_ms(environ) if path == "/slow" else WORK_MS)
+        time.sleep(LONGEST_MS / 1000)
+    return _work(environ, _asked_ms(environ) if path == "/slow" else WORK_MS, held=path == "/held")
 
 
 def application(environ, start_response):

@@ -31,6 +31,9 @@ STATS_PORT = 8404
 SLOTS = {"blue": 8100, "green": 8200}
 MEMBERS = ("app1", "app2", "app3", "app4")
 
+# States of a process that has ended.
+DEAD = ("Z", "X")
+
 # sockaddr_un holds 108 bytes, and HAProxy binds to a longer name first ("….sock.12345.tmp").
 LONGEST_RUN = 80
 
@@ -62,6 +65,11 @@ def off_file(member: str, slot: str) -> str:
     return os.path.join(HOSTS, member, slot + ".off")
 
 
+def hold_file(member: str, slot: str) -> str:
+    """While it is there, requests for /held are not answered."""
+    return os.path.join(HOSTS, member, slot + ".hold")
+
+
 @dataclass(frozen=True)
 class Process:
     pid: int
@@ -70,6 +78,21 @@ class Process:
 
     def __str__(self) -> str:
         return "%d (%s)" % (self.pid, " ".join(self.argv)[:160])
+
+
+def _stat(pid: str) -> tuple[str, str]:
+    """A process's state and its parent."""
+    with open("/proc/%s/stat" % pid, encoding="utf-8", errors="replace") as file:
+        state, ppid = file.read().rsplit(")", 1)[1].split()[:2]
+    return state, ppid
+
+
+def lives(process: Process) -> bool:
+    """Whether it has not ended yet: far cheaper than to look at every process once more."""
+    try:
+        return _stat(str(process.pid))[0] not in DEAD
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def processes() -> list[Process]:
@@ -83,11 +106,10 @@ def processes() -> list[Process]:
                 continue
             with open("/proc/%s/cmdline" % name, "rb") as file:
                 argv = tuple(part.decode(errors="replace") for part in file.read().rstrip(b"\0").split(b"\0"))
-            with open("/proc/%s/stat" % name, encoding="utf-8", errors="replace") as file:
-                state, ppid = file.read().rsplit(")", 1)[1].split()[:2]
+            state, ppid = _stat(name)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it ended while we were reading
-        if argv != ("",) and state not in ("Z", "X"):
+        if argv != ("",) and state not in DEAD:
             found.append(Process(int(name), int(ppid), argv))
     return found
 

@@ -66,6 +66,7 @@ def start(member: str, slot: str) -> None:
     ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("GUNICORN_", "PYTHON"))}
     environ.update(APP_MEMBER=member, APP_SLOT=slot, APP_OFF_FILE=layout.off_file(member, slot),
+                   APP_HOLD_FILE=layout.hold_file(member, slot),
                    PYTHONDONTWRITEBYTECODE="1")  # a staged release stays exactly as it was unpacked
     with open(log_path, "ab") as log:
         # A session of its own: neither the terminal's ctrl-C nor Ansible's end of a module reaches it.
@@ -87,6 +88,8 @@ def stop(member: str, slot: str) -> None:
         os.kill(master.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE + 5
     while left := layout.member_processes(member, slot):
+        while any(layout.lives(process) for process in left) and time.monotonic() <= deadline:
+            time.sleep(PAUSE)
         if time.monotonic() > deadline:
             for process in left:
                 try:

@@ -153,9 +153,10 @@ def up(labels: list[str]) -> None:
 
 
 def start_again(slots: t.Collection[tuple[str, str]]) -> None:
-    """Start what lies there, as it was left: the balancer, and these members' slots at the same time."""
+    """Start what lies there, as it was left: the balancer unless it runs, and these members' slots at the same time."""
     _make_directories()
-    _start_balancer(_haproxy())
+    if not layout.balancer_processes():
+        _start_balancer(_haproxy())
     service = os.path.join(os.path.dirname(os.path.abspath(__file__)), "service")
     starting = [subprocess.Popen([service, "start", member, slot], stdin=subprocess.DEVNULL) for member, slot in slots]
     # Every one is waited for, whatever became of another.
@@ -164,12 +165,23 @@ def start_again(slots: t.Collection[tuple[str, str]]) -> None:
         layout.stop_with_sentence("a member did not start; see %s" % layout.LOG)
 
 
-def _end(processes, number: int) -> None:
+def _kill(processes: t.Iterable[layout.Process], number: int) -> None:
     for process in processes:
         try:
             os.kill(process.pid, number)
         except ProcessLookupError:
             continue
+
+
+def end(mine: t.Callable[[], list[layout.Process]], kindly: bool = True) -> None:
+    """Ends these processes, and returns when they are gone."""
+    _kill(mine(), signal.SIGTERM if kindly else signal.SIGKILL)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while left := mine():
+        if time.monotonic() > deadline:
+            _kill(left, signal.SIGKILL)
+            deadline = time.monotonic() + STOP_TIMEOUT
+        time.sleep(PAUSE)
 
 
 def _mine() -> list[layout.Process]:
@@ -179,14 +191,8 @@ def _mine() -> list[layout.Process]:
 def down() -> None:
     """Ends every process of the stage, kindly first. What the stage wrote stays to be read until the next start."""
     # The balancer first: a member would wait for the balancer's idle connections.
-    for mine in (layout.balancer_processes, layout.member_processes):
-        _end(mine(), signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while left := mine():
-            if time.monotonic() > deadline:
-                _end(left, signal.SIGKILL)
-                deadline = time.monotonic() + STOP_TIMEOUT
-            time.sleep(PAUSE)
+    end(layout.balancer_processes)
+    end(layout.member_processes)
     run = layout.run_dir()
     if run.startswith("/tmp/") and os.path.isdir(run) and not os.path.islink(run):
         shutil.rmtree(run)

@@ -18,7 +18,7 @@ from haproxy_stage import ask
 
 URL = "http://127.0.0.1:8080"
 LOAD = playing.REPO / "tests" / "load" / "load.py"
-BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_soak": 0}
+BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_soak": 0, "deploy_evidence_rate": 20}
 
 
 class Side:
@@ -33,7 +33,7 @@ class Side:
     def under_load(self, *command: str, expect: str = "success") -> dict[str, t.Any]:
         """Run a command while requests come in; the load's report, with what the command printed as C(output)."""
         report, output = self.path / "load.json", self.path / "output"
-        subprocess.run([sys.executable, str(LOAD), "--target", URL, "--report", str(report), "--output", str(output), "--rate", "10", "--expect", expect,
+        subprocess.run([sys.executable, str(LOAD), "--target", URL, "--report", str(report), "--output", str(output), "--rate", "6", "--expect", expect,
                         "--", *command], check=True, timeout=300, env={**os.environ, **playing.ENV}, cwd=playing.REPO)
         return {**json.loads(report.read_text(encoding="utf-8")), "output": output.read_text(encoding="utf-8")}
 

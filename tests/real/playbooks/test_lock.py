@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
-import json
-import time
+import pathlib
+import typing as t
+
+from cases import HOLDER, Case, locked, try_all
 
 
-def test_a_lock_of_another_controller_is_only_broken_by_hand(stage):
-    state = stage.dir / "state"
-    state.mkdir(exist_ok=True)
-    lock = state / "local-shop.lock"
-    holder = {"controller": "elsewhere", "pid": 7, "user": "ops"}
-    lock.write_text(json.dumps({"deploy_id": "d1", "holder": holder, "since": time.time()}), encoding="utf-8")
-    for options in ((), ("--check",)):
-        refused = stage.play("zero.downtime.restart", *options)
-        assert refused.rc == 2
-        assert "deploy d1 of ops on elsewhere (process 7)" in refused.sentence
-    assert stage.play("zero.downtime.restart", deploy_lock_break=True).rc == 0
-    assert not [path for path in state.iterdir() if path.suffix != ".shares"]
+def test_a_lock_of_another_controller_is_only_broken_by_hand(stage: t.Any, tmp_path: pathlib.Path) -> None:
+    variables = {**locked(tmp_path), "deploy_release": "1.0.0"}
+    told = try_all(stage, tmp_path, {
+        "restart": Case(variables, [], "restart.yml"),
+        "deploy": Case(variables, [], "main.yml"),
+        "broken": Case({**variables, "deploy_lock_break": True}, [], "main.yml"),
+        "after": Case(variables, [], "main.yml"),
+    })
+    for name in ("restart", "deploy"):
+        assert told[name].failed and HOLDER in told[name].sentence, told[name].sentence
+    # What serves already needs no move, and still the lock.
+    for name in ("broken", "after"):
+        assert not told[name].failed and "nothing was moved" in told[name].sentence, told[name].sentence
+    assert not [path for path in (tmp_path / "state").iterdir() if path.suffix != ".shares"]

@@ -10,6 +10,7 @@ import io
 import pathlib
 import tarfile
 
+import playing
 import pytest
 
 INVENTORY = """
@@ -34,7 +35,7 @@ all:
         deploy_service:
           command: [/bin/sh, -c, "cp current/version {{ inventory_hostname }}.runs"]
         deploy_traffic: {driver: none}
-        deploy_batches: [1]
+        deploy_batches: [2]
         deploy_records_dir: "%(dir)s/records"
     billing:
       children:
@@ -46,8 +47,13 @@ all:
 """
 
 
+def play(playbook: str, inventory: pathlib.Path, *args: str, **variables: str) -> playing.Played:
+    """Run a playbook; the local stage has no part in it."""
+    return playing.play(playing.command("zero.downtime." + playbook, *args, inventories=[str(inventory)], variables=variables))
+
+
 @pytest.fixture
-def site(stage, tmp_path) -> pathlib.Path:
+def site(tmp_path) -> pathlib.Path:
     """An inventory of two applications without a balancer, and a release for each."""
     sums = []
     for app in ("shop", "billing"):
@@ -68,20 +74,20 @@ def runs(site: pathlib.Path) -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((site / "hosts").glob("*/*.runs"))}
 
 
-def test_one_application_is_picked(stage, site):
-    inventory = str(site / "inventory.yml")
-    unpicked = stage.play("zero.downtime.deploy", inventory=inventory, deploy_release="1")
+def test_one_application_is_picked(site):
+    inventory = site / "inventory.yml"
+    unpicked = play("deploy", inventory, deploy_release="1")
     assert unpicked.rc != 0
     assert "billing, shop" in unpicked.sentence and "-e deploy_app=" in unpicked.sentence
 
     for label in ("1", "2"):
-        played = stage.play("zero.downtime.deploy", inventory=inventory, deploy_app="billing", deploy_release=label)
+        played = play("deploy", inventory, deploy_app="billing", deploy_release=label)
         assert played.rc == 0, played.output
     assert runs(site) == {"bw1": "billing 2", "bw2": "billing 2"}
-    back = stage.play("zero.downtime.rollback", inventory=inventory, deploy_app="billing")
+    back = play("rollback", inventory, deploy_app="billing")
     assert back.rc == 0, back.output
     assert runs(site) == {"bw1": "billing 1", "bw2": "billing 1"}
-    assert (stage.play("zero.downtime.status", inventory=inventory, deploy_app="billing")).rc == 0
+    assert play("status", inventory, deploy_app="billing").rc == 0
 
 
 SHARED = """
@@ -108,19 +114,19 @@ all:
 """
 
 
-def test_two_applications_on_the_same_hosts_are_not_mixed(stage, site):
+def test_two_applications_on_the_same_hosts_are_not_mixed(site):
     inventory = site / "shared.yml"
     inventory.write_text(SHARED % {"dir": site}, encoding="utf-8")
-    unpicked = stage.play("zero.downtime.deploy", inventory=str(inventory), deploy_release="1")
+    unpicked = play("deploy", inventory, deploy_release="1")
     assert unpicked.rc != 0
     assert "the inventory has several applications, billing, shop; pick one with -e deploy_app=NAME" in unpicked.sentence
-    played = stage.play("zero.downtime.deploy", inventory=str(inventory), deploy_app="billing", deploy_release="1")
+    played = play("deploy", inventory, deploy_app="billing", deploy_release="1")
     assert played.rc == 0, played.output
     # By its name's order the group shop would win on these hosts.
     assert [path.parent.relative_to(site / "hosts") for path in (site / "hosts").glob("*/*/current")] == [pathlib.Path("billing/sw1")]
 
 
-def test_a_limit_is_refused(stage, site):
-    played = stage.play("zero.downtime.deploy", "--limit", "sw1", inventory=str(site / "inventory.yml"), deploy_app="shop", deploy_release="1")
+def test_a_limit_is_refused(site):
+    played = play("deploy", site / "inventory.yml", "--limit", "sw1", deploy_app="shop", deploy_release="1")
     assert played.rc != 0
     assert "--limit is 'sw1'" in played.sentence

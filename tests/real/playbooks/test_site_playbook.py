@@ -1,20 +1,26 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role inside a user's own site playbook, with tasks before and after, hooks, and check mode."""
+"""The role inside a user's own site playbook, with tasks before and after, and hooks; deploys that go back; members that a person moves."""
 
 from __future__ import annotations
 
 import json
-import urllib.request
+import pathlib
+import re
+import typing as t
 
+from sides import version
+
+# A deploy that works, with tasks of the user's own, the same once more, and one that is refused.
 SITE = """
 - name: Deploy the shop as part of the site
   hosts: localhost,shop_app
   gather_facts: false
   vars:
-    deploy_release: "{release}"
+    deploy_release: 2.0.0
     deploy_batches: [2]
+    deploy_hooks: {hooks}
   pre_tasks:
     - name: A task of the user's own
       ansible.builtin.set_fact:
@@ -25,40 +31,12 @@ SITE = """
     - name: It knows how the deploy ended
       ansible.builtin.assert:
         that: site_ready
-"""
 
-HOOK = """
-- name: Leave a trace
-  ansible.builtin.lineinfile:
-    path: "{trace}"
-    line: "{name} {{{{ inventory_hostname }}}} {{{{ rolling_batch.n | default('-') }}}}"
-    create: true
-    mode: "0644"
-  throttle: 1
-  check_mode: false
-"""
-
-
-def version() -> str:
-    with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=30) as answer:
-        return json.load(answer)["version"]
-
-
-def test_role_in_a_site_playbook(stage, tmp_path):
-    site = tmp_path / "site.yml"
-    site.write_text(SITE.format(release="2.0.0"), encoding="utf-8")
-    played = stage.play(str(site))
-    assert played.rc == 0, played.output
-    assert version() == "2.0.0"
-
-
-TWICE = """
-- name: A deploy that works
+- name: The same once more
   hosts: localhost,shop_app
   gather_facts: false
   vars:
-    deploy_release: "{first}"
-    deploy_batches: [2]
+    deploy_release: 2.0.0
   roles:
     - role: zero.downtime.deploy
 
@@ -66,53 +44,44 @@ TWICE = """
   hosts: localhost,shop_app
   gather_facts: false
   vars:
-    deploy_release: "{second}"
+    deploy_release: 9.9.9
   roles:
     - role: zero.downtime.deploy
 """
 
+# Printed, since that takes no process on each host.
+HOOK = """
+- name: Leave a trace
+  ansible.builtin.debug:
+    msg: "trace {name} {{{{ inventory_hostname }}}} {{{{ rolling_batch.n | default('-') }}}}"
+"""
+HOOKS = ("before_stage", "after_stage", "before_shift", "before_drain", "after_activate")
 
-def test_twice_in_one_playbook(stage, tmp_path):
+
+def hook(directory: pathlib.Path, name: str) -> str:
+    path = directory / f"{name}.yml"
+    path.write_text(HOOK.format(name=name), encoding="utf-8")
+    return str(path)
+
+
+def traced(output: str) -> list[list[str]]:
+    """Which hook ran, on which host, and in which batch; in order."""
+    return [found.split() for found in re.findall(r'"msg": "trace ([^"]+)"', output)]
+
+
+def test_the_role_in_a_site_playbook_with_hooks(stage: t.Any, tmp_path: pathlib.Path) -> None:
     site = tmp_path / "site.yml"
-    site.write_text(TWICE.format(first="2.0.0", second="9.9.9"), encoding="utf-8")
+    site.write_text(SITE.format(hooks=json.dumps({name: hook(tmp_path, name) for name in HOOKS})), encoding="utf-8")
     played = stage.play(str(site))
-    # The second one's failure is nothing that the first one's members go back for.
-    assert played.rc != 0 and "was refused" in played.sentence and "9.9.9 is unknown" in played.sentence
+    first, again, refused = played.output.split("PLAY [")[1:]
+    assert "Deploy of shop: 4 of 4 members were moved to 2.0.0" in first, first
+    assert "all 4 members run 2.0.0 already, and nothing was moved" in again, again
+    # Its failure is nothing that the first one's members go back for.
+    assert played.rc == 2 and "was refused" in played.sentence and "9.9.9 is unknown" in played.sentence, refused
     assert version() == "2.0.0"
-    site.write_text(TWICE.format(first="1.0.0", second="1.0.0"), encoding="utf-8")
-    played = stage.play(str(site))
-    assert played.rc == 0, played.output
-    assert "nothing was moved" in played.sentence and version() == "1.0.0"
 
-
-def test_check_mode_shows_the_plan_and_changes_nothing(stage):
-    before = stage.seen()
-    played = stage.play("zero.downtime.deploy", "--check", deploy_release="2.0.0")
-    assert played.rc == 0, played.output
-    assert "batch 1: app1" in played.output
-    assert "would move 4 of 4 members to 2.0.0" in played.sentence
-    assert stage.seen() == before
-
-
-def test_second_run_changes_nothing(stage):
-    before = stage.seen()
-    played = stage.play("zero.downtime.deploy", deploy_release="1.0.0")
-    assert played.rc == 0, played.output
-    assert "nothing was moved" in played.sentence
-    assert stage.seen() == before
-
-
-def test_hooks_run_where_and_when_they_say(stage, tmp_path):
-    trace = tmp_path / "trace"
-    hooks = {}
-    for name in ("before_stage", "after_stage", "before_shift", "before_drain", "after_activate"):
-        path = tmp_path / f"{name}.yml"
-        path.write_text(HOOK.format(trace=trace, name=name), encoding="utf-8")
-        hooks[name] = str(path)
-    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_hooks=hooks, deploy_batches=[2])
-    assert played.rc == 0, played.output
-    lines = [line.split() for line in trace.read_text(encoding="utf-8").splitlines()]
-    of = {name: [line[1] for line in lines if line[0] == name] for name in hooks}
+    lines = traced(first)
+    of = {name: [line[1] for line in lines if line[0] == name] for name in HOOKS}
     assert sorted(of["before_stage"]) == sorted(of["after_stage"]) == ["app1", "app2", "app3", "app4"]
     assert of["before_shift"] == ["localhost"]
     assert of["before_drain"] == ["localhost", "localhost"]
@@ -121,22 +90,20 @@ def test_hooks_run_where_and_when_they_say(stage, tmp_path):
     assert order.index("before_shift") < order.index("before_drain") < order.index("after_activate")
 
 
-def test_a_hook_that_fails_takes_the_deploy_back(stage, tmp_path):
-    hook = tmp_path / "fails.yml"
-    hook.write_text("- name: Find something wrong\n  ansible.builtin.fail:\n    msg: the cache could not be warmed\n"
-                    "  when: inventory_hostname == 'app3'\n", encoding="utf-8")
-    said = tmp_path / "said.yml"
-    trace = tmp_path / "trace"
-    said.write_text(HOOK.format(trace=trace, name="on_failure"), encoding="utf-8")
-    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[2], deploy_hooks={"after_activate": str(hook), "on_failure": str(said)})
+def test_a_hook_that_fails_takes_the_deploy_back(stage: t.Any, tmp_path: pathlib.Path) -> None:
+    fails = tmp_path / "fails.yml"
+    fails.write_text("- name: Find something wrong\n  ansible.builtin.fail:\n    msg: the cache could not be warmed\n"
+                     "  when: inventory_hostname == 'app3'\n", encoding="utf-8")
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[2],
+                        deploy_hooks={"after_activate": str(fails), "on_failure": hook(tmp_path, "on_failure")})
     assert played.rc == 2, played.output
     assert "app3: the cache could not be warmed" in played.sentence
     assert "app1, app2, app3, app4 went back; 4 of 4 members serve 1.0.0" in played.sentence
-    assert trace.read_text(encoding="utf-8").startswith("on_failure localhost")
+    assert traced(played.output) == [["on_failure", "localhost", "-"]]
     assert version() == "1.0.0"
 
 
-def test_a_release_that_never_becomes_ready_goes_back(stage):
+def test_a_release_that_never_becomes_ready_goes_back(stage: t.Any) -> None:
     played = stage.play("zero.downtime.deploy", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})
     assert played.rc == 2, played.output
     assert "app1 went back; 4 of 4 members serve 1.0.0" in played.sentence
@@ -146,7 +113,7 @@ def test_a_release_that_never_becomes_ready_goes_back(stage):
     assert record["evidence"]["balance"]["unanswered"] == 0
 
 
-def test_drain_and_activate_by_hand(stage):
+def test_drain_and_activate_by_hand(stage: t.Any) -> None:
     assert stage.play("zero.downtime.drain", deploy_members=["app2"]).rc == 0
     status = stage.play("zero.downtime.status")
     assert status.rc == 2

@@ -10,6 +10,7 @@ import importlib.util
 import io
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -35,7 +36,7 @@ def service(verb: str, member: str, slot: str) -> subprocess.CompletedProcess:
 
 def get(url: str) -> tuple[int, dict, dict]:
     try:
-        with OPENER.open(url, timeout=10) as response:
+        with OPENER.open(url, timeout=60) as response:
             return response.status, dict(response.headers), json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers), {}
@@ -96,11 +97,18 @@ def test_a_slot_is_served_restarted_and_stopped_without_orphans(running_stage, i
 def test_a_stop_lets_requests_finish_and_takes_a_killed_masters_workers_along(running_stage, install):
     install("1.0.0", "app2", "green")
     assert service("start", "app2", "green").returncode == 0
+    hold = pathlib.Path(layout.hold_file("app2", "green"))
+    hold.touch()
     seen = []
-    slow = threading.Thread(target=lambda: seen.append(get("http://127.0.0.1:8202/slow?ms=4000")[0]))
+    slow = threading.Thread(target=lambda: seen.append(get("http://127.0.0.1:8202/held")[0]))
     slow.start()
     eventually(lambda: get("http://127.0.0.1:8202/in_flight")[2]["in_flight"] == 1)
-    assert service("stop", "app2", "green").returncode == 0
+    stopping = subprocess.Popen([SERVICE, "stop", "app2", "green"], cwd="/", stdin=subprocess.DEVNULL)
+    log = pathlib.Path(layout.LOG, "app2-green.log")
+    eventually(lambda: "Handling signal: term" in log.read_text(encoding="utf-8"))
+    assert stopping.poll() is None and not seen, "it must not be over while a request is in flight"
+    hold.unlink()
+    assert stopping.wait(60) == 0
     slow.join()
     assert seen == [200]
 
@@ -182,7 +190,7 @@ def test_a_good_release_answers(app):
     assert ask(good, "/", "POST", b"x" * 1234)[1]["received"] == 1234
     assert ask(good, "/", "HEAD") == (200, {})
     assert ask(good, "/ready")[0] == ask(good, "/health")[0] == 200
-    assert ask(good, "/slow", query="ms=1")[0] == 200
+    assert ask(good, "/slow", query="ms=1")[0] == ask(good, "/held")[0] == 200
     assert ask(good, "/slow", query="ms=soon")[0] == ask(good, "/slow", query="ms=-1")[0] == ask(good, "/slow", query="ms=nan")[0] == 400
     assert ask(good, "/nowhere")[0] == 404
     assert ask(good, "/", "DELETE")[0] == 405
