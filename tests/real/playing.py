@@ -15,6 +15,8 @@ import tempfile
 import typing as t
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
+# The inventory of the local stage.
+LOCAL = str(REPO / "inventories" / "local")
 ENV = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg")}
 
 

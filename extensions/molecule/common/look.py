@@ -39,7 +39,8 @@ ASK_BALANCER = {
 }
 ASK_MEMBER = {
     "link": "readlink /srv/shop/current",
-    "service": "systemctl is-active shop",
+    # One of them serves at the first port.
+    "service": "systemctl is-active shop shop@blue",
     "off": "ls /var/lib/shop",
     "started": "systemctl show --timestamp=unix --value -p ExecMainStartTimestamp shop.service | tr -d @",
     "releases": "stat -c %U /srv/shop/releases; ls /srv/shop/releases/*/app.py",
@@ -70,9 +71,9 @@ def answer(address: str, port: int = 8000) -> dict[str, t.Any]:
         return {**json.load(response), "header": response.headers["x-release"]}
 
 
-def running() -> dict[str, str]:
-    """Label of the release that each member answers with, asked past the balancers."""
-    return {name: answer(address)["version"] for name, address in MEMBERS.items()}
+def running(names: t.Iterable[str] = tuple(MEMBERS)) -> dict[str, str]:
+    """Label of the release that each of these members answers with, asked past the balancers."""
+    return {name: answer(MEMBERS[name])["version"] for name in names}
 
 
 def served() -> set[str]:

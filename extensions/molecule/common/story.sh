@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
 # Sourced by a scenario's story, which is called as: story RESULTS PLAYBOOK-COMMAND... One deploy comes after the other, while somebody else sends the
-# requests. Each one's output goes to RESULTS/<name>.log, its exit code to RESULTS/<name>.rc.
+# requests. Each one's output goes to RESULTS/<name>.log, too, and its exit code to RESULTS/<name>.rc.
 set -euo pipefail
 
 results="$1"
@@ -13,7 +13,7 @@ common="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 play() { # play NAME PLAYBOOK VARIABLES...: its name is the deploy's id
     local name="$1" rc=0
-    "${command[@]}" "zero.downtime.$2" "${@:3}" -e deploy_id="$name" > "$results/$name.log" 2>&1 || rc=$?
+    "${command[@]}" "zero.downtime.$2" "${@:3}" -e deploy_id="$name" 2>&1 | tee "$results/$name.log" || rc=$?
     echo "$rc" > "$results/$name.rc"
 }
 

@@ -16,7 +16,7 @@ import typing as t
 import pytest
 
 HERE = pathlib.Path(__file__).resolve()
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "stage")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), *(str(HERE.parents[2] / room) for room in ("load", "stage"))]
 
 import layout  # noqa: E402
 import playing  # noqa: E402
@@ -27,7 +27,7 @@ import stage as stage_code  # noqa: E402
 
 REPO = playing.REPO
 SERVED = "1.0.0"
-LOCAL = str(REPO / "inventories" / "local")
+LOCAL = playing.LOCAL
 
 
 class Stage:

@@ -1,11 +1,13 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job, seen from outside: versions on the hosts, states on the balancers, both witnesses of the load. Then a release that never becomes
-ready, a person who takes a member out in the middle, and a way back that fails on one member.
+"""The main job, seen from outside: versions on the hosts, states on the balancers, both witnesses of the load. Before that a disk without room, then
+a release that never becomes ready, a person who takes a member out in the middle, and a way back that fails on one member.
 """
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
@@ -38,6 +40,21 @@ def test_balance_sheet_counts_the_clients_requests(stage, record, name):
 @pytest.mark.parametrize(("name", "versions"), [("good", {"1.0.0", "2.0.0"}), ("bad", {"2.0.0"})])
 def test_clients_met_no_other_release(stage, record, name, versions):
     assert {one.get("version") for one in stage.requests_of(record(name))} == versions
+
+
+def test_a_host_without_room_ends_a_deploy_before_any_traffic_moves(stage, record):
+    rc, _log = stage.told("full")
+    sentence = re.findall(r"Action failed: ([^\n\x1b]*)", (stage.results / "full.log").read_text(encoding="utf-8"))[-1]
+    assert rc == 2 and sentence.startswith("Deploy of shop was refused: app3: ")
+    assert "no space left on its file system" in sentence
+    assert "Nothing has been changed." in sentence
+    assert stage.at("full").running() == dict.fromkeys(stage.members, "1.0.0")
+    assert stage.at("full").served() == {"1.0.0"}
+    # Nothing is half-staged, and with room the next deploy went through: the good one.
+    left = (stage.results / "left.txt").read_text(encoding="utf-8").split()
+    assert len(left) == 1, left
+    before = [one for one in stage.requests if one["time"] < record("good")["started"]]
+    assert len(before) > 50 and {one.get("version") for one in before} == {"1.0.0"}
 
 
 def test_nobody_ever_met_the_bad_release(stage):
