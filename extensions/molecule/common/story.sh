@@ -9,6 +9,8 @@ set -euo pipefail
 results="$1"
 shift
 command=("$@")
+# A deploy that is still on when this ends would work on the hosts of the next scenario.
+trap wait EXIT
 common="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 play() { # play NAME PLAYBOOK VARIABLES...: its name is the deploy's id
