@@ -29,9 +29,10 @@ class Load:
     def __enter__(self) -> "Load":
         # It sends until its command ends; cat ends with our end of the pipe, even if we are killed.
         self._process = subprocess.Popen(
-            [sys.executable, str(LOAD), *(f"--target={target}" for target in self._targets), "--report", str(self._report),
-             "--output", str(self._begun), "--requests", str(self._requests), "--rate", "8", "--before", "0.3", "--after", "0.3",
-             *self._options, "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+            [sys.executable, str(LOAD), *(f"--target={target}" for target in self._targets),
+             "--report", str(self._report), "--output", str(self._begun), "--requests", str(self._requests),
+             "--rate", "8", "--before", "0.3", "--after", "0.3", *self._options, "--", "cat"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         while not self._begun.exists():
             assert self._process.poll() is None, "the load generator did not start"
             time.sleep(0.01)

@@ -29,7 +29,8 @@ ASK_BALANCER = {
     "state": "echo 'show servers state shop' | socat - /run/haproxy/admin.sock",
     "proc": "echo 'show proc' | socat - /run/haproxy-master.sock",
     "locks": "ls /var/lib/zero-downtime",
-    "split": "cat /etc/haproxy/split.map; echo 'show map /etc/haproxy/split.map' | socat - /run/haproxy/admin.sock | cut -d ' ' -f 2-",
+    "split": "cat /etc/haproxy/split.map; "
+             "echo 'show map /etc/haproxy/split.map' | socat - /run/haproxy/admin.sock | cut -d ' ' -f 2-",
     # Of the nginx that takes the place of HAProxy in one scenario.
     "nginx_files": "ls /etc/nginx/zero-downtime",
     "nginx_split": "cat /etc/nginx/zero-downtime/shop.split.conf",

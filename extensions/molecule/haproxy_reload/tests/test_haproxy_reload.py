@@ -1,7 +1,9 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Balancers were reloaded before a deploy, in one, and in a canary: no request was lost, what a reload forgot was noticed, what it kept is the same."""
+"""Balancers were reloaded before a deploy, in one, and in a canary: no request was lost, what a reload forgot was
+noticed, and what it kept is the same.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ def test_the_deploy_waited_for_them(stage, record):
 
 def test_the_balancers_were_reloaded_before(stage):
     for balancer in stage.balancers:
-        master = next(line.split() for line in stage.at("before").said[balancer]["proc"].splitlines() if " master " in line)
+        said = stage.at("before").said[balancer]["proc"]
+        master = next(line.split() for line in said.splitlines() if " master " in line)
         assert int(master[2]) >= 1, balancer
 
 
@@ -60,7 +63,8 @@ def test_a_reload_that_forgot_who_was_out_was_noticed_and_said(stage, record):
     said = stage.told("during")[1]
     assert "lb1" in said and "reload" in said
     told = [note["detail"]["text"] for note in record("during")["notes"]]
-    assert any("haproxy was reloaded or started anew while app1 was out" in text and "app1 got requests since" in text for text in told), told
+    assert any("haproxy was reloaded or started anew while app1 was out" in text and "app1 got requests since" in text
+               for text in told), told
 
 
 def test_the_balancers_logs_were_replayed_before_the_canary_got_its_share(record):
@@ -74,9 +78,11 @@ def test_the_canary_was_judged_by_what_both_balancers_counted(stage, record):
     assert (stage.results / "reloaded_at").read_text(encoding="utf-8").split() == ["shop", "50"]
     good = record("canary")["canary"]["steps"]
     assert [(step["share"], step["verdict"]) for step in good] == [(25, "pass"), (50, "pass")]
-    steps = [step["name"] for step in record("canary")["steps"] if step["name"].startswith(("share", "judge", "back_switch"))]
-    assert steps == ["share 25 %", "judge 25 %", "share 50 %", "judge 50 %", "share 100 %"]
-    assert good[-1]["errors"]["canary_errors"] == 0 and good[-1]["errors"]["canary_requests"] > good[0]["errors"]["canary_requests"]
+    steps = [step["name"] for step in record("canary")["steps"]]
+    assert [name for name in steps if name.startswith(("share", "judge", "back_switch"))] == [
+        "share 25 %", "judge 25 %", "share 50 %", "judge 50 %", "share 100 %"]
+    first, last = good[0]["errors"], good[-1]["errors"]
+    assert last["canary_errors"] == 0 and last["canary_requests"] > first["canary_requests"]
 
 
 def test_the_shares_are_alike_and_kept(stage):

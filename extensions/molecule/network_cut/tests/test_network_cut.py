@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cut of 20 s in the middle: no request was lost, the deploy ended in a state that it knew, and the next one ends clean."""
+"""A cut of 20 s in the middle: no request was lost, the deploy ended in a known state, and the next one ends clean."""
 
 from __future__ import annotations
 
