@@ -114,9 +114,14 @@ class Stage(Seen):
         """What became of each request of the load generator, in a scenario that has this noted."""
         return [json.loads(line) for line in (self.results / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
 
-    def requests_of(self, record: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-        """Those that were under way while a deploy was."""
-        return [one for one in self.requests if one["time"] <= record["finished"] and one["time"] + one["seconds"] >= record["started"]]
+    def requests_between(self, began: float, ended: float) -> list[dict[str, t.Any]]:
+        """Those that were under way then."""
+        return [one for one in self.requests if one["time"] <= ended and one["time"] + one["seconds"] >= began]
+
+    def requests_of(self, name: str) -> list[dict[str, t.Any]]:
+        """Those that were under way while one run of a scenario's story was."""
+        began, ended = (self.results / f"{name}.times").read_text(encoding="utf-8").split()
+        return self.requests_between(float(began), float(ended))
 
     def at(self, name: str) -> Seen:
         """The moment that the story noted under that name."""

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
-# Sourced by a scenario's story, which is called as: story RESULTS PLAYBOOK-COMMAND... One deploy comes after the other, while somebody else sends the
-# requests. Each one's output goes to RESULTS/<name>.log, too, and its exit code to RESULTS/<name>.rc.
+# Sourced by a scenario's story, which is called as: story RESULTS PLAYBOOK-COMMAND... One deploy comes after the other,
+# while somebody else sends the requests. Each one's output goes to RESULTS/<name>.log, too, its exit code to
+# RESULTS/<name>.rc, when it began and ended to RESULTS/<name>.times.
 set -euo pipefail
 
 results="$1"
@@ -15,7 +16,9 @@ common="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 play() { # play NAME PLAYBOOK VARIABLES...: its name is the deploy's id
     local name="$1" rc=0
+    date +%s.%N > "$results/$name.times"
     "${command[@]}" "zero.downtime.$2" "${@:3}" -e deploy_id="$name" 2>&1 | tee "$results/$name.log" || rc=$?
+    date +%s.%N >> "$results/$name.times"
     echo "$rc" > "$results/$name.rc"
 }
 
