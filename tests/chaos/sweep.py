@@ -31,6 +31,10 @@ from points import POINTS, Point
 import artifacts  # noqa: E402  found by controller's path
 import stage  # noqa: E402
 
+sys.path.insert(0, str(REPO / "tests" / "load"))
+
+from running import Load  # noqa: E402  pylint: disable=wrong-import-position
+
 WORK = pathlib.Path(layout.BUILD) / "chaos"
 # Parts that run at the same time: most of a deploy is waiting.
 ROOMS = 3
@@ -62,32 +66,6 @@ BADS = {
     # Who has seen few errors may not be sure of them yet.
     "canary": Bad(ERRORS, "was withdrawn at 50 %", {"deploy_canary": {**OPTIONS["canary"]["deploy_canary"], "step_time": 20}}),
 }
-
-
-class Load:
-    """Requests from a process of its own, for as long as the C(with) block lasts."""
-
-    def __init__(self, name: str) -> None:
-        self.report: dict[str, t.Any] = {}
-        self._report = WORK / f"{name}-load.json"
-        self._begun = WORK / f"{name}-load.out"
-
-    def __enter__(self) -> "Load":
-        # It sends until its command ends; cat ends with our end of the pipe, even if we are killed.
-        self._process = subprocess.Popen(
-            [sys.executable, str(REPO / "tests" / "load" / "load.py"), "--target", URL, "--report", str(self._report), "--output", str(self._begun),
-             "--rate", "8", "--before", "0.3", "--after", "0.3", "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        while not self._begun.exists():
-            if self._process.poll() is not None:
-                raise Lost("the load generator did not start")
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_args: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
-        self.report = json.loads(self._report.read_text(encoding="utf-8"))
 
 
 class Sweep:
@@ -142,11 +120,11 @@ class Sweep:
         served = self.release
         label = {"deploy": self.fresh, "rollback": lambda: self.previous, "bad": lambda: BADS[point.strategy].label, "retire": lambda: served}[point.verb]()
         try:
-            with Load(name) as load:
+            with Load([URL], WORK, name) as load:
                 self.killed(point, name, str(label))
                 resumed, wanted = self.resumed(point, name, str(label), served, wrong)
                 wrong += self.judge(name, resumed, wanted, found, point)
-        except Lost as lost:
+        except (Lost, AssertionError) as lost:
             wrong.append(str(lost))
             found["wrong"] = wrong
             return found

@@ -12,6 +12,7 @@ sending), retries nothing unless asked to, follows nothing, and treats an answer
 ``--holds N`` adds N long requests a target, sent ``--before`` seconds ahead of the command: POSTs whose second half follows
 ``--hold-more`` seconds after ``--hold-until`` was read in the command's output. So they end when the test needs it, on a fast
 machine and on a slow one.
+``--requests`` names a file for what became of each request, a line of JSON each, for who has to know which of them a part of the run met.
 ``--mind-idle-close`` treats a kept-alive connection that the server closes while it is idle as every browser does (HTTP allows that at any
 time, and a server that is reloaded does so): it lets it go, and where the close met a GET on its way, before any byte of an answer, it sends that
 once more on a new connection (RFC 9110, 9.2.2). Both are counted apart, as ``idle_closes`` and ``repeats``.
@@ -139,6 +140,7 @@ class Load:
         self.versions: dict[str, dict[str, t.Any]] = {}
         self.losses: list[dict[str, t.Any]] = []
         self.holds: list[dict[str, t.Any]] = []
+        self.outcomes: list[dict[str, t.Any]] = []
         self.last_ok: float | None = None
         self.longest_gap = self.stall = self.slowest = 0.0
         self.crash: BaseException | None = None
@@ -182,6 +184,7 @@ class Load:
             if len(self.losses) < KEPT_LOSSES:
                 self.losses.append(dict(outcome))
         outcome["seconds"] = round(time.time() - began, 4)
+        self.outcomes.append(outcome)
         self.slowest = max(self.slowest, outcome["seconds"]) if stream != "hold" else self.slowest
         return outcome
 
@@ -311,6 +314,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--target", action="append", required=True, help="http://host:port, may be repeated")
     parser.add_argument("--report", required=True, help="where the JSON goes")
     parser.add_argument("--output", help="where the command's output goes")
+    parser.add_argument("--requests", help="where a line for each request goes")
     parser.add_argument("--rate", type=float, default=12.0, help="requests a second, stream and target (POST: half)")
     parser.add_argument("--connections", type=int, default=4, help="kept-alive connections a target")
     parser.add_argument("--mind-idle-close", action="store_true", help="do as browsers do with a connection that is closed while idle")
@@ -331,7 +335,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def measure(options: argparse.Namespace) -> dict[str, t.Any]:
-    return await Load(options).run()
+    load = Load(options)
+    report = await load.run()
+    if options.requests:
+        with open(options.requests, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(outcome) + "\n" for outcome in load.outcomes)
+    return report
 
 
 def main(arguments: list[str]) -> int:

@@ -24,6 +24,8 @@ import limits  # noqa: E402  pylint: disable=wrong-import-position
 import warm  # noqa: E402  pylint: disable=wrong-import-position
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
+# The inventory of the local stage.
+LOCAL = str(REPO / "inventories" / "local")
 ENV = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(REPO / "ansible.cfg"), **limits.environment()}
 
 

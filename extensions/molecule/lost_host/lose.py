@@ -20,11 +20,12 @@ import subprocess
 import sys
 import time
 import typing as t
-import urllib.request
 
-BALANCERS = ("lb1", "lb2")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
+
+from look import BALANCERS, MEMBERS, running  # noqa: E402
+
 HOSTS = str(pathlib.Path(__file__).resolve().parents[3] / "tests" / "image" / "hosts")
-MEMBERS = {"app1": "10.214.77.21", "app2": "10.214.77.22", "app3": "10.214.77.23", "app4": "10.214.77.24"}
 # No event comes later than that, even on a machine with much else to do.
 PATIENCE = 600.0
 POLL = 0.005
@@ -110,7 +111,7 @@ def until_checked(host: str, status: str) -> None:
             if row[17].startswith(status) and (status == "UP" or row[4] == "0"):
                 break
             if time.monotonic() > end:
-                raise SystemExit(f"{balancer} did not find {host} {status}: {row}")
+                raise SystemExit(f"gave up: waited {PATIENCE:g} s until {balancer} found {host} {status}; it says: {row}")
             time.sleep(0.05)
 
 
@@ -193,12 +194,12 @@ class Runs:
         seen["rc"] = process.wait()
         seen["servers"] = {balancer: ask(balancer, "show servers state shop") for balancer in BALANCERS}
         silent = [loss.host for loss in point.losses if not loss.answers]
-        seen["running"] = {name: self.running(name) for name in MEMBERS if name not in silent}
+        seen["running"] = running([name for name in MEMBERS if name not in silent])
         for loss in point.losses:
             do(loss.mend, loss.host)
         # The load goes on and counts what is lost: this deploy needs no probe of its own.
         seen["again"] = self.start(f"{point.name}-again", deploy_release=point.again, deploy_batches=[2], deploy_evidence_url="").wait()
-        seen["running_again"] = {name: self.running(name) for name in MEMBERS}
+        seen["running_again"] = running()
         seen["servers_again"] = {balancer: ask(balancer, "show servers state shop") for balancer in BALANCERS}
         return seen
 
@@ -206,14 +207,10 @@ class Runs:
         end = time.monotonic() + PATIENCE
         while not fact.among(self.events(point.name)):
             if process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"the deploy did not come to {point.name}, {fact}; see {self.results / point.name}.log")
+                seen = self.events(point.name)[-1:]
+                raise SystemExit(f"gave up: waited for {fact} of the deploy {point.name}, which ended with {process.poll()}; its last event was {seen}; "
+                                 f"see {self.results / point.name}.log")
             time.sleep(POLL)
-
-    @staticmethod
-    def running(name: str) -> str:
-        # Without the proxies that the environment of a test machine may name.
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{MEMBERS[name]}:8000/", timeout=10) as answer:
-            return json.load(answer)["version"]
 
 
 def main(results: str, *command: str) -> None:

@@ -155,3 +155,10 @@ def test_a_held_request_ends_when_the_command_says_so(measure, tmp_path):
     for hold in report["holds"]:
         assert 0.7 < hold["finished"] - report["command"]["started"] < 8
     assert report["failed"] == 0
+
+
+def test_each_request_is_noted_for_who_asks(measure, tmp_path):
+    report = measure("good", f"--requests={tmp_path}/requests")
+    noted = [json.loads(line) for line in (tmp_path / "requests").read_text(encoding="utf-8").splitlines()]
+    assert len(noted) == report["sent"] and all(one["ok"] and one["version"] == "1.0.0" for one in noted)
+    assert all(report["started"] <= one["time"] <= one["time"] + one["seconds"] <= report["finished"] + 0.01 for one in noted)

@@ -18,7 +18,7 @@ import typing as t
 import pytest
 
 HERE = pathlib.Path(__file__).resolve()
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "stage")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), *(str(HERE.parents[2] / room) for room in ("load", "stage"))]
 
 import layout  # noqa: E402
 import playing  # noqa: E402
@@ -37,7 +37,7 @@ KEPT = ("hosts", "etc", "state")
 SOURCES = ("plugins", "roles", "playbooks", "inventories/local", "tests/stage")
 # What most tests can do with: requests cost time, theirs and the members', and nobody has to look on at the end. (The demo has the defaults.)
 QUICK = {"deploy_evidence_rate": 20, "deploy_soak": 0}
-LOCAL = str(REPO / "inventories" / "local")
+LOCAL = playing.LOCAL
 
 
 class Stage:

@@ -13,34 +13,31 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import typing as t
 
+import layout
+import playing
+from haproxy_stage import ask, wait_until
+
 PORT, STATS_PORT = 8180, 8504
 HERE = "/proc/self/cwd"
+URLS = (f"http://127.0.0.1:{layout.PORT}", f"http://127.0.0.1:{PORT}")
 
 
-def ask(path: str, command: str) -> str:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
-        client.connect(path)
-        client.sendall(command.encode() + b"\n")
-        client.shutdown(socket.SHUT_WR)
-        answer = b""
-        while chunk := client.recv(65536):
-            answer += chunk
-    return answer.decode()
+def worker_pid(path: str) -> int:
+    return int(next(line for line in ask(path, "show info").splitlines() if line.startswith("Pid: "))[5:])
 
 
 class Pair:
-    """lb1 is the stage's own balancer; lb2 is C(process)."""
+    """lb1 is the stage's own balancer; lb2 is C(process). Both know the application's one side, or both sides."""
 
-    def __init__(self, stage: t.Any) -> None:
+    def __init__(self, stage: t.Any, sides: t.Sequence[str] = ("blue",)) -> None:
         self.stage = stage
+        self.sides = tuple(sides)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="zdt-"))
         self.process: subprocess.Popen[bytes] | None = None
         run = pathlib.Path(stage.socket()).parent
@@ -57,7 +54,9 @@ class Pair:
         (self.dir / "lb1" / "haproxy.cfg").write_text(config, encoding="utf-8")
         config = config.replace(str(run), str(self.dir / "lb2")).replace(":8080", f":{PORT}").replace(":8404", f":{STATS_PORT}")
         (self.dir / "lb2" / "servers.state").write_text("1\n", encoding="utf-8")
-        config = config.replace(str(stage.dir / "etc" / "servers.state"), str(self.dir / "lb2" / "servers.state"))
+        (self.dir / "lb2" / "split.map").write_text("shop 0\n", encoding="utf-8")
+        # Each one's files are its own.
+        config = config.replace(str(stage.dir / "etc"), str(self.dir / "lb2"))
         (self.dir / "lb2" / "haproxy.cfg").write_text(config, encoding="utf-8")
         self.inventory = self.dir / "pair.yml"
         hosts = "".join(f"    {name}: {{ansible_python_interpreter: {self.dir / name / 'python'}, ansible_connection: local, ansible_host: 127.0.0.1}}\n"
@@ -72,11 +71,20 @@ class Pair:
             "deploy_traffic": {
                 "driver": "haproxy", "balancers": "shop_lb", "socket": HERE + "/admin.sock", "master_socket": HERE + "/master.sock",
                 "config": HERE + "/haproxy.cfg", "frontends": ["shop"],
-                "pools": [{"name": "shop_blue", "side": "blue", "port": "{{ stage_blue_port }}"}]},
+                "pools": [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port }}}}"} for side in self.sides]},
         }
 
     def play(self, playbook: str, *args: str, **variables: t.Any) -> t.Any:
+        """Run a playbook to its end."""
         return self.stage.play(playbook, "-i", str(self.inventory), *args, **{**self.variables, **variables})
+
+    def begin(self, playbook: str, output: t.Any, **variables: t.Any) -> t.Any:
+        """Start a playbook."""
+        return self.stage.start(playbook, "-i", str(self.inventory), output=output, **{**self.variables, **variables})
+
+    def command(self, playbook: str, **variables: t.Any) -> list[str]:
+        """The command line of a run, for whoever runs it elsewhere."""
+        return playing.command(playbook, inventories=[playing.LOCAL, str(self.inventory)], variables={**self.variables, **variables})
 
     def start(self) -> None:
         where = self.dir / "lb2"
@@ -94,15 +102,32 @@ class Pair:
             assert self.process.poll() is None and time.monotonic() < end, (where / "haproxy.log").read_text(encoding="utf-8")
             time.sleep(0.05)
 
+    def reload(self, balancer: str) -> None:
+        """As a service manager does; back when the new worker answers."""
+        master = self.process.pid if balancer == "lb2" and self.process else int(pathlib.Path(layout.HAPROXY_PID).read_text(encoding="ascii"))
+        path = self.sockets[balancer]
+        before = worker_pid(path)
+        os.kill(master, signal.SIGUSR2)
+        wait_until(lambda: worker_pid(path) != before, f"a new worker of {balancer} answers")
+        # The master executes itself again: for a moment nothing listens on its socket.
+        wait_until(lambda: "worker" in ask(path.replace("admin.sock", "master.sock"), "show proc"), f"the master of {balancer} answers")
+
     def kill(self) -> None:
         """SIGKILL to the master and to every worker, as when the machine is gone."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def states(self, balancer: str) -> list[str]:
+    def shares(self, balancer: str) -> tuple[str, str]:
+        """Green's share in the running process, and in the file that a reload reads."""
+        path = self.stage.dir / "etc" / "split.map" if balancer == "lb1" else self.dir / "lb2" / "split.map"
+        running = ask(self.sockets[balancer], f"show map {path}").split()
+        written = path.read_text(encoding="utf-8").split()
+        return running[running.index("shop") + 1], written[written.index("shop") + 1]
+
+    def states(self, balancer: str, side: str = "blue") -> list[str]:
         """What the balancer says of each member: operational and administrative state."""
-        lines = ask(self.sockets[balancer], "show servers state shop_blue").splitlines()
+        lines = ask(self.sockets[balancer], f"show servers state shop_{side}").splitlines()
         return [" ".join(line.split()[5:7]) for line in lines[2:] if line.strip()]
 
     def state_files(self, balancer: str) -> list[str]:

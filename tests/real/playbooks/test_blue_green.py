@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Blue/green on the local stage, under load: the idle side gets the release, one switch moves every request, and another one brings them back.
-(Controllers that die are the scenario two_sides' and the crash sweep's.)"""
+(Controllers that die: test_two_balancers and the crash sweep.)"""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def test_there_and_back_again_with_a_bad_release_in_between(side):
     assert bad["failed"] == 0 and set(bad["versions"]) == {"2.0.0"}, bad
     assert "no request had been switched" in bad["output"] and "green serves 2.0.0" in bad["output"]
     assert side.record()["result"] == "rolled_back"
+    evidence = side.record()["evidence"]
+    assert evidence["probe"]["failed"] == 0 and {evidence["balance"][kind] for kind in ("truncated", "unanswered", "cut")} == {0}, evidence
 
     # What a rollback goes to is the release before, and not the bad one that was there meanwhile.
     back = side.play_under_load("rollback")

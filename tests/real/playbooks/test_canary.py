@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Canaries on the local stage: a bad one loses what it had, one that cannot be judged is held, and nobody else moves anything meanwhile.
-(A good one: the scenarios two_sides and nginx. A controller that dies: tests/chaos.)"""
+(A good one, and a bad one on two balancers: test_two_balancers. Reloads by systemd: the scenarios haproxy_reload and nginx. A controller that
+dies: tests/chaos.)"""
 
 from __future__ import annotations
 

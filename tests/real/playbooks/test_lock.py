@@ -1,7 +1,8 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lock that nobody can prove to be dead. A second deploy beside a running one: the scenario concurrent_deploys. Killed controllers: tests/chaos."""
+"""A lock that nobody can prove to be dead. A second deploy beside a running one: test_two_balancers.
+Killed controllers: there, and tests/chaos."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One of two balancers is dead before a deploy, or hangs. (In the middle of one: the scenario balancer_down.)"""
+"""One of two balancers is dead before a deploy, or hangs. (In the middle of one: test_two_balancers.)"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shadow on the local stage with blue/green: the balancer's own log is replayed before the switch, and a difference keeps every request where it is.
-(The same answers let the switch happen: the scenario two_sides. What cannot work: test_bad_input.)"""
+(The same answers let requests move: the scenario haproxy_reload. What cannot work: test_bad_input.)"""
 
 from __future__ import annotations
 
