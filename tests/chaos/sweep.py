@@ -33,7 +33,7 @@ import stage  # noqa: E402
 
 sys.path.insert(0, str(REPO / "tests" / "load"))
 
-from running import Load  # noqa: E402  pylint: disable=wrong-import-position
+from under_load import Load  # noqa: E402  pylint: disable=wrong-import-position
 
 WORK = pathlib.Path(layout.BUILD) / "chaos"
 # Parts that run at the same time: most of a deploy is waiting.

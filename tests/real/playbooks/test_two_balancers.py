@@ -18,7 +18,7 @@ import typing as t
 import pair as pairs
 import pytest
 from haproxy_stage import get, wait_until
-from running import Load
+from under_load import Load
 
 import layout
 
