@@ -87,7 +87,7 @@ bench: setup $(VENV)/.stamp-bench  ## Compare with community.general.haproxy, Ca
 	@$(VENV)/bin/python tests/bench/bench.py
 
 .PHONY: docs
-docs: setup  ## Write what follows from the registries: argument specs, docs/variables.md, the README's table of drivers.
+docs: setup  ## Write what follows from the registries: argument specs, docs/variables.md, the README's table of drivers; and tests/claims.md.
 	@$(VENV)/bin/python tests/bin/generate
 
 .PHONY: clean

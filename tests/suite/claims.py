@@ -5,13 +5,17 @@
 
 tests/claims.yml names each promise, the words in which it is given, and the document that gives it ("design" for what no document for users says).
 A test that proves one is marked: C(@pytest.mark.claim("name")) in Python, C(# claim: name) above a task, a scenario or a point elsewhere.
-A promise without a test, a mark of a promise that nobody gives, and words that do not stand in their document any more are errors.
+A promise without a test, a mark of a promise that nobody gives, words that do not stand in their document any more, and a name that is
+given twice are errors.
 """
 
 from __future__ import annotations
 
 import ast
+import collections
 import dataclasses
+import html
+import os
 import pathlib
 import re
 import typing as t
@@ -20,14 +24,14 @@ import yaml
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 PROMISES = REPO / "tests" / "claims.yml"
-ROOMS = ("tests/unit", "tests/real", "tests/conformance", "tests/integration", "tests/chaos", "tests/stage", "tests/bench", "extensions/molecule")
-MARK = re.compile(r"#\s*claim:\s*(?P<names>[\w-]+(?:,\s*[\w-]+)*)\s*$", re.MULTILINE)
+ROOMS = ("tests/unit", "tests/real", "tests/conformance", "tests/integration", "tests/chaos", "tests/stage", "tests/bench", "tests/bin",
+         "extensions/molecule")
+DESIGN = "design"
+NAME = re.compile(r"^(?P<name>[\w.-]+):", re.MULTILINE)
+MARK = re.compile(r"# claim: (?P<names>[\w.-]+(?:, *[\w.-]+)*) *$", re.MULTILINE)
 HEAD = """# Claims
 
 Written by `make docs` from `tests/claims.yml` and the marks in the tests: what this project promises, where it says so, and the test that proves it.
-
-|Promise|Said in|Proven by|
-|-|-|-|
 """
 
 
@@ -78,24 +82,53 @@ def marks() -> dict[str, list[str]]:
     return found
 
 
+def _unsaid(promise: Promise) -> bool:
+    if promise.where == DESIGN:
+        return False
+    document = REPO / promise.where
+    return not document.is_file() or _plain(promise.words) not in _plain(document.read_text(encoding="utf-8"))
+
+
 def gaps() -> list[str]:
     """What is wrong with the table, a sentence each."""
     marked = marks()
     known = promises()
-    wrong = [f"claims: no test proves {one.name}: {one.words}" for one in known if one.name not in marked]
+    names = {one.name for one in known}
+    given = collections.Counter(NAME.findall(PROMISES.read_text(encoding="utf-8")))
+    wrong = [f"claims: tests/claims.yml has {name} {times} times" for name, times in given.items() if times > 1]
+    wrong += [f"claims: no test proves {one.name}: {one.words}" for one in known if one.name not in marked]
     wrong += [f"claims: {', '.join(tests)} proves {name}, which tests/claims.yml does not have"
-              for name, tests in sorted(marked.items()) if name not in {one.name for one in known}]
-    for one in known:
-        if one.where != "design" and _plain(one.words) not in _plain((REPO / one.where).read_text(encoding="utf-8")):
-            wrong.append(f"claims: {one.where} does not say (any more): {one.words}")
+              for name, tests in sorted(marked.items()) if name not in names]
+    wrong += [f"claims: {one.where} does not say (any more): {one.words}" for one in known if _unsaid(one)]
     return wrong
 
 
+def _cell(text: str) -> str:
+    """Text as a cell of a table shows it."""
+    return html.escape(text, quote=False).replace("|", "\\|")
+
+
+def _link(test: str) -> str:
+    """The test's own name, which leads to its file: a path of five directories for each row would hide the promises."""
+    path, _colons, function = test.partition("::")
+    return f"[{function or path}]({os.path.relpath(path, PROMISES.parent.name)})"
+
+
+def _heading(where: str) -> str:
+    return "The design, where no document says it" if where == DESIGN else f"[{where}](../{where})"
+
+
 def table() -> str:
+    """The page: a table for each document, in the order of tests/claims.yml."""
     marked = marks()
-    lines = []
+    lines = [HEAD]
+    by_document: dict[str, list[Promise]] = {}
     for one in promises():
-        where = one.where if one.where == "design" else f"[{one.where}](../{one.where})"
-        tests = "<br>".join(f"`{test}`" for test in sorted(set(marked.get(one.name, [])))) or "–"
-        lines.append(f"|{_plain(one.words)}|{where}|{tests}|")
-    return HEAD + "\n".join(lines) + "\n"
+        by_document.setdefault(one.where, []).append(one)
+    for where, said in by_document.items():
+        lines += [f"## {_heading(where)}", "", "|Promise|In its words|Proven by|", "|-|-|-|"]
+        for one in said:
+            tests = "<br>".join(_link(test) for test in sorted(set(marked.get(one.name, [])))) or "–"
+            lines.append(f"|`{one.name}`|{_cell(_plain(one.words))}|{tests}|")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
