@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import pathlib
 import stat
 
 import pytest
@@ -79,7 +80,7 @@ def test_shares_are_what_they_say(sides, split, green, low, high):
 def test_a_change_is_predicted_made_once_and_kept_by_a_reload(sides, split, info):
     balancer = sides()
     wanted = {"blue": 95, "green": 5}
-    before = balancer.map.read_bytes()
+    before, config = balancer.map.read_bytes(), pathlib.Path(balancer.config).read_bytes()
     predicted = split(balancer, wanted, check_mode=True)
     assert predicted["changed"] and balancer.map.read_bytes() == before
     done = split(balancer, wanted)
@@ -87,6 +88,7 @@ def test_a_change_is_predicted_made_once_and_kept_by_a_reload(sides, split, info
     assert done["counters"] and done["map"] == str(balancer.map) and done["key"] == "shop"
     assert balancer.map.read_text() == "# shares of green\nother   7\nshop 5\n" and stat.S_IMODE(balancer.map.stat().st_mode) == 0o640
     assert os.listdir(balancer.map.parent) == ["split.map"]
+    assert pathlib.Path(balancer.config).read_bytes() == config, "haproxy.cfg is the team's"
     again = split(balancer, wanted)
     assert not again["changed"] and again["diff"]["before"] == again["diff"]["after"]
     balancer.reload()

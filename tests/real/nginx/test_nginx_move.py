@@ -41,7 +41,7 @@ def memory(out=None):
 def test_the_teams_own_lines_stay_and_a_second_run_changes_nothing(stage, move):
     balancer = stage(POOL, upstream_lines=["keepalive 8;", "# ours"])
     path = balancer.upstream_file("shop")
-    before = path.read_text(encoding="utf-8")
+    before, config = path.read_text(encoding="utf-8"), balancer.config.read_bytes()
     os.chmod(path, 0o640)
     out = move(balancer, ["app1"], "drained", min_active="2")
     assert out["changed"] is True
@@ -52,6 +52,7 @@ def test_the_teams_own_lines_stay_and_a_second_run_changes_nothing(stage, move):
     assert move(balancer, ["app1"], "active")["changed"] is True
     assert move(balancer, ["app1"], "active")["changed"] is False
     assert path.read_text(encoding="utf-8") == before and served(balancer) == {"app1", "app2", "app3"}
+    assert balancer.config.read_bytes() == config, "nginx's own configuration is the team's"
     assert stat.S_IMODE((balancer.upstreams / "revision.conf").stat().st_mode) == 0o644
 
 

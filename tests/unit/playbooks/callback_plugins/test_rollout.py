@@ -214,3 +214,23 @@ def test_a_playbook_of_ours_does_not_begin_in_the_middle(monkeypatch):
     assert ended.value.code == 2 and "--start-at-task is 'Deploy'" in said[0]
     # A site's own playbook may begin where it likes.
     callback.v2_playbook_on_start(types.SimpleNamespace(_file_name="/site/site.yml"))
+
+
+@pytest.mark.parametrize("environment, redrawn, coloured", [
+    ({}, True, True), ({"NO_COLOR": "1"}, True, False), ({"TERM": "dumb"}, False, None), ({"TERM": "dumb", "NO_COLOR": "1"}, False, None)])
+def test_colour_and_the_redrawn_line_can_be_turned_off(monkeypatch, environment, redrawn, coloured):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(rollout.C, "ANSIBLE_NOCOLOR", False)
+    for name, value in {"TERM": "xterm", **environment}.items():
+        monkeypatch.setenv(name, value)
+    written = []
+    monkeypatch.setattr(rollout.sys, "stdout", types.SimpleNamespace(write=written.append, flush=lambda: None, isatty=lambda: True))
+    callback = rollout.CallbackModule(display=Display())
+    callback._start()
+    try:
+        assert (callback.screen is not None) is redrawn
+        if callback.screen:
+            callback.screen.show("1 request failed", True)
+            assert written[-1].endswith("1 request failed\x1b[0m" if coloured else "1 request failed")
+    finally:
+        callback.v2_playbook_on_stats(None)

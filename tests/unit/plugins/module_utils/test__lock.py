@@ -149,6 +149,14 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
     assert _lock.interrupted_of([]) is None
 
 
+def test_a_move_is_in_the_journal_before_it_is_made(lock):
+    lock.acquire("d1", ME)
+    with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
+        (noted,) = lock.entries()
+        assert (noted["state"], noted["members"], noted.get("done")) == ("drained", ["app1"], None)
+    assert [entry.get("done") for entry in lock.entries()] == [None, True]
+
+
 def test_a_return_that_was_killed_within_brought_nobody_back(lock):
     lock.acquire("d1", ME)
     with lock.fence("d1", {"state": "drained", "members": ["app1"]}):

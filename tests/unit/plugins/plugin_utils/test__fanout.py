@@ -81,6 +81,18 @@ def test_a_host_that_hangs_is_named_and_its_processes_are_killed(run_on: t.Calla
     assert gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
+def test_hosts_are_worked_on_at_the_same_time(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
+    def work(host: str) -> dict[str, t.Any]:
+        (tmp_path / host).touch()
+        end = time.monotonic() + 30
+        # One after the other, the first would wait for the second in vain.
+        while not (both := len(list(tmp_path.iterdir())) == 2) and time.monotonic() < end:
+            time.sleep(0.01)
+        return {"both": both}
+
+    assert run_on(work, ["lb1", "lb2"], timeout=60.0) == {"lb1": {"both": True}, "lb2": {"both": True}}
+
+
 def test_no_more_hosts_at_a_time_than_forks(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
     def work(host: str) -> dict[str, t.Any]:
         (tmp_path / host).touch()

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lock of a deploy over several hosts. What one host does with it is the module's own; here each has a directory."""
+
+from __future__ import annotations
+
+import pathlib
+import types
+import typing as t
+
+import pytest
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.zero.downtime.plugins.action import deploy_lock, plan
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _lock
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+
+HOSTS = ["lb2", "lb1", "lb3"]
+OPTIONS: dict[str, t.Any] = {"holder": {}, "over": None, "force": False, "timeout": 1, "clean": False, "without": [], "joined": [], "shares": None}
+
+
+class Hosts:
+    """Three hosts that keep the lock, and a controller's tasks on them."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.asked: list[tuple[str, str]] = []
+
+    def run_on(self, _action: t.Any, hosts: list[str], _module: str, args_for: t.Callable[[str], dict[str, t.Any]], *_rest: t.Any,
+               **_more: t.Any) -> dict[str, dict[str, t.Any]]:
+        found = {}
+        for host in hosts:
+            options = {**OPTIONS, **args_for(host), "directory": str(self.root / host)}
+            self.asked.append((host, options["state"]))
+            found[host] = _lock.run(options, False)
+        return found
+
+    def task(self, state: str, deploy_id: str) -> dict[str, t.Any]:
+        action = deploy_lock.ActionModule.__new__(deploy_lock.ActionModule)
+        action._task = types.SimpleNamespace(args={}, check_mode=False)
+        action._play_context = types.SimpleNamespace(timeout=10)
+        lock = {"hosts": HOSTS, "directory": "/state", "name": "production-shop", "break": False}
+        the_plan = {"deploy_id": deploy_id, "verb": "deploy", "app": "shop", "environment": "production", "balancers": [], "lock": lock}
+        return action.act({"state": state, "plan": the_plan, "clean": True, "shares": None}, {})
+
+    def holders(self) -> dict[str, str | None]:
+        locks = {host: _lock.Lock(str(self.root / host), "production-shop").read() for host in HOSTS}
+        return {host: lock and lock["deploy_id"] for host, lock in locks.items()}
+
+
+@pytest.fixture
+def hosts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    found = Hosts(tmp_path)
+    monkeypatch.setattr(_fanout, "run_on", found.run_on)
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    return found
+
+
+def test_it_is_taken_on_every_host_in_order_and_given_back(hosts: Hosts) -> None:
+    assert hosts.task("acquired", "first")["changed"]
+    assert hosts.holders() == dict.fromkeys(HOSTS, "first")
+    assert hosts.asked == [("lb1", "acquired"), ("lb2", "acquired"), ("lb3", "acquired")]
+    assert hosts.task("released", "first")["changed"]
+    assert hosts.holders() == dict.fromkeys(HOSTS)
+
+
+@pytest.mark.parametrize("taken", HOSTS)
+def test_who_does_not_get_all_of_them_keeps_none(hosts: Hosts, taken: str) -> None:
+    # Nobody can prove this one dead: it runs on another controller.
+    _lock.Lock(str(hosts.root / taken), "production-shop").acquire("theirs", {"controller": "elsewhere", "pid": 7, "user": "ops"})
+    refused = hosts.task("acquired", "first")
+    assert refused["failed"] and f"shop (production) is locked on {taken} by deploy theirs of ops on elsewhere (process 7)" in refused["msg"]
+    assert hosts.holders() == {host: "theirs" if host == taken else None for host in HOSTS}
+
+
+@pytest.mark.parametrize("driver, given, kept_by", [
+    ("haproxy", None, ["lb1", "lb2"]), ("healthcheck", None, ["app1"]), ("none", None, ["app1"]), ("haproxy", "keepers", ["k1", "k2"]),
+])
+def test_who_keeps_it(driver: str, given: str | None, kept_by: list[str]) -> None:
+    action = plan.ActionModule.__new__(plan.ActionModule)
+    checked = {"deploy_app": "shop", "deploy_environment": "production", "deploy_state_hosts": given, "deploy_state_dir": "/srv/state/",
+               "deploy_lock_break": False}
+    found = action._lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [], {"groups": {"keepers": ["k1", "k2"]}, "hostvars": {}})
+    assert found == {"hosts": kept_by, "directory": "/srv/state", "name": "production-shop", "path": "/srv/state/production-shop.lock", "break": False}

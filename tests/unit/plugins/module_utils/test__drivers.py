@@ -1,0 +1,48 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import typing as t
+
+import ansible_collections
+import pytest
+
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+DRIVER = """
+from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
+
+DRIVER = Driver(name="pigeon", runs_on="controller", capabilities=("members",), traffic_spec={"loft": {"type": "str"}},
+                member_args=lambda traffic, members: {"loft": traffic["loft"], "members": members})
+"""
+
+
+@pytest.fixture
+def post(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[pathlib.Path]:
+    """A collection C(acme.post) that is not ours; its C(module_utils)."""
+    place = tmp_path / "ansible_collections" / "acme" / "post" / "plugins" / "module_utils"
+    place.mkdir(parents=True)
+    monkeypatch.setattr(ansible_collections, "__path__", [*ansible_collections.__path__, str(tmp_path / "ansible_collections")])
+    yield place
+    for name in [name for name in sys.modules if name.startswith("ansible_collections.acme")]:
+        del sys.modules[name]
+
+
+def test_a_dotted_name_is_a_driver_of_another_collection(post: pathlib.Path) -> None:
+    (post / "_pigeon.py").write_text(DRIVER, encoding="utf-8")
+    driver = _drivers.load("acme.post.pigeon")
+    assert driver.module("members") == "acme.post.pigeon_members" and driver.strategies == ["rolling"]
+    assert driver.member_args({"loft": "roof"}, ["app1"]) == {"loft": "roof", "members": ["app1"]}
+    with pytest.raises(DowntimeError, match="deploy_traffic.driver is 'acme.post.raven', but no collection acme.post with such a driver is installed"):
+        _drivers.load("acme.post.raven")
+
+
+def test_one_that_breaks_is_not_taken_for_one_that_is_not_there(post: pathlib.Path) -> None:
+    (post / "_pigeon.py").write_text("import no_such_thing\n", encoding="utf-8")
+    with pytest.raises(ModuleNotFoundError, match="no_such_thing"):
+        _drivers.load("acme.post.pigeon")
