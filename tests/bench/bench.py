@@ -62,29 +62,40 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         targets.append({"name": name, "value": value, "target": wanted, "least": least, "met": value >= wanted if least else value <= wanted})
 
     if "balancer" in found:
+        # claim: bench-faster-than-a-call-each
         target("times faster than a call for each server", found["balancer"]["ratio"], 30, True)
     if "rolling" in found:
+        # claim: bench-faster-than-the-guide
         target("times faster than the guide's playbook", found["rolling"]["ratio"], 4, True)
+        # claim: bench-rolling-loses-nothing
         target("requests lost by our deploy", found["rolling"]["ours"]["failed"] + found["rolling"]["ours"]["evidence"]["probe_failed"], 0, False)
     if "probe" in found:
+        # claim: bench-probe-is-cheap
         target("share of a core that the probe takes", found["probe"]["share"], 0.05, False)
     if "judge" in found:
+        # claim: bench-judge-seldom-fails-the-healthy
         target("share of healthy canaries that the judge fails", found["judge"]["false_alarms"], 0.01, False)
+        # claim: bench-judge-finds-the-bad
         target("share of canaries with 2 % errors in place of 0.5 % that it fails", found["judge"]["found"], 0.99, True)
+        # claim: bench-judge-decides-fast
         target("milliseconds of a decision over 10,000 samples", round(found["judge"]["ms"], 1), 50, False)
     if "switch" in found:
         switches, fronts = found["switch"], found["switch"]["fronts"]
         target("requests lost by %d switches on HAProxy and as many on nginx, and again as module runs" % switches["switches"],
                sum(front["failed"] for name, front in fronts.items() if name.startswith(("haproxy", "nginx"))), 0, False)
+        # claim: bench-switch-no-slower-than-caddy
         for peer, name in (("caddy", "Caddy"), ("kamal_proxy", "kamal-proxy")):
             for ours, balancer in (("haproxy", "HAProxy"), ("nginx", "nginx")):
                 if peer in fronts:
                     target(f"times as slow as {name} to the last answer of the old side, {balancer}", round(fronts[ours]["last"] / fronts[peer]["last"], 2), 1,
                            False)
+        # claim: bench-blue-green-overhead
         target("seconds of a blue/green deploy beside its waits", switches["command"]["rest"], 5, False)
     if "safety" in found:
         for row in found["safety"]["cost"]:
+            # claim: bench-safety-is-cheap
             target("share of a deploy of %d that lock, journal and fence take" % row["members"], row["share"], 0.05, False)
+        # claim: bench-death-is-told-in-time
         target("seconds over the time-out until a death is told, at worst", max(row["over"] for row in found["safety"]["deaths"]), 2, False)
     return targets
 

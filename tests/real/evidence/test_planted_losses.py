@@ -6,6 +6,8 @@
 The table at the end of the run (``-s`` or a failure shows it) is what the tests found, not what they expected.
 """
 
+# claim: no-planted-loss-goes-unseen
+
 from __future__ import annotations
 
 import json
@@ -164,6 +166,7 @@ def test_lost_between_balancer_and_member_for_others_only(stage, measure, pause)
     assert "the probe met none of them" in run.evidence["notes"]
 
 
+@pytest.mark.claim("clients-that-leave-are-no-losses")
 def test_impatient_clients_are_no_losses_and_hide_none(stage, measure):
     st = stage({"shop": ["a"]}, default_server=UNCHECKED)
     app = st.app_url("a")
@@ -221,6 +224,7 @@ def _samples(run):
     return _balance.read(str(run.run_dir))
 
 
+@pytest.mark.claim("kernel-drops-are-seen")
 def test_accept_queue_overflows(stage, measure, pause):
     st = stage({"shop": ["a"]})
     with measure(st.url + "/", st) as run:

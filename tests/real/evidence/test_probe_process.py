@@ -87,6 +87,7 @@ def say(data, then=lambda connection: None):
     return reply
 
 
+@pytest.mark.claim("probe-failures-by-kind")
 @pytest.mark.parametrize("kind, reply", [
     (None, say(OK)),
     (None, say(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK)),
@@ -117,6 +118,7 @@ def test_refused_and_unknown_name():
     assert _probe.once({"url": "http://no.such.host.invalid/"}).kind == "dns"
 
 
+@pytest.mark.claim("probe-connects-elsewhere")
 def test_connect_to_goes_elsewhere_with_the_urls_name():
     with server(say(OK)) as port:
         outcome = _probe.once({"url": "http://shop.example/x", "connect_to": "127.0.0.1:%d" % port})
@@ -180,6 +182,7 @@ def account(tmp_path):
     return json.loads((tmp_path / "probe.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.claim("probe-ends-with-its-parent")
 def test_it_ends_with_its_parent(tmp_path):
     with server(hold) as port, subprocess.Popen(["sleep", "30"]) as parent:
         watch = {"pid": parent.pid, "start_time": _probe.start_time_of(parent.pid)}
@@ -218,6 +221,7 @@ def test_a_config_that_cannot_work_is_one_sentence(tmp_path):
     assert text.decode().strip() == "url 'ftp://x/' is not usable: the scheme is 'ftp', and http and https are accepted."
 
 
+@pytest.mark.claim("probe-first-deploy")
 def test_before_the_first_member_is_admitted_nothing_counts_on_a_first_deploy(measure, pause):
     port = free_port()
     with measure("http://127.0.0.1:%d/" % port, expect_serving=False, rate=40) as run:

@@ -73,6 +73,7 @@ def test_stats_frontend_is_not_counted(stage, info):
         info(balancer, frontends=["nope"])
 
 
+@pytest.mark.claim("doctor-names-pending-reload")
 def test_findings_follow_the_configuration(stage, info):
     balancer = stage({"shop": ["app1"]}, backend_lines=["retry-on all-retryable-errors"])
     settings = {finding["setting"]: finding for finding in info(balancer)["findings"]}

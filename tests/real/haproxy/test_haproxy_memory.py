@@ -40,6 +40,7 @@ def out(result):
     return {row["name"]: row["state"] for row in result["members"]}
 
 
+@pytest.mark.claim("reload-is-noticed")
 def test_a_reload_while_a_member_is_out_is_noticed_and_the_drain_made_again(stage, deploy):
     haproxy = stage({"shop": MEMBERS})
     deploy(haproxy, ["app1"], "drained")
@@ -98,6 +99,7 @@ def test_what_a_person_took_out_after_it_had_come_back_stays_out(stage, deploy):
     assert status(haproxy, "app1") == "MAINT"
 
 
+@pytest.mark.claim("persons-return-stays")
 def test_what_a_person_brought_back_is_named_and_not_taken_out_again(stage, deploy):
     haproxy = stage({"shop": MEMBERS})
     deploy(haproxy, ["app1"], "drained")

@@ -220,6 +220,7 @@ def test_a_member_that_never_gets_ready_goes_back_to_maintenance(stage, move):
     assert status(balancer, "shop", "app1") == "MAINT"
 
 
+@pytest.mark.claim("slow-start-is-waited-for")
 def test_slow_start_is_waited_for(stage, move):
     balancer = stage(TWO, server_options={"app1": "slowstart 1s"})
     move(balancer, ["app1"], "drained")
@@ -227,6 +228,7 @@ def test_slow_start_is_waited_for(stage, move):
     assert back["waited"] > 0.9 and only(back)["full"]
 
 
+@pytest.mark.claim("unchecked-servers")
 def test_unchecked_member_is_probed(stage, move):
     balancer = stage(TWO, server_options={"app1": "no-check"})
     move(balancer, ["app1"], "drained")
@@ -245,6 +247,7 @@ def test_disabled_health_checks_do_not_hang_the_gate(stage, move):
     assert only(move(balancer, ["app1"], "active"))["status"] in ("UP", "no check")
 
 
+@pytest.mark.claim("tracking-servers")
 def test_tracking_members_move_with_the_tracked_one(stage, move):
     pools = {"shop": ["app1", "app2"], "api": ["app1", "app2"]}
     balancer = stage(pools, server_options={"api/app1": "no-check track shop/app1", "api/app2": "no-check track shop/app2"})
@@ -255,6 +258,7 @@ def test_tracking_members_move_with_the_tracked_one(stage, move):
     assert only(back, pool="api")["status"] == "UP" and only(back)["status"] == "UP"
 
 
+@pytest.mark.claim("agent-checked-servers")
 def test_agent_that_says_ready_does_not_bring_a_member_back(stage, move):
     said = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -285,6 +289,7 @@ def test_agent_that_says_ready_does_not_bring_a_member_back(stage, move):
         server.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.claim("sticky-servers")
 def test_sticky_pool_drains_first(stage, move, info):
     balancer = stage(TWO, backend_lines=["cookie SRV insert indirect nocache"], server_options={"app1": "cookie a", "app2": "cookie b"})
     assert info(balancer)["pools"][0]["sticky"]
@@ -316,6 +321,7 @@ def test_queued_requests_count(stage, move):
         call.join()
 
 
+@pytest.mark.claim("floor-at-the-balancer")
 def test_floor(stage, move):
     balancer = stage({"shop": ["app1", "app2", "app3"], "api": ["app1"]})
     with pytest.raises(DowntimeError, match=r"min_active is '75%', which is 3 of the 3 members of pool shop"):
@@ -381,6 +387,7 @@ def test_socket_without_admin_level(stage, move, info):
             os.unlink(path)
 
 
+@pytest.mark.claim("socket-without-permission")
 def test_socket_of_somebody_else(stage):
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv to become somebody else")
@@ -399,6 +406,7 @@ def test_socket_of_somebody_else(stage):
     assert f"which user {user} may not open" in said.stdout and "mode 0600" in said.stdout, said.stderr
 
 
+@pytest.mark.claim("socket-by-tcp-or-command")
 def test_tcp_and_command(stage, move):
     balancer = stage(TWO, tcp_socket=True)
     assert move(balancer, ["app1"], "drained", socket=f"127.0.0.1:{balancer.tcp_port}")["changed"]

@@ -20,6 +20,7 @@ def unanswered(counters):
     return sum(worker["requests"] - sum(worker["responses"].values()) - worker["open"] for worker in counters)
 
 
+@pytest.mark.claim("rolling-with-kill-9-loses-nothing")
 def test_two_servers_are_rolled_with_sigkill_and_nothing_is_lost(stage, move, info):
     balancer = stage(POOL)
     with Load(balancer.port) as load:

@@ -70,6 +70,7 @@ def test_a_switch_and_a_dozen_flips_lose_nothing(sides, split):
     assert count(balancer.port, 50) == {"blue": 0, "green": 50}
 
 
+@pytest.mark.claim("split-shares-are-what-they-say")
 @pytest.mark.parametrize("green, low, high", [(0, 0, 0), (5, 50, 160), (50, 850, 1150), (100, MANY, MANY)])
 def test_shares_are_what_they_say(sides, split, green, low, high):
     balancer = sides()
@@ -77,6 +78,7 @@ def test_shares_are_what_they_say(sides, split, green, low, high):
     assert low <= count(balancer.port, MANY)["green"] <= high
 
 
+@pytest.mark.claim("haproxy-cfg-is-never-written", "split-haproxy-kept-by-a-reload")
 def test_a_change_is_predicted_made_once_and_kept_by_a_reload(sides, split, info):
     balancer = sides()
     wanted = {"blue": 95, "green": 5}
@@ -99,6 +101,7 @@ def test_a_change_is_predicted_made_once_and_kept_by_a_reload(sides, split, info
     assert found["pools"] == {"blue": ["shop_blue"], "green": ["shop_green"]}
 
 
+@pytest.mark.claim("split-haproxy-difference-is-healed")
 def test_what_is_set_at_runtime_alone_falls_back_at_a_reload_and_is_healed(sides, split):
     balancer = sides()
     ask(balancer.socket, f"set map {balancer.map} shop 100")
@@ -139,6 +142,7 @@ def test_a_missing_key_is_added(sides, split):
     assert not split(balancer, GREEN)["changed"]
 
 
+@pytest.mark.claim("split-haproxy-old-workers")
 def test_connections_of_a_worker_from_before_a_reload_are_told_too(sides, split):
     balancer = sides(lines=["option idle-close-on-response"])
     kept = [http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=10) for _number in range(2)]
@@ -158,6 +162,7 @@ def test_connections_of_a_worker_from_before_a_reload_are_told_too(sides, split)
         connection.close()
 
 
+@pytest.mark.claim("split-haproxy-reload-meanwhile")
 def test_reloads_in_the_middle_are_noticed_and_the_shares_hold(sides, split):
     balancer = sides()
     for wanted in (GREEN, BLUE, GREEN):
@@ -205,6 +210,7 @@ def test_what_cannot_be_set_changes_nothing(sides, split):
     assert split(balancer)["shares"] == BLUE and "cannot be read" in split(balancer)["notes"][0]
 
 
+@pytest.mark.claim("split-sticky-cookie")
 def test_clients_stay_on_their_side_by_their_cookie(sides, split):
     balancer = sides(draw="req.cook(user),xxh32,mod(100)")
     split(balancer, {"blue": 50, "green": 50})

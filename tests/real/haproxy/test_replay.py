@@ -111,6 +111,7 @@ def p99(url, seconds):
     return account["p99_ms"]
 
 
+@pytest.mark.claim("replay-costs-the-live-path-nothing")
 def test_a_dead_and_a_slow_candidate_cost_the_live_path_nothing(balancer):
     """Alternating windows; a busy machine can only make single ones worse, so the best of each kind are compared, and there are more when in doubt."""
     with Slow() as slow:

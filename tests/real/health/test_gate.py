@@ -53,6 +53,7 @@ def test_waits_until_all_are_warm_and_asks_them_at_once() -> None:
         assert [member["ok"] for member in result["members"]] == [True, True]
 
 
+@pytest.mark.claim("answers-with-the-new-digest")
 def test_the_old_release_does_not_pass_although_it_is_healthy() -> None:
     port = free_port()
     with app(port, "--digest", "a" * 64) as url:

@@ -128,6 +128,7 @@ def until_copied(balancer, seen, *paths):
     wait_until(copied, "every GET was copied")
 
 
+@pytest.mark.claim("mirror-limit-and-get-only")
 def test_get_requests_are_copied_until_it_is_ended(balancer):
     balancer.kill("app2")
     with recorder(balancer.ports["app2"]) as seen:
@@ -165,6 +166,7 @@ def test_get_requests_are_copied_until_it_is_ended(balancer):
         assert not came(seen, "/ended")
 
 
+@pytest.mark.claim("mirror-ends-by-itself")
 def test_a_mirror_that_nobody_ends_ends_by_itself(balancer):
     balancer.kill("app2")
     with recorder(balancer.ports["app2"]) as seen:
@@ -218,6 +220,7 @@ def p99(seconds, *ports):
     return [account["p99_ms"] for account in accounts]
 
 
+@pytest.mark.claim("mirror-costs-the-live-path-nothing")
 def test_a_dead_and_a_slow_idle_side_cost_the_live_path_nothing(balancer):
     """With copies and without at the same time, so that both meet what else the machine does; a window in which only one of them was unlucky
     says nothing, so another one is looked at."""

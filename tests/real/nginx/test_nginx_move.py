@@ -38,6 +38,7 @@ def memory(out=None):
     return Memory(dict(out or {}), {}, noted.append), noted
 
 
+@pytest.mark.claim("nginx-conf-is-never-written")
 def test_the_teams_own_lines_stay_and_a_second_run_changes_nothing(stage, move):
     balancer = stage(POOL, upstream_lines=["keepalive 8;", "# ours"])
     path = balancer.upstream_file("shop")
@@ -64,6 +65,7 @@ def test_weight_is_written_and_read_back(stage, move, info):
     assert move(balancer, ["app1"], "drained")["members"][0]["weight"] == 5
 
 
+@pytest.mark.claim("nginx-first-file")
 def test_the_first_file_is_written_from_the_members_addresses(stage, move, info):
     """Nothing is there but the include line; members come into the file as they come into traffic."""
     balancer = stage({"other": ["app1"]})
@@ -83,6 +85,7 @@ def test_the_first_file_is_written_from_the_members_addresses(stage, move, info)
     assert [member["state"] for member in info(balancer, pools=pools)["pools"][0]["members"]] == ["active", "down"]
 
 
+@pytest.mark.claim("nginx-refused-file-is-put-back")
 def test_what_nginx_refuses_is_put_back_and_told_in_its_own_words(stage, move, tmp_path):
     balancer = stage(POOL)
     before = balancer.upstream_file("shop").read_text(encoding="utf-8")
@@ -102,6 +105,7 @@ def test_what_nginx_refuses_is_put_back_and_told_in_its_own_words(stage, move, t
         move(balancer, ["app1"], "drained")
 
 
+@pytest.mark.claim("nginx-reload-is-seen")
 def test_a_reload_that_does_not_happen_is_seen(stage, move):
     """With a port that is taken, nginx -t passes and the reload's exit code is 0; the old configuration goes on."""
     balancer = stage(POOL)
@@ -129,6 +133,7 @@ def test_a_reload_command_that_fails_is_told(stage, move):
     assert move(balancer, ["app1"], "drained", reload_command=["kill", "-HUP", str(balancer.process.pid)])["changed"]
 
 
+@pytest.mark.claim("nginx-drain-limit", "nginx-cut-is-counted")
 def test_the_drain_limit_fails_or_cuts(stage, move):
     balancer = stage(POOL)
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -150,6 +155,7 @@ def test_the_drain_limit_fails_or_cuts(stage, move):
         assert all(answer.exception() is not None for answer in slow)
 
 
+@pytest.mark.claim("nginx-drains-by-workers-exit")
 def test_a_worker_of_an_earlier_reload_is_waited_for(stage, move):
     balancer = stage(POOL)
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -166,6 +172,7 @@ def test_a_worker_of_an_earlier_reload_is_waited_for(stage, move):
         assert [answer.result()[0] for answer in held] == [200] * 3
 
 
+@pytest.mark.claim("nginx-worker-shutdown-timeout")
 def test_timings_that_lose_requests_are_refused(stage, move, info):
     balancer = stage(POOL, main_lines=["worker_shutdown_timeout 5s;"])
     with pytest.raises(DowntimeError, match="worker_shutdown_timeout is 5 s, and a request may take 10 s: .*; nothing was moved"):
@@ -177,6 +184,7 @@ def test_timings_that_lose_requests_are_refused(stage, move, info):
     assert move(balancer, ["app1"], "drained", slowest_request=2.0, timeout=5)["changed"]
 
 
+@pytest.mark.claim("nginx-persons-down-stays")
 def test_somebody_elses_hand_is_respected(stage, move):
     balancer = stage(POOL)
     path = balancer.upstream_file("shop")
@@ -198,6 +206,7 @@ def test_somebody_elses_hand_is_respected(stage, move):
         move(balancer, ["app1"], "drained", memory=memory({"app1": out["worker"]})[0])
 
 
+@pytest.mark.claim("nginx-edited-file-is-loaded-first")
 def test_a_file_edited_by_hand_is_loaded_before_anything_is_believed(stage, move, info):
     balancer = stage(POOL)
     move(balancer, ["app1"], "drained")
@@ -219,6 +228,7 @@ def test_check_mode_writes_nothing(stage, move):
     assert move(balancer, ["app1"], "drained")["diff"] == told["diff"]
 
 
+@pytest.mark.claim("nginx-applications-share")
 def test_two_applications_move_on_one_nginx_at_the_same_time(stage, move):
     balancer = stage({"shop": ["app1", "app2"], "api": ["app3", "app4"]})
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -227,6 +237,7 @@ def test_two_applications_move_on_one_nginx_at_the_same_time(stage, move):
     assert balancer.down("shop") == {"app1"} and balancer.down("api") == {"app3"}
 
 
+@pytest.mark.claim("nginx-binary-upgrade")
 def test_an_nginx_that_does_not_run_or_is_being_upgraded(stage, move, info):
     balancer = stage(POOL)
     # nginx ignores the signal for an upgrade while its starter lives, as here; the file is what it leaves beside the pid file for that time.
@@ -243,6 +254,7 @@ def test_an_nginx_that_does_not_run_or_is_being_upgraded(stage, move, info):
         info(balancer)
 
 
+@pytest.mark.claim("nginx-doctor-tells-missing-lines")
 def test_without_the_include_line_nothing_is_written(stage, move, info):
     balancer = stage(POOL)
     elsewhere = str(balancer.dir / "nowhere")

@@ -10,6 +10,7 @@ import re
 import signal
 import time
 
+import pytest
 from haproxy_stage import get, wait_until
 from nginx_load import load
 
@@ -22,6 +23,7 @@ def total(found, name):
     return sum(row[name] for row in found["counters"])
 
 
+@pytest.mark.claim("nginx-rolls-without-a-loss")
 def test_two_servers_are_rolled_with_sigkill_and_nothing_is_lost(stage, move, info, tmp_path):
     balancer = stage(POOL, server_lines=STREAMED)
     before = total(info(balancer), "requests")

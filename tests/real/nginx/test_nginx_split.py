@@ -44,6 +44,7 @@ def count(balancer, number, headers=None):
     return found
 
 
+@pytest.mark.claim("split-nginx-no-loss")
 def test_a_dozen_flips_under_load_lose_nothing_and_the_usual_ways_do(sides, split, info, tmp_path):
     balancer = sides()
     with load(balancer, tmp_path) as report:
@@ -89,6 +90,7 @@ def test_shares_are_what_they_say_and_each_pool_is_counted(sides, split, info):
     assert (blue["errors"], green["errors"]) == (0, 1) and 300 <= green["time_ms"] and green["average_ms"] is None
 
 
+@pytest.mark.claim("nginx-outlives-restarts")
 def test_a_change_is_predicted_made_once_and_outlives_a_restart(sides, split, info):
     balancer = sides()
     balancer.split_file.chmod(0o640)
@@ -108,6 +110,7 @@ def test_a_change_is_predicted_made_once_and_outlives_a_restart(sides, split, in
     assert not split(balancer, CANARY)["changed"]
 
 
+@pytest.mark.claim("split-nginx-unread-file")
 def test_what_nginx_has_not_read_is_told_from_what_it_has(sides, split, info):
     balancer = sides()
     split(balancer, BLUE)
@@ -120,6 +123,7 @@ def test_what_nginx_has_not_read_is_told_from_what_it_has(sides, split, info):
     assert split(balancer, GREEN)["changed"] and split(balancer)["notes"] == [] and count(balancer, 20)["green"] == 20
 
 
+@pytest.mark.claim("split-nginx-users-stay")
 def test_clients_stay_on_their_side_and_new_ones_are_drawn(sides, split):
     balancer = sides()
     users = [f"u{number}" for number in range(60)]
@@ -140,6 +144,7 @@ def test_clients_stay_on_their_side_and_new_ones_are_drawn(sides, split):
     assert count(balancer, 5, {"X-Side": "green", "Cookie": f"user={min(last)}"})["blue"] == 5, "a side without a share gets nobody"
 
 
+@pytest.mark.claim("split-nginx-old-workers")
 def test_an_old_worker_answers_what_it_had_taken_by_the_shares_from_before(sides, split):
     balancer = sides(workers=1)
     split(balancer, BLUE)
@@ -189,6 +194,7 @@ def test_what_nginx_refuses_changes_nothing(sides, split):
         split(balancer, GREEN, pools=[{"name": "other"}])
 
 
+@pytest.mark.claim("split-nginx-first-time")
 def test_an_ordinary_nginx_gets_its_second_side_by_the_lines_of_the_doctor(stage, split, move, info):
     balancer = stage({"shop": ["app1", "app2"]})
     lines = next(finding for finding in info(balancer)["findings"] if finding["setting"] == "split")["lines"]

@@ -38,6 +38,7 @@ def run(place: pathlib.Path, program: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.claim("installs-as-a-collection")
 def test_it_holds_what_a_user_needs_and_nothing_of_the_workshop(installed):
     present = {path.name for path in installed.iterdir()}
     assert {"COPYING", "README.md", "meta", "playbooks", "plugins", "roles"} <= present
@@ -51,6 +52,7 @@ def test_every_module_is_documented_where_it_was_installed(installed):
     assert sorted(said) == ["zero.downtime." + name for name in MODULES]
 
 
+@pytest.mark.claim("playbooks-by-their-names")
 def test_every_playbook_is_found_by_its_name(installed):
     place = installed.parents[3]
     for name in PLAYBOOKS:

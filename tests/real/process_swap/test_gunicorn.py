@@ -168,6 +168,7 @@ def serving(stage: Stage) -> t.Iterator[None]:
     yield
 
 
+@pytest.mark.claim("swap-gunicorn")
 def test_a_swap_and_the_way_back_lose_nothing(stage: Stage) -> None:
     before = stage.pidfile.read_text()
     assert stage.call("activated", NEW, check=True)["changed"]
@@ -193,6 +194,7 @@ def test_the_naive_restart_loses_on_the_same_stage(stage: Stage) -> None:
     print({"sent": load.report["sent"], "failed": load.report["failed"]})
 
 
+@pytest.mark.claim("swap-broken-release-never-takes-over")
 @pytest.mark.parametrize("label, why", [
     (BAD, r"after 12 s the new release has not answered through the port, as ready as the old one was \(its last answer was 'status 503, .*'\)"),
     (BROKEN, "the new process [0-9]+ ended by itself before it was ready"),
@@ -209,6 +211,7 @@ def test_a_broken_release_never_takes_over(stage: Stage, label: str, why: str) -
     assert stage.call("observed", NEW)["slots"]["current"]["previous"]["label"] == OLD
 
 
+@pytest.mark.claim("swap-killed-in-the-middle")
 @pytest.mark.parametrize("at", [signal.SIGUSR2, signal.SIGWINCH, signal.SIGTERM])
 @pytest.mark.parametrize("then", [NEW, OLD])
 def test_a_second_run_resumes_or_goes_back(stage: Stage, at: signal.Signals, then: str) -> None:
@@ -224,6 +227,7 @@ def test_a_second_run_resumes_or_goes_back(stage: Stage, at: signal.Signals, the
     assert load.report["failed"] == 0, load.report["losses"]
 
 
+@pytest.mark.claim("swap-gunicorn-without-pidfile")
 def test_gunicorn_without_a_pid_file_is_refused(stage: Stage) -> None:
     stage.end()
     stage.pidfile.unlink(missing_ok=True)

@@ -95,6 +95,7 @@ def host(tmp_path: pathlib.Path) -> t.Iterator[Host]:
             unit.main("stop", path)
 
 
+@pytest.mark.claim("swap-two-slots")
 def test_the_host_is_its_own_balancer(host: Host) -> None:
     first = playing.play(host.command("deploy", deploy_release=OLD, deploy_strategy="rolling"))
     assert first.rc == 0, first.output

@@ -145,6 +145,7 @@ def test_what_is_no_number(prometheus):
     assert all(math.isnan(one) for one in prometheus.series("vector(0) / 0", time.time() - 1, time.time(), 0.5))
 
 
+@pytest.mark.claim("prometheus-own-words")
 @pytest.mark.parametrize("query, sentence", [
     ("sum(", "is refused: invalid parameter \"query\": 1:5: parse error: unclosed left parenthesis"),
     ("shop_requests_total", "answers 2 series where one is needed, such as {__name__=\"shop_requests_total\""),
@@ -162,6 +163,7 @@ def test_more_points_than_prometheus_gives(prometheus):
         prometheus.series("up", time.time() - 20000, time.time(), 1)
 
 
+@pytest.mark.claim("prometheus-own-authority")
 def test_a_wrong_password_and_a_certificate_that_nobody_vouches_for(place):
     url, certificate = place
     with pytest.raises(DowntimeError) as failure:

@@ -165,6 +165,7 @@ def empty(root: pathlib.Path) -> bool:
     return not (root / "releases").exists() or not (os.listdir(root / "releases") or os.listdir(root / ".releases/tmp"))
 
 
+@pytest.mark.claim("label-to-digest")
 def test_label_checksums_and_archive_over_http(store: str, tmp_path: pathlib.Path) -> None:
     options = {"url": f"{store}/good/shop-1.0.0.tar.gz", "checksums": f"{store}/good/SHA256SUMS"}
     assert call(tmp_path / "srv", "staged", "1.0.0", check=True, artifact=options)["changed"]
@@ -174,6 +175,7 @@ def test_label_checksums_and_archive_over_http(store: str, tmp_path: pathlib.Pat
     assert not call(tmp_path / "srv", "staged", "1.0.0", artifact=options)["changed"]
 
 
+@pytest.mark.claim("release-by-digest")
 def test_release_named_by_digest(store: str, tmp_path: pathlib.Path) -> None:
     options = {"url": f"{store}/good/shop-{DIGEST}.tar.gz", "checksums": f"{store}/good/SHA256SUMS"}
     assert call(tmp_path / "srv", "staged", DIGEST, artifact=options)["release"]["label"] == "1.0.0"
@@ -227,6 +229,7 @@ def test_another_archive_than_expected(store: str, tmp_path: pathlib.Path) -> No
     assert empty(tmp_path / "srv")
 
 
+@pytest.mark.claim("artifact-headers-stay-secret")
 def test_secrets_go_to_their_own_server_only(store: str, tmp_path: pathlib.Path) -> None:
     headers = {"authorization": TOKEN}
     Store.seen.clear()

@@ -101,6 +101,7 @@ def plain(browser):
     browser.scripts(True)
 
 
+@pytest.mark.claim("page-is-self-contained")
 @pytest.mark.parametrize("width, scheme", [(390, "light"), (390, "dark"), (768, "light"), (1280, "light"), (1280, "dark")])
 @pytest.mark.parametrize("name", [*CASES, "nothing"])
 def test_fits_and_asks_for_nothing(browser, pages, name, width, scheme):
@@ -118,6 +119,7 @@ def test_fits_and_asks_for_nothing(browser, pages, name, width, scheme):
     assert not browser.value("'hacked' in window")
 
 
+@pytest.mark.claim("page-dark")
 def test_dark_is_dark_and_text_has_contrast(browser, pages):
     for scheme in ("light", "dark"):
         browser.media(scheme)
@@ -149,6 +151,7 @@ def test_pointing_reads_the_moment(browser, pages):
     assert browser.value("document.getElementById('tip').hidden")
 
 
+@pytest.mark.claim("page-without-its-script")
 def test_tells_everything_without_its_script(browser, pages):
     browser.scripts(False)
     browser.open(pages["lost"])
@@ -160,6 +163,7 @@ def test_tells_everything_without_its_script(browser, pages):
     assert browser.value("document.querySelectorAll('.band').length") > 10
 
 
+@pytest.mark.claim("page-prints")
 def test_prints(browser, pages):
     browser.open(pages["lost"])
     pdf = browser.pdf()

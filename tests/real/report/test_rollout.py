@@ -105,6 +105,7 @@ def command(place, playbook, *more):
     return [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), f"zero.downtime.{playbook}", "-e", f"run_dir={place}/run", *more]
 
 
+@pytest.mark.claim("progress-in-a-pipe")
 def test_plain_lines_in_a_pipe(place):
     done = subprocess.run(command(place, "deploy"), cwd=place, env=environment(place, TERM="xterm"), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -124,6 +125,7 @@ def test_silent_in_a_play_that_is_not_ours(place):
     assert "rollout" not in done.stdout + done.stderr
 
 
+@pytest.mark.claim("progress-on-a-terminal")
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux stands in for a person's terminal")
 def test_one_redrawn_line_on_a_terminal(place):
     server = f"rollout-{uuid.uuid4().hex}"

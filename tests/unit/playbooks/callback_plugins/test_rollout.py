@@ -216,6 +216,7 @@ def test_a_playbook_of_ours_does_not_begin_in_the_middle(monkeypatch):
     callback.v2_playbook_on_start(types.SimpleNamespace(_file_name="/site/site.yml"))
 
 
+@pytest.mark.claim("progress-no-colour")
 @pytest.mark.parametrize("environment, redrawn, coloured", [
     ({}, True, True), ({"NO_COLOR": "1"}, True, False), ({"TERM": "dumb"}, False, None), ({"TERM": "dumb", "NO_COLOR": "1"}, False, None)])
 def test_colour_and_the_redrawn_line_can_be_turned_off(monkeypatch, environment, redrawn, coloured):

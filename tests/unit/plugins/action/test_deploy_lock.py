@@ -58,6 +58,7 @@ def hosts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Hosts:
     return found
 
 
+@pytest.mark.claim("lock-all-or-none")
 def test_it_is_taken_on_every_host_in_order_and_given_back(hosts: Hosts) -> None:
     assert hosts.task("acquired", "first")["changed"]
     assert hosts.holders() == dict.fromkeys(HOSTS, "first")
@@ -66,6 +67,7 @@ def test_it_is_taken_on_every_host_in_order_and_given_back(hosts: Hosts) -> None
     assert hosts.holders() == dict.fromkeys(HOSTS)
 
 
+@pytest.mark.claim("lock-all-or-none")
 @pytest.mark.parametrize("taken", HOSTS)
 def test_who_does_not_get_all_of_them_keeps_none(hosts: Hosts, taken: str) -> None:
     # Nobody can prove this one dead: it runs on another controller.
@@ -75,6 +77,7 @@ def test_who_does_not_get_all_of_them_keeps_none(hosts: Hosts, taken: str) -> No
     assert hosts.holders() == {host: "theirs" if host == taken else None for host in HOSTS}
 
 
+@pytest.mark.claim("state-hosts-and-dir")
 @pytest.mark.parametrize("driver, given, kept_by", [
     ("haproxy", None, ["lb1", "lb2"]), ("healthcheck", None, ["app1"]), ("none", None, ["app1"]), ("haproxy", "keepers", ["k1", "k2"]),
 ])

@@ -41,6 +41,7 @@ def test_from_the_controller_it_runs_in_this_process(run: t.Callable[..., dict[s
     assert seen[0]["timeout"] == 60
 
 
+@pytest.mark.claim("health-from")
 def test_from_a_host_the_module_is_sent_there(run: t.Callable[..., dict[str, t.Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[t.Any] = []
 

@@ -67,6 +67,7 @@ def controller(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> Controller:
     return Controller(tmp_path, monkeypatch)
 
 
+@pytest.mark.claim("artifact-from-the-controller")
 def test_an_artifact_of_the_controller_is_copied_to_a_host_that_lacks_it(controller: Controller) -> None:
     result = controller.run(root="/srv", state="staged", release="1.0.0", artifact={"src": controller.src, "checksums": controller.sums})
     assert result == {"changed": True}
@@ -128,6 +129,7 @@ def test_what_is_the_modules_business_passes_unchanged(controller: Controller, s
     assert controller.calls == [args]
 
 
+@pytest.mark.claim("rollback-downloads-nothing")
 def test_previous_needs_no_artifact(controller: Controller) -> None:
     controller.run(root="/srv", state="activated", release="previous", artifact={"src": "/gone.tar.gz", "checksums": "/gone"})
     assert controller.calls == [{"root": "/srv", "state": "activated", "release": "previous"}]

@@ -51,6 +51,7 @@ def test_all_balancers_count_as_one_and_the_report_is_kept(run: t.Any, tmp_path:
     assert [(event["step"], event["event"]) for event in _events.read(str(tmp_path))] == [("shadow", "started"), ("shadow", "finished")]
 
 
+@pytest.mark.claim("replay-report-only")
 def test_a_difference_fails_or_is_only_reported(run: t.Any, tmp_path: t.Any) -> None:
     results = {"lb1": SAME, "lb2": DIFFERS}
     failed = run(results, plan={**plan(log="/l"), "run_dir": str(tmp_path)})
@@ -61,6 +62,7 @@ def test_a_difference_fails_or_is_only_reported(run: t.Any, tmp_path: t.Any) -> 
     assert not run(results, plan=plan(log="/l", max_differences=1)).get("failed")
 
 
+@pytest.mark.claim("replay-nothing-compared")
 def test_nothing_compared_is_no_success(run: t.Any) -> None:
     nothing = {**SAME, "compared": 0}
     assert run({"lb1": nothing, "lb2": nothing}, plan=plan(log="/l"))["failed"]
@@ -77,6 +79,7 @@ def test_without_a_shadow_and_in_check_mode_nobody_is_asked(run: t.Any) -> None:
     assert run({}, check_mode=True, plan=plan(log="/l")) == {"changed": False, "shadow": None}
 
 
+@pytest.mark.claim("mirror-verdict")
 def test_what_a_mirror_counted_is_judged(run: t.Any) -> None:
     assert run({}, plan=plan("nginx"), mirrored={"statuses": {"200": 5}})["shadow"]["verdict"] == "same"
     failed = run({}, plan=plan("nginx"), mirrored={"statuses": {"200": 5, "500": 5}})

@@ -51,6 +51,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., dict[str, t.Any]]:
     return call
 
 
+@pytest.mark.claim("split-reads-and-sets-everywhere")
 def test_all_balancers_at_once_with_the_fence_where_the_lock_is(run: t.Any, tmp_path: t.Any) -> None:
     result = run({"lb1": has(GREEN), "lb2": has(GREEN)}, shares={"green": "100"}, app="shop", deploy_id="d1", intent={"verb": "deploy"},
                  lock={"hosts": ["lb1"], "path": "/state/x.lock"}, run_dir=str(tmp_path), min_active="2")
@@ -63,6 +64,7 @@ def test_all_balancers_at_once_with_the_fence_where_the_lock_is(run: t.Any, tmp_
     assert (tmp_path / "counters.jsonl").read_text().count("\n") == 2
 
 
+@pytest.mark.claim("split-failure-says-who-has-what")
 @pytest.mark.parametrize("second, words", [
     (REFUSED, "balancer lb2: haproxy refused it; now lb1 has blue 0, green 100, lb2 has blue 100, green 0"),
     (LOST, "balancer lb2 cannot be reached: no route; now lb1 has blue 0, green 100, lb2 has shares that nobody knows"),

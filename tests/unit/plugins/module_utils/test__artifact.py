@@ -107,6 +107,7 @@ def test_fetch_copies_what_it_verified(tmp_path):
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
+@pytest.mark.claim("digest-before-unpacking")
 def test_fetch_refuses_another_digest_and_leaves_nothing(tmp_path):
     (tmp_path / "s").write_bytes(b"x")
     with pytest.raises(DowntimeError, match=f"has the sha256 [0-9a-f]{{64}} .[0-9]+ bytes., but {A} is expected: it was not unpacked"):
@@ -194,6 +195,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.claim("tar-traversal-refused")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_archives(tmp_path, name):
     (tmp_path / "secret").write_text("secret")
@@ -218,6 +220,7 @@ def test_member_over_its_own_symlink_replaces_the_link_only(tmp_path):
 # --- unpacking what is damaged
 
 
+@pytest.mark.claim("truncated-archive-refused")
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9, 0.999])
 def test_truncated_archives(tmp_path, mode, share):

@@ -28,6 +28,7 @@ def holds(sheet):
     return sheet["received"] + sheet["open_before"] == sheet["answered"] + sheet["truncated"] + sheet["unanswered"] + sheet["open"]
 
 
+@pytest.mark.claim("balance-of-every-request")
 def test_nothing_lost():
     sheet = _balance.balance([sample(1, row(requests=100), at="started"), sample(2, row(requests=900), at="stopped")])
     assert (sheet["received"], sheet["answered"], sheet["unanswered"], sheet["truncated"]) == (800, 800, 0, 0)
@@ -44,6 +45,7 @@ def test_requests_in_no_class_of_responses_are_unanswered():
     assert sheet["unanswered"] == 9 and sheet["complete"] and holds(sheet)
 
 
+@pytest.mark.claim("balance-client-aborts")
 def test_client_aborts_hide_nothing():
     sheet = _balance.balance([sample(1, row(requests=100), at="started"),
                               sample(2, row(requests=200, ok=199, client_aborts=5), at="stopped")])
@@ -62,6 +64,7 @@ def test_a_reset_that_left_no_answer_is_not_counted_twice():
     assert "between 3 and 6" in sheet["note"] and sheet["complete"]
 
 
+@pytest.mark.claim("balance-errors-split")
 def test_errors_are_split_at_the_first_move_and_by_who_made_them():
     sheet = _balance.balance([
         sample(1, row(requests=100, errors=2, app_errors=2), at="started"),
@@ -97,6 +100,7 @@ def test_a_reload_starts_new_counters_and_the_old_workers_last_ones_count():
     assert sheet["received"] == 350 and sheet["complete"] and holds(sheet)
 
 
+@pytest.mark.claim("balance-incomplete-said")
 @pytest.mark.parametrize("last, part", [
     (row(1, 150, open_now=2, current=False), "with 2 requests open"),
     (row(1, 150), "new ones coming in"),
@@ -158,6 +162,7 @@ def test_moments_say_between_which_readings():
     assert found == [{"balancer": "lb1", "began": 2, "ended": 3, "unanswered": 2, "truncated": 0, "own_errors": 0}]
 
 
+@pytest.mark.claim("nginx-no-log-no-sheet")
 def test_who_counts_nothing_is_told_from_who_does_not_answer():
     found = _balance.append(None, "lb1", {"counters": [], "uncounted": "nobody counts there"}, "started")
     assert (found["failed"], found["uncounted"]) == ("nobody counts there", True)

@@ -31,6 +31,7 @@ def everybody(**known):
     return {name: staged(**known) for name in HOSTS}
 
 
+@pytest.mark.claim("bg-idle-side-at-once")
 def test_the_idle_side_is_one_batch_and_then_the_switch():
     found = _blue_green.lay_out(plan(), everybody(idle="p"))
     assert found["batches"] == [{"n": 1, "members": HOSTS}] and found["switch"] == {"from": "blue", "to": "green", "home": False}
@@ -71,6 +72,7 @@ def test_a_rollback_without_anything_on_the_idle_side():
         _blue_green.lay_out(plan(verb="rollback", release="previous"), everybody(wanted=None))
 
 
+@pytest.mark.claim("bg-killed-before-the-switch")
 def test_a_rollback_after_a_controller_died_before_the_switch_puts_the_idle_side_right():
     interrupted = {"verb": "deploy", "release": "n" * 64, "label": "n", "before": dict.fromkeys(HOSTS, "p" * 64)}
     results = {"app1": staged(idle="n", wanted=None, keeps="pon"), "app2": staged(idle="p", wanted=None, keeps="pon"),
@@ -79,6 +81,7 @@ def test_a_rollback_after_a_controller_died_before_the_switch_puts_the_idle_side
     assert found["switch"] is None and found["release"] == release("p") and "app1" in found["batches"][0]["members"]
 
 
+@pytest.mark.claim("bg-killed-rollback")
 def test_a_rollback_after_a_rollback_that_died_before_the_switch_ends_what_that_one_began():
     interrupted = {"verb": "rollback", "release": "o" * 64, "label": "o", "before": dict.fromkeys(HOSTS, "o" * 64)}
     back = plan(verb="rollback", release="previous", capacity={"first": False, "ready": ["app3"]})
@@ -101,6 +104,7 @@ def test_an_idle_side_that_had_nothing_and_got_half_of_it_gets_what_serves():
     assert found["switch"] is None and found["release"] == release("o") and found["batches"] == [{"n": 1, "members": HOSTS}]
 
 
+@pytest.mark.claim("bg-killed-behind-the-switch")
 def test_a_rollback_after_a_controller_died_behind_the_switch_switches_back():
     interrupted = {"verb": "deploy", "release": "n" * 64, "label": "n", "before": {}}
     found = _blue_green.lay_out(plan(verb="rollback", release="previous"), everybody(serves="n", idle="o", wanted=None), [], interrupted)

@@ -27,6 +27,7 @@ def test_defaults_are_filled_in():
     assert _canary.check(found, URL, True) == found
 
 
+@pytest.mark.claim("canary-query-of-both-sides")
 @pytest.mark.parametrize("canary, words", [
     ({"steps": [5, 1, 100]}, r"deploy_canary.steps is \[5, 1, 100\]; ascending whole percents"),
     ({"steps": [5, 5, 100]}, "ascending"),
@@ -59,6 +60,7 @@ def test_who_counts_has_to_be_there():
         check(counted=False, latency="balancer")
 
 
+@pytest.mark.claim("secrets-stay-out-of-plans")
 def test_a_plan_has_no_secrets():
     canary = {"prometheus": {"url": "http://p", "headers": {"authorization": "secret"}}}
     assert "headers" not in _canary.planned({"deploy_canary": canary, "deploy_evidence_url": URL}, True)["canary"]["prometheus"]
@@ -103,6 +105,7 @@ def watch(source, lost=lambda: None, earlier=(), **canary):
     return found, looks
 
 
+@pytest.mark.claim("canary-pass-waits-for-step-time")
 def test_a_good_release_passes_when_its_time_is_over():
     found, looks = watch(Numbers())
     assert found["verdict"] == "pass" and found["waited"] == 30 and len(looks) == 8
@@ -132,6 +135,7 @@ def test_without_requests_it_is_held_until_the_deadline():
     assert found["verdict"] == "inconclusive"
 
 
+@pytest.mark.claim("canary-errors-count-on")
 def test_errors_of_smaller_shares_count_and_times_do_not():
     # Ten times as often, but too few in one look: together they are enough.
     few = Numbers(canary=4, baseline=0, requests=100)
@@ -143,6 +147,7 @@ def test_errors_of_smaller_shares_count_and_times_do_not():
     assert watch(Numbers(), earlier=[slow.look() for dummy in range(5)])[0]["verdict"] == "pass"
 
 
+@pytest.mark.claim("canary-lost-request-ends-it")
 def test_a_lost_request_ends_it():
     found, looks = watch(Numbers(), lost=lambda: "The probe lost 1 of 100 requests.")
     assert found["verdict"] == "fail" and len(looks) == 1 and found["reasons"] == ["The probe lost 1 of 100 requests."]

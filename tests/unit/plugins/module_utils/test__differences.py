@@ -23,6 +23,7 @@ def fields(one, other, *ignore):
     return _differences.of_answers(one, other, Ignored(ignore))
 
 
+@pytest.mark.claim("replay-compares-field-by-field")
 @pytest.mark.parametrize("one, other, found", [
     ({"a": 1}, {"a": 1.0}, {}),
     ({"a": 1}, {"a": 2}, {"body.a": "changed"}),
@@ -55,6 +56,7 @@ def test_no_answer_is_a_status_of_its_own():
     assert not fields(Answer(failure="refused"), Answer(failure="refused"))
 
 
+@pytest.mark.claim("replay-ignore")
 @pytest.mark.parametrize("ignore, left", [
     (["body.version"], {"body.versions", "body.a.version", "body.a.b", "header.x-cache"}),
     (["body.a"], {"body.version", "body.versions", "header.x-cache"}),
@@ -78,6 +80,7 @@ def test_the_release_header_is_ignored():
     assert not _differences.of_answers(answer({}, x_release="a"), answer({}, x_release="b"), Ignored((), ["X-Release"]))
 
 
+@pytest.mark.claim("replay-subtracts-noise")
 @pytest.mark.parametrize("raw, noise, total, reported", [
     (0, 0, 100, False),
     (1, 0, 100, True),

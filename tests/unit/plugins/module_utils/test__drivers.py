@@ -33,6 +33,7 @@ def post(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[
         del sys.modules[name]
 
 
+@pytest.mark.claim("drivers-of-other-collections")
 def test_a_dotted_name_is_a_driver_of_another_collection(post: pathlib.Path) -> None:
     (post / "_pigeon.py").write_text(DRIVER, encoding="utf-8")
     driver = _drivers.load("acme.post.pigeon")

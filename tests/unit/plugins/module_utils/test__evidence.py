@@ -48,6 +48,7 @@ def test_clean():
     assert found["kernel"] == {"overflows": 0, "drops": 0}
 
 
+@pytest.mark.claim("confirmed-loss-goes-back", "losses-are-attributed")
 def test_one_loss_that_the_sheet_confirms():
     samples = clean_sheet()[:2] + [reading(20, 2000, ok=1998, at="stopped")]
     found = _evidence.compose(account([(11, "eof_reused"), (11.2, "eof_reused")]), samples, steps=STEPS)
@@ -60,6 +61,7 @@ def test_one_loss_that_the_sheet_confirms():
     assert "2 of 2,000 real requests lost (2 unanswered)" in found["sentence"]
 
 
+@pytest.mark.claim("probe-alone-fails-no-rollback")
 def test_one_loss_that_a_whole_sheet_misses():
     found = _evidence.compose(account([(13, "reset")]), clean_sheet(), steps=STEPS)
     assert (found["verdict"], found["rollback"]) == ("unconfirmed", False)
@@ -119,6 +121,7 @@ def test_errors_of_a_dead_deploy_are_not_the_next_ones_by_the_probe(name, blamed
     assert found["probe"]["phases"]["during"]["failed"] == 16
 
 
+@pytest.mark.claim("dead-deploys-errors")
 @pytest.mark.parametrize("name, blamed", [("clear", False), ("drain", True)])
 def test_errors_of_a_dead_deploy_are_not_the_next_ones_by_the_sheet(name, blamed):
     samples = [reading(0, 0, at="started"), reading(5, 500), reading(7.9, 790, errors=30, app=30), reading(20, 2000, errors=30, app=30, at="stopped")]
@@ -228,6 +231,7 @@ def test_overflows_alone_are_a_finding():
     assert found["verdict"] == "clean" and found["kernel"] == {"overflows": 4, "drops": 5} and "4 listen-queue overflows" in found["notes"][0]
 
 
+@pytest.mark.claim("worse-by-an-exact-rule")
 @pytest.mark.parametrize("before, during, worse", [
     ((0, 500), (2, 10), False),              # two are no trend
     ((0, 500), (3, 5000), False),            # chance spreads three so in most cases

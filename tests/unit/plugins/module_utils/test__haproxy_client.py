@@ -48,6 +48,7 @@ def ask(commands: list[str], pieces: list[bytes], hang: bool = False, timeout: f
     return replies
 
 
+@pytest.mark.claim("every-reply-is-read")
 def test_every_reply_is_read_and_an_empty_one_is_a_reply():
     assert ask(["show version", "set server a/b state maint", "set server a/x state maint"],
                [b"\n> 2.6.12\n\n> \n> No such server.\n\n> "]) == ["2.6.12", "", "No such server."]

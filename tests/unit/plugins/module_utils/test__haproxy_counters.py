@@ -72,6 +72,7 @@ def settled(*readings):
     return found
 
 
+@pytest.mark.claim("half-counted-requests")
 @pytest.mark.parametrize("readings, missing", [
     ([0, 0, 0], 0),
     # One that begins, one that ends.
@@ -106,6 +107,7 @@ def pools_stat(**columns):
     return "\n".join(["# " + ",".join(names), *(",".join(row) for row in rows)])
 
 
+@pytest.mark.claim("bg-retire-counts-every-worker")
 def test_a_pool_is_idle_since_the_last_request_that_any_worker_gave_it():
     workers = [Worker(12, True, 500), Worker(11, False, 900)]
     look = Look(12, {}, [pools_stat(blue=(7, 9, 90), green=(0, 0, -1), tcp=("", 4, 3))], workers, {11: [pools_stat(blue=(5, 5, 20), green=(1, 1, 800))]}, [])

@@ -49,6 +49,7 @@ def test_a_good_configuration_has_no_findings(tmp_path):
     assert lint(GOOD, tmp_path) == {}
 
 
+@pytest.mark.claim("doctor-names-lines-of-memory", "lint-of-haproxy")
 @pytest.mark.parametrize("old, new, setting, level, line", [
     ("    option redispatch 1\n", "", "option redispatch", "warning", "option redispatch 1"),
     ("mode http", "mode http\n    retries 0", "retries", "warning", "retries 3"),

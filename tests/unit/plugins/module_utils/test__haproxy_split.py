@@ -89,6 +89,7 @@ def splitter(fake: Fake, wanted: dict[str, int] | None, **options: t.Any) -> _ha
     return _haproxy_split.Splitter(fake, place, wanted, clock=fake.clock, sleep=fake.sleep, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.claim("split-haproxy-file-and-worker")
 def test_the_file_first_then_the_worker_then_read_again(fake):
     seen = []
     fake.refuses = [lambda: seen.append(fake.path.read_text())]
@@ -106,6 +107,7 @@ def test_every_entry_of_the_key_is_set_and_a_missing_one_added(fake):
     assert fake.sent[-1] == "add map m.map shop 100"
 
 
+@pytest.mark.claim("split-haproxy-refusal-is-undone")
 def test_a_refusal_puts_the_file_back_and_says_so(fake):
     def refuse():
         raise DowntimeError("haproxy refused 'set map m.map shop 100': Permission denied")

@@ -93,6 +93,7 @@ def test_a_worker_socket_named_as_master_is_refused():
         balancer(Script((["show info"], ["Pid: 5"])), Script((["show proc"], ["Unknown command"]))).look([])
 
 
+@pytest.mark.claim("every-reply-is-read")
 def test_unexpected_reply_names_the_command():
     with pytest.raises(DowntimeError, match="haproxy refused 'set server a/b state maint': No such server."):
         balancer(Script((["set server a/b state maint", "show info"], ["No such server.\n", "Pid: 1"]))).command(["set server a/b state maint"])

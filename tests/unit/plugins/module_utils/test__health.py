@@ -73,6 +73,7 @@ def test_ends_as_soon_as_all_have_passed_in_a_row() -> None:
     assert [(m["name"], m["ok"], m["passes"], m["attempts"], m["waited"]) for m in result["members"]] == [("app1", True, 3, 3, 1.0), ("app2", True, 3, 3, 1.0)]
 
 
+@pytest.mark.claim("health-passes-in-a-row")
 def test_a_failure_starts_the_count_again() -> None:
     result = run_gate({"app1": [GOOD, GOOD, BAD, GOOD, GOOD, GOOD]}, passes=3)
     assert result["members"][0]["attempts"] == 6
@@ -85,6 +86,7 @@ def test_a_member_that_dies_while_another_warms_up_is_seen() -> None:
     assert result["msg"] == "1 of 2 members did not reach 2 passes in a row within 3 s: app1: app1.example:8000 refused the connection"
 
 
+@pytest.mark.claim("health-timeout")
 def test_time_out_names_each_member_and_its_last_answer() -> None:
     check = dict(timeout=1, interval=0.5, header="x-release", digest="new")
     old, new = (_health.Answer(200, {"x-release": value}) for value in ("old", "new"))

@@ -134,6 +134,7 @@ def only(result: dict[str, t.Any]) -> dict[str, t.Any]:
 # --- the ladder of proof ---
 
 
+@pytest.mark.claim("hc-statistics-prove")
 def test_statistics_prove_a_drain(world: World) -> None:
     world.request_until = 8.0
     result = call(world, "drained", **STATS_GIVEN)
@@ -150,6 +151,7 @@ def test_statistics_on_the_way_down_do_not_count_as_out(world: World) -> None:
 
 
 # 10 s told may be a little more than 9 s lived.
+@pytest.mark.claim("hc-young-workers-prove-nothing")
 @pytest.mark.parametrize("uptime", [0, 3, 10])
 def test_statistics_of_a_young_worker_prove_nothing(world: World, uptime: int) -> None:
     # A reload a moment ago: an old worker may still carry a request that this one knows nothing of.
@@ -173,6 +175,7 @@ def test_statistics_of_a_young_worker_with_the_gauge_prove_it(world: World) -> N
     assert 7.0 < result["waited"] < 8.0
 
 
+@pytest.mark.claim("hc-gauge-proves")
 def test_the_gauge_counts_once_the_balancer_has_noticed(world: World) -> None:
     result = call(world, "drained", **GAUGE_GIVEN)
     assert (only(result)["drained_by"], only(result)["in_flight"], result["proof"]) == ("sessions", 0, "gauge")
@@ -192,6 +195,7 @@ def test_the_gauge_waits_for_the_last_request(world: World) -> None:
     assert caught.value.details["changed"] is True
 
 
+@pytest.mark.claim("hc-time-is-waited")
 def test_without_either_time_is_waited_and_said_so(world: World) -> None:
     result = call(world, "drained")
     assert only(result)["drained_by"] == "waited"
@@ -256,6 +260,7 @@ def test_without_waiting_only_statistics_say_drained(world: World) -> None:
     assert only(call(world, "down", wait=False))["state"] == "down"
 
 
+@pytest.mark.claim("hc-commands-in-place-of-the-file")
 def test_commands_switch_where_there_is_no_file(world: World) -> None:
     first = call(world, "drained", **COMMANDS, **GAUGE_GIVEN)
     assert world.commands == [["off", "the member"]]
@@ -286,6 +291,7 @@ def test_active_waits_for_the_balancer(world: World) -> None:
     assert result["diff"] == dict(before=dict(members=[dict(name="app1", state="drained")]), after=dict(members=[dict(name="app1", state="active")]))
 
 
+@pytest.mark.claim("hc-back-when-up-and-warm")
 def test_active_waits_for_slow_start_to_be_over(world: World) -> None:
     world.throttle = "19"
     with pytest.raises(_healthcheck.NotReached, match=r"does not serve after 10 s: pool shop says UP at 19 % of its weight"):
@@ -294,6 +300,7 @@ def test_active_waits_for_slow_start_to_be_over(world: World) -> None:
     call(world, "active", timeout=10, **STATS_GIVEN)
 
 
+@pytest.mark.claim("hc-back-without-statistics")
 def test_active_without_statistics_wants_readiness_without_a_break(world: World) -> None:
     world.files[OFF] = world.wall()
     world.warm_from = 5.0
@@ -308,6 +315,7 @@ def test_active_that_never_becomes_ready_fails(world: World) -> None:
         call(world, "active", timeout=20)
 
 
+@pytest.mark.claim("hc-maintenance-is-left")
 @pytest.mark.parametrize("status", ["MAINT", "MAINT (via shop/app2)", "DRAIN"])
 def test_a_member_that_somebody_else_took_out_is_left_out(world: World, status: str) -> None:
     world.files[OFF] = world.wall()
@@ -371,6 +379,7 @@ def test_check_mode_holds_the_floor_and_foretells_a_directory_that_is_not_there(
 # --- bad input ---
 
 
+@pytest.mark.claim("hc-bad-times-refused")
 @pytest.mark.parametrize("options, words", [
     (dict(members=[]), "members names 0 members"),
     (dict(members=["app1", "app2"]), "exactly one"),
@@ -471,6 +480,7 @@ def test_driver_hands_on_what_deploy_traffic_says() -> None:
     assert set(args) <= set(_healthcheck.argument_spec())
 
 
+@pytest.mark.claim("hc-gate-needs-another-path")
 @pytest.mark.parametrize("health, pools, refused", [
     (dict(path="/ready"), [dict(name="shop", port=8000)], True),
     (dict(path="/ready"), [], True),

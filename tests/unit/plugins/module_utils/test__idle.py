@@ -44,6 +44,7 @@ def look(the_plan=None, lb1=None, lb2=None, state=None, hosts=None):
                       {"lb1": state or keeper(), "lb2": keeper(1001.0)}, NOW)
 
 
+@pytest.mark.claim("bg-retire-only-when-due")
 def test_its_time_has_come():
     found = look()
     assert found["due"] and found["why"] == [] and found["side"] == "blue" and found["serving"] == "green" and found["release"] == OLD
@@ -52,6 +53,7 @@ def test_its_time_has_come():
     assert found["shares"] == {"blue": 0, "green": 100}
 
 
+@pytest.mark.claim("bg-retire-says-when")
 def test_it_is_kept_for_a_while_and_says_until_when():
     found = look(plan(keep=3600))
     assert not found["due"] and found["why"] == [] and found["wait"] == 2600 and found["when"] == NOW + 2600
@@ -63,6 +65,7 @@ def test_the_last_request_counts_whichever_balancer_it_came_from():
     assert not found["due"] and found["wait"] == 10 and found["why"] == []
 
 
+@pytest.mark.claim("bg-retire-conditions", "bg-retire-unknown-keeps-warm")
 @pytest.mark.parametrize("changes, words", [
     ({"the_plan": plan(keep=None)}, "deploy_keep_previous is not set"),
     ({"lb1": balancer(in_flight=1)}, "blue has 2 requests in flight"),
@@ -104,6 +107,7 @@ def test_a_switch_that_nobody_wrote_down_counts_from_now():
     assert at_once["due"] and not at_once["begin"]
 
 
+@pytest.mark.claim("bg-status-tells-the-idle-side")
 @pytest.mark.parametrize("settled, state, expected", [
     ("stopped", "down", "stopped"), ("activated", "down", "down"), ("stopped", "active", "warm"), ("activated", "drained", "warm")])
 def test_warm_or_stopped(settled, state, expected):

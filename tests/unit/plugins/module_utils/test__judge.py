@@ -32,6 +32,7 @@ def _verdict(canary, baseline, **criteria):
     return _judged(canary, baseline, {"latency": {"critical": True}}, **criteria)["verdict"]
 
 
+@pytest.mark.claim("judge-verdicts", "judge-margin", "judge-no-number-holds")
 def test_verdicts():
     base = _side(latency=BASE)
     assert _verdict(_side(latency=SAME), base) == "pass"
@@ -45,6 +46,7 @@ def test_verdicts():
     assert _verdict(_side(latency=SAME, errors=0), _side(latency=BASE, errors=30), margin=1.0) == "pass"
 
 
+@pytest.mark.claim("judge-no-traffic-holds")
 def test_no_traffic_holds():
     for canary, baseline in ((0, 1000), (1000, 0), (0, 0), (19, 1000)):
         found = _judged(_side(canary, 0), _side(baseline, 0))
@@ -59,6 +61,7 @@ def test_a_counter_that_started_anew_is_left_out():
     assert (errors["canary_requests"], errors["baseline_requests"], errors["canary_errors"], errors["baseline_errors"]) == (500, 500, 3, 2)
 
 
+@pytest.mark.claim("judge-critical-metric")
 def test_the_shape_of_the_result():
     found = _judged(_side(latency=DOUBLE), _side(latency=BASE), {"latency": {"critical": True}}, margin=0.5)
     assert set(found) == {"verdict", "reasons", "errors", "metrics", "score"}
@@ -79,6 +82,7 @@ def test_direction(direction, factor, classification):
         assert found["metrics"][0]["classification"] == classification
 
 
+@pytest.mark.claim("judge-allowed")
 def test_what_is_allowed():
     def classification(factor, **rule):
         found = _judged(_side(level=[factor * one for one in SAME]), _side(level=BASE), {"level": {"direction": "either", **rule}})
@@ -105,6 +109,7 @@ def _four(bad="", missing="", rules=None, **criteria):
     return _judged(_side(**canary), _side(**dict.fromkeys(FOUR, BASE)), rules or FOUR, **criteria)
 
 
+@pytest.mark.claim("judge-score", "judge-missing-data-holds")
 @pytest.mark.parametrize("bad, missing, score, verdict", [
     ("", "", 100, "pass"), ("a", "", 75, "inconclusive"), ("ab", "", 50, "fail"),
     # What lacks data is not in the score, and holds.
@@ -116,6 +121,7 @@ def test_the_score(bad, missing, score, verdict):
     assert found["verdict"] == verdict and found["score"] == (score if score is None else pytest.approx(score))
 
 
+@pytest.mark.claim("judge-says-why")
 def test_a_score_that_is_enough_names_what_failed():
     found = _four("a", pass_score=75)
     assert found["verdict"] == "pass" and found["reasons"][0] == "The score is 75; 75 are needed." and found["reasons"][1].startswith("a of the canary is +")
@@ -132,6 +138,7 @@ def test_nodata_fail_of_a_critical_metric_fails():
     assert _four(missing="d", rules={**FOUR, "d": {"nodata": "fail", "critical": True}})["verdict"] == "fail"
 
 
+@pytest.mark.claim("judge-nodata-fail")
 def test_nodata_fail_does_not_blame_the_canary_for_what_the_baseline_lacks_too():
     rules = {"latency": {"nodata": "fail", "critical": True}}
     for canary, baseline in (
@@ -156,6 +163,7 @@ def test_a_few_samples_that_cannot_be_sure_hold():
     assert found["verdict"] == "inconclusive" and "too few to be" in found["reasons"][0]
 
 
+@pytest.mark.claim("judge-metric-false-alarms")
 def test_looking_at_metrics_again_and_again_costs_no_more_than_is_promised():
     """Healthy canaries, looked at 25 times. An interval that knows of one look only fails them far too often."""
     draw = random.Random(6)
@@ -185,6 +193,7 @@ def test_good_criteria_are_accepted():
     assert _judge.judge([], {"alpha": "0.05"})["errors"]["needed"] == pytest.approx(20)
 
 
+@pytest.mark.claim("judge-bad-criteria-refused")
 @pytest.mark.parametrize("criteria, sentence", [
     ({"alpha": 0}, "judge.alpha is 0; it must be a number above 0 and below 1"),
     ({"alpha": 1}, "judge.alpha is 1; it must be a number above 0 and below 1"),

@@ -59,6 +59,7 @@ def test_a_takeover_names_whom_it_proved_dead(lock):
     assert lock.acquire("d4", ME, force=True)["taken_over"]["deploy_id"] == "d3"
 
 
+@pytest.mark.claim("moves-are-fenced")
 def test_the_fence_refuses_who_does_not_hold_it(lock):
     with pytest.raises(DowntimeError, match="is gone"):
         with lock.fence("d1"):
@@ -73,6 +74,7 @@ def test_the_fence_refuses_who_does_not_hold_it(lock):
     assert [entry["members"] for entry in lock.entries()] == [["app1"]] * 2
 
 
+@pytest.mark.claim("takeover-waits-for-a-running-move")
 def test_a_takeover_waits_for_a_move_that_runs(lock):
     lock.acquire("d1", ME)
     inside, leave, order = threading.Event(), threading.Event(), []
@@ -149,6 +151,7 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
     assert _lock.interrupted_of([]) is None
 
 
+@pytest.mark.claim("journal-before-the-move")
 def test_a_move_is_in_the_journal_before_it_is_made(lock):
     lock.acquire("d1", ME)
     with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
@@ -276,6 +279,7 @@ def test_shares_are_noted_before_they_are_set_and_take_nobody_out(tmp_path):
     assert _lock.out_of(lock.entries()) == [] and _lock.interrupted_of(lock.entries())["verb"] == "deploy"
 
 
+@pytest.mark.claim("bg-since-when-is-kept")
 def test_since_when_the_sides_have_their_shares_outlives_the_journal(tmp_path):
     times = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0])
     lock = _lock.Lock(str(tmp_path), "production-shop", clock=lambda: next(times))

@@ -25,6 +25,7 @@ def balancers(*readings, errors=True, latency=True):
     return _looks.Balancers(lambda: next(told), POOLS, errors, latency)
 
 
+@pytest.mark.claim("canary-balancers-count")
 def test_balancers_tell_what_came_since():
     source = balancers({"lb1": [row(1, (10, 1, 7), (100, 2, 5))], "lb2": [row(5, (0, 0, 0), (50, 0, 6))]},
                        {"lb1": [row(1, (15, 3, 8), (130, 2, 5))], "lb2": [row(5, (0, 0, 0), (60, 1, 6))]},
@@ -55,6 +56,7 @@ def asked(*told, **options):
     return _looks.Asked(lambda: next(values), RELEASES, **{"errors": True, "latency": True, **options})
 
 
+@pytest.mark.claim("canary-latency-by-the-probe")
 def test_the_probe_tells_releases_apart():
     tally = _probe.Tally(_probe.complete({"url": "http://127.0.0.1/"}), 0.0)
     for seconds, release, kind in ((0.01, "n", None), (0.02, "n", None), (0.01, "o", None), (None, "n", "status_500"), (None, None, "reset")):
@@ -91,6 +93,7 @@ class Served:
         return self.source.look()["canary"]["metrics"].get("cpu", [])
 
 
+@pytest.mark.claim("canary-own-metrics")
 def test_prometheus_is_asked_for_each_side_and_time():
     served = Served(10.0, 15.0)
     served.source.begin()
@@ -114,6 +117,7 @@ def test_nobody_measured_it_meanwhile():
     assert served.look() == [20.0]
 
 
+@pytest.mark.claim("prometheus-away-later")
 def test_a_prometheus_that_is_away_for_a_while_is_asked_later():
     served = Served(10.0, 15.0, 20.0)
     served.source.begin()
@@ -123,6 +127,7 @@ def test_a_prometheus_that_is_away_for_a_while_is_asked_later():
     assert served.look() == [15.0, 20.0] and served.source.problem is None
 
 
+@pytest.mark.claim("prometheus-away-at-the-start")
 def test_a_prometheus_that_is_away_from_the_start_is_told():
     served = Served(10.0)
     served.error = NoAnswer("https://p cannot be reached: Connection refused")
@@ -130,6 +135,7 @@ def test_a_prometheus_that_is_away_from_the_start_is_told():
         served.source.begin()
 
 
+@pytest.mark.claim("prometheus-nothing-of-what-serves")
 def test_a_query_that_answers_nothing_for_what_serves():
     served = Served(10.0, 10.0, 15.0)
     served.error = NoSeries("the query answers no series")

@@ -41,6 +41,7 @@ def lint(text, pools=None, existing=("shop",), slowest=60.0):
     return _nginx_config.lint(_nginx_config.parse(text), DIR, {"shop": {}} if pools is None else pools, existing, slowest)
 
 
+@pytest.mark.claim("nginx-idle-connections-warned")
 def test_idle_connections_that_a_reload_closes_are_told():
     found = lint(dump(keepalive="75s"))
     assert [(finding["level"], finding["setting"]) for finding in found] == [("warning", "keepalive_timeout")]

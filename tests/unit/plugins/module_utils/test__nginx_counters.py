@@ -38,6 +38,7 @@ def test_each_kind_of_end(line, expected):
     assert {name: number for name, number in counts.items() if number} == {"requests": 1, **expected}
 
 
+@pytest.mark.claim("nginx-pools-are-told-apart")
 def test_each_pool_has_its_requests_its_errors_and_the_time_of_its_members():
     counts = _nginx_counters.empty()
     for line in ("200|GET|OK|37|200|0.001|37|37|shop_blue|0.002", "502|GET|OK|157|502, 502|-, -|0, 0|-|shop_green|0.010, 1.250",
@@ -130,6 +131,7 @@ def test_another_log_is_begun_anew_and_a_missing_one_is_told(log, tmp_path):
         _nginx_counters.read(str(tmp_path / "other.log"), str(tmp_path / "counted.json"))
 
 
+@pytest.mark.claim("nginx-sheet-from-the-log")
 def test_the_balance_sheet_takes_them(log, tmp_path):
     path, read, add = log
     add(5)

@@ -125,6 +125,7 @@ def test_bad_options(world, options, sentence):
     assert sentence in str(error.value) and files(world) == [] and not world.reloaded
 
 
+@pytest.mark.claim("mirror-to-itself-refused")
 def test_a_mirror_to_those_that_serve_is_refused(world):
     world.location = "proxy_pass http://green/app;"
     with pytest.raises(DowntimeError, match="passes its requests to green itself"):
@@ -162,6 +163,7 @@ def test_what_a_split_sends_to_the_idle_side_is_seen_through_its_variables(world
         assert mirror(world)["changed"] is True
 
 
+@pytest.mark.claim("mirror-lines-are-named")
 def test_the_doctor_prints_the_lines_and_names_a_mirror_that_was_left(world):
     assert not _nginx_mirror.lint(world.nginx, world.config(), POOLS)
     world.includes = False

@@ -83,6 +83,7 @@ def test_brought_back_by_hand_while_it_drained(world):
         one.run()
 
 
+@pytest.mark.claim("nginx-in-after-three-probes")
 def test_in_needs_three_probes_running(world):
     run(world, ["app1"], "drained")
     world.answers["192.0.2.11:8000"] = ["no", "", "", "no"]
@@ -106,6 +107,7 @@ def test_who_does_not_answer_stays_out_and_the_others_come_back(world):
     assert world.now - before < 1
 
 
+@pytest.mark.claim("nginx-floor-counts-who-answers")
 def test_the_floor_counts_who_really_answers(world):
     assert run(world, ["app1"], "drained", min_active="2", check_mode=True)["changed"]
     world.answers["192.0.2.13:8000"] = "its port did not answer"

@@ -27,6 +27,7 @@ def test_the_draw_yields_a_side_and_the_side_a_pool():
     assert PLAIN.shares == {"blue": 95, "green": 5} and PLAIN.pools == {"blue": ["shop_blue"], "green": ["shop_green"]}
 
 
+@pytest.mark.claim("split-nginx-pins")
 @pytest.mark.parametrize("green, side", [(0, "blue"), (100, "green")])
 def test_nginx_takes_no_share_of_nothing_and_all_is_no_share(green, side):
     split = dataclasses.replace(USERS, green=green)

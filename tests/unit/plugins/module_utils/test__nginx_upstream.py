@@ -36,6 +36,7 @@ def test_what_is_read():
     assert upstream.text == TEXT
 
 
+@pytest.mark.claim("nginx-only-down-and-weight")
 def test_only_down_and_weight_change():
     out = parse().out(["app2", "app3"])
     assert out.text == TEXT.replace("server 192.0.2.12:8000;#app2", "server 192.0.2.12:8000 down;#app2")
@@ -70,6 +71,7 @@ def test_a_member_without_a_line_gets_one_when_it_comes_in():
     assert both.into(["app2"], 5) == both
 
 
+@pytest.mark.claim("nginx-unknown-server-refused")
 def test_a_server_that_may_be_a_member_is_not_added_a_second_time():
     text = "upstream shop {\n    server shop-one.internal:8000;\n}\n"
     with pytest.raises(DowntimeError, match=r"has shop-one.internal:8000, which is no known member, and lacks app1 \(192.0.2.11:8000\).*; # app1'"):

@@ -19,6 +19,7 @@ def params(**options: t.Any) -> dict[str, t.Any]:
     return given
 
 
+@pytest.mark.claim("none-moves-nothing")
 def test_nothing_is_done_and_nothing_is_claimed() -> None:
     result = _none.run(params())
     assert result["changed"] is False

@@ -41,6 +41,7 @@ def measured(verdict, sentence):
     return {"localhost": {"__deploy_evidence": {"evidence": {"verdict": verdict, "sentence": sentence}}}, **{name: {} for name in MEMBERS}}
 
 
+@pytest.mark.claim("last-sentence-of-a-deploy")
 def test_all_went_well():
     hostvars = measured("clean", "0 of 12 real requests lost")
     found = end(hostvars)
@@ -126,6 +127,7 @@ def test_only_a_report_tells_what_runs(moved, back, expected):
     assert _outcome.place(facts(app1=(moved, back))["localhost"], "app1") == expected
 
 
+@pytest.mark.claim("lost-host-others-go-back")
 def test_going_back_begins_with_the_last_batch_and_takes_one_member_at_a_time_while_somebody_is_lost():
     hostvars = facts({"__deploy_begun": 2}, app1=(OK, None), app2=(OK, None), app3=(OK, None))
     assert [batch["members"] for batch in _outcome.batches_back(plan(), "localhost", hostvars)] == [["app2", "app3"], ["app1"]]

@@ -12,6 +12,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 HOSTS = ["app1", "app2", "app3", "app4", "app5", "app6"]
 
 
+@pytest.mark.claim("batches-as-serial")
 @pytest.mark.parametrize("sizes, most, expected", [
     ([1], None, [1, 1, 1, 1, 1, 1]),
     ([1, 2], None, [1, 2, 2, 1]),
@@ -99,6 +100,7 @@ def test_member_of_one_side():
     assert _plan.member("app1", checked, "blue", "2001:db8::1")["url"] == "http://[2001:db8::1]:8101/ready"
 
 
+@pytest.mark.claim("bg-first-slot-is-kept")
 @pytest.mark.parametrize("service, slots", [
     ({"unit": "shop.service"}, ["current", "current"]),
     ({"blue": {"unit": "shop.service", "slot": "current"}, "green": {"unit": "shop-green.service"}}, ["current", "green"]),
@@ -124,6 +126,7 @@ def test_service_refused(service, words):
         _plan.service_of(service, "green")
 
 
+@pytest.mark.claim("swap-reads-back-through-the-port")
 def test_a_swap_is_read_back_through_the_port():
     swap = {"swap": "command", "preset": "gunicorn", "pidfile": "/run/shop.pid", "start": "a", "stop": "b"}
     none = {"deploy_service": swap, "deploy_traffic": {"driver": "none"}}
@@ -147,6 +150,7 @@ def test_two_members_with_one_address():
         _plan.distinct_addresses({"app1": host, "app2": host})
 
 
+@pytest.mark.claim("floor-per-pool")
 def test_capacity_is_that_of_the_tightest_pool():
     full, out = {"full": True}, {"full": False}
     found = _plan.capacity({"a": [full] * 4, "b": [full] * 3 + [out]}, "50%")
@@ -186,6 +190,7 @@ def test_members_need_servers_of_their_own():
         _plan.distinct_servers({"app1": {"server": "web"}, "app2": {"server": "web"}})
 
 
+@pytest.mark.claim("secrets-stay-out-of-plans")
 def test_secrets_stay_out_of_a_plan():
     spec = {"stats_user": {"type": "str"}, "stats_password": {"type": "str", "no_log": True}}
     assert _plan.without_secrets({"stats_user": "me", "stats_password": "hush"}, spec) == {"stats_user": "me"}
@@ -196,6 +201,7 @@ def test_a_list_from_the_command_line(written, batches):
     assert _plan.check_application(application(deploy_batches=written), "deploy")[0]["deploy_batches"] == batches
 
 
+@pytest.mark.claim("workers-need-no-floor")
 def test_workers_need_no_floor_unless_one_is_set():
     checked, _driver = _plan.check_application(application(deploy_traffic={"driver": "none"}), "deploy")
     assert checked["deploy_min_active"] == "0"
@@ -222,6 +228,7 @@ def test_the_sides_are_those_that_the_pools_have():
     assert _plan.sides_of({}, "rolling") == ["blue"]
 
 
+@pytest.mark.claim("bg-needs-both-sides")
 @pytest.mark.parametrize("sides, words", [(("green",), "side green only"), ((None,), "none with a side")])
 def test_blue_green_needs_both_sides(sides, words):
     with pytest.raises(DowntimeError, match=f"needs pools of both sides.*{words}"):
@@ -232,6 +239,7 @@ def told(**greens):
     return {host: {"split": None if green is None else {"blue": 100 - green, "green": green}} for host, green in greens.items()}
 
 
+@pytest.mark.claim("rolling-works-on-the-serving-side")
 def test_the_side_that_serves_is_what_the_balancers_say():
     sides = ["blue", "green"]
     assert _plan.serving_side(["blue"], {}, "rolling") == ("blue", True)
@@ -242,6 +250,7 @@ def test_the_side_that_serves_is_what_the_balancers_say():
     assert _plan.serving_side(sides, told(lb1=100, lb2=0), "blue_green") == ("green", False)
 
 
+@pytest.mark.claim("bg-killed-between-balancers")
 def test_of_two_sides_with_requests_the_journal_says_which_one_served():
     sides = ["blue", "green"]
     assert _plan.serving_side(sides, told(lb1=75, lb2=75), "blue_green", lambda: "blue") == ("blue", False)
@@ -253,6 +262,7 @@ def test_of_two_sides_with_requests_the_journal_says_which_one_served():
         _plan.serving_side(sides, told(lb1=75, lb2=75), "rolling", lambda: "blue")
 
 
+@pytest.mark.claim("canary-persons-shares")
 @pytest.mark.parametrize("answers, strategy, words", [
     (told(lb1=5), "rolling", "balancer lb1 sends 5 % of the requests to green and 95 % to blue"),
     (told(lb1=100, lb2=0), "rolling", "the balancers disagree which side serves: green on lb1, blue on lb2"),

@@ -238,6 +238,7 @@ def test_percentiles_are_within_a_few_percent():
     assert _probe.hist_slot(0) == 0
 
 
+@pytest.mark.claim("probe-bound")
 def test_the_bound():
     assert _probe.bound(0, 3000) == pytest.approx(0.001)
     assert _probe.bound(0, 0) is None
@@ -247,6 +248,7 @@ def test_the_bound():
 
 # -- the timetable --
 
+@pytest.mark.claim("probe-keeps-its-timetable")
 def test_streams_are_spread_by_their_shares():
     probe = _probe.Probe({"url": "http://127.0.0.1:9/", "streams": {"fresh": 5, "keepalive": 4, "post": 1}})
     order = [probe.next_stream() for _each in range(20)]

@@ -152,6 +152,7 @@ def test_basic_authentication(server):
     assert _asked(server)[2]["Authorization"] == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
 
 
+@pytest.mark.claim("prometheus-secrets-stay")
 def test_a_server_that_repeats_a_secret_is_not_quoted(server):
     server.answer = _send(400, {"status": "error", "error": "what is Bearer %s?" % TOKEN})
     assert "what is Bearer ********?" in _refused(lambda: Prometheus(server.url, token=TOKEN).value("x"))

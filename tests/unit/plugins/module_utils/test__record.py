@@ -31,6 +31,7 @@ def compose(**more):
     return _record.compose(**values)
 
 
+@pytest.mark.claim("record-keys-in-order")
 def test_keys_and_their_order():
     record = compose(evidence={"probe": {"versions": {}, "sent": 3, "extra": 1}, "balance": {"received": 9}, "kernel": {"drops": 0}}, members=[
         {"state": "active", "name": "app1", "release": "2.0.0"}], sentence="fine")
@@ -61,6 +62,7 @@ def test_steps_are_closed():
     assert compose()["notes"][0]["detail"] == {"text": "slow"}
 
 
+@pytest.mark.claim("record-null-is-not-zero")
 def test_nothing_measured_is_null_not_zero():
     evidence = compose(evidence={})["evidence"]
     assert evidence == {"probe": None, "balance": None, "kernel": None, "attributed": [], "verdict": None, "sentence": None}
@@ -115,6 +117,7 @@ def test_paths_stay_inside(tmp_path, deploy_id, name):
         assert os.path.basename(path) == f"{name}.json"
 
 
+@pytest.mark.claim("record-whole-or-not")
 def test_write_whole_or_not_at_all(tmp_path, monkeypatch):
     path = str(tmp_path / "new" / "d1.json")
     _record.write(path, "one\n")

@@ -112,6 +112,7 @@ def host(tmp_path):
 # --- staging
 
 
+@pytest.mark.claim("releases-live-by-digest")
 def test_stage_then_nothing_to_do(host):
     result = host.stage("1.0.0")
     digest = host.digests["1.0.0"]
@@ -260,6 +261,7 @@ def test_asked_by_the_action_plugin(host):
 UNIT = {"unit": "shop.service"}
 
 
+@pytest.mark.claim("releases-live-by-digest")
 def test_activate_restarts_once(host):
     host.stage("1.0.0")
     result = host.activate("1.0.0", service=UNIT, deploy_id=DEPLOY)
@@ -366,6 +368,7 @@ def test_running_release_is_read_back(host):
     assert result["running"]["digest"] == digest and result["running"]["waited"] == pytest.approx(0.2)
 
 
+@pytest.mark.claim("running-release-read-back")
 def test_running_release_is_another(host):
     host.stage("1.0.0")
     host.served = ["f" * 64]
@@ -390,6 +393,7 @@ def test_running_release_decides_about_a_restart(host):
 COMMANDS = {"start": "svc up", "stop": "svc down"}
 
 
+@pytest.mark.claim("service-start-and-stop")
 def test_start_and_stop(host):
     host.stage("1.0.0")
     host.stage("2.0.0")
@@ -408,6 +412,7 @@ def test_start_and_stop(host):
     assert host.commands == ["svc down", "svc up"]
 
 
+@pytest.mark.claim("workers-end-their-last-job")
 def test_the_link_moves_between_stop_and_start(host):
     """A worker at its last job opens files by the slot's link: until it has ended, these are the old release's."""
     for label in ("1.0.0", "2.0.0"):
@@ -501,6 +506,7 @@ def test_daemon_that_keeps_the_output_open_is_not_waited_for():
     assert rc == 7
 
 
+@pytest.mark.claim("service-timeout")
 def test_command_that_hangs_is_killed():
     assert _service.default_run(["sh", "-c", "echo half; sleep 60"], 0.3) == (None, "half\n")
 
@@ -538,6 +544,7 @@ def test_back_twice_leads_further_back(three):
         three.activate("previous")
 
 
+@pytest.mark.claim("rollback-to-a-named-release")
 def test_back_to_a_named_release(three):
     three.activate("1", going_back=True, deploy_id="down")
     assert previous(three) is None
@@ -599,6 +606,7 @@ def labels(result, key="staged"):
     return [one["label"] for one in result[key]]
 
 
+@pytest.mark.claim("never-removes-what-is-needed")
 def test_prune_looks_at_every_slot(host):
     for label in "123456789":
         host.stage(label)
@@ -615,6 +623,7 @@ def test_prune_looks_at_every_slot(host):
     assert os.listdir(f"{host.root}/.releases/tmp") == []
 
 
+@pytest.mark.claim("keeps-releases")
 def test_prune_keeps_the_newest(host):
     for label in "12345":
         host.stage(label)
@@ -629,6 +638,7 @@ def test_unknown_pin(host):
         host.call("pruned", pinned=["7"])
 
 
+@pytest.mark.claim("status-changes-nothing")
 def test_observed_changes_nothing(three):
     before = three.tree()
     three.call("observed", "1")
@@ -708,6 +718,7 @@ def test_root_that_is_not_writable_names_user_and_mode(host):
 # --- other processes
 
 
+@pytest.mark.claim("activation-is-atomic")
 def test_readers_never_miss_the_link(host):
     host.stage("1")
     host.stage("2")
@@ -751,6 +762,7 @@ _release.run(params)
 """
 
 
+@pytest.mark.claim("half-staged-is-never-activatable")
 def test_kill_9_in_the_middle_of_unpacking(host):
     artifact = host.artifact("1")
     digest = host.digests["1"]

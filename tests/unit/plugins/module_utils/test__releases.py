@@ -30,6 +30,7 @@ def test_a_members_own_options_stand_in_place_of_those_for_all(monkeypatch: pyte
     assert seen == {"/a": ("2", False, "activated"), "/b": ("1", True, "activated")}
 
 
+@pytest.mark.claim("batch-in-one-task")
 def test_members_are_worked_on_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2, timeout=20)
 
@@ -62,6 +63,7 @@ def test_each_option_of_one_release_is_an_option_here() -> None:
     assert set(_release.argument_spec()) <= mine
 
 
+@pytest.mark.claim("host-time-follows-its-task")
 @pytest.mark.parametrize("args, expected", [
     ({"state": "observed", "lock_timeout": 1.0, "members": [{"name": "a"}]}, 1.0),
     ({"state": "staged", "lock_timeout": 1.0, "members": [{"name": "a"}], "artifact": {"deadline": 10.0}}, 21.0),

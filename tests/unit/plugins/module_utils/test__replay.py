@@ -46,6 +46,7 @@ def options(**changes):
     return {**found, "log": "/nowhere/log", "primary": "127.0.0.1:1", "secondary": "127.0.0.1:1", "candidate": "127.0.0.1:2", **changes}
 
 
+@pytest.mark.claim("replay-three-members")
 def test_each_request_goes_to_all_three_at_its_time():
     clock, asked = Clock(), []
     answers = {"primary": Answer(200), "secondary": Answer(200), "candidate": Answer(500)}

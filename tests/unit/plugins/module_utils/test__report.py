@@ -80,6 +80,7 @@ def sample(text=""):
     }
 
 
+@pytest.mark.claim("page-headline")
 def test_headline():
     record = sample()
     assert _report.headline(record) == "1 of 1,203,441 real requests lost"

@@ -64,6 +64,7 @@ def test_a_deploy_without_a_canary_has_no_section():
     assert 'id="canary"' not in _report.render({})
 
 
+@pytest.mark.claim("canary-in-the-record")
 def test_each_share_with_its_verdict():
     text, elements = section(STEPS)
     assert "3 shares judged beside the release before, 2 passed; at 50 % failed." in text

@@ -42,6 +42,7 @@ def test_the_address_of_http_2_is_cut_off():
             ] == ["/a?b", "/"]
 
 
+@pytest.mark.claim("replay-own-pools-only")
 def test_only_the_backends_that_are_asked_for():
     lines = [haproxy("GET /a HTTP/1.1"), haproxy("GET /b HTTP/1.1", back="api"), haproxy("GET /c HTTP/1.1", front="shop~", back="shop_green")]
     found = _request_log.parse(lines, ["shop_blue", "shop_green"])
@@ -50,6 +51,7 @@ def test_only_the_backends_that_are_asked_for():
     assert len(_request_log.parse([nginx()], ["shop_blue"]).entries) == 1
 
 
+@pytest.mark.claim("replay-exclude")
 def test_excluded_paths():
     lines = [nginx("GET /logout HTTP/1.1"), nginx("GET /a HTTP/1.1"), nginx("GET /b?token=1 HTTP/1.1")]
     assert [entry.path for entry in _request_log.parse(lines, (), [re.compile("^/logout"), re.compile("token=")]).entries] == ["/a"]
@@ -94,6 +96,7 @@ def entries(*times):
     return [_request_log.Entry(time, f"/{number}") for number, time in enumerate(times)]
 
 
+@pytest.mark.claim("replay-at-its-pace")
 def test_the_pace_is_kept_and_scaled():
     assert _request_log.timetable(entries(10.1, 10.6, 12.1), 60, 1, 100) == [(0.0, "/0"), (pytest.approx(0.5), "/1"), (pytest.approx(2.0), "/2")]
     assert [at for at, dummy in _request_log.timetable(entries(10.1, 10.6, 12.1), 60, 2, 100)] == [0.0, pytest.approx(0.25), pytest.approx(1.0)]
@@ -104,6 +107,7 @@ def test_the_end_of_the_log_is_taken():
     assert [path for dummy, path in _request_log.timetable(entries(0.1, 10.5, 19.9, 20.1), 5, 2, 100)] == ["/1", "/2", "/3"]
 
 
+@pytest.mark.claim("replay-rate")
 def test_the_rate_is_capped_and_the_time_covered_stays():
     found = _request_log.timetable(entries(*(number / 100 + 0.001 for number in range(1000))), 60, 1, 10)
     assert 100 <= len(found) <= 112 and found[-1][0] > 9.8

@@ -32,6 +32,7 @@ def test_second_run_moves_nothing():
     assert _rolling.lay_out(plan(), {name: staged("n") for name in HOSTS})["batches"] == []
 
 
+@pytest.mark.claim("restart-rolls-what-runs")
 def test_restart_moves_everything():
     found = _rolling.lay_out(plan(verb="restart"), {name: staged("n") for name in HOSTS})
     assert sum(len(batch["members"]) for batch in found["batches"]) == 4
@@ -50,6 +51,7 @@ def gone_back(verb):
     return results, {"verb": verb, "release": "o" * 64, "label": "o", "before": {"app1": "n" * 64}}
 
 
+@pytest.mark.claim("rollback-after-a-kill")
 @pytest.mark.parametrize("verb, release", [("rollback", "o"), ("deploy", "n")])
 def test_a_rollback_ends_a_rollback_that_was_killed_and_undoes_a_deploy(verb, release):
     results, interrupted = gone_back(verb)
@@ -76,6 +78,7 @@ def test_floor_that_cannot_be_held():
         _rolling.lay_out(plan(capacity=tight), {name: staged("o") for name in HOSTS})
 
 
+@pytest.mark.claim("first-deploy-has-no-floor")
 def test_first_deploy_is_not_held_back_by_the_floor():
     first = {"first": True, "most": -2, "tightest": ""}
     found = _rolling.lay_out(plan(capacity=first), {name: staged(None) for name in HOSTS})

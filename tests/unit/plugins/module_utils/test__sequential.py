@@ -53,6 +53,7 @@ def _binomial(number, count, share):
     return math.comb(number, count) * share ** count * (1 - share) ** (number - count)
 
 
+@pytest.mark.claim("judge-fails-at-alpha")
 def test_peeking_is_free():
     """Over all ways that five looks can go, the evidence ever reaches 1 / alpha with probability alpha at most. Looking at an ordinary test costs."""
     alpha = 0.05

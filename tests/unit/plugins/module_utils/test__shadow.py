@@ -29,6 +29,7 @@ def test_the_method_follows_from_driver_and_log(driver, given, method):
     assert checked(driver, **given)["method"] == method
 
 
+@pytest.mark.claim("shadow-other-drivers-refused")
 @pytest.mark.parametrize("driver, strategy, given, sentence", [
     ("haproxy", "rolling", {"log": "/l"}, "deploy_strategy is 'rolling', which has no idle side; with it works blue_green"),
     ("none", "blue_green", {"log": "/l"}, "driver none can neither mirror requests nor has it a log to replay them from; it works with haproxy (replay), "

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.zero.downtime.plugins.module_utils import _status
 
 PLAN = {"app": "shop", "environment": "production", "members": ["app1", "app2"], "servers": {"app1": "app1", "app2": "app2"}}
@@ -22,24 +24,28 @@ def test_all_well():
     assert _status.table(found)[0].split() == ["member", "release", "previous", "lb1/shop", "in", "flight"]
 
 
+@pytest.mark.claim("status-mixed-releases")
 def test_mixed_releases_and_members_out():
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": TWO}}, {"lb1": info(app1="active", app2="drained")})
     assert "members run different releases: 1.0.0 on app1; 2.0.0 on app2" in found["problems"]
     assert "member app2 is out of traffic (drained)" in found["problems"]
 
 
+@pytest.mark.claim("status-balancers-disagree")
 def test_balancers_that_disagree():
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}},
                           {"lb1": info(app1="active", app2="active"), "lb2": info(app1="active", app2="drained")})
     assert found["problems"] == ["balancers disagree on member app2: lb1/shop has it active, lb2/shop has it drained"]
 
 
+@pytest.mark.claim("status-silent-hosts")
 def test_who_does_not_answer_is_a_problem():
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"failed": True, "msg": "member app2 cannot be reached: no route"}},
                           {"lb1": {"failed": True, "msg": "no such socket"}})
     assert found["problems"] == ["balancer lb1: no such socket", "member app2 cannot be reached: no route"]
 
 
+@pytest.mark.claim("status-old-workers")
 def test_an_old_worker_is_a_problem():
     seen = info(app1="active", app2="active")
     seen["workers"].append({"pid": 6, "current": False})
@@ -53,6 +59,7 @@ def test_nothing_deployed_yet_is_no_problem():
     assert "no release has been deployed yet" in found["sentence"]
 
 
+@pytest.mark.claim("status-orphans", "status-findings-have-kinds")
 def test_a_dead_holder_and_what_it_left_out():
     locks = {"lb1": {"lock": {"deploy_id": "d1", "holder": {"user": "ops", "controller": "ctl1", "pid": 7}},
                      "journal": [{"state": "drained", "members": ["app2"]}]}}
@@ -63,6 +70,7 @@ def test_a_dead_holder_and_what_it_left_out():
     assert [entry["kind"] for entry in found["watch"]] == ["dead_lock", "orphan"]
 
 
+@pytest.mark.claim("status-while-a-deploy-runs", "status-half-staged")
 def test_what_a_running_deploy_has_out_is_its_own_affair():
     lock = {"deploy_id": "d1", "holder": {"user": "ops", "controller": "ctl1", "pid": 7}, "since": 1000.0}
     locks = {"lb1": {"lock": lock, "journal": [{"state": "drained", "members": ["app2"]}]}}
@@ -77,6 +85,7 @@ def test_what_a_running_deploy_has_out_is_its_own_affair():
     assert "deploy_lock_break" in late["problems"][0]
 
 
+@pytest.mark.claim("without-is-remembered")
 def test_a_balancer_that_was_left_out_is_named_until_it_agrees():
     plan = {**PLAN, "balancers": ["lb1", "lb2"]}
     releases = {"app1": {"active": ONE}, "app2": {"active": ONE}}

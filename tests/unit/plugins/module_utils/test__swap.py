@@ -145,6 +145,7 @@ def systemd(tmp_path):
 # --- options
 
 
+@pytest.mark.claim("swap-refused-before-changes")
 @pytest.mark.parametrize("service, sentence", [
     ({"swap": "magic", "unit": "a"}, "service.swap is 'magic'; accepted are systemd_socket, command$"),
     ({"swap": "two_slots", "unit": "a"}, "service.swap is 'two_slots', which is deploy_strategy blue_green with a service and a pool of each side on this"),
@@ -192,6 +193,7 @@ def test_running_is_needed(systemd):
 # --- systemd's socket
 
 
+@pytest.mark.claim("swap-overlap")
 def test_second_unit_serves_while_the_first_one_restarts(systemd):
     result = systemd.activate("2", SOCKET)
     assert systemd.calls == ["start shop-overlap.service", "restart shop.service", "stop shop-overlap.service"]
@@ -227,6 +229,7 @@ def test_plain_activation_tells_the_pause(systemd):
                                   "would serve meanwhile"]
 
 
+@pytest.mark.claim("swap-overlap-fails-first")
 @pytest.mark.parametrize("overlap, calls", [
     ("shop-overlap.service", ["start shop-overlap.service", "stop shop-overlap.service"]),
     (None, ["restart shop.service", "restart shop.service"]),
@@ -242,6 +245,7 @@ def test_a_broken_release_leaves_the_old_one(systemd, overlap, calls):
     assert systemd.activate("3", SOCKET)["previous"] is None and systemd.link() == "3"
 
 
+@pytest.mark.claim("swap-as-ready-as-before")
 def test_a_release_that_is_up_but_not_ready_is_undone(systemd):
     systemd.unready = {"2"}
     with pytest.raises(DowntimeError, match="http://127.0.0.1:8000/ready answered 'status 503, .*' last, 3 s after shop.service was restarted; release 1"):
@@ -254,6 +258,7 @@ def test_a_drained_member_need_not_be_readier_than_before(systemd):
     assert systemd.activate("2", SOCKET)["running"]["status"] == 503
 
 
+@pytest.mark.claim("swap-ready-url")
 def test_the_second_unit_is_asked_directly(systemd):
     own = {**SOCKET, "ready_url": "http://127.0.0.1:9000/ready"}
     systemd.properties["shop-overlap.service"]["Type"] = "simple"
@@ -265,6 +270,7 @@ def test_the_second_unit_is_asked_directly(systemd):
     assert systemd.calls == ["start shop-overlap.service", "stop shop-overlap.service"] and systemd.units == {"shop.service": "2"}
 
 
+@pytest.mark.claim("swap-second-unit-serves-until-right")
 def test_what_cannot_be_put_right_is_told(systemd):
     systemd.stuck = {("restart", "shop.service")}
     with pytest.raises(DowntimeError, match="slot current points at 1 .* again, but that it serves is not proven: systemctl restart shop.service failed"):
@@ -279,6 +285,7 @@ def test_what_cannot_be_put_right_is_told(systemd):
     assert systemd.units == {"shop.service": "2"}
 
 
+@pytest.mark.claim("swap-sockets-refused")
 @pytest.mark.parametrize("unit, name, value, sentence", [
     ("shop.socket", "LoadState", "not-found", "service.socket shop.socket is unknown to systemd, which therefore does not hold the socket"),
     ("shop.socket", "ActiveState", "inactive", "service.socket shop.socket is inactive, so systemd does not hold the socket; an active socket unit is"),
@@ -388,6 +395,7 @@ def unicorn(tmp_path):
     return found
 
 
+@pytest.mark.claim("swap-other-servers")
 def test_steps_as_data(unicorn):
     result = unicorn.activate("2", unicorn.SERVICE)
     assert unicorn.signals == ["USR2 100", "WINCH 100", "QUIT 100"] and unicorn.alive == {101: "2"}
@@ -425,6 +433,7 @@ def test_restart_killed_in_the_middle(unicorn):
     assert unicorn.alive == {101: "1"}
 
 
+@pytest.mark.claim("swap-slow-end-of-the-old")
 def test_old_requests_that_take_long(unicorn):
     unicorn.deaf = {100}
     result = unicorn.activate("2", unicorn.SERVICE)
@@ -472,6 +481,7 @@ def test_a_command_as_a_step(unicorn):
 # --- the pause
 
 
+@pytest.mark.claim("swap-tells-its-pause")
 def test_watch_tells_the_longest_time_without_an_answer():
     clock = Clock()
     script = [0.01, 0.5, None, None, 0.02]

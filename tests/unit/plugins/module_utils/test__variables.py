@@ -18,6 +18,7 @@ def test_distance(one, other, expected):
     assert [distance(*pair) for pair in ((one, other), (other, one))] == [expected, expected]
 
 
+@pytest.mark.claim("typing-errors-refused")
 @pytest.mark.parametrize("name", sorted(VARIABLES))
 def test_every_typing_error_is_refused(name):
     for wrong in (name[:-1] + name[-1] * 2, name[:-2] + name[-1] + name[-2], name[:9] + name[10:]):
@@ -27,6 +28,7 @@ def test_every_typing_error_is_refused(name):
             check_names([wrong])
 
 
+@pytest.mark.claim("other-unknown-names-warn")
 def test_another_unknown_name_only_warns():
     assert check_names(["deploy_app", "deploy_colour_of_the_curtains"]) == [
         "deploy_colour_of_the_curtains is no variable of zero.downtime; it has no effect here"]
@@ -42,6 +44,7 @@ def leaves(spec, path=""):
             yield from leaves(option["options"], path + name + ".")
 
 
+@pytest.mark.claim("values-are-checked")
 @pytest.mark.parametrize("path, option", [pytest.param(path, option, id=path) for path, option in leaves(VARIABLES) if option.get("type", "str") in WRONG])
 def test_a_value_of_the_wrong_type_is_named(path, option):
     """Generated from the registry: each option, with a value that it cannot take, is refused by its own name."""

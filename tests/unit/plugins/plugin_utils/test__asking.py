@@ -42,6 +42,7 @@ def test_a_driver_that_tells_nothing_asks_nobody(asked):
     assert _asking.balancers(ACTION, _drivers.load("none"), {}, ["localhost"], {}) == {} and asked == []
 
 
+@pytest.mark.claim("status-changes-nothing")
 def test_locks_and_members(asked):
     _asking.locks(ACTION, {"hosts": ["lb2", "lb1"], "directory": "/d", "name": "shop", "path": "/d/shop.lock"}, {})
     _asking.members(ACTION, {"app1": {"root": "/srv", "slot": "blue", "url": None}, "app2": {"root": "/srv", "slot": "blue"},

@@ -64,6 +64,7 @@ def begun(where: pathlib.Path) -> int:
     return int((where / "pid").read_text(encoding="utf-8"))
 
 
+@pytest.mark.claim("hung-host-is-named")
 def test_a_host_that_hangs_is_named_and_its_processes_are_killed(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
     def work(host: str) -> dict[str, t.Any]:
         if host == "lb2":
@@ -81,6 +82,7 @@ def test_a_host_that_hangs_is_named_and_its_processes_are_killed(run_on: t.Calla
     assert gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
+@pytest.mark.claim("members-leave-on-every-balancer-at-once")
 def test_hosts_are_worked_on_at_the_same_time(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
     def work(host: str) -> dict[str, t.Any]:
         (tmp_path / host).touch()
@@ -116,6 +118,7 @@ def test_the_time_of_a_host_begins_with_its_own_turn(run_on: t.Callable[..., dic
     assert not any(result.get("failed") for result in results.values())
 
 
+@pytest.mark.claim("standing-controller")
 def test_a_machine_that_stands_still_does_not_make_its_hosts_silent(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
     def work(host: str) -> dict[str, t.Any]:
         (tmp_path / "new").write_text(str(os.getpid()), encoding="utf-8")
@@ -141,6 +144,7 @@ def test_a_machine_that_stands_still_does_not_make_its_hosts_silent(run_on: t.Ca
     assert (tmp_path / "result").read_text(encoding="utf-8") == "None"
 
 
+@pytest.mark.claim("ended-controller-ends-its-children")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_who_ends_this_process_ends_its_children(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path, number: int) -> None:
     pid = os.fork()
@@ -171,6 +175,7 @@ class Ssh:
         self.options[name] = value
 
 
+@pytest.mark.claim("silent-ssh-host-is-lost")
 @pytest.mark.parametrize("silence, interval, count", [(30, 6, 4), (10, 2, 4), (5, 1, 4), (2, 1, 1), ("60", 12, 4)])
 def test_ssh_finds_out_that_a_host_is_silent(silence, interval, count):
     connection = Ssh(ssh_extra_args="-4")

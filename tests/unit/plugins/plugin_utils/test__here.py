@@ -29,6 +29,7 @@ def action(check_mode: bool = False, environment: t.Any = None) -> t.Any:
                                  _templar=types.SimpleNamespace(template=lambda text: text.replace("{{ ansible_playbook_python }}", sys.executable)))
 
 
+@pytest.mark.claim("in-process-where-local")
 @pytest.mark.parametrize("transport, become, python, environment, here", [
     ("local", None, None, None, True),
     ("local", None, sys.executable, [], True),

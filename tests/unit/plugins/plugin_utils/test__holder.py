@@ -21,6 +21,7 @@ def test_the_parent_lives(mine):
     assert not _holder.dead({"holder": mine})
 
 
+@pytest.mark.claim("dead-only-if-proven")
 @pytest.mark.parametrize("change, expected", [
     ({"start_time": "1"}, True),
     ({"controller": "elsewhere", "start_time": "1"}, False),
