@@ -23,6 +23,10 @@ import look  # noqa: E402
 from look import BALANCERS, MEMBERS  # noqa: E402
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "claim(name): the test proves this promise of tests/claims.md")
+
+
 class Seen:
     """What all hosts say at one moment."""
 
