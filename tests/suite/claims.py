@@ -105,7 +105,7 @@ def gaps() -> list[str]:
 
 def _cell(text: str) -> str:
     """Text as a cell of a table shows it."""
-    return html.escape(text, quote=False).replace("|", "\\|")
+    return re.sub(r"[|*]", r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def _link(test: str) -> str:
@@ -129,6 +129,6 @@ def table() -> str:
         lines += [f"## {_heading(where)}", "", "|Promise|In its words|Proven by|", "|-|-|-|"]
         for one in said:
             tests = "<br>".join(_link(test) for test in sorted(set(marked.get(one.name, [])))) or "–"
-            lines.append(f"|`{one.name}`|{_cell(_plain(one.words))}|{tests}|")
+            lines.append(f"|`{one.name}`|{_cell(one.words)}|{tests}|")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"

@@ -50,6 +50,7 @@ def reported(result):
     return {entry["field"] for entry in result["fields"] if entry["reported"]}
 
 
+@pytest.mark.claim("shadow-replay")
 def test_one_release_is_the_same_and_a_planted_difference_is_found(balancer):
     same = replay(balancer)
     assert same["verdict"] == "same" and same["compared"] == same["requests"] == COUNT - same["late"], same

@@ -128,7 +128,7 @@ def until_copied(balancer, seen, *paths):
     wait_until(copied, "every GET was copied")
 
 
-@pytest.mark.claim("mirror-limit-and-get-only")
+@pytest.mark.claim("shadow-mirror", "mirror-limit-and-get-only")
 def test_get_requests_are_copied_until_it_is_ended(balancer):
     balancer.kill("app2")
     with recorder(balancer.ports["app2"]) as seen:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lock of a deploy over several hosts. What one host does with it is the module's own; here each has a directory."""
+"""The lock of a deploy over several hosts, each a directory here. What one of them does is the module's own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import typing as t
 
 import pytest
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.zero.downtime.plugins.action import deploy_lock, plan
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _lock
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
 HOSTS = ["lb2", "lb1", "lb3"]
-OPTIONS: dict[str, t.Any] = {"holder": {}, "over": None, "force": False, "timeout": 1, "clean": False, "without": [], "joined": [], "shares": None}
+OPTIONS: dict[str, t.Any] = {
+    "holder": {}, "over": None, "force": False, "timeout": 1, "clean": False, "without": [], "joined": [],
+    "shares": None,
+}
 
 
 class Hosts:
@@ -28,8 +29,8 @@ class Hosts:
         self.root = root
         self.asked: list[tuple[str, str]] = []
 
-    def run_on(self, _action: t.Any, hosts: list[str], _module: str, args_for: t.Callable[[str], dict[str, t.Any]], *_rest: t.Any,
-               **_more: t.Any) -> dict[str, dict[str, t.Any]]:
+    def run_on(self, _action: t.Any, hosts: list[str], _module: str, args_for: t.Callable[[str], dict[str, t.Any]],
+               *_rest: t.Any, **_more: t.Any) -> dict[str, dict[str, t.Any]]:
         found = {}
         for host in hosts:
             options = {**OPTIONS, **args_for(host), "directory": str(self.root / host)}
@@ -42,11 +43,15 @@ class Hosts:
         action._task = types.SimpleNamespace(args={}, check_mode=False)
         action._play_context = types.SimpleNamespace(timeout=10)
         lock = {"hosts": HOSTS, "directory": "/state", "name": "production-shop", "break": False}
-        the_plan = {"deploy_id": deploy_id, "verb": "deploy", "app": "shop", "environment": "production", "balancers": [], "lock": lock}
+        the_plan = {"deploy_id": deploy_id, "verb": "deploy", "app": "shop", "environment": "production",
+                    "balancers": [], "lock": lock}
         return action.act({"state": state, "plan": the_plan, "clean": True, "shares": None}, {})
 
+    def lock(self, host: str) -> _lock.Lock:
+        return _lock.Lock(str(self.root / host), "production-shop")
+
     def holders(self) -> dict[str, str | None]:
-        locks = {host: _lock.Lock(str(self.root / host), "production-shop").read() for host in HOSTS}
+        locks = {host: self.lock(host).read() for host in HOSTS}
         return {host: lock and lock["deploy_id"] for host, lock in locks.items()}
 
 
@@ -54,7 +59,6 @@ class Hosts:
 def hosts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Hosts:
     found = Hosts(tmp_path)
     monkeypatch.setattr(_fanout, "run_on", found.run_on)
-    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
     return found
 
 
@@ -71,19 +75,23 @@ def test_it_is_taken_on_every_host_in_order_and_given_back(hosts: Hosts) -> None
 @pytest.mark.parametrize("taken", HOSTS)
 def test_who_does_not_get_all_of_them_keeps_none(hosts: Hosts, taken: str) -> None:
     # Nobody can prove this one dead: it runs on another controller.
-    _lock.Lock(str(hosts.root / taken), "production-shop").acquire("theirs", {"controller": "elsewhere", "pid": 7, "user": "ops"})
+    hosts.lock(taken).acquire("theirs", {"controller": "elsewhere", "pid": 7, "user": "ops"})
     refused = hosts.task("acquired", "first")
-    assert refused["failed"] and f"shop (production) is locked on {taken} by deploy theirs of ops on elsewhere (process 7)" in refused["msg"]
+    assert refused["failed"]
+    assert f"shop (production) is locked on {taken} by deploy theirs of ops on elsewhere (process 7)" in refused["msg"]
     assert hosts.holders() == {host: "theirs" if host == taken else None for host in HOSTS}
 
 
 @pytest.mark.claim("state-hosts-and-dir")
 @pytest.mark.parametrize("driver, given, kept_by", [
-    ("haproxy", None, ["lb1", "lb2"]), ("healthcheck", None, ["app1"]), ("none", None, ["app1"]), ("haproxy", "keepers", ["k1", "k2"]),
+    ("haproxy", None, ["lb1", "lb2"]), ("healthcheck", None, ["app1"]), ("none", None, ["app1"]),
+    ("haproxy", "keepers", ["k1", "k2"]),
 ])
 def test_who_keeps_it(driver: str, given: str | None, kept_by: list[str]) -> None:
     action = plan.ActionModule.__new__(plan.ActionModule)
-    checked = {"deploy_app": "shop", "deploy_environment": "production", "deploy_state_hosts": given, "deploy_state_dir": "/srv/state/",
-               "deploy_lock_break": False}
-    found = action._lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [], {"groups": {"keepers": ["k1", "k2"]}, "hostvars": {}})
-    assert found == {"hosts": kept_by, "directory": "/srv/state", "name": "production-shop", "path": "/srv/state/production-shop.lock", "break": False}
+    checked = {"deploy_app": "shop", "deploy_environment": "production", "deploy_state_hosts": given,
+               "deploy_state_dir": "/srv/state/", "deploy_lock_break": False}
+    inventory = {"groups": {"keepers": ["k1", "k2"]}, "hostvars": {}}
+    found = action._lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [], inventory)
+    assert found == {"hosts": kept_by, "directory": "/srv/state", "name": "production-shop",
+                     "path": "/srv/state/production-shop.lock", "break": False}

@@ -17,8 +17,9 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 DRIVER = """
 from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
 
-DRIVER = Driver(name="pigeon", runs_on="controller", capabilities=("members",), traffic_spec={"loft": {"type": "str"}},
-                member_args=lambda traffic, members: {"loft": traffic["loft"], "members": members})
+DRIVER = Driver(
+    name="pigeon", runs_on="controller", capabilities=("members",), traffic_spec={"loft": {"type": "str"}},
+    member_args=lambda traffic, members: {"loft": traffic["loft"], "members": members})
 """
 
 
@@ -27,7 +28,8 @@ def post(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[
     """A collection C(acme.post) that is not ours; its C(module_utils)."""
     place = tmp_path / "ansible_collections" / "acme" / "post" / "plugins" / "module_utils"
     place.mkdir(parents=True)
-    monkeypatch.setattr(ansible_collections, "__path__", [*ansible_collections.__path__, str(tmp_path / "ansible_collections")])
+    searched = [*ansible_collections.__path__, str(tmp_path / "ansible_collections")]
+    monkeypatch.setattr(ansible_collections, "__path__", searched)
     yield place
     for name in [name for name in sys.modules if name.startswith("ansible_collections.acme")]:
         del sys.modules[name]
@@ -39,7 +41,7 @@ def test_a_dotted_name_is_a_driver_of_another_collection(post: pathlib.Path) -> 
     driver = _drivers.load("acme.post.pigeon")
     assert driver.module("members") == "acme.post.pigeon_members" and driver.strategies == ["rolling"]
     assert driver.member_args({"loft": "roof"}, ["app1"]) == {"loft": "roof", "members": ["app1"]}
-    with pytest.raises(DowntimeError, match="deploy_traffic.driver is 'acme.post.raven', but no collection acme.post with such a driver is installed"):
+    with pytest.raises(DowntimeError, match="is 'acme.post.raven', but no collection acme.post with such a driver"):
         _drivers.load("acme.post.raven")
 
 
