@@ -51,6 +51,7 @@ def _batch(number: int) -> dict[str, t.Callable[[], Fact]]:
 # A plan that is made holds no lock, and a last module that outlives its controller may still give it back: there is nothing to take over.
 UNLOCKED = {"planned", "about to unlock", "unlocked"}
 
+# claim: crash-sweep
 STEPS: dict[str, t.Callable[[], Fact]] = {
     "planned": lambda: event("plan", "finished"),
     "locked": lambda: locked,
@@ -140,6 +141,7 @@ WITHDRAWN: dict[str, t.Callable[[], Fact]] = {
     "link moved": lambda: linked("app1", turn=2, slot=idle_side()),
 }
 
+# claim: canary-killed-in-the-middle
 # One of each kind: every verb, both kinds of kill, most ways to go on, and a controller that has to break the lock; of blue/green, between the switch
 # and the end of the side that served before; of a canary, while both sides serve.
 SHORT = {"deploy, batch 1: drain in the journal", "rollback, batch 2: link moved", "bad, going back: return begins", "blue/green deploy, stop begins",

@@ -175,6 +175,7 @@ class Sweep:
             variables["deploy_release"] = {"deploy": served if point.verb == "rollback" else label, "before": served}[point.resume]
         if point.verb == "bad" and point.resume == "deploy":
             variables.update(BADS[point.strategy].options)
+        # claim: next-run-takes-over
         run = controller.play(playbook, WORK / f"{name}-resumed.log", **variables)
         bad_again = point.verb == "bad" and point.resume == "deploy"
         if run.process.returncode != (2 if bad_again else 0):
@@ -205,6 +206,7 @@ class Sweep:
         if asked.process.returncode or seen["problems"]:
             wrong.append(f"status found: {asked.sentence}")
         servers = weights(side)
+        # claim: crash-sweep-no-orphan
         out = {row["name"] for row in seen["members"] if set(row["states"].values()) != {"active"}} | {
             member for member in layout.MEMBERS if servers.get(member) != "up 100/100"}
         found["orphans"] = len(out)

@@ -32,6 +32,7 @@ def states(result: dict[str, t.Any]) -> dict[str, str]:
     return {member["name"]: member["state"] for member in result["members"]}
 
 
+@pytest.mark.claim("one-return-shape")
 def test_return_shape(rig: rigs.Rig) -> None:
     result = ok(rig.call(["app1", "app2"], "drained"))
     assert states(result) == {"app1": "drained", "app2": "drained"}
@@ -71,6 +72,7 @@ def test_second_run_changes_nothing(rig: rigs.Rig, state: str) -> None:
     assert ok(rig.call(["app1"], "active"))["changed"] is False
 
 
+@pytest.mark.claim("check-mode-changes-nothing-for-every-driver")
 def test_check_mode_changes_nothing(rig: rigs.Rig) -> None:
     before = rig.state()
     told = ok(rig.call(["app1"], "drained", check=True))
@@ -111,6 +113,7 @@ def test_unknown_member_is_refused_before_any_change(rig: rigs.Rig) -> None:
     assert rig.state() == before
 
 
+@pytest.mark.claim("wait-false-starts-a-move")
 def test_wait_false_starts_the_move(balanced: rigs.BalancedRig) -> None:
     # Nobody answers these before they are let go: a call that waited for them could not end well.
     held = balanced.held_everywhere()
@@ -163,6 +166,7 @@ def test_a_reload_before_the_drain_hides_nothing(balanced: rigs.BalancedRig) -> 
     assert [status for status, dummy in answers] == [200] * len(answers), answers
 
 
+@pytest.mark.claim("balancers-own-checks-first")
 def test_active_means_serves(balanced: rigs.BalancedRig) -> None:
     with rigs.Load(balanced) as load:
         ok(balanced.call(["app1"], "drained"))
@@ -191,6 +195,7 @@ def test_drain_that_times_out_fails_and_cuts_nothing(balanced: rigs.BalancedRig)
     assert [future.result()[0] for future in slow] == [200] * len(slow)
 
 
+@pytest.mark.claim("ready-timeout")
 def test_activation_that_times_out_fails(balanced: rigs.BalancedRig) -> None:
     ok(balanced.call(["app1"], "drained"))
     balanced.stage.kill("app1")
@@ -201,6 +206,7 @@ def test_activation_that_times_out_fails(balanced: rigs.BalancedRig) -> None:
     assert "app1" in message
 
 
+@pytest.mark.claim("hc-floor-unenforced")
 def test_floor_is_held_or_said_not_to_be(rig: rigs.Rig) -> None:
     before = rig.state()
     if not rig.holds_floor:

@@ -20,6 +20,7 @@ BLUE, GREEN, CANARY = {"blue": 100, "green": 0}, {"blue": 0, "green": 100}, {"bl
 KEYS = {"changed", "found", "shares", "kept", "diff", "notes", "waited", "worker", "workers", "counters", "kernel"}
 
 
+@pytest.mark.claim("suite-for-every-driver")
 def test_every_driver_that_splits_is_tried() -> None:
     assert set(rigs.SIDED_RIGS) == {name for name in _drivers.NAMES if "split" in _drivers.load(name).capabilities}
 
@@ -49,6 +50,7 @@ def test_ansible_starts_what_the_other_tests_call(sided: rigs.SidedRig) -> None:
     assert not ok(sided.split(CANARY))["changed"]
 
 
+@pytest.mark.claim("bg-one-switch")
 def test_a_switch_under_load_loses_nothing_and_no_later_request_goes_the_old_way(sided: rigs.SidedRig) -> None:
     ok(sided.split(BLUE))
     with rigs.Load(sided) as load:
@@ -60,6 +62,7 @@ def test_a_switch_under_load_loses_nothing_and_no_later_request_goes_the_old_way
     assert load.served_by(since=0) == {"b1", "b2", "g1", "g2"} and load.served_by(since=switched) == {"g1", "g2"}
 
 
+@pytest.mark.claim("bg-switch-holds-the-floor")
 def test_nothing_is_sent_to_a_side_that_does_not_serve(sided: rigs.SidedRig) -> None:
     ok(sided.split(GREEN))
     sided.stage.kill("b1")
@@ -74,6 +77,7 @@ def test_nothing_is_sent_to_a_side_that_does_not_serve(sided: rigs.SidedRig) -> 
         sided.stage.start_app("b1")
 
 
+@pytest.mark.claim("shares-add-up")
 @pytest.mark.parametrize("options, word", [
     (dict(shares=dict(blue=5)), "adds up to 5"),
     (dict(shares=dict(red=100)), "the side 'red'"),

@@ -49,6 +49,7 @@ BLUE_GREEN = {"deploy_strategy": "blue_green"}
 # Short steps, since requests come in all the time here.
 CANARY = {"deploy_strategy": "canary", "deploy_canary": {"steps": [20, 50, 100], "step_time": 4, "interval": 1, "deadline": 60, "latency": "none"}}
 
+# claim: demo
 STEPS = [
     Step("1.0.0, the first", "deploy", "1.0.0", "succeeded", "1.0.0", False),
     Step("2.0.0", "deploy", "2.0.0", "succeeded", "2.0.0", True),

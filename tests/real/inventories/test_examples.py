@@ -175,10 +175,12 @@ def stories() -> t.Iterator[dict[str, concurrent.futures.Future[None]]]:
         yield {example.__name__: pool.submit(example) for example in EXAMPLES}
 
 
+@pytest.mark.claim("example-inventories-work", "swap-activate-alone")
 @pytest.mark.parametrize("example", [example.__name__ for example in EXAMPLES])
 def test_example(stories, example):
     stories[example].result(timeout=1200)
 
 
+@pytest.mark.claim("example-inventories-work")
 def test_every_example_is_tried():
     assert {example.__name__ for example in EXAMPLES} | {"local"} == {path.name for path in (one_machine.playing.REPO / "inventories").iterdir()}

@@ -104,6 +104,7 @@ def ordinary(stage, tmp_path):
             subprocess.run([str(playing.REPO / "tests" / "stage" / "service"), "stop", member, "green"], check=True, timeout=60)
 
 
+@pytest.mark.claim("doctor-tells-strategies-and-lines")
 def test_from_one_backend_to_blue_green_by_the_lines_that_doctor_prints(ordinary):
     refused = ordinary.play("deploy", deploy_release="2.0.0", deploy_strategy="blue_green")
     assert refused.rc == 2 and "needs pools of both sides" in refused.output, refused.output

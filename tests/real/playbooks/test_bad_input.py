@@ -141,6 +141,7 @@ def tried(saved_stage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
     return {name: (cases[name], told[name]) for name in cases}
 
 
+@pytest.mark.claim("refused-in-one-sentence-unchanged", "replay-empty-log-refused", "socket-that-never-answers")
 @pytest.mark.parametrize("name", [*CASES, *MADE, DEAF])
 def test_refused_with_one_sentence(tried, name):
     case, told = tried[name]
@@ -151,6 +152,7 @@ def test_refused_with_one_sentence(tried, name):
     assert not case.role or told.sentence.startswith("Deploy of shop was refused: "), told.sentence
 
 
+@pytest.mark.claim("limit-is-refused")
 @pytest.mark.parametrize("args, variables, words", [
     # By the first play, by the plan of the second one, and by what its members find when they stage.
     (["--limit", "localhost,app1"], {"deploy_release": "2.0.0"}, ["app2, app3, app4", "--limit"]),

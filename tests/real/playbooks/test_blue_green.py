@@ -13,6 +13,7 @@ import sys
 import time
 
 import playing
+import pytest
 from haproxy_stage import ask, wait_until
 from held import Held
 from sides import BLUE_GREEN, version
@@ -23,6 +24,7 @@ import layout  # noqa: E402  pylint: disable=wrong-import-position
 import stage as stage_code  # noqa: E402  pylint: disable=wrong-import-position
 
 
+@pytest.mark.claim("bg-rollback-is-one-switch", "bg-idle-side-put-back")
 def test_there_and_back_again_with_a_bad_release_in_between(side):
     there = side.play_under_load("deploy", deploy_release="2.0.0")
     assert there["failed"] == 0 and set(there["versions"]) == {"1.0.0", "2.0.0"}, there
@@ -47,6 +49,7 @@ def test_there_and_back_again_with_a_bad_release_in_between(side):
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
 
+@pytest.mark.claim("bg-losses-switch-back")
 def test_losses_after_the_switch_switch_back(side):
     played = side.play("deploy", deploy_release="4.0.0-errors", deploy_soak=4, deploy_evidence_rate=50)
     assert played.rc == 2, played.output
@@ -54,6 +57,7 @@ def test_losses_after_the_switch_switch_back(side):
     assert side.shares() == ("0", "0") and version() == "1.0.0" and side.record()["result"] == "rolled_back"
 
 
+@pytest.mark.claim("bg-gates-before-public-traffic", "hook-smoke")
 def test_a_failing_smoke_test_keeps_every_request_where_it_is(side):
     hook = side.path / "smoke.yml"
     hook.write_text("- name: Ask the idle side\n  ansible.builtin.assert:\n    that: false\n    fail_msg: the smoke test failed\n", encoding="utf-8")
@@ -69,6 +73,7 @@ def runs(slot: str) -> set[str]:
 ALL = set(layout.MEMBERS)
 
 
+@pytest.mark.claim("status-as-json", "bg-stopped-side-gets-its-release-first", "bg-retire-is-ended-by-the-next", "bg-rollback-starts-a-stopped-side")
 def test_an_old_side_that_is_down_or_was_stopped_is_started_before_the_switch_back(side):
     assert side.play("deploy", deploy_release="2.0.0").rc == 0
     stage_code.end(lambda: [process for member in ALL for process in layout.member_processes(member, "blue")], kindly=False)
@@ -106,6 +111,7 @@ def test_an_old_side_that_is_down_or_was_stopped_is_started_before_the_switch_ba
     assert back["failed"] == 0 and version() == "1.0.0" and runs("blue") == ALL, back
 
 
+@pytest.mark.claim("bg-keep-previous-0", "bg-not-stopped-is-no-failure")
 def test_a_deploy_that_keeps_nothing_stops_the_old_side_at_its_end(side):
     nothing = {"deploy_keep_previous": 0, "deploy_idle_for": 1}
     # Some still wait for an answer of the old side: it is not stopped, which the deploy says, and does not fail for.
@@ -126,6 +132,7 @@ def test_a_deploy_that_keeps_nothing_stops_the_old_side_at_its_end(side):
     assert runs("green") == set() and "green was stopped" in side.record()["sentence"]
 
 
+@pytest.mark.claim("bg-killed-restart")
 def test_a_restart_that_died_on_the_serving_side_is_ended_first(side):
     """What it left out there would stay out behind the switch, and belong to nobody."""
     states = 'show servers state shop_blue'
@@ -154,6 +161,7 @@ def test_shares_that_only_a_reload_would_bring_are_put_right(side):
     assert side.stage.play("zero.downtime.status", deploy_strategy="blue_green").rc == 0
 
 
+@pytest.mark.claim("naive-switch-loses")
 def test_the_naive_switch_loses_requests_on_the_same_stage(side):
     """Without gates: the map is turned to a side where nobody serves yet, as a script would that switches first and starts then."""
     naive = side.path / "naive.py"

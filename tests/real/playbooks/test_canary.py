@@ -12,6 +12,7 @@ import re
 import signal
 import typing as t
 
+import pytest
 from haproxy_stage import wait_until
 from sides import Side, version
 
@@ -28,6 +29,7 @@ def play_under_load(found: Side, playbook: str, expect: str = "success", **varia
     return found.play_under_load(playbook, expect, **{**CANARY, **variables})
 
 
+@pytest.mark.claim("canary-worse-loses-all-at-once", "canary-flag-off-first")
 def test_one_that_answers_with_errors_is_withdrawn_and_its_flag_goes_first(side):
     hook, told = side.path / "flag_off.yml", side.path / "flag"
     hook.write_text(f"- name: Switch the flag off\n  ansible.builtin.copy:\n    content: off\n    dest: {told}\n    mode: '0600'\n", encoding="utf-8")
@@ -47,6 +49,7 @@ def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
 
+@pytest.mark.claim("canary-fresh-baseline")
 def test_a_fresh_baseline_is_restarted_first(side):
     records = side.path / "records"
     # One run, two deploys: also where a person has named it, each has a record of its own.
@@ -58,6 +61,7 @@ def test_a_fresh_baseline_is_restarted_first(side):
         "r7": ("deploy", "canary", "2.0.0", "succeeded"), "r7-restart": ("restart", "rolling", "1.0.0", "succeeded")}
 
 
+@pytest.mark.claim("canary-inconclusive-holds")
 def test_one_that_nobody_uses_is_held_until_the_deadline(side):
     # Nobody asks, and without a probe nobody counts either.
     held = play(side, "deploy", deploy_release="2.0.0", deploy_evidence_url="", deploy_canary={**QUICK, "deadline": 3})
@@ -65,6 +69,7 @@ def test_one_that_nobody_uses_is_held_until_the_deadline(side):
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
 
+@pytest.mark.claim("canary-second-deploy-refused")
 def test_somebody_else_while_a_canary_is_held(side):
     """One more deploy is refused; whoever breaks the lock has the last word, and the first one cannot move anything any more."""
     # The process is stopped as soon as the share is set, so the deadline is only what the judge takes to come to its end afterwards.

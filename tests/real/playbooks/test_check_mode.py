@@ -34,6 +34,7 @@ def tried(saved_stage: t.Any, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return try_all(saved_stage, path, cases, "--check", "--diff")
 
 
+@pytest.mark.claim("check-shows-the-plan")
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_plan_is_shown_and_nothing_is_changed(tried: dict[str, Told], name: str) -> None:
     case, printed = SHOWN[name]
@@ -42,5 +43,6 @@ def test_the_plan_is_shown_and_nothing_is_changed(tried: dict[str, Told], name: 
     assert all(line in told.output for line in printed), told.output
 
 
+@pytest.mark.claim("check-shows-the-plan")
 def test_a_lock_counts_here_too(tried: dict[str, Told]) -> None:
     assert tried["locked"].failed and HOLDER in tried["locked"].sentence

@@ -9,6 +9,7 @@ import json
 import pathlib
 import typing as t
 
+import pytest
 from sides import version
 
 HOOK = """
@@ -25,6 +26,7 @@ def hook(path: pathlib.Path, name: str, command: str, when: str = "rolling_batch
     return str(path)
 
 
+@pytest.mark.claim("records-gone")
 def test_the_records_are_gone_in_the_middle(stage: t.Any, tmp_path: pathlib.Path) -> None:
     records = tmp_path / "records"
     played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_soak=0, deploy_batches=[2], deploy_records_dir=str(records), deploy_hooks={
@@ -39,6 +41,7 @@ def test_the_records_are_gone_in_the_middle(stage: t.Any, tmp_path: pathlib.Path
     assert again.rc == 0 and version() == "1.0.0", again.output
 
 
+@pytest.mark.claim("clock-jumps")
 def test_the_clock_jumps_back_and_forward(stage: t.Any, tmp_path: pathlib.Path) -> None:
     clock = tmp_path / "clock"
     clock.write_text("0", encoding="ascii")

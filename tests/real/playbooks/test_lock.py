@@ -9,9 +9,11 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
+import pytest
 from cases import HOLDER, Case, locked, try_all
 
 
+@pytest.mark.claim("lock-broken-by-hand-only")
 def test_a_lock_of_another_controller_is_only_broken_by_hand(stage: t.Any, tmp_path: pathlib.Path) -> None:
     variables = {**locked(tmp_path), "deploy_release": "1.0.0"}
     told = try_all(stage, tmp_path, {

@@ -20,6 +20,7 @@ def record(records: pathlib.Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.claim("goes-back-when-worse")
 @pytest.mark.nightly  # With blue/green the same is found, and gone back from: test_blue_green. That a roll goes back: test_site_playbook.
 def test_a_release_with_errors_goes_back(stage, tmp_path):
     records = tmp_path / "records"
@@ -32,6 +33,7 @@ def test_a_release_with_errors_goes_back(stage, tmp_path):
     assert version() == "1.0.0"
 
 
+@pytest.mark.claim("drain-timeout-fails")
 def test_a_drain_that_takes_too_long_fails_and_cuts_nothing(stage, tmp_path):
     records = tmp_path / "records"
     with Held(until=lambda held: any((event["step"], event["event"]) == ("drain", "failed") for event in events(records))) as held:
@@ -43,6 +45,7 @@ def test_a_drain_that_takes_too_long_fails_and_cuts_nothing(stage, tmp_path):
     assert version() == "1.0.0"
 
 
+@pytest.mark.claim("balance-cut-counted")
 def test_a_drain_that_may_cut_counts_what_it_cut(stage, tmp_path):
     records = tmp_path / "records"
     # The second batch may come when they have ended: those that were cut keep the first one's processes for as long as they last.
@@ -55,6 +58,7 @@ def test_a_drain_that_may_cut_counts_what_it_cut(stage, tmp_path):
     assert f"{sheet['cut']} more cut on purpose" in played.sentence
 
 
+@pytest.mark.claim("lost-requests-go-back")
 def test_a_member_killed_under_load_takes_the_deploy_back(stage, tmp_path):
     """The hook kills a member that answers requests: the balance sheet sees what they lost, so everybody goes back."""
     records, hook = tmp_path / "records", tmp_path / "kill.yml"

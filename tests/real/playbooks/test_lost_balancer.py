@@ -36,6 +36,7 @@ def refused(stage, pair, directory, words):
         assert told.failed and all(said in told.sentence for said in words[without]), told.sentence
 
 
+@pytest.mark.claim("without-a-dead-balancer")
 def test_one_that_is_dead_is_left_out_only_when_asked_for_and_proven(stage, pair, tmp_path):
     refused(stage, pair, tmp_path, {
         f"lb2:{pairs.PORT}": ["deploy_without names lb2, but its balancer answers"],
@@ -66,6 +67,7 @@ def test_one_that_is_dead_is_left_out_only_when_asked_for_and_proven(stage, pair
     assert pair.state_files("lb1") == [] == pair.state_files("lb2")
 
 
+@pytest.mark.claim("dead-balancer-stops-before-moves")
 def test_a_balancer_that_hangs_is_named_in_time(stage, pair):
     before = stage.seen()
     (pair.dir / "lb2" / "hang").touch()

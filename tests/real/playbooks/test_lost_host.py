@@ -84,6 +84,7 @@ def lost(host: str, step: str | None = None, **more: t.Any) -> dict[str, t.Any]:
     return {"host": host, **({"step": step} if step else {}), **more}
 
 
+@pytest.mark.claim("absent-host-that-serves")
 def test_one_that_serves_is_never_left_out(flaky: Flaky) -> None:
     before = flaky.stage.seen()
     played = flaky.play("deploy", lost("app3"), deploy_release="2.0.0", deploy_max_absent=1)
@@ -93,6 +94,7 @@ def test_one_that_serves_is_never_left_out(flaky: Flaky) -> None:
         key: value for key, value in before.items() if key.endswith("current") or key == "servers"}
 
 
+@pytest.mark.claim("absent-host-refused")
 def test_one_that_serves_nobody_is_not_left_out_unless_that_is_allowed(flaky: Flaky) -> None:
     # Its host is off: neither Ansible nor the balancer can reach it.
     flaky.move(9, "DOWN")

@@ -74,6 +74,7 @@ def runs(site: pathlib.Path) -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((site / "hosts").glob("*/*.runs"))}
 
 
+@pytest.mark.claim("rollback-to-the-release-before", "pick-one-application")
 def test_one_application_is_picked(site):
     inventory = site / "inventory.yml"
     unpicked = play("deploy", inventory, deploy_release="1")
@@ -114,6 +115,7 @@ all:
 """
 
 
+@pytest.mark.claim("applications-on-the-same-hosts")
 def test_two_applications_on_the_same_hosts_are_not_mixed(site):
     inventory = site / "shared.yml"
     inventory.write_text(SHARED % {"dir": site}, encoding="utf-8")

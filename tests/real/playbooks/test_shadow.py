@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import pytest
 from haproxy_stage import get
 from sides import URL, version
 
 
+@pytest.mark.claim("shadow-difference-goes-back")
 def test_a_difference_prevents_the_switch(side):
     for number in range(20):
         get(f"{URL}/?item={number}")

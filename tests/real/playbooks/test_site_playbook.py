@@ -10,6 +10,7 @@ import pathlib
 import re
 import typing as t
 
+import pytest
 from sides import version
 
 # A deploy that works, with tasks of the user's own, the same once more, and one that is refused.
@@ -69,6 +70,7 @@ def traced(output: str) -> list[list[str]]:
     return [found.split() for found in re.findall(r'"msg": "trace ([^"]+)"', output)]
 
 
+@pytest.mark.claim("role-in-your-own-playbook", "hooks-where-and-when", "second-run-changes-nothing")
 def test_the_role_in_a_site_playbook_with_hooks(stage: t.Any, tmp_path: pathlib.Path) -> None:
     site = tmp_path / "site.yml"
     site.write_text(SITE.format(hooks=json.dumps({name: hook(tmp_path, name) for name in HOOKS})), encoding="utf-8")
@@ -90,6 +92,7 @@ def test_the_role_in_a_site_playbook_with_hooks(stage: t.Any, tmp_path: pathlib.
     assert order.index("before_shift") < order.index("before_drain") < order.index("after_activate")
 
 
+@pytest.mark.claim("failing-hook-goes-back", "hook-on-failure")
 def test_a_hook_that_fails_takes_the_deploy_back(stage: t.Any, tmp_path: pathlib.Path) -> None:
     fails = tmp_path / "fails.yml"
     fails.write_text("- name: Find something wrong\n  ansible.builtin.fail:\n    msg: the cache could not be warmed\n"
@@ -103,6 +106,7 @@ def test_a_hook_that_fails_takes_the_deploy_back(stage: t.Any, tmp_path: pathlib
     assert version() == "1.0.0"
 
 
+@pytest.mark.claim("never-ready-goes-back")
 def test_a_release_that_never_becomes_ready_goes_back(stage: t.Any) -> None:
     played = stage.play("zero.downtime.deploy", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})
     assert played.rc == 2, played.output
@@ -113,6 +117,7 @@ def test_a_release_that_never_becomes_ready_goes_back(stage: t.Any) -> None:
     assert record["evidence"]["balance"]["unanswered"] == 0
 
 
+@pytest.mark.claim("drain-and-activate-by-hand", "status-exit-codes")
 def test_drain_and_activate_by_hand(stage: t.Any) -> None:
     assert stage.play("zero.downtime.drain", deploy_members=["app2"]).rc == 0
     status = stage.play("zero.downtime.status")

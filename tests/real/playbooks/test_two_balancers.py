@@ -227,6 +227,7 @@ def test_each_ended_well_on_both(rolling: Story, name: str) -> None:
     rolling.all_serve(name, {"first": "2.0.0", "taken_over": "1.0.0", "with": "2.0.0"}[name])
 
 
+@pytest.mark.claim("one-deploy-at-a-time")
 def test_a_second_deploy_was_refused_and_names_the_first(rolling: Story) -> None:
     said = (rolling.path / "second.log").read_text(encoding="utf-8")
     refused = re.findall(r"Action failed: (Deploy of shop was refused: [^\n\x1b]*)", said)
@@ -235,10 +236,12 @@ def test_a_second_deploy_was_refused_and_names_the_first(rolling: Story) -> None
     assert list((rolling.path / "second").glob("*.json")) == []
 
 
+@pytest.mark.claim("other-applications-go-on")
 def test_another_application_went_on(rolling: Story) -> None:
     assert "Deploy of account: 4 of 4 members were moved" in (rolling.path / "other.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.claim("status-after-a-killed-controller")
 def test_status_said_where_a_killed_controller_left_things(rolling: Story) -> None:
     assert rolling.told["killed"].rc in (-9, 137), rolling.told["killed"].output
     assert "killed" not in rolling.told["killed"].records, "a killed run writes no record"
@@ -247,12 +250,14 @@ def test_status_said_where_a_killed_controller_left_things(rolling: Story) -> No
     assert "member app1 is out of traffic" in said and "member app2 is out of traffic" in said
 
 
+@pytest.mark.claim("balancer-lost-in-the-middle")
 def test_a_balancer_that_died_in_the_middle_is_named_and_ends_the_deploy(rolling: Story) -> None:
     assert rolling.told["dying"].rc == 2, rolling.told["dying"].output
     record = rolling.record("dying")
     assert record["result"] == "failed" and "lb2" in record["sentence"]
 
 
+@pytest.mark.claim("status-exit-code-can-be-zero")
 def test_the_way_back_was_made_without_it(rolling: Story) -> None:
     assert rolling.told["without"].rc == 0, rolling.told["without"].output
     record = rolling.record("without")
@@ -337,6 +342,7 @@ def test_no_request_went_without_an_answer(two_sides: Story) -> None:
     assert set(report["versions"]) == {"1.0.0", "2.0.0", "4.0.0-errors"}
 
 
+@pytest.mark.claim("canary-growing-share")
 def test_the_canaries_were_judged_by_what_both_balancers_counted(two_sides: Story) -> None:
     assert two_sides.seen["reloaded at"] == "50"
     good, bad = two_sides.record("good")["canary"]["steps"], two_sides.record("bad")["canary"]["steps"]

@@ -59,6 +59,7 @@ def in_inventory(inventory: str, host: str, expression: str, tmp_path) -> str:
     return target.read_text()
 
 
+@pytest.mark.claim("local-stage")
 def test_it_starts_twice_and_ends_twice_and_leaves_nothing(running_stage):
     before = {p.pid for p in layout.balancer_processes()}
     running_stage.up(["1.0.0"])
@@ -196,6 +197,7 @@ def test_a_good_release_answers(app):
     assert ask(good, "/", "DELETE")[0] == 405
 
 
+@pytest.mark.claim("sample-releases-misbehave")
 def test_the_label_decides_how_a_release_misbehaves(app):
     bad = app("3.0.0-bad")
     assert (ask(bad, "/ready")[0], ask(bad, "/health")[0]) == (503, 200)

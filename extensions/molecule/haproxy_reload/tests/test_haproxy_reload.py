@@ -43,6 +43,7 @@ def test_the_held_requests_were_answered_whole(stage):
     assert {hold["version"] for hold in holds} == {"1.0.0"}
 
 
+@pytest.mark.claim("waits-for-every-worker")
 def test_the_deploy_waited_for_them(stage, record):
     """The first batch left while the old workers held requests of it, and only after these had ended."""
     drain = next(step for step in record("before")["steps"] if step["name"] == "drain")
@@ -67,6 +68,7 @@ def test_a_reload_that_forgot_who_was_out_was_noticed_and_said(stage, record):
                for text in told), told
 
 
+@pytest.mark.claim("shadow-before-the-switch")
 def test_the_balancers_logs_were_replayed_before_the_canary_got_its_share(record):
     found = record("canary")
     assert found["shadow"]["verdict"] == "same" and found["shadow"]["compared"] > 20, found["shadow"]

@@ -66,6 +66,7 @@ def test_the_lost_are_named_in_one_sentence(stage, point):
     assert record["sentence"] in point["output"].replace("\\n", "\n")
 
 
+@pytest.mark.claim("lost-host-stays-out")
 def test_they_stay_out_of_traffic_and_the_others_serve(stage, point):
     others = [name for name in stage.members if name not in point["lost"]]
     assert {row["name"]: (row["release"], row["state"]) for row in point["record"]["members"]} == {
@@ -74,6 +75,7 @@ def test_they_stay_out_of_traffic_and_the_others_serve(stage, point):
         assert [name for name, state in stage.admin_states_in(said).items() if state] == sorted(point["lost"]), balancer
 
 
+@pytest.mark.claim("lost-host-others-go-back")
 def test_who_had_moved_went_back(stage, point):
     steps = point["record"]["steps"]
     for step in ("activate", "back_return"):
@@ -88,6 +90,7 @@ def test_later_batches_never_started(point):
     assert begun == set(range(1, max(int(name[3:]) for name in point["lost"]) + 1))
 
 
+@pytest.mark.claim("absent-host-left-out")
 def test_one_that_serves_nobody_is_left_out_and_named(points):
     point = points["absent"]
     assert (point["rc"], point["record"]["result"]) == (0, "succeeded")
@@ -97,6 +100,7 @@ def test_one_that_serves_nobody_is_left_out_and_named(points):
     assert point["running"] == dict.fromkeys(("app1", "app2", "app3"), "2.0.0")
 
 
+@pytest.mark.claim("lost-host-next-run")
 def test_the_next_deploy_brings_everybody_to_the_release(stage, any_point):
     release = any_point["record_again"]["release"]["label"]
     assert (any_point["again"], any_point["record_again"]["result"]) == (0, "succeeded")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 
 def test_requests_were_lost(stage):
     assert stage.load["failed"] > 0
@@ -18,6 +20,7 @@ def test_the_evidence_says_so(stage):
     assert evidence["attributed"]
 
 
+@pytest.mark.claim("naive-restart-is-reported")
 def test_the_balance_sheet_counts_every_loss_of_every_client(stage):
     """Silent closes are in no error counter of the balancer; received less answered finds each of them."""
     evidence = stage.record["evidence"]

@@ -29,6 +29,7 @@ def test_the_record_tells_what_each_member_ran(stage, record):
         assert len(known) == len(stage.members)
 
 
+@pytest.mark.claim("network-cut")
 def test_the_next_deploy_ends_clean(stage, record, nobody_left_out, nothing_left_running):
     assert stage.told("again")[0] == 0 and record("again")["result"] == "succeeded"
     assert stage.running() == dict.fromkeys(stage.members, "2.0.0")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 
 def test_no_request_was_lost(stage):
     assert stage.load["failed"] == 0, stage.load["losses"]
@@ -34,6 +36,7 @@ def test_the_bad_release_never_took_over(stage):
     assert len(re.findall(r"release 2\.0\.0 \(\w+\) goes on serving", text)) >= 2
 
 
+@pytest.mark.claim("swap-without-overlap-tells-the-pause")
 def test_a_held_socket_alone_costs_a_pause_and_tells_it(stage):
     found = re.search(r"swap\.service was restarted behind its held socket, with no errors, (\d+) ms pause", " ".join(stage.output.split()))
     assert found and int(found[1]) > 50

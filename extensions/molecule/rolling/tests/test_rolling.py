@@ -22,12 +22,14 @@ def test_each_ended_as_it_should(stage, record, name):
     assert (rc, record(name)["result"]) == ENDS[name], log[-3000:]
 
 
+@pytest.mark.claim("no-request-is-lost")
 @pytest.mark.parametrize("name", ENDS)
 def test_no_request_was_lost(stage, record, nothing_lost, name):
     nothing_lost(record=record(name))
     assert len(stage.requests_of(name)) > 200
 
 
+@pytest.mark.claim("proven-with-measurements")
 @pytest.mark.parametrize("name", ENDS)
 def test_balance_sheet_counts_the_clients_requests(stage, record, name):
     """Every request of the load generator inside the deploy's time is one that the balancers must have counted."""
@@ -46,6 +48,7 @@ def test_clients_met_no_other_release(stage, name, versions):
     assert {one.get("version") for one in stage.requests_of(name)} == versions
 
 
+@pytest.mark.claim("staged-everywhere-before-traffic-moves", "disk-full")
 def test_a_host_without_room_ends_a_deploy_before_any_traffic_moves(stage):
     rc, _log = stage.told("full")
     sentence = re.findall(r"Action failed: ([^\n\x1b]*)", (stage.results / "full.log").read_text(encoding="utf-8"))[-1]
@@ -74,6 +77,7 @@ def test_every_member_runs_it_and_nobody_is_left_out(stage, nobody_left_out, not
     nothing_left_running(seen)
 
 
+@pytest.mark.claim("record-and-page")
 def test_the_record_tells_what_happened(stage, record):
     good = record("good")
     assert (good["release"]["label"], good["previous"]["label"]) == ("2.0.0", "1.0.0")
@@ -91,6 +95,7 @@ def test_the_slot_leads_to_the_release_and_the_previous_one_is_kept(stage, recor
     assert owner == "root"
 
 
+@pytest.mark.claim("later-batches-never-start")
 def test_one_batch_tried_the_bad_release_and_went_back(stage, record):
     bad, seen = record("bad"), stage.at("bad")
     assert {seen.link(member) for member in stage.members} == {bad["previous"]["digest"]}
@@ -102,6 +107,7 @@ def test_one_batch_tried_the_bad_release_and_went_back(stage, record):
         assert restarted == (member in tried), member
 
 
+@pytest.mark.claim("fails-with-one-sentence")
 def test_the_bad_deploy_failed_with_one_sentence(stage, record):
     bad = record("bad")
     assert bad["previous"]["label"] == "2.0.0"
@@ -109,6 +115,7 @@ def test_the_bad_deploy_failed_with_one_sentence(stage, record):
     assert bad["sentence"] in (stage.results / "bad.log").read_text(encoding="utf-8").replace("\\n", "\n")
 
 
+@pytest.mark.claim("persons-maintenance-stays")
 def test_who_was_taken_out_meanwhile_is_named_and_stays_out(stage, record):
     found, seen = record("maint"), stage.at("maint")
     assert "app4 stays out of traffic: somebody else took it out meanwhile" in found["sentence"]
@@ -118,6 +125,7 @@ def test_who_was_taken_out_meanwhile_is_named_and_stays_out(stage, record):
         assert {name for name, state in seen.admin_states(balancer).items() if state} == {"app4"}, balancer
 
 
+@pytest.mark.claim("persons-maintenance-stays")
 def test_it_has_the_release_like_everybody(stage, nothing_left_running):
     seen = stage.at("maint")
     assert seen.running() == dict.fromkeys(stage.members, "1.0.0")
@@ -125,6 +133,7 @@ def test_it_has_the_release_like_everybody(stage, nothing_left_running):
     seen.no_lock_left()
 
 
+@pytest.mark.claim("failed-rollback")
 def test_a_way_back_that_failed_says_who_serves_what(record):
     found = record("fails")
     assert "app1 stays out of traffic" in found["sentence"]
@@ -139,6 +148,7 @@ def test_the_status_shows_who_is_out(stage):
     assert "drained" in line, said
 
 
+@pytest.mark.claim("failed-rollback-again")
 def test_it_could_be_run_again(stage, nobody_left_out, nothing_left_running):
     assert stage.running() == dict.fromkeys(stage.members, "1.0.0")
     nobody_left_out()
