@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from haproxy_stage import ask
 from sides import version
 
@@ -14,6 +16,7 @@ def admin_states(side) -> set[str]:
     return {line.split()[6] for line in ask(side.stage.socket(), "show servers state").splitlines()[2:] if line.strip() and "shop_" in line}
 
 
+@pytest.mark.claim("failed-gate-leaves-nobody-out")
 def test_a_failed_smoke_test_gives_the_idle_side_back_to_its_pool(side):
     side.stage.script("up", "2.1.0")
     assert side.play("deploy", deploy_release="2.0.0").rc == 0
@@ -32,6 +35,7 @@ def test_a_failed_smoke_test_gives_the_idle_side_back_to_its_pool(side):
     assert version() == "1.0.0"
 
 
+@pytest.mark.claim("members-answer-what-users-ask")
 def test_a_release_that_is_ready_and_hangs_on_what_users_ask_gets_no_traffic(side):
     side.stage.script("up", "4.0.0-hangs")
     before = side.stage.seen()["servers"]

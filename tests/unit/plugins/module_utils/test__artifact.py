@@ -274,6 +274,7 @@ def test_unpack_refuses_what_would_fill_the_disk(tmp_path):
     assert _artifact.unpack(path, str(tmp_path / "fits"), most_mib=2) == 2
 
 
+@pytest.mark.claim("archive-bomb")
 def test_unpack_refuses_a_sparse_file_that_is_larger_than_allowed(tmp_path):
     """A few hundred bytes that tar makes two gigabytes of."""
     with open(tmp_path / "hole", "wb") as hole:

@@ -284,6 +284,7 @@ def test_every_change_of_the_shares_is_a_move(name):
     assert _evidence.window(steps) == (3.0, 4.0)
 
 
+@pytest.mark.claim("losses-that-go-on")
 def test_losses_of_the_probe_alone_that_go_on_are_confirmed_by_that():
     """Users who wait for a release that hangs are in no balancer's counters before they give up."""
     looked = [{"time": T0 + 14, "step": "verify", "event": "note", "detail": {"suspected": T0 + 14}}]

@@ -308,6 +308,7 @@ def test_a_switch_that_failed_counts_from_nowhere(lock):
     assert lock.shares() is None
 
 
+@pytest.mark.claim("lock-is-its-takers")
 def test_two_deploys_of_one_name_are_two(lock):
     """A job that is tried again gives its name again: the second must not move anything beside the first."""
     assert lock.acquire("ci-42", ME, key="one")["acquired"]
@@ -328,6 +329,7 @@ def test_two_deploys_of_one_name_are_two(lock):
 BROKEN = {"empty": b"", "half a line": b'{"deploy_id": "d1", "hol', "binary": b"\x00\xff\x80" * 9, "null": b"null", "a list": b"[1]", "another mapping": b'{"a": 1}'}
 
 
+@pytest.mark.claim("unreadable-lock-can-be-broken")
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("name", ["lock", "journal", "without"])
 def test_a_file_that_cannot_be_read_is_named_and_can_be_broken(lock, name, content):
@@ -389,6 +391,7 @@ def test_room_was_kept_for_what_has_to_be_written_on_a_full_disk(lock, monkeypat
     assert lock.release("d1", clean=True) and os.listdir(lock.directory) == []
 
 
+@pytest.mark.claim("full-disk-keeps-nobody-out")
 def test_a_member_returns_where_nothing_can_be_written_and_none_leaves(lock, monkeypatch):
     lock.acquire("d1", ME)
     Disk(monkeypatch, lock).full = "still"

@@ -73,6 +73,7 @@ def test_a_directory_of_the_services_user_is_refused_by_name(root, name):
         store(root).prepare()
 
 
+@pytest.mark.claim("hostile-service-user")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_root_of_the_services_user_is_worked_in_by_descriptors(root, theirs):
     """He swaps the directory for one of his own while we are at it: what we write stays in ours."""

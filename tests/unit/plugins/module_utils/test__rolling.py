@@ -101,6 +101,7 @@ def test_who_is_away_but_serves_is_never_left_out():
         _rolling.lay_out(the_plan, {name: away if name == HOSTS[1] else staged("o") for name in HOSTS})
 
 
+@pytest.mark.claim("way-back-from-an-outage")
 def test_members_that_do_not_serve_come_first_and_no_floor_is_in_their_way():
     """The way back from an outage: one of four serves, and two have to."""
     dead = {"first": False, "most": -1, "tightest": "pool shop on lb1: 1 of 4 serve, and 2 have to", "serving": ["app2"], "ready": ["app2"]}

@@ -33,6 +33,7 @@ def test_dead_is_only_who_is_proven_so(mine, monkeypatch, change, expected):
     assert _holder.dead({"holder": {**mine, "machine_id": "m", **change}}) is expected
 
 
+@pytest.mark.claim("copied-machine-proves-nothing")
 @pytest.mark.parametrize("change, age, expected", [
     ({}, 7200.0, True),                           # the machine was started after the lock was taken
     ({}, 60.0, False),                            # it runs for longer than the lock is old: the holder was a copy of it

@@ -27,6 +27,7 @@ def test_a_whole_run_passes(started_at, strategy):
     _whole_run.check(types.SimpleNamespace(strategy=strategy), {"ansible_run_tags": ["all"], "ansible_skip_tags": []})
 
 
+@pytest.mark.claim("no-part-of-a-playbook")
 @pytest.mark.parametrize("task, play, variables, words", [
     ("Take the lock", LINEAR, {}, "--start-at-task is 'Take the lock'"),
     (None, types.SimpleNamespace(strategy="free"), {}, "the play's strategy is 'free'.*strategy: linear"),
