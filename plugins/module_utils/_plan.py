@@ -114,6 +114,14 @@ def smoke_of(health: t.Mapping[str, t.Any], target: t.Any) -> list[dict[str, t.A
     return [{"status": [], "body": None, **entry, "host": entry.get("host") or (target.authority if target else None)} for entry in given]
 
 
+def streams(methods: t.Sequence[str]) -> dict[str, float]:
+    """Shares of the probe's kinds of requests. Raises DowntimeError for a method that it does not have."""
+    unknown = [method for method in methods if method not in ("GET", "POST")]
+    if unknown or "GET" not in methods:
+        raise DowntimeError(f"deploy_evidence_methods is {list(methods)!r}; [GET], or [GET, POST], is accepted")
+    return {"fresh": 0.5, "keepalive": 0.4, "post": 0.1 if "POST" in methods else 0.0}
+
+
 def free_name(name: str, take: t.Callable[[str], str | None]) -> tuple[str, str]:
     """The name, or the first of name-2, name-3 … that can be taken; and what taking it gave."""
     tried, number = name, 1

@@ -130,6 +130,13 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_evidence_url": {"type": "str", "description":
                             "Public address that the probe asks before, during and after the deploy. Without it there is no probe."},
     "deploy_evidence_rate": {"type": "float", "default": 50, "minimum": 1, "description": "Probe requests a second."},
+    "deploy_evidence_methods": {"type": "list", "elements": "str", "choices": ["GET", "POST"], "default": ["GET"], "description":
+                                "HTTP methods that the probe asks with. With V(POST) a tenth of its requests are POSTs with a small body to "
+                                "O(deploy_evidence_url): only where that address may be posted to."},
+    "deploy_evidence_validate_certs": {"type": "bool", "default": True, "description":
+                                       "Whether the probe verifies the certificate of an https O(deploy_evidence_url)."},
+    "deploy_evidence_ca_path": {"type": "path", "description":
+                                "File of PEM certificates on the controller that the probe trusts, in place of those of the system."},
     "deploy_evidence_max_failed": {"type": "int", "default": 0, "minimum": 0, "description": "Transport failures that a deploy may cause."},
     "deploy_evidence_connect_to": {"type": "str", "description": "host:port that the probe connects to in place of the address of O(deploy_evidence_url)."},
     "deploy_records_dir": {"type": "path", "default": "~/deploy-records", "description": "Directory on the controller for the records."},

@@ -345,3 +345,11 @@ def test_what_users_ask_is_what_the_probe_asks_unless_something_is_given():
 def test_a_name_that_is_taken_gets_a_number():
     taken = {"ci-42", "ci-42-2"}
     assert _plan.free_name("ci-42", lambda name: None if name in taken else f"/run/{name}") == ("ci-42-3", "/run/ci-42-3")
+
+
+def test_the_probe_posts_only_where_it_is_asked_to():
+    assert _plan.streams(["GET"]) == {"fresh": 0.5, "keepalive": 0.4, "post": 0.0}
+    assert _plan.streams(["GET", "POST"])["post"] == 0.1
+    for methods in (["POST"], ["GET", "DELETE"], []):
+        with pytest.raises(DowntimeError, match="deploy_evidence_methods is .*GET, POST"):
+            _plan.streams(methods)
