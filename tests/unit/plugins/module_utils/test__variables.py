@@ -41,7 +41,8 @@ def leaves(spec, path=""):
     for name, option in spec.items():
         yield path + name, option
         if "options" in option:
-            yield from leaves(option["options"], path + name + ".")
+            # Of a list, in its first entry.
+            yield from leaves(option["options"], path + name + ("[0]." if option["type"] == "list" else "."))
 
 
 @pytest.mark.claim("values-are-checked")
@@ -51,7 +52,7 @@ def test_a_value_of_the_wrong_type_is_named(path, option):
     wrong = WRONG[option.get("type", "str")]
     values = wrong
     for name in reversed(path.split(".")):
-        values = {name: values}
+        values = {name.removesuffix("[0]"): [values] if name.endswith("[0]") else values}
     needed = {name: {} if spec.get("type") == "dict" else "x" for name, spec in VARIABLES.items() if spec.get("required")}
     values = {**needed, **values}
     if path.startswith("deploy_artifact."):
