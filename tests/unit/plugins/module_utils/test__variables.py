@@ -52,7 +52,8 @@ def test_a_value_of_the_wrong_type_is_named(path, option):
     wrong = WRONG[option.get("type", "str")]
     values = wrong
     for name in reversed(path.split(".")):
-        values = {name.removesuffix("[0]"): [values] if name.endswith("[0]") else values}
+        # What an entry needs it has, so that nothing else is wrong with it.
+        values = {name.removesuffix("[0]"): [{"path": "/", **values}] if name.endswith("[0]") else values}
     needed = {name: {} if spec.get("type") == "dict" else "x" for name, spec in VARIABLES.items() if spec.get("required")}
     values = {**needed, **values}
     if path.startswith("deploy_artifact."):
