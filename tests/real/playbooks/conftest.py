@@ -94,7 +94,7 @@ class Stage:
 
     def restore(self) -> None:
         """Back to what was saved, unless nothing has changed since. Members that run as they should go on running: they cost most."""
-        if self._all() == self._first:
+        if self.is_as_first():
             return
         # Begun anew, it goes round all members again: one that was out waits for up to three hundred requests of the others.
         stage_code.end(layout.balancer_processes, kindly=False)
@@ -104,6 +104,10 @@ class Stage:
         os.truncate(os.path.join(layout.LOG, "haproxy.log"), 0)
         self._serve()
         assert self._all() == self._first
+
+    def is_as_first(self) -> bool:
+        """Whether shares, members that run, and whatever else a test may change are what every test begins with."""
+        return self._all() == self._first
 
     def _stop_what_is_wrong(self) -> None:
         """End members that run elsewhere than they did first."""

@@ -31,7 +31,9 @@ def tried(saved_stage: t.Any, tmp_path_factory: pytest.TempPathFactory) -> dict[
     saved_stage.restore()
     path = tmp_path_factory.mktemp("check")
     cases = {**{name: case for name, (case, _printed) in SHOWN.items()}, "locked": Case(locked(path), [HOLDER], RESTART)}
-    return try_all(saved_stage, path, cases, "--check", "--diff")
+    told = try_all(saved_stage, path, cases, "--check", "--diff")
+    assert saved_stage.is_as_first()
+    return told
 
 
 @pytest.mark.claim("check-shows-the-plan")
