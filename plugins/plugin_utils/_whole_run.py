@@ -14,6 +14,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 
 STRATEGY = "linear"
 ALL = ["all"]
+# What skips tasks without a tag.
+SKIP_US = {"all", "untagged"}
 
 
 def check(play: t.Any, task_vars: t.Mapping[str, t.Any] | None = None) -> None:
@@ -28,7 +30,10 @@ def check(play: t.Any, task_vars: t.Mapping[str, t.Any] | None = None) -> None:
     # Its full name is the same strategy.
     if str(strategy).rpartition(".")[2] != STRATEGY:
         raise DowntimeError(f"the play's strategy is '{strategy}'; only with linear are the steps taken in their order: set strategy: linear in the play")
-    for option, name in (("--tags", "ansible_run_tags"), ("--skip-tags", "ansible_skip_tags")):
-        given = list((task_vars or {}).get(name) or ())
-        if given and given != ALL:
-            raise DowntimeError(f"{option} is '{','.join(map(str, given))}'; these playbooks run as a whole, so no {option} is accepted")
+    wanted = [str(tag) for tag in (task_vars or {}).get("ansible_run_tags") or ALL]
+    if wanted != ALL and "untagged" not in wanted:
+        raise DowntimeError(f"--tags is '{','.join(wanted)}'; these playbooks run as a whole, so no --tags is accepted")
+    # A tag that no task of ours has skips none of them: tools that run playbooks for people give such.
+    skipped = [str(tag) for tag in (task_vars or {}).get("ansible_skip_tags") or ()]
+    if set(skipped) & SKIP_US:
+        raise DowntimeError(f"--skip-tags is '{','.join(skipped)}', which leaves out all steps of these playbooks; they run as a whole")

@@ -33,12 +33,16 @@ def test_a_whole_run_passes(started_at, strategy):
     (None, types.SimpleNamespace(strategy="free"), {}, "the play's strategy is 'free'.*strategy: linear"),
     (None, types.SimpleNamespace(strategy="ansible.builtin.host_pinned"), {}, "host_pinned"),
     (None, LINEAR, {"ansible_run_tags": ["web", "db"]}, "--tags is 'web,db'"),
-    (None, LINEAR, {"ansible_run_tags": ["all"], "ansible_skip_tags": ["slow"]}, "--skip-tags is 'slow'"),
+    (None, LINEAR, {"ansible_run_tags": ["all"], "ansible_skip_tags": ["slow", "untagged"]}, "--skip-tags is 'slow,untagged'"),
 ])
 def test_a_part_is_refused_in_one_sentence(started_at, task, play, variables, words):
     started_at(task)
     with pytest.raises(DowntimeError, match=words):
         _whole_run.check(play, variables)
+
+
+def test_tags_that_nobody_has_are_skipped_in_vain(started_at):
+    _whole_run.check(LINEAR, {"ansible_run_tags": ["all"], "ansible_skip_tags": ["notest", "molecule-notest"]})
 
 
 def test_a_sites_own_tags_are_its_own(started_at):
