@@ -100,7 +100,7 @@ def test_a_hook_that_fails_takes_the_deploy_back(stage: t.Any, tmp_path: pathlib
     played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[2],
                         deploy_hooks={"after_activate": str(fails), "on_failure": hook(tmp_path, "on_failure")})
     assert played.rc == 2, played.output
-    assert "app3: the cache could not be warmed" in played.sentence
+    assert f"app3: the hook after_activate ({fails}) failed at its task 'Find something wrong': the cache could not be warmed" in played.sentence
     assert "app1, app2, app3, app4 went back; 4 of 4 members serve 1.0.0" in played.sentence
     assert traced(played.output) == [["on_failure", "localhost", "-"]]
     assert version() == "1.0.0"
