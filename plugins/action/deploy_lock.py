@@ -55,7 +55,7 @@ class ActionModule(Once):
             if problems:
                 mine = [host for host, result in results.items() if result.get("acquired") and not result.get("taken_over") and result.get("changed")]
                 self._on(mine, {"state": "released", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"],
-                                 "key": lock["key"]}, task_vars)
+                                "key": lock["key"]}, task_vars)
                 return {"failed": True, "msg": "; ".join(problems)}
         journal = max((result.get("journal") or [] for result in results.values()), key=len)
         taken_over = next((result["taken_over"] for result in results.values() if result.get("taken_over")), None)

@@ -359,8 +359,8 @@ class ActionModule(ActionBase):
             raise DowntimeError(f"deploy_hooks.{name} is '{path}', which is no file here ({', '.join(dict.fromkeys(places))}); a file with tasks is accepted")
         try:
             # Ansible reads it once more when its turn comes; what it cannot read then ends the whole run, members that are out or not.
-            tasks = load_list_of_tasks(self._loader.load_from_file(found), play=self._task.get_play(), variable_manager=task_vars["hostvars"]._variable_manager,
-                               loader=self._loader)
+            tasks = load_list_of_tasks(self._loader.load_from_file(found), play=self._task.get_play(), loader=self._loader,
+                                       variable_manager=task_vars["hostvars"]._variable_manager)
         except (AnsibleError, AssertionError) as error:
             raise DowntimeError(f"deploy_hooks.{name} is '{path}', which cannot be read as tasks: {' '.join(str(error).split())}") from error
         return found, _names_of(tasks)

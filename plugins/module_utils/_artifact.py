@@ -388,7 +388,7 @@ def unpack(archive: str, target: str, strip: int = 0, reserved: t.Collection[str
                 size += member.size if member.isreg() else 0
                 if size > most_mib << 20:
                     raise DowntimeError(f"the archive unpacks to more than {most_mib} MiB (artifact.max_size); {member.name} is the first file beyond that")
-                if name.split("/")[0] in reserved:
+                if name.split("/", maxsplit=1)[0] in reserved:
                     raise DowntimeError(f"the archive holds {member.name}, a name that the collection keeps for itself")
                 path = os.path.join(root, name)
                 if name:

@@ -368,7 +368,8 @@ class Mover:
         value = _health.json_field(answer.body, wanted.get("field")) if answer.status == 200 else None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
             where = f"field {wanted['field']!r}" if wanted.get("field") else "answer"
-            raise DowntimeError(f"in_flight.url {shown_url(wanted['url'])!r} answered {answer.status}, and its {where} is no number; accepted: a JSON number of 0 or more")
+            raise DowntimeError(f"in_flight.url {shown_url(wanted['url'])!r} answered {answer.status}, and its {where} is no number; "
+                                "accepted: a JSON number of 0 or more")
         return int(value)
 
     def _readiness(self) -> tuple[bool, str]:
@@ -466,7 +467,8 @@ class Mover:
             if left < floor:
                 raise DowntimeError(
                     f"min_active is {self.p['min_active']}, which of {len(fleet)} members in pool {own.pool} means {floor}, "
-                    f"but {left} would be left without {', '.join(sorted(leaving))} at {shown_url(own.url)}; accepted: fewer members at a time, or a lower floor"
+                    f"but {left} would be left without {', '.join(sorted(leaving))} at {shown_url(own.url)}; "
+                    "accepted: fewer members at a time, or a lower floor"
                 )
 
     def _switch(self, off: bool) -> None:

@@ -1173,7 +1173,8 @@ class Probe:
         report.update({
             "url": self.config["url"], "rate": self.config["rate"],
             "started": round(self.tally.started, 3), "finished": round(self.epoch(self.now), 3),
-            "unfinished": len(self.open), "open_since": round(self.epoch(min(one.scheduled for one in self.open)), 3) if self.open else None, "skipped": self.skipped, "reopened": self.reopened, "idle_races": self.idle_races,
+            "unfinished": len(self.open), "open_since": round(self.epoch(min(one.scheduled for one in self.open)), 3) if self.open else None,
+            "skipped": self.skipped, "reopened": self.reopened, "idle_races": self.idle_races,
             "stall_ms": round(self.stall * 1000, 1), "stall_at": self.stall_at,
             "ended": self.ended, "notes": list(self.notes),
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),

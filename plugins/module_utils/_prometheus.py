@@ -187,7 +187,8 @@ def _checked(url: t.Any, name: str) -> str:
     if "@" in parts.netloc:
         raise DowntimeError("%s has a user or a password in the URL (%s); they are accepted beside it, where they are not logged" % (name, shown_url(url)))
     if not is_good or not url.isprintable() or " " in url:
-        raise DowntimeError("%s is %s; an http or https URL without a query is accepted, such as https://prometheus.example:9090" % (name, _line(shown_url(url))))
+        raise DowntimeError("%s is %s; an http or https URL without a query is accepted, such as https://prometheus.example:9090" % (
+            name, _line(shown_url(url))))
     return url.rstrip("/")
 
 

@@ -121,7 +121,8 @@ class LocalStage:
         # HAProxy appends to it.
         os.truncate(os.path.join(layout.LOG, "haproxy.log"), 0)
         servers = [f"shop_{side}/{member}" for side in layout.SLOTS for member in layout.MEMBERS]
-        _told(f"set map {split} shop 0", "clear counters all", *(f"set server {server} {what}" for server in servers for what in ("state ready", "weight 100%")))
+        _told(f"set map {split} shop 0", "clear counters all",
+              *(f"set server {server} {what}" for server in servers for what in ("state ready", "weight 100%")))
 
 
 def _told(*commands: str) -> None:

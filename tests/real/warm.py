@@ -137,7 +137,8 @@ _LOCK = threading.Lock()
 def start(argv: t.Sequence[str], cwd: str, environment: t.Mapping[str, str], output: t.Any, new_session: bool = False) -> Process:
     """Start C(argv), which is ansible-playbook and its arguments; what it prints goes to C(output), as with C(subprocess.Popen)."""
     # What Ansible or Python read before the run's own environment is there.
-    key = tuple(sorted((name, value) for name, value in environment.items() if name.startswith(("ANSIBLE_", "PYTHON", "LC_")) or name in ("HOME", "LANG", "TMPDIR")))
+    key = tuple(sorted((name, value) for name, value in environment.items()
+                       if name.startswith(("ANSIBLE_", "PYTHON", "LC_")) or name in ("HOME", "LANG", "TMPDIR")))
     with _LOCK:
         if key not in _SERVERS:
             if not _SERVERS:
@@ -150,7 +151,6 @@ def start(argv: t.Sequence[str], cwd: str, environment: t.Mapping[str, str], out
     return server.start(argv, cwd, environment, output.fileno(), new_session)
 
 
-print()
 def close() -> None:
     """End the processes that fork, and the runs that have not ended."""
     for server in _SERVERS.values():

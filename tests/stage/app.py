@@ -5,8 +5,9 @@
 
 It is packed into every sample artifact beside a file VERSION, and learns its release digest from the name of the
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
-times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else. ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after
-ten minutes: whoever needs a request in flight ends it when he has seen enough, however fast the machine is.
+times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else.
+``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after ten minutes: a test that needs a request
+in flight ends it when it has seen enough, however fast the machine is.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ containers.
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 import sys
 

@@ -42,7 +42,7 @@ class Hosts:
         action = deploy_lock.ActionModule.__new__(deploy_lock.ActionModule)
         action._task = types.SimpleNamespace(args={}, check_mode=False)
         action._play_context = types.SimpleNamespace(timeout=10)
-        lock = {"hosts": HOSTS, "directory": "/state", "name": "production-shop", "break": False}
+        lock = {"hosts": HOSTS, "directory": "/state", "name": "production-shop", "break": False, "key": deploy_id}
         the_plan = {"deploy_id": deploy_id, "verb": "deploy", "app": "shop", "environment": "production",
                     "balancers": [], "lock": lock}
         return action.act({"state": state, "plan": the_plan, "clean": True, "shares": None}, {})
@@ -93,5 +93,7 @@ def test_who_keeps_it(driver: str, given: str | None, kept_by: list[str]) -> Non
                "deploy_state_dir": "/srv/state/", "deploy_lock_break": False}
     inventory = {"groups": {"keepers": ["k1", "k2"]}, "hostvars": {}}
     found = action._lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [], inventory)
+    # What tells it from another one of the same name is made up anew for each deploy.
+    assert len(found.pop("key")) == 32
     assert found == {"hosts": kept_by, "directory": "/srv/state", "name": "production-shop",
                      "path": "/srv/state/production-shop.lock", "break": False}

@@ -326,7 +326,8 @@ def test_what_passes_as_an_answer_to_users(smoke, answer, ok) -> None:
 
 
 @pytest.mark.parametrize("entry, words", [
-    (dict(path="search"), ["smoke[0].path is 'search'", "begins with /"]), (dict(path="/a b"), ["smoke[0].path"]), (dict(path="/", status=[42]), ["smoke[0].status", "42"]),
+    (dict(path="search"), ["smoke[0].path is 'search'", "begins with /"]), (dict(path="/a b"), ["smoke[0].path"]),
+    (dict(path="/", status=[42]), ["smoke[0].status", "42"]),
     (dict(path="/", body="("), ["smoke[0].body", "regular expression"]), (dict(path="/", host="a/b"), ["smoke[0].host"]),
 ])
 def test_bad_smoke_is_refused(entry, words) -> None:

@@ -326,7 +326,8 @@ def test_two_deploys_of_one_name_are_two(lock):
     assert lock.release("ci-42", clean=True, key="two")
 
 
-BROKEN = {"empty": b"", "half a line": b'{"deploy_id": "d1", "hol', "binary": b"\x00\xff\x80" * 9, "null": b"null", "a list": b"[1]", "another mapping": b'{"a": 1}'}
+BROKEN = {"empty": b"", "half a line": b'{"deploy_id": "d1", "hol', "binary": b"\x00\xff\x80" * 9, "null": b"null",
+          "a list": b"[1]", "another mapping": b'{"a": 1}'}
 
 
 @pytest.mark.claim("unreadable-lock-can-be-broken")
@@ -363,6 +364,10 @@ def test_lines_that_are_none_do_not_hide_the_others(lock):
     with open(lock.journal, "ab") as handle:
         handle.write(b"\xff\xfe\nnull\n")
     assert _lock.out_of(lock.entries()) == ["app1"]
+
+
+def full(*_args):
+    raise OSError(28, "No space left on device")
 
 
 class Disk:
@@ -408,14 +413,14 @@ def test_lock_and_journal_go_where_nothing_can_be_written(lock, monkeypatch):
     lock.acquire("d1", ME)
     with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
         pass
-    monkeypatch.setattr(lock, "_put", lambda *_args: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(lock, "_put", full)
     with pytest.raises(DowntimeError, match="the lock is given back, but nothing can be written to .* any more: no space left"):
         lock.release("d1", clean=True, shares={"blue": 100})
     assert os.listdir(lock.directory) == []
 
 
 def test_no_lock_where_there_is_no_room_for_a_journal(lock, monkeypatch):
-    monkeypatch.setattr(lock, "_keep_room", lambda: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(lock, "_keep_room", full)
     with pytest.raises(DowntimeError, match="deploy_state_dir is .* where there is no space left"):
         lock.acquire("d1", ME)
     assert os.listdir(lock.directory) == []

@@ -216,7 +216,8 @@ def test_one_that_a_hook_lost_before_there_was_a_plan_is_named():
 
 
 def test_a_failure_of_a_hook_names_hook_file_and_task():
-    hooks = {"smoke": {"file": "/site/smoke.yml", "tasks": ["Ask the shop", "ansible.builtin.uri"]}, "contract": {"file": "/site/pact.yml", "tasks": ["Verify"]}}
+    hooks = {"smoke": {"file": "/site/smoke.yml", "tasks": ["Ask the shop", "ansible.builtin.uri"]},
+             "contract": {"file": "/site/pact.yml", "tasks": ["Verify"]}}
     hostvars = facts({"__deploy_begun": 0, "__deploy_why": "the basket is empty", "__deploy_failed_task": "Ask the shop"})
     sentence = end(hostvars, plan(hook_tasks=hooks))["sentence"]
     assert "failed: the hook smoke (/site/smoke.yml) failed at its task 'Ask the shop': the basket is empty; " in sentence

@@ -17,7 +17,8 @@ def test_what_lacks_something_is_refused_by_the_first_that_is_missing():
 
 
 @pytest.mark.parametrize("written, found", [
-    ("a,b", ["a", "b"]), ("[a,b]", ["a", "b"]), ("[a, b]", ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("['a','b']", ["a", "b"]), ("a", ["a"]), ("[]", []), ("a, b,", ["a", "b"]),
+    ("a,b", ["a", "b"]), ("[a,b]", ["a", "b"]), ("[a, b]", ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("['a','b']", ["a", "b"]),
+    ("a", ["a"]), ("[]", []), ("a, b,", ["a", "b"]),
 ])
 def test_a_list_may_be_written_as_a_person_writes_one_on_a_command_line(written, found):
     assert _spec.check({"names": written}, {"names": {"type": "list", "elements": "str"}}) == {"names": found}
