@@ -226,7 +226,9 @@ class Keeper:
         if evidence["verdict"] != "clean":
             # A person reads this: the sentence is enough, and the record will have the rest.
             del result["evidence"]
-            result.update(failed=True, msg=evidence["sentence"])
+            # Nobody watches any more: a deploy between two batches goes back, rather than to leave two releases behind, and one that has moved all stays.
+            blind = evidence["blind"] and self.args["batch"] is not None
+            result.update(failed=True, msg=evidence["sentence"], stay=evidence["verdict"] == "unconfirmed" and not blind)
         self._event("failed" if result.get("failed") else "finished", reason=result.get("msg"))
         return result
 

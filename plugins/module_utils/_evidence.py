@@ -300,7 +300,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         notes.append("the probe met none of them")
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
-        "rollback": verdict in ("lost", "degraded"), "notes": notes,
+        "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died,
         "sentence": _sentence(verdict, reason, probe, sheet, attributed, died),
     }
 

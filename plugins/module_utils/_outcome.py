@@ -218,8 +218,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     problems = [first_line(problem) for problem in local.get("__deploy_problems") or []]
     serving: dict[str, list[str]] = {}
     for row in rows:
-        if row["state"] == "active" and row["release"]:
-            serving.setdefault(row["release"], []).append(row["name"])
+        if row["state"] == "active":
+            serving.setdefault(row["release"] or "what ran there before", []).append(row["name"])
     served = "; ".join(f"{len(names)} of {len(rows)} members serve {release}" for release, names in serving.items()) or "no member serves"
     whole = not (still_new or out or away or problems or local.get("__deploy_stay"))
     parts = [f"{title.capitalize()} to {label} failed: {why.rstrip('.')}"]
@@ -264,7 +264,8 @@ def _serves(plan: t.Mapping[str, t.Any], name: str, hostvars: t.Mapping[str, t.A
     begun = int(hostvars[LOCAL].get("__deploy_begun") or 0)
     batch = next((batch["n"] for batch in plan["batches"] if name in batch["members"]), 0)
     if (batch > begun and name not in unsettled(plan)) or hostvars[LOCAL].get("__deploy_stay"):
-        return bool(plan["going_back_to"].get(name)) or batch <= begun
+        # What ran there before the first deploy serves as well, whatever it is.
+        return bool(plan["going_back_to"].get(name)) or name in (plan.get("capacity") or {}).get("serving", ()) or batch <= begun
     return name in (hostvars[LOCAL].get("__deploy_readmitted") or [])
 
 

@@ -182,6 +182,13 @@ rollback:
   returned: when O(state=checked) and something was measured
   type: bool
   sample: false
+stay:
+  description: >-
+    Whether what has been moved shall stay where it is, although the check failed: losses that only the probe saw, and once, move nobody. Where the probe
+    itself is gone, only a deploy that has moved all members stays.
+  returned: when O(state=checked) failed
+  type: bool
+  sample: false
 sentence:
   description: The verdict in one sentence.
   returned: when O(state=stopped), or O(state=checked) found nothing wrong
@@ -211,6 +218,9 @@ evidence:
     rollback:
       description: Whether the verdict is a reason to go back.
       type: bool
+    blind:
+      description: Why the probe's account is not whole, as the end of a sentence; null where it is.
+      type: str
     notes:
       description: Findings that are no verdict, such as lines of evidence that disagree.
       type: list

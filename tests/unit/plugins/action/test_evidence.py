@@ -206,3 +206,14 @@ def test_a_check_does_not_wait_longer_than_a_request_may_take(tmp_path):
     accounts(watching, {"finished": 100.0, "open_since": 99.0})
     assert watching._answered()[0]["open_since"] == 99.0
     assert 12.0 <= sum(watching.naps) < 13.0
+
+
+@pytest.mark.claim("probe-that-dies")
+@pytest.mark.parametrize("batch, stay", [(1, False), (None, True)])
+def test_a_deploy_whose_probe_died_goes_back_between_batches_and_stays_when_all_is_moved(tmp_path, batch, stay):
+    watching = keeper(tmp_path, "checked", **({} if batch is None else {"batch": batch}))
+    _probe.write_json(str(tmp_path / action.CONFIG), {"url": URL, "expect_serving": True})
+    watching._begun = lambda config: None
+    watching._snapshot = lambda: (None, "the probe ended without an account")
+    result = watching.checked()
+    assert result["failed"] and result["verdict"] == "unconfirmed" and result["stay"] is stay

@@ -223,3 +223,13 @@ def test_a_failure_of_a_hook_names_hook_file_and_task():
     assert "failed: the hook smoke (/site/smoke.yml) failed at its task 'Ask the shop': the basket is empty; " in sentence
     hostvars["localhost"]["__deploy_failed_task"] = "Back into traffic, batch 1"
     assert "failed: the basket is empty; " in end(hostvars, plan(hook_tasks=hooks))["sentence"]
+
+
+@pytest.mark.claim("first-deploy-beside-what-serves")
+def test_a_first_deploy_that_fails_says_of_the_others_what_the_balancers_said():
+    """Nothing of ours ran there before, and two of the three members serve all the same."""
+    hostvars = facts({"__deploy_begun": 1, "__deploy_why": "app1: it does not become ready"}, app1=(BAD, None))
+    first = plan(going_back_to=dict.fromkeys(MEMBERS), capacity={"first": False, "serving": ["app2", "app3"]})
+    found = end(hostvars, first)
+    assert {row["name"]: row["state"] for row in found["members"]} == {"app1": "drained", "app2": "active", "app3": "active"}
+    assert "2 of 3 members serve what ran there before" in found["sentence"] and "app1 stays out of traffic" in found["sentence"], found["sentence"]
