@@ -70,7 +70,7 @@ def show(order: t.Sequence[Piece], ended: t.Mapping[str, results.Ended]) -> None
 
 def over_budget(cpu: float, pace: float, budget: float) -> str | None:
     """Say what was taken; a sentence where it is too much."""
-    took = "%.0f CPU seconds, which are %.0f of the reference machine's (it is %.2f times as fast)" % (cpu, cpu / pace, pace)
+    took = "%.0f CPU seconds, which the reference machine does in %.0f (this one takes %.2f times as long for the same work)" % (cpu, cpu / pace, pace)
     print("Taken: %s; the budget is %.0f." % (took, budget))
     if cpu / pace <= budget:
         return None
