@@ -138,6 +138,11 @@ class ActionModule(ActionBase):
         side = serving_side
         if _drivers.strategy(strategy).SIDE == "idle":
             side = next(other for other in sides if other != serving_side)
+        if checked["deploy_side"] and verb in ("drain", "activate"):
+            if checked["deploy_side"] not in sides:
+                raise DowntimeError(f"deploy_side is '{checked['deploy_side']}', and deploy_traffic.pools has no pool of that side; it has "
+                                    f"{', '.join(sides) if len(sides) > 1 else 'none with a side'}")
+            side = checked["deploy_side"]
         hosts = by_side[side]
         whole_traffic = traffic
         if "pools" in driver.traffic_spec:

@@ -85,6 +85,25 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
             "problems": problems, "without": [name for name in left_out if name not in reconciled], "sentence": sentence}
 
 
+def add_idle(status: dict[str, t.Any], plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], side: str) -> None:
+    """Add to a status who is out of traffic on the side that does not serve: the next switch would find too few, and nobody else says so.
+
+    What a deploy that runs has out there is its own affair.
+    """
+    servers = {host["server"]: name for name, host in plan["sides"][side]["hosts"].items()}
+    out = {servers[entry["name"]] for info in infos.values() for pool in info.get("pools") or () if pool["name"] in plan["sides"][side]["pools"]
+           for entry in pool["members"] if entry["state"] in ("drained", "draining") and entry["name"] in servers}
+    if not out or status["running"]:
+        return
+    names = [name for name in plan["members"] if name in out]
+    text = (f"on the idle side {side} {', '.join(names)} {'is' if len(names) == 1 else 'are'} out of traffic, and a switch would find "
+            f"{'it' if len(names) == 1 else 'them'} missing; the playbook zero.downtime.activate -e deploy_side={side} -e deploy_members={','.join(names)} "
+            f"brings {'it' if len(names) == 1 else 'them'} back")
+    status["watch"].append({"kind": "idle_out", "who": names, "text": text})
+    status["problems"].append(text)
+    status["sentence"] = "; ".join(status["problems"])
+
+
 def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Mapping[str, str], left_out: t.Mapping[str, str],
             watch: Watch) -> dict[str, dict[str, dict[str, t.Any]]]:
     """Each member as each balancer has it in each pool."""
@@ -140,7 +159,9 @@ def _of_member(name: str, seen: t.Mapping[str, str], orphan: bool, watch: Watch)
     """Whether a member that has a release is where it belongs."""
     out = [place for place, state in seen.items() if state != "active"]
     if out and len(out) < len(seen):
-        watch.add("disagree", [name], f"balancers disagree on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
+        # One balancer may have it in several pools.
+        who = "balancers disagree" if len({place.partition("/")[0] for place in seen}) > 1 else "pools disagree"
+        watch.add("disagree", [name], f"{who} on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
     elif out:
         watch.add("orphan" if orphan else "out", [name], f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))})"
                                                          + (", left by a deploy that did not end" if orphan else ""))

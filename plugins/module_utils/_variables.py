@@ -162,6 +162,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                        "does not answer, and a connection to it at the port of O(deploy_evidence_url), or at a port given as C(NAME:PORT), fails. "
                        "C(status) names it until it is back and agrees with the others."},
     "deploy_members": {"type": "list", "elements": "str", "description": "For the playbooks drain and activate: the members to take out or bring back."},
+    "deploy_side": {"type": "str", "choices": ["blue", "green"], "description":
+                    "For the playbooks drain and activate: the side whose members these are, where there are two. Without it the side that serves."},
     "deploy_id": {"type": "str", "description": "Name of this deploy. Made from time, application and environment when it is not given."},
 }
 

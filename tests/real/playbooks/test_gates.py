@@ -44,3 +44,14 @@ def test_a_release_that_is_ready_and_hangs_on_what_users_ask_gets_no_traffic(sid
     assert bad["failed"] == 0 and set(bad["versions"]) == {"1.0.0"}, bad
     assert "did not answer what users ask within 8 s: app1 is ready, but GET /: 127.0.0.1:8101 did not answer within" in bad["output"]
     assert side.record()["result"] == "rolled_back" and side.stage.seen()["servers"] == before
+
+
+def test_members_of_the_idle_side_are_taken_out_named_and_brought_back_by_hand(side):
+    assert side.play("deploy", deploy_release="2.0.0").rc == 0
+    by_hand = {"deploy_side": "blue", "deploy_members": "app1,app3"}
+    assert side.play("drain", **by_hand).rc == 0 and admin_states(side) == {"0", "1"}
+    seen = side.play("status")
+    assert seen.rc == 2 and "on the idle side blue app1, app3 are out of traffic" in seen.sentence, seen.output
+    assert "zero.downtime.activate -e deploy_side=blue -e deploy_members=app1,app3 brings them back" in seen.sentence
+    assert side.play("activate", **by_hand).rc == 0 and admin_states(side) == {"0"}
+    assert side.play("status").rc == 0 and version() == "2.0.0"

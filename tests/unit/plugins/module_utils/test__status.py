@@ -107,3 +107,32 @@ def test_a_side_that_cannot_be_told_is_a_problem():
     found = _status.build(plan, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="active")})
     assert found["problems"] == ["balancer lb1 sends 5 % of the requests to green"]
     assert found["watch"] == [{"kind": "sides", "who": ["lb1"], "text": "balancer lb1 sends 5 % of the requests to green"}]
+
+
+def test_one_balancer_with_two_pools_does_not_disagree_with_itself():
+    seen = info(app1="active", app2="active")
+    seen["pools"].append({"name": "shop_tls", "members": [{"name": "app2", "state": "drained", "in_flight": 0}]})
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
+    assert found["problems"] == ["pools disagree on member app2: lb1/shop has it active, lb1/shop_tls has it drained"]
+
+
+SIDES = {"green": {"pools": ["shop_green"], "hosts": {"app1": {"server": "s1"}, "app2": {"server": "s2"}}}}
+
+
+def idle(**states):
+    return {"pools": [{"name": "shop_green", "members": [{"name": name, "state": state} for name, state in states.items()]}]}
+
+
+@pytest.mark.claim("status-names-an-idle-side-that-is-out")
+def test_an_idle_side_that_is_out_is_named_with_what_brings_it_back():
+    status = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="active")})
+    _status.add_idle(status, {**PLAN, "sides": SIDES}, {"lb1": idle(s1="drained", s2="active"), "lb2": idle(s1="drained", s2="drained")}, "green")
+    assert status["watch"][-1]["kind"] == "idle_out" and status["watch"][-1]["who"] == ["app1", "app2"]
+    assert "zero.downtime.activate -e deploy_side=green -e deploy_members=app1,app2 brings them back" in status["sentence"] == status["problems"][-1]
+
+
+def test_an_idle_side_that_is_whole_or_in_a_deploys_hands_is_no_problem():
+    for running, states in (([], {"s1": "active", "s2": "down"}), (["deploy d1"], {"s1": "drained", "s2": "drained"})):
+        status = {"watch": [], "problems": [], "running": running, "sentence": "all well"}
+        _status.add_idle(status, {**PLAN, "sides": SIDES}, {"lb1": idle(**states)}, "green")
+        assert status["problems"] == [] and status["sentence"] == "all well"
