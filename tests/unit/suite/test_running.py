@@ -32,8 +32,8 @@ class Begun:
 
     ended = None
 
-    def __init__(self, piece, isolated, *_more):
-        self.piece, self.isolated = piece, isolated
+    def __init__(self, piece, isolated, _live, environment):
+        self.piece, self.isolated, self.environment = piece, isolated, environment
 
 
 def begin(one, monkeypatch):
@@ -95,3 +95,11 @@ def test_the_only_piece_is_shown_at_once_and_needs_no_room(runner, capfd):
     one = runner(piece("only", "echo ok it", own=("stage",)))
     assert one.live and one.run()["section/only"].count == Count(1)
     assert "ok it" in capfd.readouterr().out
+
+
+def test_limits_are_as_much_longer_as_the_machine_is_slower(runner, monkeypatch):
+    for factor, stretch in ((0.8, "1.00"), (2.5, "2.50")):
+        monkeypatch.setattr(running.cpu.Pace, "factor", property(lambda self, factor=factor: factor))
+        one = runner(piece("a"))
+        begin(one, monkeypatch)
+        assert one._running[0].environment["SUITE_STRETCH"] == stretch
