@@ -128,7 +128,8 @@ def test_an_idle_side_that_is_out_is_named_with_what_brings_it_back():
     status = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="active")})
     _status.add_idle(status, {**PLAN, "sides": SIDES}, {"lb1": idle(s1="drained", s2="active"), "lb2": idle(s1="drained", s2="drained")}, "green")
     assert status["watch"][-1]["kind"] == "idle_out" and status["watch"][-1]["who"] == ["app1", "app2"]
-    assert "zero.downtime.activate -e deploy_side=green -e deploy_members=app1,app2 brings them back" in status["sentence"] == status["problems"][-1]
+    assert status["sentence"] == status["problems"][-1]
+    assert "zero.downtime.activate -e deploy_side=green -e deploy_members=app1,app2 brings them back" in status["sentence"]
 
 
 def test_an_idle_side_that_is_whole_or_in_a_deploys_hands_is_no_problem():
