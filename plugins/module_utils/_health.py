@@ -492,6 +492,8 @@ def gate(
     a member that dies while another warms up does not slip through.
     """
     ask = attempt if attempt is not None else http_attempt(check, targets, clock)
+    if ask_smoke is None and check.smoke:
+        ask_smoke = http_ask(check, targets, clock)
     members = [_Member(target) for target in targets]
     started = clock()
     deadline = started + check.timeout
@@ -507,7 +509,7 @@ def gate(
                     continue
                 member.note(answer, check, now - started)
             if all(member.passes >= check.passes for member in members):
-                _smoke_round(pool, members, check, ask_smoke or (http_ask(check, targets, clock) if check.smoke else None), max(deadline - clock(), 0.001))
+                _smoke_round(pool, members, check, ask_smoke, max(deadline - clock(), 0.001))
                 if not any(member.smoke for member in members):
                     break
             left = deadline - clock()
@@ -548,22 +550,27 @@ def sentence(bad: t.Sequence[t.Mapping[str, t.Any]], total: int, check: Check) -
         f"{member['name']} last {member['detail']}"
         if member["detail"].startswith("answered")
         else f"{member['name']} {member['detail']}"
-        if member["detail"].startswith("is ready, but")
+        if _is_ready(member, check)
         else f"{member['name']}: {member['detail']}"
         if not member["passes"]
         else member["name"]
         for member in (_with_passes(member, check) for member in bad)
     )
-    if all(member["detail"].startswith("is ready, but") for member in bad):
+    if all(_is_ready(member, check) for member in bad):
         return f"{len(bad)} of {total} members did not answer what users ask within {check.timeout:g} s: {each}"
     runs = "pass" if check.passes == 1 else "passes in a row"
     return f"{len(bad)} of {total} members did not reach {check.passes} {runs} within {check.timeout:g} s: {each}"
 
 
+def _is_ready(member: t.Mapping[str, t.Any], check: Check) -> bool:
+    """Of a member that failed: whether it passed its readiness check, so that what users ask is what it did not answer."""
+    return member["passes"] >= check.passes
+
+
 def _with_passes(member: t.Mapping[str, t.Any], check: Check) -> dict[str, t.Any]:
     """A member whose last answer was a pass must not read as if that answer were the fault."""
     told = dict(member)
-    if member["passes"] and not member["detail"].startswith("is ready, but"):
+    if member["passes"] and not _is_ready(member, check):
         told["detail"] = f"{member['detail']}, only {member['passes']} of {check.passes} in a row"
     return told
 
