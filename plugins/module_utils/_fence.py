@@ -169,13 +169,7 @@ class LockFile:
 
     def _loaded(self, what: str, path: str, tells: str, needed: t.Collection[str] = ()) -> dict[str, t.Any] | None:
         """A file of one mapping; None where there is none. Raises Unreadable."""
-        content = self._content(path)
-        if content is None:
-            return None
-        found = _entry(content)
-        if found is None or any(name not in found for name in needed):
-            raise Unreadable(_unreadable(what, path, "it is empty" if not content.strip() else "it is not what a deploy writes", tells))
-        return found
+        return _mapping(what, path, self._content(path), tells, lambda found: all(name in found for name in needed))
 
     def _put(self, path: str, content: str) -> None:
         _durable.replace(path, content.encode())
@@ -232,11 +226,17 @@ def _entry(text: bytes) -> dict[str, t.Any] | None:
 
 
 def _lock_in(path: str, content: bytes | None) -> dict[str, t.Any] | None:
+    return _mapping("lock", path, content, "who holds it",
+                    lambda found: isinstance(found.get("deploy_id"), str) and isinstance(found.get("holder", {}), dict))
+
+
+def _mapping(what: str, path: str, content: bytes | None, tells: str, is_ours: t.Callable[[dict[str, t.Any]], bool]) -> dict[str, t.Any] | None:
+    """What a file of one mapping says; None where there is none. Raises Unreadable."""
     if content is None:
         return None
     found = _entry(content)
-    if found is None or not isinstance(found.get("deploy_id"), str) or not isinstance(found.get("holder", {}), dict):
-        raise Unreadable(_unreadable("lock", path, "it is empty" if not content.strip() else "it is not what a deploy writes", "who holds it"))
+    if found is None or not is_ours(found):
+        raise Unreadable(_unreadable(what, path, "it is empty" if not content.strip() else "it is not what a deploy writes", tells))
     return found
 
 

@@ -63,7 +63,7 @@ def artifact_spec() -> dict[str, t.Any]:
         "timeout": {"type": "float", "default": 30.0},
         "deadline": {"type": "float", "default": 900.0},
         "strip_components": {"type": "int", "default": 0},
-        "max_size": {"type": "int", "default": 4096},
+        "max_size": {"type": "int", "default": _artifact.MOST_MIB},
         "ask": {"type": "bool", "default": False},
     }
 
