@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import abc
 import csv
 import functools
 import io
@@ -27,24 +28,24 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "claim(name): the test proves this promise of tests/claims.md")
 
 
-class Seen:
+class Seen(abc.ABC):
     """What all hosts say at one moment."""
 
     balancers = tuple(BALANCERS)
     members = tuple(MEMBERS)
     said: dict[str, dict[str, str]]
 
+    @abc.abstractmethod
     def running(self) -> dict[str, str]:
         """Label of the release that each member answers with, asked past the balancers."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def served(self) -> set[str]:
         """Labels that clients get from the balancers."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def left_running(self) -> list[str]:
         """Processes of deploys on the controller."""
-        raise NotImplementedError
 
     def no_lock_left(self) -> None:
         for balancer in BALANCERS:
