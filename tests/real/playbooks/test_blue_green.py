@@ -16,7 +16,7 @@ import playing
 import pytest
 from haproxy_stage import ask, wait_until
 from held import Held
-from sides import BLUE_GREEN, version
+from sides import BLUE_GREEN, URL, version
 
 sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
 
@@ -57,12 +57,18 @@ def test_losses_after_the_switch_switch_back(side):
     assert side.shares() == ("0", "0") and version() == "1.0.0" and side.record()["result"] == "rolled_back"
 
 
-@pytest.mark.claim("bg-gates-before-public-traffic", "hook-smoke")
-def test_a_failing_smoke_test_keeps_every_request_where_it_is(side):
-    hook = side.path / "smoke.yml"
-    hook.write_text("- name: Ask the idle side\n  ansible.builtin.assert:\n    that: false\n    fail_msg: the smoke test failed\n", encoding="utf-8")
-    played = side.play("deploy", deploy_release="2.0.0", deploy_hooks={"smoke": str(hook)})
-    assert played.rc == 2 and "the smoke test failed; no request had been switched; blue serves 1.0.0" in played.sentence, played.output
+@pytest.mark.claim("bg-gates-before-public-traffic", "hook-smoke", "hook-contract-after-smoke")
+def test_hooks_before_the_switch_run_once_in_their_order_and_one_that_fails_keeps_every_request_where_it_is(side):
+    ran = side.path / "ran"
+    hooks = {}
+    for name, passes in {"smoke": "true", "contract": "false"}.items():
+        hook = side.path / f"{name}.yml"
+        hook.write_text(f"- name: Note that it ran\n  ansible.builtin.shell: 'echo {name} >> {ran}'\n  changed_when: true\n"
+                        f"- name: Ask the idle side\n  ansible.builtin.assert:\n    that: {passes}\n    fail_msg: the {name} test failed\n", encoding="utf-8")
+        hooks[name] = str(hook)
+    played = side.play("deploy", deploy_release="2.0.0", deploy_hooks=hooks)
+    assert played.rc == 2 and "the contract test failed; no request had been switched; blue serves 1.0.0" in played.sentence, played.output
+    assert ran.read_text(encoding="utf-8").split() == ["smoke", "contract"]
 
 
 def runs(slot: str) -> set[str]:
@@ -106,6 +112,27 @@ def test_an_old_side_that_is_down_is_started_before_the_switch_back_and_is_stopp
     assert side.stage.play("zero.downtime.status", status_file=str(status)).rc == 0
     idle = json.loads(status.read_text(encoding="utf-8"))["idle"]
     assert (idle["side"], idle["state"], idle["release"]["label"], idle["in_flight"]) == ("blue", "stopped", "1.0.0", 0) and idle["since"] < time.time()
+
+
+@pytest.mark.claim("bg-retire-looks-once-more")
+def test_a_request_that_comes_while_the_old_side_is_stopped_is_told(side):
+    """Somebody reaches the old side in a way that its shares do not tell: here, for a moment, while its first member is stopped."""
+    assert side.play("deploy", deploy_release="2.0.0").rc == 0
+    reach = side.path / "reach.py"
+    reach.write_text(
+        "import sys\n"
+        f"sys.path[:0] = {sys.path!r}\n"
+        "from haproxy_stage import ask, get\n"
+        f"tell = lambda share: ask({side.stage.socket()!r}, f'set map {side.split} shop {{share}}')\n"
+        "tell(0)\n"
+        f"get({URL + '/'!r})\n"
+        "tell(100)\n", encoding="utf-8")
+    stop = "{{ stage_service }} stop {{ inventory_hostname }} "
+    both = {slot: {"command": "{{ stage_service }} restart {{ inventory_hostname }} " + slot, "stop": stop + slot} for slot in ("blue", "green")}
+    both["blue"]["stop"] = f"sh -c '[ {{{{ inventory_hostname }}}} != app1 ] || {sys.executable} {reach}; exec {stop}blue'"
+    told = side.play("retire", deploy_keep_previous=1, deploy_idle_for=1, deploy_service=both)
+    assert told.rc == 2 and "1 requests came to blue while it was stopped, although no balancer sends it a share" in told.output, told.output
+    assert version() == "2.0.0"
 
 
 @pytest.mark.claim("bg-keep-previous-0", "bg-not-stopped-is-no-failure", "bg-rollback-starts-a-stopped-side")
