@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pathlib
+import subprocess
 import typing as t
 
 import pytest
@@ -57,3 +60,37 @@ def test_the_clock_jumps_back_and_forward(stage: t.Any, tmp_path: pathlib.Path) 
     assert record["result"] == "succeeded"
     assert clock.read_text(encoding="ascii").strip() == "3600"
     assert all(step["finished"] is not None for step in record["steps"])
+
+
+@pytest.fixture
+def small_disk(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """A disk of its own, of 1 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a disk")
+    place = tmp_path / "state"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "small", str(place)], check=True, timeout=30)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True, timeout=30)
+
+
+@pytest.mark.claim("full-disk-keeps-nobody-out")
+def test_the_state_directory_is_full_in_the_middle(stage: t.Any, tmp_path: pathlib.Path, small_disk: pathlib.Path) -> None:
+    """The first batch is out when the disk fills. It comes back, and the room that was kept carries the deploy to its end; another one is refused."""
+    fill = hook(tmp_path / "fill.yml", "Fill the disk", f"head -c 2M /dev/zero > {small_disk}/filler || [ -s {small_disk}/filler ]", "rolling_batch.n == 1")
+    own = {"deploy_state_dir": str(small_disk), "deploy_batches": [2]}
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", **own, deploy_hooks={"after_activate": fill})
+    assert played.rc == 0 and "4 of 4 members were moved to 2.0.0; no request was lost" in played.sentence, played.output
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+    with (small_disk / "rest").open("wb", buffering=0) as rest, contextlib.suppress(OSError):
+        while True:
+            rest.write(bytes(4096))
+    refused = stage.play("zero.downtime.deploy", deploy_release="1.0.0", **own)
+    assert refused.rc == 2, refused.output
+    assert f"deploy_state_dir is '{small_disk}', where there is no space left" in refused.sentence and "Nothing has been changed" in refused.sentence
+    assert version() == "2.0.0" and {path.name for path in small_disk.iterdir()} == {"filler", "rest"}
+    (small_disk / "filler").unlink()
+    assert stage.play("zero.downtime.deploy", deploy_release="1.0.0", **own).rc == 0 and version() == "1.0.0"
