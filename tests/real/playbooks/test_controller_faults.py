@@ -94,3 +94,17 @@ def test_the_state_directory_is_full_in_the_middle(stage: t.Any, tmp_path: pathl
     assert version() == "2.0.0" and {path.name for path in small_disk.iterdir()} == {"filler", "rest"}
     (small_disk / "filler").unlink()
     assert stage.play("zero.downtime.deploy", deploy_release="1.0.0", **own).rc == 0 and version() == "1.0.0"
+
+
+@pytest.mark.parametrize("signal, batches, serves", [
+    pytest.param("KILL", [1, 1, 2], "1.0.0", id="killed between two batches"),
+    pytest.param("STOP", [2], "2.0.0", id="stopped before the last batch")])
+def test_a_deploy_without_its_probe_ends_on_one_release(stage: t.Any, tmp_path: pathlib.Path, signal: str, batches: list[int], serves: str) -> None:
+    """Nobody can tell any more what users saw, so it fails; with more batches to come it goes back, and after the last one it stays."""
+    records = tmp_path / "records"
+    # In brackets, so that the shell itself is not meant.
+    end = hook(tmp_path / "end.yml", "End the probe", f"pkill -{signal} -f '[_]probe.py {records}/'")
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=batches, deploy_records_dir=str(records),
+                        deploy_hooks={"before_drain": end})
+    assert played.rc == 2 and "the probe " in played.sentence, played.output
+    assert f"4 of 4 members serve {serves}" in played.sentence and version() == serves
