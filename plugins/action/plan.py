@@ -19,10 +19,10 @@ from ansible.playbook.helpers import load_list_of_tasks
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _whole_run, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _whole_run, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
 display = Display()
@@ -201,8 +201,8 @@ class ActionModule(ActionBase):
             "servers": {name: host["server"] for name, host in hosts.items()},
             # What is restarted is what serves, also before a canary, whose release is named in the same run.
             "release": None if verb == "restart" else checked["deploy_release"] or ("previous" if verb == "rollback" else None),
-            # Less its headers, which are secrets: each host's task reads those for itself.
-            "artifact": {key: value for key, value in checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
+            # Less its secrets, which each host's task reads for itself.
+            "artifact": {key: _artifact.shown(value) for key, value in checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
             if verb in ("deploy", "activate") else None,
             "health": {**checked["deploy_health"], "smoke": _plan.smoke_of(checked["deploy_health"], public)}, "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
@@ -300,7 +300,7 @@ class ActionModule(ActionBase):
             def work(args: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
                 # In a process of its own, which ends with this.
                 self._task.check_mode = True
-                return self._execute_module(module_name=f"{_drivers.COLLECTION}.replay", module_args=args, task_vars=variables)
+                return _payload.execute(self, f"{_drivers.COLLECTION}.replay", args, variables)
 
             try:
                 without_quiet(_fanout.run_on(self, list(found["targets"]), f"{_drivers.COLLECTION}.replay", lambda host: _shadow.replay_args(found, host),

@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _events
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _sending
+from ansible_collections.zero.downtime.plugins.plugin_utils import _payload, _sending
 
 MODULE = "zero.downtime.release"
 
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
         sender = _sending.Sender(self)
 
         def ask(given: dict[str, t.Any]) -> dict[str, t.Any]:
-            return self._execute_module(module_name=MODULE, module_args=given, task_vars=task_vars)
+            return _payload.execute(self, MODULE, given, task_vars)
 
         try:
             local = sender.settle(args)

@@ -11,9 +11,9 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events, _outcome, _releases, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _events, _outcome, _releases, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _machines, _sending
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _machines, _payload, _sending
 
 MODULE = "zero.downtime.releases"
 
@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
         if shared.get("artifact"):
             shared["artifact"] = {name: value for name, value in shared["artifact"].items() if value is not None}
             if args["secrets"] and members:
-                shared["artifact"].update(self._headers(next(iter(members)), task_vars))
+                shared["artifact"].update(self._withheld(shared["artifact"], next(iter(members)), task_vars))
         local = sender.settle(shared)
         machines = {hosts[0]: hosts for hosts in _machines.group(self, list(members), task_vars)}
         results: dict[str, dict[str, t.Any]] = {}
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
 
     def _call(self, sender: _sending.Sender, local: str | None, given: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
         """One machine's part, in its own process, with its connection: what it lacks is copied to it once."""
-        answer = self._execute_module(module_name=MODULE, module_args=given, task_vars=variables)
+        answer = _payload.execute(self, MODULE, given, variables)
         lacking = [name for name, result in answer.get("done", {}).items() if result.get("needed") and not result.get("failed")]
         if not local or not lacking:
             return answer
@@ -88,7 +88,7 @@ class ActionModule(ActionBase):
             with sender.on_host(path) as remote:
                 left = [member for member in given["members"] if member["name"] in lacking]
                 again = {**given, "artifact": _sending.arrived(given["artifact"], remote), "members": left}
-                second = _sending.by_its_own_name(self._execute_module(module_name=MODULE, module_args=again, task_vars=variables), remote, path)
+                second = _sending.by_its_own_name(_payload.execute(self, MODULE, again, variables), remote, path)
         except DowntimeError as error:
             second = {"failed": True, "msg": str(error)}
         if "done" not in second:
@@ -97,9 +97,12 @@ class ActionModule(ActionBase):
             _sending.by_its_own_name(result, remote, path)
         return {**answer, "changed": answer.get("changed") or second.get("changed"), "done": {**answer["done"], **second["done"]}}
 
-    def _headers(self, name: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _withheld(self, shown: t.Mapping[str, t.Any], name: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """What a plan leaves out of C(shown) because it is a secret: the headers, and what addresses carry behind their path."""
         artifact = _inventory.Variables(self, task_vars).of(name, ("deploy_artifact",)).get("deploy_artifact") or {}
-        return {"headers": artifact["headers"]} if artifact.get("headers") else {}
+        found = {"headers": artifact["headers"]} if artifact.get("headers") else {}
+        found.update({key: artifact[key] for key in ("url", "checksums") if shown.get(key) and _artifact.shown(artifact.get(key)) == shown[key]})
+        return found
 
     def _merged(self, args: dict[str, t.Any], results: dict[str, dict[str, t.Any]], notes: _events.Notes) -> dict[str, t.Any]:
         diffs = [{**result.pop("diff"), "before_header": name, "after_header": name} for name, result in results.items() if result.get("diff")]

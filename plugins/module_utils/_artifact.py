@@ -33,6 +33,8 @@ DIGEST = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})\Z")
 MOST_MIB = 4096
 DEEPEST = 128
 CHUNK = 1 << 20
+# A part of an address that is shorter is a name, or a number, and no secret.
+SECRET = 8
 # Checksum files are small; whoever names an archive by mistake must not have it read into memory.
 CHECKSUMS_LIMIT = 16 << 20
 _GNU_LINE = re.compile(r"\\?([0-9a-fA-F]{64}) [ *](.+)\Z")
@@ -53,6 +55,17 @@ def is_url(place: str | None) -> bool:
     return "://" in (place or "")
 
 
+def shown(place: t.Any) -> t.Any:
+    """An address as it may be shown (C(shown_url)); a path, or another option's value, as it is."""
+    return shown_url(place) if isinstance(place, str) and is_url(place) else place
+
+
+def secrets_in(place: str | None) -> set[str]:
+    """What an address carries that is no part of C(shown): a query may be a signature. A few characters are none, and would be found everywhere."""
+    found = re.match(r"\w+://(?:(?P<user>[^/?#]*)@)?[^?#]*(?:[?#](?P<query>.*))?", place or "", re.DOTALL)
+    return {part for part in (found.groups() if found else ()) if part and len(part) >= SECRET}
+
+
 # --- checksum files -----------------------------------------------------------------------------------------------------
 
 
@@ -67,7 +80,7 @@ def parse_checksums(text: str, where: str) -> list[tuple[str, str]]:
         elif bsd:
             entries.append((bsd.group(2).lower(), _plain(bsd.group(1))))
     if not entries:
-        raise DowntimeError(f"artifact.checksums {where} has no line as sha256sum writes it (64 hexadecimal digits, two spaces, a file name)")
+        raise DowntimeError(f"artifact.checksums {shown(where)} has no line as sha256sum writes it (64 hexadecimal digits, two spaces, a file name)")
     return entries
 
 
@@ -114,10 +127,10 @@ def digest_of_label(entries: t.Sequence[tuple[str, str]], label: str, place: str
     digests = sorted({digest for digest, name in found})
     if not digests:
         known = labels_in(entries, label, place)
-        raise DowntimeError(f"release {label} is unknown: artifact.checksums {where} has no line for {path.rsplit('/', 1)[-1] or label}; "
+        raise DowntimeError(f"release {label} is unknown: artifact.checksums {shown(where)} has no line for {path.rsplit('/', 1)[-1] or label}; "
                             f"it knows {listed(known)}")
     if len(digests) > 1:
-        raise DowntimeError(f"release {label} is ambiguous: artifact.checksums {where} gives {len(digests)} digests for it "
+        raise DowntimeError(f"release {label} is ambiguous: artifact.checksums {shown(where)} gives {len(digests)} digests for it "
                             f"({', '.join(digest[:12] for digest in digests)})")
     return digests[0]
 
@@ -265,7 +278,7 @@ def read_text(option: str, place: str, headers: t.Mapping[str, str] | None = Non
         except OSError as error:
             raise DowntimeError(f"{option} {place} cannot be read: {error.strerror or error}") from error
     if len(data) > CHECKSUMS_LIMIT:
-        raise DowntimeError(f"{option} {shown_url(place) if is_url(place) else place} is larger than {CHECKSUMS_LIMIT >> 20} MiB and so no checksum file")
+        raise DowntimeError(f"{option} {shown(place)} is larger than {CHECKSUMS_LIMIT >> 20} MiB and so no checksum file")
     return data.decode("utf-8", "replace")
 
 

@@ -429,14 +429,13 @@ output:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _release
+from ansible_collections.zero.downtime.plugins.module_utils import _masked, _release
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 
 def main() -> None:
     """Wire the options to the logic."""
-    module = AnsibleModule(argument_spec=_release.argument_spec(), supports_check_mode=True)
+    module = _masked.Module(argument_spec=_release.argument_spec(), supports_check_mode=True)
     try:
         result = _release.run(module.params, module.check_mode)
     except DowntimeError as error:

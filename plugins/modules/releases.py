@@ -367,13 +367,12 @@ done:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _releases
+from ansible_collections.zero.downtime.plugins.module_utils import _masked, _releases
 
 
 def main() -> None:
     """Wire the options to the logic."""
-    module = AnsibleModule(argument_spec=_releases.argument_spec(), supports_check_mode=True)
+    module = _masked.Module(argument_spec=_releases.argument_spec(), supports_check_mode=True)
     module.exit_json(**_releases.run(module.params, module.check_mode))
 
 

@@ -29,7 +29,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import become_loader, connection_loader
 
-from ansible_collections.zero.downtime.plugins.plugin_utils import _here
+from ansible_collections.zero.downtime.plugins.plugin_utils import _here, _payload
 
 Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 
@@ -61,6 +61,8 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
     started here, and the host counts as not reached: what it did is as unknown. The time begins when the host is really asked, and not while this
     machine is busy with the others.
     """
+    # Here, since of a child this process is the parent.
+    _payload.begin()
     waiting = selectors.DefaultSelector()
     results: dict[str, dict[str, t.Any]] = {}
     running: dict[str, _Child] = {}
@@ -234,7 +236,7 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
             result = work(args, variables)
         else:
             here = _here.run(action, module_name, args) if _here.is_here(action, connection, variables) else None
-            result = here or action._execute_module(module_name=module_name, module_args=args, task_vars=variables)
+            result = here or _payload.execute(action, module_name, args, variables)
     except AnsibleConnectionFailure as error:
         return {"failed": True, "unreachable_host": True, "msg": f"{what} {host} cannot be reached: {error}"}
     finally:

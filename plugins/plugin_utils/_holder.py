@@ -52,12 +52,14 @@ def refusal(app: str, environment: str, host: str, lock: t.Mapping[str, t.Any]) 
             "break the lock with -e deploy_lock_break=true")
 
 
-def dead(lock: t.Mapping[str, t.Any]) -> bool:
+def dead(lock: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any] | None = None) -> bool:
     """Whether a lock's holder is proven dead: it ran on this controller, and its process is not there any more, or the machine was started anew.
+
+    C(here) is this controller, written as the holder is.
 
     A machine that runs for longer than the lock is old has not been started since: then a holder of another start ran on a copy of it, and may live.
     """
-    holder, here = lock.get("holder") or {}, machine()
+    holder, here = lock.get("holder") or {}, here or machine()
     if not here["machine_id"] or any(holder.get(name) != here[name] for name in ("controller", "machine_id")):
         return False
     if holder.get("boot_id") != here["boot_id"]:

@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _artifact
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
+from ansible_collections.zero.downtime.plugins.plugin_utils import _payload
 
 
 class Sender:
@@ -123,7 +124,7 @@ class Sender:
             action._fixup_perms2((shell.tmpdir, remote))
             yield remote
         finally:
-            action._remove_tmp_path(shell.tmpdir)
+            _payload.clean(action)
 
 
 def arrived(artifact: t.Mapping[str, t.Any], remote: str) -> dict[str, t.Any]:

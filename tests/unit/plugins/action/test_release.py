@@ -29,6 +29,7 @@ class Controller:
         self.staged = False
         (path / "local_tmp").mkdir()
         monkeypatch.setattr(_sending.C, "DEFAULT_LOCAL_TMP", str(path / "local_tmp"), raising=False)
+        monkeypatch.setattr(release._payload, "execute", lambda action, name, args, task_vars: action._execute_module(name, args, task_vars))
         monkeypatch.setattr(release.ActionBase, "run", lambda action, tmp=None, task_vars=None: {})
         (path / "shop-1.0.0.tar.gz").write_bytes(b"one")
         self.digest = hashlib.sha256(b"one").hexdigest()
