@@ -35,8 +35,8 @@ class ActionModule(Once):
             serving = {host: {**info, "pools": [pool for pool in info.get("pools") or () if pool["name"] in plan["pools"]]} for host, info in infos.items()}
         status = _status.build(plan, releases, serving, locks, _holder.dead)
         status["idle"] = _idle.look(plan, releases, infos, locks, time.time()) if plan.get("sides") else None
-        if status["idle"] and status["idle"]["state"] not in ("stopped", "empty"):
-            _status.add_idle(status, plan, infos, status["idle"]["side"])
+        if status["idle"]:
+            _status.add_idle(status, plan, infos, status["idle"]["side"], status["idle"]["state"] not in ("stopped", "empty"))
         findings = [{**finding, "balancer": host} for host, info in infos.items() for finding in info.get("findings", [])]
         if args["show"]:
             for line in _status.table(status):

@@ -8,6 +8,18 @@ from __future__ import annotations
 
 import typing as t
 
+# The setting of a finding about a file that a configuration needs and that somebody deleted while the balancer runs.
+MISSING_FILE = "missing file"
+# So many lines are shown in a sentence.
+SHOWN = 20
+
+
+def with_lines(lines: t.Sequence[str]) -> str:
+    """For a sentence, the lines of a finding."""
+    if not lines:
+        return ""
+    return f": {' | '.join(lines[:SHOWN])}" + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+
 
 def finding(level: str, setting: str, text: str, lines: t.Sequence[str] = ()) -> dict[str, t.Any]:
     """C(level) is error (requests will be lost), warning (they may be) or info; C(lines) are those of the configuration that would change it."""

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_config, _haproxy_counters, _haproxy_lint, _haproxy_split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
+from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, finding
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_options import asked_place, balancer_of, config_of, counted, full_path, info_spec
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places import in_flight, pools_of
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import read_servers
@@ -73,6 +73,8 @@ def _observe(params: t.Mapping[str, t.Any], balancer: Balancer, config: _haproxy
         findings.append(finding("warning", "split", str(error)))
         return None
     findings += [finding("warning", "split", text) for text in found.pop("notes")]
+    if found["missing"]:
+        findings.append(finding("warning", MISSING_FILE, found["missing"]["text"], found["missing"]["lines"]))
     return found
 
 

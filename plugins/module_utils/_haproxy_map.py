@@ -19,6 +19,10 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 LINE = re.compile(r"^([ \t]*)([^\s#]\S*)([ \t]+)(.*?)([ \t]*\r?\n?)$")
 
 
+class NoFile(DowntimeError):
+    """The map is not there: haproxy runs with what it read of it, and cannot be started or reloaded without it."""
+
+
 def values_of(text: str, key: str) -> list[str]:
     """The values of every line of C(key); HAProxy goes by the first."""
     return [found.group(4) for line in text.splitlines(True) if (found := LINE.match(line)) and found.group(2) == key]
@@ -44,25 +48,42 @@ def changed(text: str, key: str, value: str | None) -> str:
 
 
 def read(path: str) -> str:
-    """Raises DowntimeError for a file that is not there or cannot be read."""
+    """Raises NoFile for a file that is not there, and DowntimeError for one that cannot be read."""
     try:
         # Bytes that are no text come back as they were.
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as handle:
             return handle.read()
     except OSError as error:
-        raise DowntimeError(f"map is '{path}', which cannot be read: {error.strerror}; the file that haproxy.cfg names, on this host, is needed") from error
+        gone = isinstance(error, FileNotFoundError)
+        raise (NoFile if gone else DowntimeError)(
+            f"map is '{path}', which cannot be read: {error.strerror}; the file that haproxy.cfg names, on this host, is needed") from error
 
 
-def put(path: str, key: str, value: str | None) -> None:
-    """Write C(value) of C(key), whole or not at all, with owner and mode as they were. Raises DowntimeError when that cannot be done."""
+def hindrance(path: str) -> str | None:
+    """Why a map that is not there cannot be written again; None where it can."""
+    directory = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(directory):
+        return f"{directory} is no directory"
+    return None if os.access(directory, os.W_OK | os.X_OK) else f"user id {os.geteuid()} cannot write in {directory}"
+
+
+def put(path: str, key: str, value: str | None, instead: str | None = None) -> None:
+    """Write C(value) of C(key), whole or not at all, with owner and mode as they were. Raises DowntimeError when that cannot be done.
+
+    :param instead: the content of a file that is not there; None where one has to be.
+    """
     # A link goes on leading to its file.
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
     try:
         with _alone(directory):
-            before = read(path)
+            new = instead is not None and not os.path.exists(path)
+            before = instead if new and instead is not None else read(path)
             after = changed(before, key, value)
-            if after != before:
+            if new:
+                _durable.create(path, after.encode("utf-8", "surrogateescape"))
+                _durable.sync_directory(directory)
+            elif after != before:
                 _durable.rewrite(path, after.encode("utf-8", "surrogateescape"))
                 _durable.sync_directory(directory)
     except OSError as error:

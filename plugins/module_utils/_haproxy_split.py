@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils import _fence, _haproxy_config, _haproxy_map
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_options import asked_place, balancer_of, config_of, counted, full_path, split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import Key, Server, read_servers
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look, Processes
@@ -47,14 +48,22 @@ class Place(t.NamedTuple):
     def command(self, verb: str, *rest: str) -> str:
         return " ".join([verb, "map", re.sub(r"([\\ ;])", r"\\\1", self.map), *rest])
 
-    def entries(self, reply: str) -> list[str]:
-        """The values of the key in a reply to C(show map)."""
+    def all(self, reply: str) -> list[tuple[str, str]]:
+        """Every key and value in a reply to C(show map)."""
         if UNKNOWN in reply:
             raise DowntimeError(f"haproxy has no map {self.map}; one that its configuration uses, by the very name it has there, is accepted")
         rows = [line.split(None, 2) for line in reply.splitlines()]
         if any(not row[0].startswith("0x") for row in rows if row):
             raise DowntimeError(f"haproxy answered '{self.command('show')}' with: {' '.join(reply.split())[:200]}")
-        return [row[2] if len(row) > 2 else "" for row in rows if len(row) > 1 and row[1] == self.key]
+        return [(row[1], row[2].rstrip() if len(row) > 2 else "") for row in rows if len(row) > 1]
+
+    def entries(self, reply: str) -> list[str]:
+        """The values of the key in a reply to C(show map)."""
+        return [value for key, value in self.all(reply) if key == self.key]
+
+    def lines(self, reply: str) -> list[str]:
+        """The file that haproxy would have read what it has from."""
+        return [f"{key} {value}".rstrip() for key, value in self.all(reply)]
 
     def share(self, values: t.Sequence[str]) -> int:
         """Green's share: HAProxy goes by the first entry, and by the default where there is none."""
@@ -137,20 +146,41 @@ def _missing(config: _haproxy_config.Config | None, why: str, wanted: t.Mapping[
 # -- what is there ---------------------------------------------------------------------------------------------------------
 
 class View(t.NamedTuple):
-    """:param values: the key's entries in the newest worker. :param old: those of the workers from before a reload that were asked."""
+    """:param values: the key's entries in the newest worker. :param old: those of the workers from before a reload that were asked.
+
+    :param lines: all of the map, as its file would have it.
+    """
 
     look: Look
     values: list[str]
     old: dict[int, list[str]]
     servers: dict[Key, Server]
     level: str
+    lines: t.Sequence[str] = ()
+
+
+class Missing(t.NamedTuple):
+    """A map whose file somebody deleted while haproxy runs.
+
+    :param hindrance: why it cannot be written again; None where setting the shares does that.
+    """
+
+    path: str
+    lines: t.Sequence[str]
+    hindrance: str | None
+
+    @property
+    def text(self) -> str:
+        return (f"{self.path}, the map of the shares, does not exist any more, so haproxy's next start or reload fails; "
+                + (f"it cannot be written again here: {self.hindrance}" if self.hindrance else "setting shares writes it again")
+                + "; with these lines it is what haproxy has of it now")
 
 
 def observe(balancer: Balancer, place: Place) -> dict[str, t.Any]:
     """What C(haproxy_info) tells of a split: the shares that are used, and those that a reload would bring."""
     found = Splitter(balancer, place).run()
     return {**found["shares"], "map": place.path, "key": place.key, "kept": found["kept"], "pools": {side: list(place.pools[side]) for side in SIDES},
-            "sticky": place.sticky, "notes": found["notes"]}
+            "sticky": place.sticky, "notes": found["notes"], "missing": found["missing"]}
 
 
 class Splitter:
@@ -162,15 +192,22 @@ class Splitter:
         self.timeout, self.check_mode, self.clock, self.sleep, self.memory = timeout, check_mode, clock, sleep, memory
         self.value = str(wanted["green"]) if wanted else ""
         self.notes: list[str] = []
+        self.missing: Missing | None = None
 
     def view(self) -> View:
         show = self.place.command("show")
         look = self.balancer.look([show, "show stat -1 4 -1", "show servers state", "show cli level"], [show])
         old = {pid: self.place.entries(replies[0]) for pid, replies in look.old.items() if replies and UNKNOWN not in replies[0]}
-        return View(look, self.place.entries(look.replies[0]), old, read_servers(look.replies[1:2], look.replies[2:3]), look.replies[3].strip())
+        return View(look, self.place.entries(look.replies[0]), old, read_servers(look.replies[1:2], look.replies[2:3]), look.replies[3].strip(),
+                    self.place.lines(look.replies[0]))
 
-    def kept(self) -> list[str]:
-        return _haproxy_map.values_of(_haproxy_map.read(self.place.path), self.place.key)
+    def kept(self, view: View) -> list[str]:
+        """The values of the key in the file; those that haproxy has where somebody deleted the file, which C(missing) tells then."""
+        try:
+            return _haproxy_map.values_of(_haproxy_map.read(self.place.path), self.place.key)
+        except _haproxy_map.NoFile:
+            self.missing = Missing(self.place.path, view.lines, _haproxy_map.hindrance(self.place.path))
+            return list(view.values)
 
     def run(self) -> dict[str, t.Any]:
         floor_of(self.min_active, 0)
@@ -181,11 +218,13 @@ class Splitter:
             return self.told_only(view, started)
         if view.level != "admin":
             raise DowntimeError(f"{self.balancer.runtime.label} gives the level '{view.level}'; setting shares needs 'level admin' in its stats socket line")
-        kept = self.kept()
+        kept = self.kept(view)
+        if self.missing and self.missing.hindrance:
+            raise DowntimeError(f"{self.missing.text}{with_lines(self.missing.lines)}; nothing was changed")
         self.disagreement(view, kept)
         view = self.checked(view, started)
-        before = {"haproxy": place.shares(view.values), place.path: place.shares(kept)}
-        file_differs, differs = self.differs(kept), self.differs(view.values)
+        before = {"haproxy": place.shares(view.values), place.path: None if self.missing else place.shares(kept)}
+        file_differs, differs = bool(self.missing) or self.differs(kept), self.differs(view.values)
         old = [pid for pid, values in view.old.items() if self.differs(values)]
         if (file_differs or differs or old) and not self.check_mode:
             if self.memory:
@@ -201,15 +240,17 @@ class Splitter:
         shares = self.place.shares(view.values)
         kept: Shares | None = None
         try:
-            values = self.kept()
-            kept = self.place.shares(values)
+            values = self.kept(view)
+            kept = None if self.missing else self.place.shares(values)
             self.disagreement(view, values)
         except DowntimeError as error:
             # What is used can still be told.
             self.notes.append(str(error))
         self.of_old(view, shares["green"])
         state = {"haproxy": shares, self.place.path: kept}
-        return {**self.result(view, started), "changed": False, "found": shares, "shares": shares, "kept": kept, "diff": {"before": state, "after": state}}
+        missing = {"text": self.missing.text, "lines": list(self.missing.lines), "hindrance": self.missing.hindrance} if self.missing else None
+        return {**self.result(view, started), "changed": False, "found": shares, "shares": shares, "kept": kept, "missing": missing,
+                "diff": {"before": state, "after": state}}
 
     def result(self, view: View, started: float) -> dict[str, t.Any]:
         return {"map": self.place.path, "key": self.place.key, "notes": self.notes, "waited": round(self.clock() - started, 3),
@@ -259,7 +300,10 @@ class Splitter:
 
     # -- what is done ------------------------------------------------------------------------------------------------------
     def change(self, view: View, kept: t.Sequence[str], started: float) -> View:
-        _haproxy_map.put(self.place.path, self.place.key, self.value)
+        _haproxy_map.put(self.place.path, self.place.key, self.value, "".join(f"{line}\n" for line in view.lines) if self.missing else None)
+        if self.missing:
+            self.notes.append(f"{self.place.path} had been deleted, and was written again with what haproxy has of it ({len(view.lines)} entries); comments that "
+                              "it may have had, its owner and its mode are not known to haproxy")
         found = view
         try:
             return self.apply(view, started + self.timeout)
@@ -324,6 +368,8 @@ def split(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pr
     place = locate(config, why, asked_place(params), params.get("sides"), params.get("app"), full_path(pid, processes), params.get("pools") or ())
     splitter = Splitter(balancer, place, wanted, params["min_active"], params["timeout"], check_mode, memory=memory)
     result = splitter.run()
+    if result.get("missing"):
+        result["notes"] = [result["missing"]["text"] + with_lines(result["missing"]["lines"]), *result["notes"]]
     if memory:
         memory.done["worker"] = result["worker"]
     result.update(counted(balancer, params, config))

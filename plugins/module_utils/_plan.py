@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _drivers, _members, _spec, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
 SIDES = ("blue", "green")
@@ -190,6 +191,8 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
         who = f"balancer {', '.join(blind)} cannot tell" if blind else "nobody can tell"
         raise DowntimeError(f"deploy_strategy is '{strategy}', but {who} which side serves: a split in its configuration is needed; "
                             "the playbook doctor prints the lines")
+    if idle:
+        _shares_can_be_kept(splits)
     mixed, differing, pending = side_problems(told)
     served = journal() if idle and mixed else None
     if served:
@@ -198,6 +201,14 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
         raise DowntimeError(mixed or f"{differing}; {PUT_RIGHT}")
     serve = {host: most_served([split]) for host, split in splits.items() if split}
     return (serve[min(serve)] if serve else SIDES[0]), not (differing or pending)
+
+
+def _shares_can_be_kept(splits: t.Mapping[str, t.Mapping[str, t.Any] | None]) -> None:
+    """Refuse where the file of the shares was deleted and cannot be written again: the switch would be the first to find out."""
+    for host, split in sorted(splits.items()):
+        missing = (split or {}).get("missing")
+        if missing and missing["hindrance"]:
+            raise DowntimeError(f"balancer {host}: {missing['text']}{with_lines(missing['lines'])}; nothing was moved")
 
 
 def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | None, str | None, str | None]:

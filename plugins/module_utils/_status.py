@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
+from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
 
 
 # A deploy that has had the lock for so long is looked after by nobody, even where its holder cannot be proven dead.
@@ -45,6 +46,9 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
     left_out = _left_out(plan, locks)
     states = _states(plan, infos, names, left_out, watch)
     held, orphans, holders = _of_locks(locks, infos, names, watch, dead, now)
+    served = [name for name in plan["members"] if releases[name].get("active") and not releases[name].get("failed") and not holders]
+    _missing(infos, plan["servers"], plan["members"], left_out, served, watch)
+    _missing_files(infos, watch)
     rows = []
     for name in plan["members"]:
         result = releases[name]
@@ -85,23 +89,69 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
             "problems": problems, "without": [name for name in left_out if name not in reconciled], "sentence": sentence}
 
 
-def add_idle(status: dict[str, t.Any], plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], side: str) -> None:
-    """Add to a status who is out of traffic on the side that does not serve: the next switch would find too few, and nobody else says so.
+def add_idle(status: dict[str, t.Any], plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], side: str, runs: bool = True) -> None:
+    """Add to a status who is missing or out of traffic on the side that does not serve: the next switch would find too few, and nobody else says so.
 
     What a deploy that runs has out there is its own affair.
+
+    :param runs: whether anything is to run there; on a side that is stopped or empty nobody is missed.
     """
-    servers = {host["server"]: name for name, host in plan["sides"][side]["hosts"].items()}
-    out = {servers[entry["name"]] for info in infos.values() for pool in info.get("pools") or () if pool["name"] in plan["sides"][side]["pools"]
+    watch = Watch()
+    there = {host: {**info, "pools": [pool for pool in info.get("pools") or () if pool["name"] in plan["sides"][side]["pools"]]}
+             for host, info in infos.items()}
+    names_of = {name: host["server"] for name, host in plan["sides"][side]["hosts"].items()}
+    _missing(there, names_of, plan["members"], status.get("without") or (), set(plan["members"]) if runs and not status["running"] else set(), watch)
+    servers = {server: name for name, server in names_of.items()}
+    out = {servers[entry["name"]] for info in there.values() for pool in info["pools"]
            for entry in pool["members"] if entry["state"] in ("drained", "draining") and entry["name"] in servers}
-    if not out or status["running"]:
-        return
-    names = [name for name in plan["members"] if name in out]
-    text = (f"on the idle side {side} {', '.join(names)} {'is' if len(names) == 1 else 'are'} out of traffic, and a switch would find "
-            f"{'it' if len(names) == 1 else 'them'} missing; the playbook zero.downtime.activate -e deploy_side={side} -e deploy_members={','.join(names)} "
-            f"brings {'it' if len(names) == 1 else 'them'} back")
-    status["watch"].append({"kind": "idle_out", "who": names, "text": text})
-    status["problems"].append(text)
-    status["sentence"] = "; ".join(status["problems"])
+    if out and runs and not status["running"]:
+        names = [name for name in plan["members"] if name in out]
+        watch.add("idle_out", names, (
+            f"on the idle side {side} {', '.join(names)} {'is' if len(names) == 1 else 'are'} out of traffic, and a switch would find "
+            f"{'it' if len(names) == 1 else 'them'} missing; the playbook zero.downtime.activate -e deploy_side={side} "
+            f"-e deploy_members={','.join(names)} brings {'it' if len(names) == 1 else 'them'} back"))
+    if watch.found:
+        status["watch"] += watch.found
+        status["problems"] += [entry["text"] for entry in watch.found]
+        status["sentence"] = "; ".join(status["problems"])
+
+
+def _missing(infos: t.Mapping[str, t.Mapping[str, t.Any]], servers: t.Mapping[str, str], members: t.Sequence[str], left_out: t.Collection[str],
+             served: t.Collection[str], watch: Watch) -> None:
+    """Name the members that a pool has no server for: nobody sends them requests, and their state is nobody's to tell.
+
+    :param served: the members that should have served by now; a driver that writes its servers itself has none for the others.
+    """
+    lacking: dict[str, list[str]] = {}
+    unwritten: dict[str, list[str]] = {}
+    for balancer, info in infos.items():
+        for pool in (info.get("pools") or ()) if not info.get("failed") and balancer not in left_out else ():
+            have = {entry["name"]: entry for entry in pool["members"]}
+            for name in members:
+                entry = have.get(servers[name])
+                if entry is None:
+                    lacking.setdefault(name, []).append(f"{balancer}/{pool['name']}")
+                elif _absent(entry) and name in served:
+                    unwritten.setdefault(name, []).append(f"{balancer}/{pool['name']}")
+    for name, places in lacking.items():
+        watch.add("missing", [name], f"member {name} is no server of {', '.join(places)}, so nobody sends it requests there; a deploy is refused until "
+                                     f"there is a server {servers[name]}, or {name} is not in the inventory any more")
+    for name, places in unwritten.items():
+        watch.add("missing", [name], f"member {name} has no line in {', '.join(places)}, so nobody sends it requests there; the playbook "
+                                     f"zero.downtime.activate -e deploy_members={name} writes one")
+
+
+def _absent(entry: t.Mapping[str, t.Any]) -> bool:
+    """Whether a balancer only knows of a member that its pool has no server for."""
+    return entry.get("status") == "absent"
+
+
+def _missing_files(infos: t.Mapping[str, t.Mapping[str, t.Any]], watch: Watch) -> None:
+    """Name the files that a balancer's configuration needs and that somebody deleted while it runs, with the lines that bring them back."""
+    for balancer, info in infos.items():
+        for finding in info.get("findings") or ():
+            if finding["setting"] == MISSING_FILE:
+                watch.add("missing_file", [balancer], f"balancer {balancer}: {finding['text']}" + with_lines(finding["lines"]))
 
 
 def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Mapping[str, str], left_out: t.Mapping[str, str],
@@ -118,7 +168,7 @@ def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.
             continue
         for pool in info.get("pools", []):
             for entry in pool["members"]:
-                if entry["name"] in names:
+                if entry["name"] in names and not _absent(entry):
                     states[names[entry["name"]]][f"{balancer}/{pool['name']}"] = entry
         old = [worker for worker in info.get("workers", []) if not worker["current"]]
         if old:

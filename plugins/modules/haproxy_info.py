@@ -186,6 +186,12 @@ split:
       description: Whether clients stay on the side that they had before, as long as the shares do not change.
       type: bool
       returned: success
+    missing:
+      description:
+        - V(null) while the file is there. Of one that was deleted, C(text) says so, C(lines) are what HAProxy has of it, and C(hindrance) is why
+          setting the shares would not write it again.
+      type: dict
+      returned: success
 counters:
   description: Raw counters of each worker that can be asked, since its start.
   returned: success

@@ -91,6 +91,10 @@ kept:
   description: The shares that the map's file has, and a reload would bring; V(null) when it cannot be read.
   returned: success
   type: dict
+missing:
+  description: Of a map that somebody deleted while HAProxy runs, what C(zero.downtime.haproxy_info) tells; V(null) while it is there.
+  returned: when shares are only read
+  type: dict
 map:
   description: The map's file.
   returned: success

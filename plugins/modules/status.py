@@ -59,6 +59,8 @@ status:
         - What is not as it should be, each with C(kind), C(who) and C(text), the sentence.
         - C(orphan) is a member that a deploy took out and left there, C(out) one that somebody else took out, C(disagree) one that balancers have in
           different states.
+        - C(missing) is a member that a pool has no server for, C(missing_file) a file that a balancer's configuration needs and that somebody deleted
+          while it runs, with the lines that bring it back.
         - C(sides) is a balancer that sends requests to both sides, balancers that disagree which one serves, or one whose next reload would
           change the shares.
         - C(mixed_releases), C(half_staged) and C(old_workers) say what they are. C(dead_lock) is a lock whose holder is proven dead, C(old_lock) one

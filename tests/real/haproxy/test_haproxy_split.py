@@ -10,10 +10,11 @@ import json
 import os
 import pathlib
 import stat
+import subprocess
 
 import pytest
 from haproxy_load import Load
-from haproxy_stage import ask, get, wait_until
+from haproxy_stage import HAPROXY, ask, get, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -205,9 +206,59 @@ def test_what_cannot_be_set_changes_nothing(sides, split):
     assert balancer.map.read_bytes() == before
     # A file that cannot be written changes nothing at all.
     balancer.map.rename(balancer.map.parent / "elsewhere")
-    with pytest.raises(DowntimeError, match="split.map', which cannot be read"):
+    balancer.map.mkdir()
+    with pytest.raises(DowntimeError, match="split.map', which cannot be read: Is a directory"):
         split(balancer, GREEN)
     assert split(balancer)["shares"] == BLUE and "cannot be read" in split(balancer)["notes"][0]
+
+
+def starts(balancer):
+    """Whether haproxy could be started with what lies there, and what it says."""
+    done = subprocess.run([HAPROXY, "-c", "-f", balancer.config], capture_output=True, text=True, check=False)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.claim("split-haproxy-deleted-map")
+def test_a_map_that_somebody_deleted_is_told_and_written_again_by_the_next_shares(sides, split, info):
+    balancer = sides()
+    split(balancer, {"blue": 95, "green": 5})
+    balancer.map.unlink()
+    assert not starts(balancer)[0]
+
+    found = info(balancer, pools=["shop_blue"])
+    told = next(finding for finding in found["findings"] if finding["setting"] == "missing file")
+    assert "does not exist any more, so haproxy's next start or reload fails; setting shares writes it again" in told["text"]
+    assert told["lines"] == ["other 7", "shop 5"] and found["split"]["green"] == 5 and found["split"]["missing"]["hindrance"] is None
+    read = split(balancer)
+    assert read["shares"] == {"blue": 95, "green": 5} and read["kept"] is None and "other 7 | shop 5" in read["notes"][0] and not balancer.map.exists()
+    # What it says brings it back.
+    balancer.map.write_text("".join(line + "\n" for line in told["lines"]), encoding="ascii")
+    assert starts(balancer)[0] and split(balancer)["notes"] == []
+    balancer.map.unlink()
+
+    with Load(balancer.port) as load:
+        load.more(50)
+        predicted = split(balancer, GREEN, check_mode=True)
+        assert predicted["changed"] and not balancer.map.exists()
+        done = split(balancer, GREEN)
+        assert done["diff"] == predicted["diff"] and "had been deleted, and was written again" in done["notes"][0]
+        load.more(50)
+    assert load.failures == [] and balancer.map.read_text() == "other 7\nshop 100\n" and starts(balancer)[0]
+    balancer.reload()
+    assert count(balancer.port, 20) == {"blue": 0, "green": 20}
+    # The same shares once more bring it back, too.
+    balancer.map.unlink()
+    assert split(balancer, GREEN)["changed"] and balancer.map.exists() and not split(balancer, GREEN)["changed"]
+
+
+def test_a_map_that_was_deleted_with_its_directory_refuses_shares_with_the_lines(sides, split, info, tmp_path):
+    balancer = sides()
+    balancer.map.unlink()
+    balancer.map.parent.rename(tmp_path.parent / (tmp_path.name + "-moved"))
+    with pytest.raises(DowntimeError, match=r"cannot be written again here: .* is no directory; with these lines .*: other 7 . shop 0; nothing was changed"):
+        split(balancer, GREEN)
+    assert info(balancer, pools=["shop_blue"])["split"]["missing"]["hindrance"].endswith("is no directory")
+    assert count(balancer.port, 10) == {"blue": 10, "green": 0}
 
 
 @pytest.mark.claim("split-sticky-cookie")

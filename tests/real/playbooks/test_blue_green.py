@@ -174,6 +174,20 @@ def test_a_restart_that_died_on_the_serving_side_is_ended_first(side):
     assert status.rc == 0, status.output
 
 
+def test_a_map_that_was_deleted_is_named_by_status_and_written_again_by_the_switch(side):
+    before = pathlib.Path(side.split).read_text(encoding="utf-8")
+    pathlib.Path(side.split).unlink()
+    status = side.play("status")
+    assert status.rc == 2 and f"{side.split}, the map of the shares, does not exist any more" in status.sentence, status.output
+    assert status.sentence.endswith("with these lines it is what haproxy has of it now: shop 0"), status.sentence
+    rolled = side.stage.play("zero.downtime.deploy", "--check", deploy_release="2.0.0")
+    assert rolled.rc == 0 and "missing file: " in rolled.output and not pathlib.Path(side.split).exists(), rolled.output
+    played = side.play("deploy", deploy_release="2.0.0")
+    assert played.rc == 0 and "had been deleted, and was written again" in played.output and side.shares() == ("100", "100"), played.output
+    assert side.play("rollback").rc == 0 and pathlib.Path(side.split).read_text(encoding="utf-8").split() == before.split()
+    assert side.play("status").rc == 0
+
+
 def test_shares_that_only_a_reload_would_bring_are_put_right(side):
     """A controller that died between the balancer's file and its process left them there."""
     written = pathlib.Path(side.split)

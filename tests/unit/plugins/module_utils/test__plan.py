@@ -239,6 +239,17 @@ def told(**greens):
     return {host: {"split": None if green is None else {"blue": 100 - green, "green": green}} for host, green in greens.items()}
 
 
+@pytest.mark.claim("split-haproxy-deleted-map-is-told-first")
+def test_a_deleted_file_of_shares_that_cannot_be_written_again_refuses_a_switch_before_anything_moves():
+    def told(hindrance):
+        return {"lb1": {"split": {"blue": 100, "green": 0, "missing": {"text": "/x/split.map is gone", "lines": ["shop 0"], "hindrance": hindrance}}}}
+
+    assert _plan.serving_side(["blue", "green"], told("/x is no directory"), "rolling") == ("blue", True)
+    assert _plan.serving_side(["blue", "green"], told(None), "blue_green") == ("blue", True)
+    with pytest.raises(DowntimeError, match="balancer lb1: /x/split.map is gone: shop 0; nothing was moved"):
+        _plan.serving_side(["blue", "green"], told("/x is no directory"), "blue_green")
+
+
 @pytest.mark.claim("rolling-works-on-the-serving-side")
 def test_the_side_that_serves_is_what_the_balancers_say():
     sides = ["blue", "green"]

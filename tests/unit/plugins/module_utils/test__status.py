@@ -111,9 +111,41 @@ def test_a_side_that_cannot_be_told_is_a_problem():
 
 def test_one_balancer_with_two_pools_does_not_disagree_with_itself():
     seen = info(app1="active", app2="active")
-    seen["pools"].append({"name": "shop_tls", "members": [{"name": "app2", "state": "drained", "in_flight": 0}]})
+    seen["pools"].append({"name": "shop_tls", "members": [{"name": "app1", "state": "active", "in_flight": 0},
+                                                          {"name": "app2", "state": "drained", "in_flight": 0}]})
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
     assert found["problems"] == ["pools disagree on member app2: lb1/shop has it active, lb1/shop_tls has it drained"]
+
+
+@pytest.mark.claim("status-names-a-member-without-a-server")
+def test_a_member_that_no_pool_has_or_one_balancer_lacks_is_named():
+    releases = {"app1": {"active": ONE}, "app2": {"active": None}}
+    nowhere = _status.build(PLAN, releases, {"lb1": info(app1="active"), "lb2": info(app1="active")})
+    assert [(entry["kind"], entry["who"]) for entry in nowhere["watch"]] == [("missing", ["app2"])]
+    assert nowhere["sentence"].startswith("member app2 is no server of lb1/shop, lb2/shop, so nobody sends it requests there; a deploy is refused until")
+    one = _status.build({**PLAN, "servers": {"app1": "app1", "app2": "s2"}}, releases, {"lb1": info(app1="active", s2="active"), "lb2": info(app1="active")})
+    assert one["problems"] == ["member app2 is no server of lb2/shop, so nobody sends it requests there; a deploy is refused until there is a server s2, "
+                               "or app2 is not in the inventory any more"]
+
+
+def test_what_a_balancer_without_a_line_for_a_member_says_is_no_state():
+    """nginx' driver writes the lines itself: a member that has none is missing once it has a release, and no balancer has it in another state."""
+    gone, there = info(app1="active", app2="down"), info(app1="active", app2="active")
+    gone["pools"][0]["members"][1]["status"] = "absent"
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": gone, "lb2": there})
+    assert found["problems"] == ["member app2 has no line in lb1/shop, so nobody sends it requests there; the playbook zero.downtime.activate "
+                                 "-e deploy_members=app2 writes one"]
+    assert _status.build(PLAN, {"app1": {"active": None}, "app2": {"active": None}}, {"lb1": gone})["problems"] == []
+
+
+@pytest.mark.claim("status-names-a-deleted-file")
+def test_a_deleted_file_is_named_with_the_lines_that_bring_it_back():
+    seen = info(app1="active", app2="active")
+    seen["findings"] = [{"level": "warning", "setting": "missing file", "text": "/etc/haproxy/split.map is gone", "lines": [f"k{n} 0" for n in range(22)]},
+                        {"level": "warning", "setting": "retries", "text": "whatever", "lines": []}]
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
+    assert [entry["kind"] for entry in found["watch"]] == ["missing_file"]
+    assert found["sentence"].startswith("balancer lb1: /etc/haproxy/split.map is gone: k0 0 | k1 0") and found["sentence"].endswith("k19 0 and 2 more")
 
 
 SIDES = {"green": {"pools": ["shop_green"], "hosts": {"app1": {"server": "s1"}, "app2": {"server": "s2"}}}}
@@ -130,6 +162,12 @@ def test_an_idle_side_that_is_out_is_named_with_what_brings_it_back():
     assert status["watch"][-1]["kind"] == "idle_out" and status["watch"][-1]["who"] == ["app1", "app2"]
     assert status["sentence"] == status["problems"][-1]
     assert "zero.downtime.activate -e deploy_side=green -e deploy_members=app1,app2 brings them back" in status["sentence"]
+
+
+def test_a_member_that_the_idle_side_has_no_server_for_is_named_also_where_nothing_runs_there():
+    status = {"watch": [], "problems": [], "running": [], "sentence": "all well", "without": []}
+    _status.add_idle(status, {**PLAN, "sides": SIDES}, {"lb1": idle(s1="down")}, "green", runs=False)
+    assert [(entry["kind"], entry["who"]) for entry in status["watch"]] == [("missing", ["app2"])] and "a server s2" in status["sentence"]
 
 
 def test_an_idle_side_that_is_whole_or_in_a_deploys_hands_is_no_problem():
