@@ -13,6 +13,7 @@ sending), retries nothing unless asked to, follows nothing, and treats an answer
 ``--hold-more`` seconds after ``--hold-until`` was read in the command's output. So they end when the test needs it, on a fast
 machine and on a slow one.
 ``--requests`` names a file for what became of each request, a line of JSON each, for who has to know which of them a part of the run met.
+``--ca``, ``--host`` and ``--path`` are for an https target that people know by another name, and for one application of several behind it.
 ``--mind-idle-close`` treats a kept-alive connection that the server closes while it is idle as every browser does (HTTP allows that at any
 time, and a server that is reloaded does so): it lets it go, and where the close met a GET on its way, before any byte of an answer, it sends that
 once more on a new connection (RFC 9110, 9.2.2). Both are counted apart, as ``idle_closes`` and ``repeats``.
@@ -25,6 +26,7 @@ import argparse
 import asyncio
 import json
 import os
+import ssl
 import sys
 import time
 import typing as t
@@ -48,15 +50,17 @@ class Loss(Exception):
 class Connection:
     """One client connection. It knows whether it was used before, since a loss on a reused connection is a kind of its own."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, name: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.host, self.port = host, port
+        self.name, self.tls = name or host, tls
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
         self.used = 0
 
     async def open(self, timeout: float) -> None:
         try:
-            self.reader, self.writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port), timeout)
+            opening = asyncio.open_connection(self.host, self.port, ssl=self.tls, server_hostname=self.name if self.tls else None)
+            self.reader, self.writer = await asyncio.wait_for(opening, timeout)
         except ConnectionRefusedError as error:
             raise Loss("refused", str(error)) from error
         except asyncio.TimeoutError as error:
@@ -75,7 +79,7 @@ class Connection:
 
     async def request(self, method: str, path: str, body: bytes, keep: bool, pause: Pause) -> tuple[int, dict[str, str], bytes]:
         assert self.reader is not None and self.writer is not None
-        head = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "User-Agent: load", f"Connection: {'keep-alive' if keep else 'close'}"]
+        head = [f"{method} {path} HTTP/1.1", f"Host: {self.name}:{self.port}", "User-Agent: load", f"Connection: {'keep-alive' if keep else 'close'}"]
         if body:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         raw = ("\r\n".join(head) + "\r\n\r\n").encode()
@@ -131,6 +135,8 @@ class Load:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.targets = [(urlsplit(target).hostname or "", urlsplit(target).port or 80) for target in options.target]
+        secure = any(urlsplit(target).scheme == "https" for target in options.target)
+        self.tls = ssl.create_default_context(cafile=options.ca) if secure else None
         self.stopping = asyncio.Event()
         self.pending: set[asyncio.Task[None]] = set()
         self.sent = self.ok = 0
@@ -148,6 +154,9 @@ class Load:
         self.idle_closes = self.repeats = 0
 
     # -- one request -------------------------------------------------------------------------------------------------
+    def connection(self, host: str, port: int) -> Connection:
+        return Connection(host, port, self.options.host, self.tls)
+
     async def one(self, stream: str, host: str, port: int, connection: Connection, keep: bool, method: str, path: str, timeout: float,
                   pause: Pause | None = None) -> dict[str, t.Any]:
         began = time.time()
@@ -237,19 +246,19 @@ class Load:
 
     async def fresh(self, stream: str, method: str, path: str, rate: float, host: str, port: int, offset: float) -> None:
         async for _due in self.timetable(rate, offset):
-            self.spawn(self.one(stream, host, port, Connection(host, port), False, method, path, self.options.timeout))
+            self.spawn(self.one(stream, host, port, self.connection(host, port), False, method, path, self.options.timeout))
 
     async def keepalive(self, rate: float, host: str, port: int, offset: float) -> None:
         """Connections held open and used in turn; a busy one is skipped over to another, never waited for."""
         idle: list[Connection] = []
         async for _due in self.timetable(rate, offset):
-            connection = idle.pop(0) if len(idle) >= self.options.connections else Connection(host, port)
+            connection = idle.pop(0) if len(idle) >= self.options.connections else self.connection(host, port)
             if self.options.mind_idle_close and connection.closed_while_idle():
                 self.idle_closes += 1
                 connection.close()
 
             async def run(connection: Connection = connection) -> None:
-                await self.one("keepalive", host, port, connection, True, "GET", "/", self.options.timeout)
+                await self.one("keepalive", host, port, connection, True, "GET", self.options.path, self.options.timeout)
                 idle.append(connection)
 
             self.spawn(run())
@@ -258,7 +267,7 @@ class Load:
         await asyncio.sleep(self.options.slow_body)
 
     async def hold(self, host: str, port: int) -> None:
-        outcome = await self.one("hold", host, port, Connection(host, port), False, "POST", "/", self.options.hold_timeout, self.until_said)
+        outcome = await self.one("hold", host, port, self.connection(host, port), False, "POST", self.options.path, self.options.hold_timeout, self.until_said)
         outcome["finished"] = time.time()
         self.holds.append(outcome)
 
@@ -288,9 +297,9 @@ class Load:
         runners = []
         for number, (host, port) in enumerate(self.targets):
             offset = number / len(self.targets)
-            runners.append(self.spawn(self.fresh("fresh", "GET", "/", options.rate, host, port, offset)))
+            runners.append(self.spawn(self.fresh("fresh", "GET", options.path, options.rate, host, port, offset)))
             runners.append(self.spawn(self.keepalive(options.rate, host, port, offset + 0.3)))
-            runners.append(self.spawn(self.fresh("post", "POST", "/", options.rate / 2, host, port, offset + 0.6)))
+            runners.append(self.spawn(self.fresh("post", "POST", options.path, options.rate / 2, host, port, offset + 0.6)))
             for _number in range(options.holds):
                 self.spawn(self.hold(host, port))
         await asyncio.sleep(options.before)
@@ -311,7 +320,10 @@ class Load:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="load while a command runs")
-    parser.add_argument("--target", action="append", required=True, help="http://host:port, may be repeated")
+    parser.add_argument("--target", action="append", required=True, help="http(s)://host:port, may be repeated; all of one scheme")
+    parser.add_argument("--ca", help="PEM file that signs the targets' certificates")
+    parser.add_argument("--host", help="the name that is asked for, in place of the target's own")
+    parser.add_argument("--path", default="/")
     parser.add_argument("--report", required=True, help="where the JSON goes")
     parser.add_argument("--output", help="where the command's output goes")
     parser.add_argument("--requests", help="where a line for each request goes")

@@ -29,8 +29,8 @@ ROOMS = ("tests/real", "tests/stage", "tests/conformance", "tests/chaos", "tests
 STAGE_DRIVER = "haproxy"
 # A change here concerns everything, or nobody knows what.
 ALL = re.compile(r"^(Makefile|conftest\.py|pytest\.ini|ansible\.cfg|tests/requirements-\w+\.txt|\.ci/|tests/suite/|tests/bin/(suite|isolated))")
-# Nothing that a test other than lint could see.
-PROSE = re.compile(r"^(docs/|changelogs/|README\.md|CONTRIBUTING\.md|COPYING|\.git|\.ansible-lint)")
+# Nothing that a test other than lint could see; the tutorial is a test's script.
+PROSE = re.compile(r"^(docs/(?!tutorial\.md)|changelogs/|README\.md|CONTRIBUTING\.md|COPYING|\.git|\.ansible-lint)")
 PRODUCT = re.compile(r"^(plugins|roles|playbooks|meta)/")
 RUNS = re.compile(r"zero\.downtime\.(?!plugins\b)\w+|ansible-playbook|run_module|inventories/local")
 
@@ -91,6 +91,7 @@ def direct(path: str) -> frozenset[str]:
             for word in re.findall(r"[\w./-]+\.(?:py|yml|j2|in|sh)\b", node.value)[:20]:
                 local = str(beside / word)
                 found.update([local] if (REPO / local).is_file() else _named(pathlib.PurePath(word).name))
+            found.update(word for word in re.findall(r"\bdocs/\w+\.md\b", node.value) if (REPO / word).is_file())
     if path.startswith("tests/"):
         for parent in pathlib.PurePath(path).parents:
             conftest = str(parent / "conftest.py")

@@ -78,6 +78,7 @@ PIECES = [
     Piece("real", "evidence", pytest("tests/real/evidence", "tests/real/load", "tests/real/prometheus"), 30, ()),
     Piece("real", "release", pytest("tests/real/release", "tests/real/process_swap", "tests/real/package"), 30, ()),
     Piece("real", "report", pytest("tests/real/report"), 20, ()),
+    Piece("real", "tutorial", pytest("tests/real/tutorial"), 30, (), memory_mb=800),
     Piece("real", "inventories", pytest("tests/real/inventories"), 40, (), memory_mb=800),
     Piece("conformance", "members", pytest("tests/conformance/test_members.py"), 30, ()),
     Piece("conformance", "split", pytest("tests/conformance/test_split.py"), 30, ()),
