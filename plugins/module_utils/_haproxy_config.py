@@ -11,6 +11,8 @@ import re
 import shlex
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_routes
+
 SECTIONS = frozenset("""global defaults frontend backend listen peers resolvers userlist mailers program cache ring http-errors fcgi-app
 log-forward log-profile crt-store traces acme""".split())
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -190,8 +192,8 @@ def _splits_of(name: str, frontend: Section) -> list[Split]:
     """The splits of one frontend: a share from a map, a draw out of 100, and a backend for draws below the share."""
     shares: dict[str, tuple[str, str, int]] = {}  # map, key and default
     draws: dict[str, str] = {}
-    chosen: list[tuple[str, str]] = []
-    below: dict[str, str] = {}  # conditions with a name of their own
+    chosen: list[tuple[str, list[_haproxy_routes.Together]]] = []
+    below: dict[_haproxy_routes.Literal, _haproxy_routes.Literal] = {}  # conditions with a name of their own
     for line in frontend.lines:
         setting = re.fullmatch(r"set-var\(([^,)]+)\)", line[1]) if line[0] == "http-request" and len(line) > 2 else None
         if setting and (share := SHARE.fullmatch(line[2])):
@@ -199,27 +201,40 @@ def _splits_of(name: str, frontend: Section) -> list[Split]:
         elif setting and DRAW.search(line[2]):
             draws[setting.group(1)] = line[2]
         elif line[0] == "acl" and len(line) > 2 and BELOW.fullmatch("{ " + " ".join(line[2:]) + " }"):
-            below[line[1]] = "{ " + " ".join(line[2:]) + " }"
+            below[line[1],] = ("{", *line[2:], "}")
         elif line[0] == "use_backend" and len(line) > 1:
-            chosen.append((line[1], " ".join(below.get(word, word) for word in line[2:])))
+            chosen.append((line[1], [tuple(below.get(literal, literal) for literal in together) for together in _haproxy_routes.conditions_of(line[2:])]))
     found = []
-    for index, (green, condition) in enumerate(chosen):
-        draw = BELOW.search(condition)
+    for index, (green, conditions) in enumerate(chosen):
+        draw, rest = _drawn(conditions)
         if not draw or draw.group(1) not in draws or draw.group(2) not in shares:
             continue
         # The other side is where the same requests go when the draw is not below the share.
-        rest = _plain(condition[:draw.start()] + condition[draw.end():])
-        blue = next((pool for pool, after in chosen[index + 1:] if _plain(after) == rest), None) if rest else None
-        blue = blue or frontend.value("default_backend")
+        blue = next((pool for later in chosen[index + 1:] if (pool := _other(rest, *later))), None) or frontend.value("default_backend")
         file, key, default = shares[draw.group(2)]
         found.append(Split(file, key, {"blue": [blue] if blue else [], "green": [green]}, default, [name], not draws[draw.group(1)].startswith("rand(")))
     return found
 
 
-def _plain(condition: str) -> str:
-    """A condition without the word before it, so that C(if) alone is none."""
-    words = condition.split()
-    return " ".join(words[1:] if words[:1] == ["if"] else words)
+def _drawn(conditions: t.Sequence[_haproxy_routes.Together]) -> tuple[re.Match[str] | None, list[_haproxy_routes.Together]]:
+    """The draw that each of these conditions has in it, and what is left of them; None where one has no such draw, or another one."""
+    draws, rest = [], []
+    for together in conditions:
+        found = [(literal, draw) for literal in together if (draw := BELOW.fullmatch(" ".join(literal)))]
+        draws += found[:1]
+        rest.append(tuple(literal for literal in together if literal not in [one for one, dummy in found[:1]]))
+    same = len(draws) == len(conditions) and len({literal for literal, dummy in draws}) == 1
+    return (draws[0][1] if same else None), rest
+
+
+def _other(rest: t.Sequence[_haproxy_routes.Together], pool: str, conditions: t.Sequence[_haproxy_routes.Together]) -> str | None:
+    """The pool that a later rule sends the requests of C(rest) to, if it is for the same ones."""
+    looked_up = _haproxy_routes.named_by(pool, rest)
+    if looked_up:
+        pool, rest = looked_up
+    elif tuple(rest) == ((),):
+        return None
+    return pool if _haproxy_routes.equal(rest, conditions) else None
 
 
 def parse(text: str, sections: list[Section] | None = None) -> list[Section]:

@@ -10,12 +10,23 @@ import os
 import re
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_routes
 from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_config import Config, Section, flag, seconds, word_after
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_routes import Route
 
 # Conditions of retry-on under which the server may already have worked on the request.
 REPLAYS = frozenset("all-retryable-errors response-timeout empty-response junk-response 0rtt-rejected 401 403 404 408 425 500 501 502 503 504".split())
 SECOND_PORT = "GREEN_PORT"
+
+
+def read_map(path: str) -> str | None:
+    """The text of a map's file; None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return None
 
 
 def lint(config: Config, pools: t.Sequence[str], frontends: t.Sequence[str]) -> list[dict[str, t.Any]]:
@@ -138,14 +149,15 @@ def _of_reloads(config: Config, pools: t.Sequence[str]) -> list[dict[str, t.Any]
     return found
 
 
-def of_split(config: Config, pools: t.Sequence[str], frontends: t.Sequence[str]) -> list[dict[str, t.Any]]:
-    """For each pool, whether it is one of two sides, and otherwise the lines that make it one."""
+def of_split(config: Config, pools: t.Sequence[str], frontends: t.Sequence[str],
+             read: t.Callable[[str], str | None] = read_map) -> list[dict[str, t.Any]]:
+    """For each pool, whether it is one of two sides, and otherwise the lines that make it one. C(read) gives the text of a map's file."""
     found = []
     told: set[tuple[str, str]] = set()
     for pool in pools:
         split = next((one for one in config.splits if any(pool in names for names in one.pools.values())), None)
         if split is None:
-            found += _lacking(config, pool, frontends)
+            found += _lacking(config, pool, frontends, read)
         elif (split.map, split.key) not in told:
             told.add((split.map, split.key))
             sides = "; ".join(f"{side} is {', '.join(names)}" for side, names in split.pools.items())
@@ -154,27 +166,70 @@ def of_split(config: Config, pools: t.Sequence[str], frontends: t.Sequence[str])
     return found
 
 
-def _lacking(config: Config, pool: str, frontends: t.Sequence[str]) -> list[dict[str, t.Any]]:
-    name = next((name for name in frontends if name in config.frontends and config.frontends[name].value("default_backend") == pool
-                 and config.frontends[name].mode == "http"), None)
-    if name is None:
-        return []
+def ways_to(config: Config, pool: str, frontends: t.Collection[str], read: t.Callable[[str], str | None] = read_map) -> list[Route]:
+    """The rules by which these frontends send requests to a pool."""
+    return [route for name, frontend in config.frontends.items() if name in frontends
+            for route in _haproxy_routes.routes(name, frontend.lines, pool, read, frontend.value("default_backend"))]
+
+
+def _lacking(config: Config, pool: str, frontends: t.Sequence[str], read: t.Callable[[str], str | None]) -> list[dict[str, t.Any]]:
+    ways = ways_to(config, pool, frontends, read)
+    if not ways:
+        unclear = [(name, line[1]) for name in frontends if name in config.frontends for line in config.frontends[name].all("use_backend")
+                   if len(line) > 1 and "%[" in line[1]]
+        return [finding("info", "split", f"pool {pool} has no second side, and which lines would give it one nobody can tell: no rule leads to it by its name, and "
+                        f"where 'use_backend {rule}' of frontend {name} leads is not known here") for name, rule in unclear[:1]]
+    other = sorted({route.frontend for route in ways if config.frontends[route.frontend].mode != "http"})
+    if other:
+        return [finding("info", "split", f"pool {pool} has no second side, and frontend {', '.join(other)} is in TCP mode, where no request can be sent elsewhere "
+                        "by a share: rolling works")]
     place = os.path.dirname(config.files[0]) if config.files else "/etc/haproxy"
-    return [finding("info", "split", f"pool {pool} has no second side: rolling works, blue/green and canary need these lines and a reload", second_side(
-        name, pool, os.path.join(place, "split.map"), config.pools[pool]))]
+    return [finding("info", "split", f"pool {pool} has no second side: rolling works, blue/green and canary need these lines and a reload{_routed(ways)}",
+                    second_side(ways, config, pool, os.path.join(place, "split.map")))]
 
 
-def second_side(frontend: str, pool: str, path: str, section: Section | None = None) -> list[str]:
-    """What gives C(pool) a second side; C(pool) is blue from then on. C(section) is how the configuration has it."""
+def _routed(ways: t.Sequence[Route]) -> str:
+    """Which rules send requests to a pool today, where there is more to it than the default."""
+    rules = []
+    for route in ways:
+        if not route.is_default:
+            keys = f" ({route.map}: {', '.join(repr(' '.join(key.split())) for key in route.keys[:5]) or 'what it lacks'})" if route.map else ""
+            rules.append(f"'{' '.join(map(_written, route.line))}' of frontend {route.frontend}{keys}")
+    return f"; requests come to it by {' and '.join(rules)}" if rules else ""
+
+
+def second_side(ways: t.Sequence[Route], config: Config, pool: str, path: str) -> list[str]:
+    """What gives C(pool), to which C(ways) lead, a second side; C(pool) is blue from then on."""
+    # One that is chosen among others must not share its variables with them.
+    alone = all(route.is_default for route in ways) and not any(frontend.mentions(r"set-var\(txn\.(green|draw)") for frontend in config.frontends.values())
+    word = "" if alone else re.sub(r"\W", "_", pool, flags=re.ASCII) + "_"
+    green = re.sub(r"blue$", "green", pool)
+    there = green != pool and green in config.pools
+    green = green if there else f"{pool}_green"
+    lines = [f"file {path}: {pool} 0"]
+    for name in dict.fromkeys(route.frontend for route in ways):
+        lines += [f"frontend {name}: http-request set-var(txn.{word}green) str({pool}),map_str_int({path},0)",
+                  f"frontend {name}: http-request set-var(txn.{word}draw) rand(100)"]
+    for route in ways:
+        draw = ("{", f"var(txn.{word}draw),sub(txn.{word}green)", "-m", "int", "lt", "0", "}")
+        condition = _haproxy_routes.written([(*together, draw) for together in route.conditions], _written)
+        lines.append(f"frontend {route.frontend}{_before(route, config)}: use_backend {green} if {condition}")
+    if there:
+        return lines
     return [
-        f"file {path}: {pool} 0",
-        f"frontend {frontend}: http-request set-var(txn.green) str({pool}),map_str_int({path},0)",
-        f"frontend {frontend}: http-request set-var(txn.draw) rand(100)",
-        f"frontend {frontend}: use_backend {pool}_green if {{ var(txn.draw),sub(txn.green) -m int lt 0 }}",
-        *_second_backend(pool, section),
-        f"deploy_traffic.pools: [{{name: {pool}, side: blue, port: …}}, {{name: {pool}_green, side: green, port: …}}]",
+        *lines,
+        *_second_backend(pool, config.pools.get(pool)),
+        f"deploy_traffic.pools: [{{name: {pool}, side: blue, port: …}}, {{name: {green}, side: green, port: …}}]",
         "deploy_service: {blue: {…, slot: …}, green: {…}} (blue is what runs now, with the slot that it has, current unless you named one)",
     ]
+
+
+def _before(route: Route, config: Config) -> str:
+    """Where in its frontend a rule has to stand: the first one that fits counts."""
+    if not route.is_default:
+        return f", before '{' '.join(map(_written, route.line))}'"
+    frontend = config.frontends.get(route.frontend)
+    return ", after its last use_backend" if frontend and any(line[0] == "use_backend" for line in frontend.lines) else ""
 
 
 def _second_backend(pool: str, section: Section | None) -> list[str]:

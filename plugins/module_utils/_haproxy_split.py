@@ -133,13 +133,13 @@ def _missing(config: _haproxy_config.Config | None, why: str, wanted: t.Mapping[
     text += f", in {', '.join(config.files)}"
     blue = next(iter(sides.get("blue") or []), None) or next((name for section in config.frontends.values()
                                                               if (name := section.value("default_backend"))), None)
-    frontend = next((name for name, section in config.frontends.items() if blue and section.value("default_backend") == blue), None)
-    if not blue or not frontend:
-        return text
     # Most runs have nothing to refuse.
-    from ansible_collections.zero.downtime.plugins.module_utils._haproxy_lint import second_side  # pylint: disable=import-outside-toplevel
+    from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_lint  # pylint: disable=import-outside-toplevel
 
-    lines = second_side(frontend, blue, wanted.get("map") or "/etc/haproxy/split.map", config.pools.get(blue))
+    ways = _haproxy_lint.ways_to(config, blue, config.frontends) if blue else []
+    if not blue or not ways:
+        return text
+    lines = _haproxy_lint.second_side(ways, config, blue, wanted.get("map") or "/etc/haproxy/split.map")
     return f"{text}. These lines add the second side: {' | '.join(lines)}"
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import typing as t
 
+import haproxy_lines
 import haproxy_stage
 import playing
 import pytest
@@ -56,33 +57,11 @@ class Ordinary:
 
     def apply(self, lines: list[str]) -> None:
         """What a team does with the lines that doctor printed, each at its place; only the ports of the second slots are filled in."""
-        config = pathlib.Path(self.balancer.config)
-        text = config.read_text(encoding="utf-8")
-        backends: dict[str, list[str]] = {}
-        for line in lines:
-            place, dummy, content = line.partition(": ")
-            kind, dummy, name = place.partition(" ")
-            if kind == "file":
-                pathlib.Path(name).write_text(content + "\n", encoding="utf-8")
-            elif kind == "frontend":
-                head, found, rest = text.partition(f"frontend {name}\n")
-                assert found, line
-                text = head + found + rest.replace("    default_backend", f"    {content}\n    default_backend", 1)
-            elif kind == "backend":
-                server = re.match(r"server (\S+) ", content)
-                backends.setdefault(name, []).append(
-                    content.replace("GREEN_PORT", str(layout.port(server.group(1), "green"))) if server else content)
-            elif kind == "deploy_traffic.pools":
-                pools = yaml.safe_load(content)
-                self.variables["deploy_traffic"] = {**self.variables["deploy_traffic"], "pools": [{**pool, "port": PORTS[pool["side"]]} for pool in pools]}
-            elif kind == "deploy_service":
-                assert content.startswith("{blue: {…, slot: …}, green: {…}}"), line
-                self.variables["deploy_service"] = {"blue": {**SERVICE["blue"], "slot": self.variables.pop("deploy_slot")}, "green": SERVICE["green"]}
-            else:
-                assert line == "(GREEN_PORT is the port of each member's second slot)", line
-        for name, content in backends.items():
-            text += "\n".join([f"backend {name}", *("    " + line for line in content)]) + "\n"
-        config.write_text(text, encoding="utf-8")
+        others = haproxy_lines.apply(pathlib.Path(self.balancer.config), lines, lambda member: layout.port(member, "green"))
+        pools = yaml.safe_load(others.pop("deploy_traffic.pools"))
+        self.variables["deploy_traffic"] = {**self.variables["deploy_traffic"], "pools": [{**pool, "port": PORTS[pool["side"]]} for pool in pools]}
+        assert others.pop("deploy_service").startswith("{blue: {…, slot: …}, green: {…}}") and not others
+        self.variables["deploy_service"] = {"blue": {**SERVICE["blue"], "slot": self.variables.pop("deploy_slot")}, "green": SERVICE["green"]}
 
 
 def printed(output: str) -> list[str]:
