@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 
@@ -44,3 +45,21 @@ def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:
     """A host's failure in a sentence that names the host; C(what) is the word for it."""
     text = str(result.get("msg") or "it failed without a word").rstrip(". ")
     return text if name in text else f"{what} {name}: {text}"
+
+
+# What is done with a refusal.
+Refused = t.Callable[[DowntimeError], None]
+
+
+def refuse(error: DowntimeError) -> None:
+    """What a deploy does with a refusal: it stops there. Whoever only looks goes on, and hears of all of them."""
+    raise error
+
+
+@contextlib.contextmanager
+def told_to(refused: Refused) -> t.Iterator[None]:
+    """A rule, whose refusal C(refused) gets."""
+    try:
+        yield
+    except DowntimeError as error:
+        refused(error)

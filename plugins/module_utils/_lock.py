@@ -37,9 +37,28 @@ class Lock(LockFile):
             os.makedirs(self.directory, mode=0o755, exist_ok=True)
         except OSError as error:
             raise DowntimeError(f"deploy_state_dir is '{self.directory}', which cannot be made: {error.strerror}") from error
-        if not os.access(self.directory, os.W_OK | os.X_OK):
+        self._writable(self.directory)
+
+    def usable(self, statvfs: t.Callable[[str], os.statvfs_result] = os.statvfs) -> str:
+        """What can be said for the directory. Raises DowntimeError where no lock could be taken in it. Nothing is made."""
+        place = self.directory
+        while not os.path.exists(place):
+            place = os.path.dirname(place)
+        if not os.path.isdir(place):
+            raise DowntimeError(f"deploy_state_dir is '{self.directory}', which cannot be made: {place} is no directory")
+        self._writable(place)
+        status = statvfs(place)
+        if status.f_bavail * status.f_frsize < ROOM:
+            raise DowntimeError(self._full())
+        return f"{self.directory} can be written"
+
+    def _writable(self, place: str) -> None:
+        if not os.access(place, os.W_OK | os.X_OK):
             raise DowntimeError(f"deploy_state_dir is '{self.directory}', where user id {os.geteuid()} cannot write; "
                                 "a directory that can be written is accepted")
+
+    def _full(self) -> str:
+        return f"deploy_state_dir is '{self.directory}', where there is no space left for the lock and the journal of a deploy ({ROOM >> 10} KiB)"
 
     def acquire(self, deploy_id: str, holder: t.Mapping[str, t.Any], over: str | None = None, force: bool = False, timeout: float = 60,
                 key: str | None = None) -> dict[str, t.Any]:
@@ -67,8 +86,7 @@ class Lock(LockFile):
                 raise
             # A lock without room for a journal would end half-way, with members out.
             self.release(deploy_id, clean=False, key=key)
-            raise DowntimeError(f"deploy_state_dir is '{self.directory}', where there is no space left for the lock and the journal of a deploy "
-                                f"({ROOM >> 10} KiB)") from error
+            raise DowntimeError(self._full()) from error
         return {**got, "journal": self.entries() if got["taken_over"] else journal}
 
     def _acquire(self, lock: t.Mapping[str, t.Any], over: str | None, force: bool, timeout: float) -> dict[str, t.Any]:
@@ -222,10 +240,11 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     lock = Lock(params["directory"], params["name"])
     state = params["state"]
     key = params.get("key") or params.get("deploy_id")
-    if state == "observed" or (check_mode and state == "acquired"):
+    if state in ("observed", "examined") or (check_mode and state == "acquired"):
         found = lock.read()
         ours = found is not None and key_of(found) == key
-        return {"changed": state == "acquired" and not ours, "lock": lock.aged(found), "journal": lock.entries(), "without": lock.without(),
+        return {**({"checks": [_examined(lock)]} if state == "examined" else {}),
+                "changed": state == "acquired" and not ours, "lock": lock.aged(found), "journal": lock.entries(), "without": lock.without(),
                 "shares": lock.shares(), "now": time.time(), "path": lock.path}
     if not params.get("deploy_id"):
         raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
@@ -241,10 +260,20 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     return {"changed": got["acquired"] and (before is None or key_of(before) != key), "path": lock.path, **got}
 
 
+def _examined(lock: Lock) -> dict[str, t.Any]:
+    """Whether a lock could be taken here."""
+    # Deploys have no use for it.
+    from ansible_collections.zero.downtime.plugins.module_utils import _preflight  # pylint: disable=import-outside-toplevel
+
+    place = lock.directory
+    return _preflight.entry("state_dir", lock.usable, [f"install -d -o USER {place}, with the user that Ansible becomes there; df -h {_preflight.nearest(place)} "
+                                                       "shows its room; deploy_state_dir names another place"])
+
+
 def argument_spec() -> dict[str, t.Any]:
     """The options of the module C(lock)."""
     return {
-        "state": {"type": "str", "choices": ["acquired", "released", "observed"], "required": True},
+        "state": {"type": "str", "choices": ["acquired", "released", "observed", "examined"], "required": True},
         "directory": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
         "deploy_id": {"type": "str"},

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _drivers, _members, _spec, _swap_options
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, refuse, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
@@ -55,39 +55,51 @@ def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None
     return [{"n": number, "members": names} for number, names in enumerate(found, 1)]
 
 
-def check_application(values: t.Mapping[str, t.Any], verb: str) -> tuple[dict[str, t.Any], _drivers.Driver]:
+def check_application(values: t.Mapping[str, t.Any], verb: str, refused: Refused = refuse) -> tuple[dict[str, t.Any], _drivers.Driver]:
     """Check all variables of an application; return them converted, with defaults, and the driver.
 
-    Raises DowntimeError at the first one that does not fit.
+    Raises DowntimeError at the first one that does not fit. Where C(refused) goes on, a default stands in for what was refused, and only a driver
+    that is not there is raised: without it nothing more can be told.
     """
     if not values.get("deploy_traffic"):
         raise DowntimeError("deploy_traffic is missing; a mapping with the driver and its options is needed, such as {driver: haproxy, …}")
     # What a team calls by such a name of its own is warned of (check_names), and no reason to refuse anything.
-    checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, VARIABLES)
+    checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, VARIABLES, refused=refused)
     if verb == "deploy" and not checked["deploy_release"]:
-        raise DowntimeError("deploy_release is missing; the label or digest of a release is needed, such as -e deploy_release=2.0.0")
-    traffic = dict(checked["deploy_traffic"])
+        refused(DowntimeError("deploy_release is missing; the label or digest of a release is needed, such as -e deploy_release=2.0.0"))
+    traffic = dict(checked["deploy_traffic"] or {})
     driver = _drivers.load(str(traffic.pop("driver", None) or ""))
-    checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.")
-    strategy = checked["deploy_strategy"]
+    checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.", refused)
+    with told_to(refused):
+        carried(checked["deploy_strategy"], driver)
+    if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
+        refused(DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready"))
+    if driver.check and verb in SHIFTS:
+        with told_to(refused):
+            driver.check(checked["deploy_traffic"], checked["deploy_health"])
+    with told_to(refused):
+        _pattern(checked["deploy_health"].get("body"))
+    if values.get("deploy_min_active") is None and driver.default_floor:
+        checked["deploy_min_active"] = driver.default_floor
+    with told_to(refused):
+        _members.floor_of(checked["deploy_min_active"], 1, "deploy_min_active")
+    if checked["deploy_id"] and not _ID.fullmatch(checked["deploy_id"]):
+        refused(DowntimeError(f"deploy_id is '{checked['deploy_id']}'; letters, digits, and . _ + - (no dot first) are accepted"))
+    return checked, driver
+
+
+def carried(strategy: str, driver: _drivers.Driver) -> None:
+    """Refuse a strategy that a driver lacks the capability for."""
     if strategy not in driver.strategies:
         raise DowntimeError(f"deploy_strategy is '{strategy}', which driver {driver.name} cannot carry out; "
                             f"with it work {', '.join(driver.strategies) or 'none'}")
-    if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
-        raise DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready")
-    if driver.check and verb in SHIFTS:
-        driver.check(checked["deploy_traffic"], checked["deploy_health"])
-    if checked["deploy_health"].get("body"):
-        try:
-            re.compile(checked["deploy_health"]["body"])
-        except re.error as error:
-            raise DowntimeError(f"deploy_health.body is {checked['deploy_health']['body']!r}; a regular expression is accepted ({error})") from error
-    if values.get("deploy_min_active") is None and driver.default_floor:
-        checked["deploy_min_active"] = driver.default_floor
-    _members.floor_of(checked["deploy_min_active"], 1, "deploy_min_active")
-    if checked["deploy_id"] and not _ID.fullmatch(checked["deploy_id"]):
-        raise DowntimeError(f"deploy_id is '{checked['deploy_id']}'; letters, digits, and . _ + - (no dot first) are accepted")
-    return checked, driver
+
+
+def _pattern(body: str | None) -> None:
+    try:
+        re.compile(body or "")
+    except re.error as error:
+        raise DowntimeError(f"deploy_health.body is {body!r}; a regular expression is accepted ({error})") from error
 
 
 def name_of(*parts: str) -> str:

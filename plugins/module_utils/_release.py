@@ -43,6 +43,7 @@ class World:
     run: t.Callable[..., tuple[int | None, str]] = _service.default_run
     ask: t.Callable[[str, str, float], tuple[int, str | None]] = _service.default_ask
     sync: t.Callable[[str], None] = _release_store.sync_tree
+    statvfs: t.Callable[[str], os.statvfs_result] = os.statvfs
     # The real ones, where there are none.
     processes: _swap.Processes | None = None
     background: t.Callable[[t.Callable[..., None]], t.Callable[[], None]] | None = None
@@ -98,7 +99,8 @@ def argument_spec() -> dict[str, t.Any]:
     return {
         "root": {"type": "path", "required": True},
         "slot": {"type": "str", "default": "current"},
-        "state": {"type": "str", "choices": ["staged", "activated", "stopped", "observed", "pruned"], "required": True},
+        "state": {"type": "str", "choices": ["staged", "activated", "stopped", "observed", "examined", "pruned"],
+                  "required": True},
         "release": {"type": "str"},
         "artifact": {"type": "dict", "options": artifact_spec()},
         "service": {"type": "dict", "options": service_spec()},
@@ -290,6 +292,20 @@ class _Call:
         return self._result(found, release, False, labels=labels, leftovers=found.leftovers, running=running,
                             release_staged=bool(release and release.digest in found.staged))
 
+    def _examined(self) -> dict[str, t.Any]:
+        """What stands in a release's way, without one. A root that cannot be read says so as all states do."""
+        # Deploys have no use for it.
+        from ansible_collections.zero.downtime.plugins.module_utils import _preflight  # pylint: disable=import-outside-toplevel
+
+        found = self.store.read()
+        slot = found.slot(self.slot)
+        checks = _preflight.of_root(self.store, self.world.statvfs)
+        if self.service:
+            swap, running = self.swap, self.params.get("running")
+            refuse = (lambda: swap.refuse(self._read_running(), running["url"])) if swap and running else None
+            checks.append(_preflight.of_service(self.service, self.store.root, slot.active is not None, refuse))
+        return self._result(found, found.release(slot.active), False, checks=checks, leftovers=found.leftovers)
+
     def _staged(self) -> dict[str, t.Any]:
         found = self.store.read()
         release = t.cast(Release, self.resolve(found))
@@ -316,14 +332,14 @@ class _Call:
         place = self.artifact.get("url") or self.artifact.get("src")
         if self.artifact.get("ask"):
             if self.check_mode:
-                self._writable()
+                self.store.usable()
             return "needed"
         if not place:
             raise DowntimeError(f"release {release} is not staged under {self.store.root} and artifact names no url or src to get it from; "
                                 f"staged are {found.known()}")
         headers, timeout = self.artifact.get("headers"), self.artifact.get("timeout", 30.0)
         if self.check_mode:
-            self._writable()
+            self.store.usable()
             _artifact.probe(place, headers, timeout, self.world.opener)
             return "staged"
         self.store.prepare()
@@ -374,15 +390,6 @@ class _Call:
         os.rename(self.store.at(path), aside)
         _release_store.remove(aside)
 
-    def _writable(self) -> None:
-        """In check mode: would preparing the root work?"""
-        place = self.store.root
-        while not os.path.exists(place):
-            place = os.path.dirname(place)
-        for path in (place, self.store.releases, self.store.state, self.store.tmp):
-            if os.path.exists(path) and not os.access(path, os.W_OK | os.X_OK):
-                raise DowntimeError(_release_store.denied(self.store.root, path))
-
     def _activated(self) -> dict[str, t.Any]:
         found = self.store.read()
         release = self.resolve(found)
@@ -427,7 +434,7 @@ class _Call:
         diff = self._move(found, release)
         swap = self._swappable(slot) if reason else None
         if self.check_mode:
-            self._writable()
+            self.store.usable()
             return self._result(found, release, True, restarted=bool(reason and self.service), diff=diff)
         if reason is None:
             return self._result(found, release, True, running=running, diff=diff)

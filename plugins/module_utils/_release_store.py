@@ -161,6 +161,15 @@ class Store:
         # They are open for as long as the process, or this root's work in it, lasts.
         self._open = opened
 
+    def usable(self) -> None:
+        """Raises DowntimeError where C(prepare) would not work. Nothing is made."""
+        place = self.root
+        while not os.path.exists(place):
+            place = os.path.dirname(place)
+        for path in (place, self.releases, self.state, self.tmp):
+            if os.path.exists(path) and not os.access(path, os.W_OK | os.X_OK):
+                raise DowntimeError(denied(self.root, path))
+
     def close(self) -> None:
         """Let go of the directories that C(prepare) opened."""
         for handle in self._open.values():

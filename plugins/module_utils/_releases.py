@@ -34,7 +34,7 @@ def module_spec() -> dict[str, t.Any]:
     """The options that matter on a host."""
     one = _release.argument_spec()
     return {
-        "state": {"type": "str", "choices": ["staged", "activated", "stopped", "observed"], "required": True},
+        "state": {"type": "str", "choices": ["staged", "activated", "stopped", "observed", "examined"], "required": True},
         "members": {"type": "list", "elements": "dict", "options": member_spec(), "required": True},
         **{name: one[name] for name in SHARED},
     }

@@ -117,6 +117,13 @@ class Service:
             return rc == 0
         return None
 
+    def known(self) -> None:
+        """Raises DowntimeError for a unit that systemd does not know, or may not start."""
+        dummy, output = self.run(self.systemctl + ["show", "--property=LoadState", self.unit], self.timeout)
+        state = output.strip().rpartition("LoadState=")[2]
+        if state != "loaded":
+            raise DowntimeError(f"service.unit {self.unit} is {state or 'unknown'} to systemd, so it cannot be started; a unit that is loaded is accepted")
+
     def restart(self, root: str, slot: str, release: Release, stands: str) -> None:
         """Let the slot run what its link names, where that is one command."""
         env = environment(root, slot, release)

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
 
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, refuse
 
 ACCEPTED = {
     "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list", "dict": "a mapping", "path": "a path",
@@ -23,32 +23,38 @@ ACCEPTED = {
 }
 
 
-def check(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any], path: str = "") -> dict[str, t.Any]:
+def check(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any], path: str = "", refused: Refused = refuse) -> dict[str, t.Any]:
     """C(values) converted to the types of C(spec), with its defaults filled in.
 
     A spec is an argument spec as modules have it; keys that do not matter here (C(description)) are passed over. In addition C(minimum) bounds a number.
-    Raises DowntimeError at the first value that does not fit.
+    Raises DowntimeError at the first value that does not fit, unless C(refused) goes on: then what is left out stands in for it.
     """
     for name in values:
         if name not in spec:
             near = difflib.get_close_matches(name, spec, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise DowntimeError(f"{path}{name} is no known option; known are {', '.join(sorted(spec)) or 'none'}{hint}")
+            refused(DowntimeError(f"{path}{name} is no known option; known are {', '.join(sorted(spec)) or 'none'}{hint}"))
     checked: dict[str, t.Any] = {}
     for name, option in spec.items():
         full = path + name
-        value = values.get(name)
-        if value is None:
-            # A mapping that is left out still gets the defaults of its options.
-            if option.get("type") == "dict" and option.get("options") and not option.get("required") and option.get("default") is not None:
-                checked[name] = check(option["default"], option["options"], full + ".")
-                continue
-            if option.get("required"):
-                raise DowntimeError(f"{full} is missing; {ACCEPTED[option.get('type', 'str')]} is needed")
-            checked[name] = option.get("default")
-            continue
-        checked[name] = _convert(full, value, option)
+        try:
+            checked[name] = _checked(full, values.get(name), option, refused)
+        except DowntimeError as error:
+            refused(error)
+            checked[name] = check({}, option["options"], full + ".", lambda _error: None) if option.get("type") == "dict" and option.get("options") \
+                else option.get("default")
     return checked
+
+
+def _checked(full: str, value: t.Any, option: t.Mapping[str, t.Any], refused: Refused) -> t.Any:
+    if value is not None:
+        return _convert(full, value, option, refused)
+    # A mapping that is left out still gets the defaults of its options.
+    if option.get("type") == "dict" and option.get("options") and not option.get("required") and option.get("default") is not None:
+        return check(option["default"], option["options"], full + ".", refused)
+    if option.get("required"):
+        raise DowntimeError(f"{full} is missing; {ACCEPTED[option.get('type', 'str')]} is needed")
+    return option.get("default")
 
 
 def has(value: t.Mapping[str, t.Any], path: str, needed: t.Iterable[str], expected: str) -> None:
@@ -71,7 +77,7 @@ def _listed(text: str) -> list[t.Any]:
     return [part.strip().strip("'\"") for part in inside.split(",") if part.strip()]
 
 
-def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any]) -> t.Any:
+def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any], refused: Refused = refuse) -> t.Any:
     kind = option.get("type", "str")
     validator = DEFAULT_TYPE_VALIDATORS[kind]
     try:
@@ -90,7 +96,7 @@ def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any]) -> t.Any:
     if kind == "list":
         element = {key: option[key] for key in ("options", "choices") if key in option}
         element["type"] = option.get("elements", "raw")
-        return [_convert(f"{full}[{index}]", entry, element) for index, entry in enumerate(value)]
+        return [_convert(f"{full}[{index}]", entry, element, refused) for index, entry in enumerate(value)]
     if kind == "dict" and option.get("options") is not None:
-        return check(value, option["options"], full + ".")
+        return check(value, option["options"], full + ".", refused)
     return value

@@ -28,9 +28,10 @@ attributes:
 options:
   state:
     description:
-      - V(acquired) takes the lock or tells who has it. V(released) gives it back. V(observed) only looks.
+      - V(acquired) takes the lock or tells who has it. V(released) gives it back. V(observed) only looks,
+        and so does V(examined), which also tells in RV(checks) whether a lock could be taken.
     type: str
-    choices: [acquired, released, observed]
+    choices: [acquired, released, observed, examined]
     required: true
   directory:
     description:
@@ -112,6 +113,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+checks:
+  description: What was looked at (C(name), C(ok), C(text), and C(mend), the lines that put it right).
+  returned: with O(state=examined)
+  type: list
+  elements: dict
+  version_added: 0.2.0
 acquired:
   description: Whether the lock is this deploy's now.
   returned: with O(state=acquired)

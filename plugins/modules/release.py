@@ -51,9 +51,10 @@ options:
         Without O(release) the slot's active release is meant (useful with O(restart) and after V(stopped)).
       - V(stopped) stops the slot's service and leaves its link as it is.
       - V(observed) changes nothing and tells what is there; with O(release) also which digest that is.
+      - V(examined) changes nothing and tells in RV(checks) whether a release could come here (rights, room, and what runs it).
       - V(pruned) removes old releases and what a crash left behind.
     type: str
-    choices: [staged, activated, stopped, observed, pruned]
+    choices: [staged, activated, stopped, observed, examined, pruned]
     required: true
   release:
     description:
@@ -348,6 +349,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+checks:
+  description: What was looked at (C(name), C(ok), null where it does not apply, C(text), and C(mend), the lines that put it right).
+  returned: with O(state=examined)
+  type: list
+  elements: dict
+  version_added: 0.2.0
 release:
   description: The release that O(release) means, null if none was named and none is active.
   returned: success

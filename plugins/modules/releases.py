@@ -189,9 +189,9 @@ options:
   state:
     description:
       - V(staged) brings the release to the hosts without running it, V(activated) lets the slots run it, V(stopped) stops their services and leaves
-        their links as they are, V(observed) changes nothing and tells what is there.
+        their links as they are, V(observed) changes nothing and tells what is there, V(examined) changes nothing and tells whether a release could come.
     type: str
-    choices: [staged, activated, stopped, observed]
+    choices: [staged, activated, stopped, observed, examined]
     required: true
   release:
     description:
