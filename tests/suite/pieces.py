@@ -69,7 +69,7 @@ PIECES = [
     _molecule("services", "nginx", "rolling", "process_swap", "network_cut"),
     _stage("sides", "blue_green", "gates", "shadow"),
     _stage("canary", "adoption", "canary"),
-    _stage("faults", "controller_faults", "lock", "losses"),
+    _stage("faults", "controller_faults", "lock", "losses", "secrets"),
     _stage("lost", "lost_balancer", "lost_host", "two_balancers"),
     _stage("site", "bad_input", "check_mode", "several_applications", "site_playbook"),
     Piece("playbooks", "stage", pytest("tests/real/stage"), 20, STAGE),
