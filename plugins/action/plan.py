@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import os
 import pwd
-import socket
 import time
 import typing as t
 import uuid
@@ -22,7 +21,7 @@ from ansible.utils.display import Display
 from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _whole_run, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
 display = Display()
@@ -32,14 +31,11 @@ POLL = 0.2
 SPEC = {
     "state": {"type": "str", "choices": ["resolved", "batched"], "default": "resolved"},
     "verb": {"type": "str", "choices": list(_plan.VERBS), "default": "deploy"},
+    "strategy": {"type": "str", "choices": list(_drivers.STRATEGIES)},
     "plan": {"type": "dict"},
     "staged": {"type": "dict"},
     "locked": {"type": "dict", "default": {}},
 }
-
-# Only these may differ from member to member; the rest is the application's.
-PER_MEMBER = ("deploy_artifact", "deploy_service", "deploy_slot", "deploy_traffic", "deploy_health")
-
 
 class ActionModule(ActionBase):
     BYPASS_HOST_LOOP = True
@@ -53,7 +49,7 @@ class ActionModule(ActionBase):
             _whole_run.check(self._task.get_play())
             args = _spec.check(self._task.args, SPEC)
             if args["state"] == "resolved":
-                plan = self._resolve(args["verb"], task_vars)
+                plan = self._resolve(args["verb"], task_vars, args["strategy"])
                 _events.append(plan["run_dir"], "plan", "finished")
             else:
                 plan = self._batch(args["plan"], args["staged"], args["locked"])
@@ -63,12 +59,14 @@ class ActionModule(ActionBase):
             f"{name} cannot be reached and serves nobody: it is left out, and keeps what it runs" for name in plan["absent"]]
         return {"changed": False, "plan": plan, "run_dir": plan["run_dir"], "warnings": warnings}
 
-    def _resolve(self, verb: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _resolve(self, verb: str, task_vars: dict[str, t.Any], instead: str | None = None) -> dict[str, t.Any]:
+        """C(instead) is a strategy in place of that of the variables, for whoever asks what else would work."""
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
         if not members:
             raise DowntimeError("the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members")
         variables = _inventory.Variables(self, task_vars)
-        values = variables.of(members[0])
+        chosen = {"deploy_strategy": instead} if instead else {}
+        values = {**variables.of(members[0]), **chosen}
         # A typing error in one host's variables counts as much as one in a group's.
         warnings = check_names({name for member in members for name in variables.names(member)})
         checked, driver = _plan.check_application(values, verb)
@@ -95,11 +93,11 @@ class ActionModule(ActionBase):
         hooks: dict[str, tuple[str, list[str]]] = {}
         own_traffic = {}
         for name in members:
-            own, _driver = _plan.check_application({**values, **variables.of(name, PER_MEMBER)}, verb)
+            own, _driver = _plan.check_application({**values, **variables.of(name, _inventory.PER_MEMBER)}, verb)
             if driver.runs_on == "members":
                 own_traffic[name] = _plan.without_secrets(own["deploy_traffic"], driver.traffic_spec)
             for side in sides:
-                by_side[side][name] = _plan.member(name, own, side, _address(variables, name))
+                by_side[side][name] = _plan.member(name, own, side, variables.address(name))
         if verb in _plan.SHIFTS:
             for side in sides:
                 _plan.distinct_addresses(by_side[side])
@@ -155,7 +153,7 @@ class ActionModule(ActionBase):
         capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
         if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
-            capacity["first"] = nobody_serves(hosts)
+            capacity["first"] = _reaching.nobody_serves(hosts)
         if not looking:
             _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
@@ -179,8 +177,8 @@ class ActionModule(ActionBase):
         if held and verb in _plan.SHIFTS:
             warnings.append(f"{', '.join(held)} was taken out of traffic before this deploy: it gets the release and stays out; "
                             "the playbook activate brings it back")
-        if capacity.get("impossible") and verb in _plan.SHIFTS:
-            raise DowntimeError(f"deploy_min_active is {checked['deploy_min_active']}, which cannot be held while a member is out: {capacity['impossible']}")
+        if verb in _plan.SHIFTS:
+            _plan.check_floor(capacity, checked["deploy_min_active"])
         _plan.batches(members, checked["deploy_batches"])
         started = datetime.datetime.now(datetime.timezone.utc)
         deploy_id = _plan.given_id(checked, verb) or _plan.name_of(
@@ -268,9 +266,7 @@ class ActionModule(ActionBase):
             for pool in result["pools"]:
                 have = {entry["name"]: entry for entry in pool["members"]}
                 for name, host in by_side[of_pool[pool["name"]]].items():
-                    if host["server"] not in have:
-                        raise DowntimeError(f"pool {pool['name']} on balancer {balancer} has no server {host['server']} for member {name}; "
-                                            f"it has {', '.join(have) or 'none'}")
+                    _plan.check_server(pool, balancer, name, host["server"])
                 if of_pool[pool["name"]] == side:
                     # Somebody took it out: it is staged and activated, and stays out.
                     held |= {name for name, host in hosts.items() if have[host["server"]]["state"] in ("drained", "draining")}
@@ -317,7 +313,7 @@ class ActionModule(ActionBase):
             return list(chosen)
         answers = _asking.balancers(self, driver, traffic, list(chosen), task_vars) if chosen else {}
         for name, port in chosen.items():
-            _without.prove(name, answers.get(name), _address(variables, name),
+            _without.prove(name, answers.get(name), variables.address(name),
                            port or _without.port_of(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"]))
         return list(chosen)
 
@@ -409,7 +405,7 @@ class ActionModule(ActionBase):
         if "serving" not in plan["capacity"]:
             # No balancer can be asked: whoever cannot be reached by Ansible is asked for a connection.
             away = [name for name, result in staged.items() if result.get("unreachable_host")]
-            serving = [name for name in away if plan["hosts"][name]["port"] and _connects(plan["hosts"][name])]
+            serving = [name for name in away if plan["hosts"][name]["port"] and _reaching.connects(plan["hosts"][name])]
             plan = {**plan, "capacity": {**plan["capacity"], "serving": serving}}
         plan = {**plan, **_drivers.strategy(plan["strategy"]).lay_out(plan, staged, orphans, locked.get("interrupted"))}
         if self._task.check_mode or display.verbosity:
@@ -429,27 +425,6 @@ def _names_of(tasks: t.Iterable[t.Any]) -> list[str]:
     return found
 
 
-def _address(variables: _inventory.Variables, name: str) -> str:
-    """Where a member answers: what Ansible connects to, which is this machine with a local connection."""
-    local = variables.one(name, "ansible_connection") == "local"
-    return str(variables.one(name, "ansible_host", "127.0.0.1" if local else name))
-
-
-def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
-    """Whether every member's port refuses a connection. One that says nothing may well serve those who can reach it."""
-    for host in hosts.values():
-        if not host["port"]:
-            return False
-        try:
-            connect((host["address"], host["port"]), timeout=2).close()
-            return False
-        except ConnectionRefusedError:
-            continue
-        except OSError:
-            return False
-    return True
-
-
 def _made(path: str) -> str | None:
     """The path of a directory that was made here; None where there is one already."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -458,14 +433,6 @@ def _made(path: str) -> str | None:
     except FileExistsError:
         return None
     return path
-
-
-def _connects(host: t.Mapping[str, t.Any], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
-    try:
-        connect((host["address"], host["port"]), timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 def _user() -> str:

@@ -27,9 +27,16 @@ class Checks:
     def well(self, name: str, host: str | None, text: str) -> None:
         self._add(name, host, True, text)
 
-    def passed_over(self, name: str, host: str | None, why: str) -> None:
-        """What does not apply here, or could not be looked at."""
-        self._add(name, host, None, why)
+    def passed_over(self, name: str, host: str | None, why: str, bars: t.Sequence[str] = ()) -> None:
+        """What does not apply here, or could not be looked at. Without it, C(bars) cannot be carried out."""
+        self._add(name, host, None, why, bars=bars)
+
+    def take(self, entry: t.Mapping[str, t.Any], host: str) -> None:
+        """What a host says that it has looked at."""
+        if entry["ok"] is False:
+            self.wrong(entry["name"], host, entry["text"], entry["mend"])
+        else:
+            self._add(entry["name"], host, entry["ok"], entry["text"])
 
     def wrong(self, name: str, host: str | None, text: str, mend: Lines, bars: t.Sequence[str] | None = None) -> None:
         """C(mend) are the lines or the commands that put it right; C(bars) the strategies that cannot be carried out meanwhile."""
@@ -80,13 +87,22 @@ class Checks:
         return "; ".join(parts)
 
     def lines(self) -> list[str]:
-        """All of it for a person, with what mends it below what is wrong."""
+        """All of it for a person, with what mends it below what is wrong. What is the same on several hosts is one line."""
+        hosts: dict[tuple[t.Any, ...], list[str]] = {}
+        for check in self.found:
+            hosts.setdefault(_same(check), []).append(check["host"])
         lines = []
         for check in self.found:
-            where = f"{check['name']}, {check['host']}" if check["host"] else check["name"]
-            lines.append(f"{MARKS[check['ok']]} {where}: {check['text']}")
+            names = [name for name in hosts.pop(_same(check), ()) if name]
+            if not names and check["host"]:
+                continue
+            lines.append(f"{MARKS[check['ok']]} {', '.join([check['name'], *names])}: {check['text']}")
             lines += [f"    {line}" for line in check["mend"]]
         return lines
+
+
+def _same(check: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
+    return check["name"], check["ok"], check["text"], tuple(check["mend"]), check["host"] is None
 
 
 def _bare(text: str) -> str:

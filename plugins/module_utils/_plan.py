@@ -335,6 +335,19 @@ def retirement(checked: t.Mapping[str, t.Any], strategy: str, verb: str, sides: 
     return {"keep": keep, "idle_for": checked["deploy_idle_for"], "at_end": at_end}
 
 
+def check_server(pool: t.Mapping[str, t.Any], balancer: str, name: str, server: str) -> None:
+    """Refuse a member that a balancer does not have in a pool, by the server name that it is known by."""
+    have = [entry["name"] for entry in pool["members"]]
+    if server not in have:
+        raise DowntimeError(f"pool {pool['name']} on balancer {balancer} has no server {server} for member {name}; it has {', '.join(have) or 'none'}")
+
+
+def check_floor(found: t.Mapping[str, t.Any], min_active: str) -> None:
+    """Refuse a floor that leaves no room for a single member, by what C(capacity) found."""
+    if found.get("impossible"):
+        raise DowntimeError(f"deploy_min_active is {min_active}, which cannot be held while a member is out: {found['impossible']}")
+
+
 def distinct_addresses(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
     """Refuse two members that are one process: what is taken out as the one would still serve as the other."""
     seen: dict[str, str] = {}

@@ -60,7 +60,7 @@ def _room(store: Store, statvfs: Statvfs) -> str:
     if free < needed or (status.f_files and status.f_favail <= files):
         raise DowntimeError(f"root {store.root}: its file system has {told}, and the next release may need {-(-needed >> 20)} MiB"
                             + (f" and {files} inodes, by what the newest one takes" if newest else ""))
-    return f"{told} below {store.root}"
+    return f"{store.root} has room for another release"
 
 
 def _size(tree: str) -> tuple[int, int]:

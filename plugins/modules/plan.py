@@ -26,6 +26,12 @@ options:
     type: str
     choices: [deploy, rollback, restart, drain, activate, retire, status, doctor]
     default: deploy
+  strategy:
+    description:
+      - A strategy in place of C(deploy_strategy), for whoever asks what else would work.
+    type: str
+    choices: [rolling, blue_green, canary]
+    version_added: 0.2.0
   plan:
     description:
       - For O(state=batched), the resolved plan.

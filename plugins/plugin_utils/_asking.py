@@ -26,17 +26,22 @@ def balancers(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.
     return _run(action, hosts, driver.module("info"), lambda _host: dict(options), task_vars, on_result=on_result)
 
 
-def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars) -> Results:
-    """The lock, the journal and what else the state hosts keep."""
-    options = {"state": "observed", "directory": lock["directory"], "name": lock["name"]}
+def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars, state: str = "observed") -> Results:
+    """The lock, the journal and what else the state hosts keep; with C(state) C(examined) also whether a lock could be taken."""
+    options = {"state": state, "directory": lock["directory"], "name": lock["name"]}
     return _run(action, sorted(lock["hosts"]), f"{_drivers.COLLECTION}.lock", lambda _host: dict(options), task_vars, what="state host")
 
 
-def members(action: ActionBase, hosts: t.Mapping[str, t.Mapping[str, t.Any]], task_vars: TaskVars) -> Results:
-    """What each member's host has of releases, asked as a deploy asks: one call for each machine. C(hosts) has the C(root) and C(slot) of each."""
+def members(action: ActionBase, hosts: t.Mapping[str, t.Mapping[str, t.Any]], task_vars: TaskVars, state: str = "observed") -> Results:
+    """What each member's host has of releases, asked as a deploy asks: one call for each machine. C(hosts) has the C(root) and C(slot) of each.
+
+    With C(state) C(examined) also what stands in a release's way, for which C(hosts) has the C(service) and what is C(running), too.
+    """
+    fields = ("root", "slot", "service", "running") if state == "examined" else ("root", "slot")
     machines = {names[0]: names for names in _machines.group(action, list(hosts), task_vars)}
     answers = _run(action, list(machines), f"{_drivers.COLLECTION}.releases", lambda first: {
-        "state": "observed", "members": [{"name": name, "root": hosts[name]["root"], "slot": hosts[name]["slot"]} for name in machines[first]],
+        "state": state, "members": [{"name": name, **{field: hosts[name][field] for field in fields if hosts[name].get(field) is not None}}
+                                    for name in machines[first]],
     }, task_vars, what="member")
     found = {name: _machines.own(answers[first], first, name) for first, names in machines.items() for name in names}
     return {name: found[name] for name in hosts}

@@ -22,6 +22,8 @@ CONTROLLER = "localhost"
 PREFIX = "deploy_"
 # Above what a person gives a group with ansible_group_priority.
 PREFERRED = 1_000_000
+# Only these may differ from member to member; the rest is the application's.
+PER_MEMBER = ("deploy_artifact", "deploy_service", "deploy_slot", "deploy_traffic", "deploy_health")
 
 
 def group(name: t.Any, option: str, task_vars: t.Mapping[str, t.Any]) -> list[str]:
@@ -118,6 +120,11 @@ class Variables:
         """One variable of C(host), templated."""
         raw = {**self._hostvars.raw_get(host), "hostvars": self._hostvars}
         return self._templar.copy_with_new_env(available_variables=raw).template(raw[name]) if name in raw else default
+
+    def address(self, host: str) -> str:
+        """Where a member answers: what Ansible connects to, which is this machine with a local connection."""
+        local = self.one(host, "ansible_connection") == "local"
+        return str(self.one(host, "ansible_host", "127.0.0.1" if local else host))
 
 
 def _ours(name: str) -> bool:

@@ -51,3 +51,15 @@ def test_a_rule_that_is_asked_for_each_strategy_is_one_line():
     for strategy in ("canary", "blue_green"):
         checks.tried("pool", None, ["lines"], refused, [strategy])
     assert len(checks.found) == 1 and checks.found[0]["bars"] == ["blue_green", "canary"]
+
+
+def test_what_is_the_same_on_several_hosts_is_one_line():
+    checks = Checks(STRATEGIES)
+    for host in ("app1", "app2"):
+        checks.well("disk", host, "/srv has room")
+        checks.wrong("service", host, "unit shop is not there", [f"install it on {host}" if host == "app2" else "install it"])
+    checks.take({"name": "disk", "ok": True, "text": "/srv has room", "mend": []}, "app3")
+    checks.take({"name": "service", "ok": False, "text": "unit shop is not there", "mend": ["install it"]}, "app3")
+    checks.take({"name": "service", "ok": None, "text": "comes with the first release", "mend": []}, "app4")
+    assert checks.lines() == ["✓ disk, app1, app2, app3: /srv has room", "✗ service, app1, app3: unit shop is not there", "    install it",
+                              "✗ service, app2: unit shop is not there", "    install it on app2", "– service, app4: comes with the first release"]

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.action import plan
+from ansible_collections.zero.downtime.plugins.plugin_utils import _reaching
 
 REFUSES, SILENT, SERVES = 1, 2, 3
 
@@ -30,4 +30,4 @@ def connect(address: tuple[str, int], timeout: float) -> socket.socket:
 ])
 def test_a_first_release_is_one_where_every_member_refuses(ports: list[t.Any], nobody: bool) -> None:
     hosts = {f"app{port}{n}": {"address": "app.example", "port": port} for n, port in enumerate(ports)}
-    assert plan.nobody_serves(hosts, connect) is nobody
+    assert _reaching.nobody_serves(hosts, connect) is nobody

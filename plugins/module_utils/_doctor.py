@@ -1,0 +1,135 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What mends each thing that the playbook doctor may find: the line to write, or the command to run. Pure functions, private to the collection."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._errors import shown_url as shown
+
+# What status names and a deploy can begin with all the same. The rest of it has a check of its own.
+LEFT = ("out", "orphan", "disagree", "mixed_releases", "half_staged", "old_workers", "left_out", "idle_out")
+
+
+class Commands:
+    """Commands as they are typed on this controller.
+
+    :param inventories: what ansible-playbook was given with C(-i).
+    :param app: the application, where it was picked on the command line.
+    """
+
+    def __init__(self, inventories: t.Sequence[str], app: str | None = None) -> None:
+        self.sources = "".join(f" -i {shlex.quote(source)}" for source in inventories)
+        self.app = f" -e deploy_app={shlex.quote(app)}" if app else ""
+
+    def playbook(self, name: str, *options: str) -> str:
+        return f"ansible-playbook{self.sources} zero.downtime.{name}{self.app}" + "".join(f" -e {shlex.quote(option)}" for option in options)
+
+    def unreachable(self, host: str, result: t.Mapping[str, t.Any]) -> list[str]:
+        """For a host that gave no answer, or could not be asked."""
+        ping = f"ansible{self.sources} {shlex.quote(host)} -m ansible.builtin.ping"
+        if result.get("unreachable_host"):
+            return [f"{ping} shows why; ansible_host, ansible_user and keys are in the inventory"]
+        return [f"{ping} shows whether modules run there; ansible_become: true in the inventory makes them run as root"]
+
+    def again(self) -> list[str]:
+        """For what a deploy left that did not end."""
+        return [f"{self.playbook('rollback')} goes back to what was there before, and deploy goes on"]
+
+    def broken(self) -> list[str]:
+        return [f"wait for it; if it is known to be dead: {self.playbook('rollback', 'deploy_lock_break=true')}"]
+
+    def put_right(self) -> list[str]:
+        return [self.playbook("rollback", "deploy_strategy=blue_green") + " brings all requests to one side, and so does deploy"]
+
+    def left(self, entry: t.Mapping[str, t.Any]) -> list[str]:
+        """For what C(status) names."""
+        kind, who = entry["kind"], list(entry["who"])
+        if kind in ("out", "disagree"):
+            return [self.playbook("activate", f"deploy_members={','.join(who)}")]
+        if kind == "idle_out":
+            return [entry["text"].partition("the playbook ")[2].partition(" brings ")[0] or self.playbook("activate")]
+        if kind == "old_workers":
+            return ["they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout (nginx)"]
+        return [f"{self.playbook('deploy', 'deploy_release=LABEL')} puts that right"]
+
+
+def balancer(driver: str, traffic: t.Mapping[str, t.Any], host: str, result: t.Mapping[str, t.Any], commands: Commands) -> list[str]:
+    """For a balancer that does not answer."""
+    if result.get("unreachable_host"):
+        return commands.unreachable(host, result)
+    if driver == "haproxy":
+        return [f"on {host}: systemctl status haproxy; in haproxy.cfg, global: stats socket {traffic.get('socket')} mode 660 level admin",
+                "or in the inventory, deploy_traffic: {socket: PATH}, and ansible_become: true where the socket is root's"]
+    return [f"on {host}: systemctl status {driver}", *commands.unreachable(host, result)]
+
+
+def variable(text: str) -> list[str]:
+    """The variable that a refusal begins with, or names; as it is written in the inventory."""
+    found = re.search(r"\bdeploy_[a-z_]+(?:\.[a-z_]+)*", text)
+    if not found:
+        return ["the variables are described in docs/variables.md"]
+    first, *rest = found[0].split(".")
+    written = "…"
+    for name in reversed(rest):
+        written = f"{{{name}: {written}}}"
+    return [f"{first}: {written}  # in the inventory; docs/variables.md"]
+
+
+def pool(name: str) -> list[str]:
+    return [f"deploy_traffic.pools: [{{name: …}}], one that the balancer has, in place of {name}; or {name} in the balancer's configuration"]
+
+
+def server(pool_name: str, member: t.Mapping[str, t.Any]) -> list[str]:
+    """For a member that the balancer does not have by its server name."""
+    port = member["ports"].get(pool_name) or "PORT"
+    return [f"in pool {pool_name} of the balancer's configuration: server {member['server']} {member['address']}:{port}",
+            f"or deploy_traffic.pools: [{{name: {pool_name}, server: \"…\"}}], the name by which the balancer has {member['name']}"]
+
+
+def servers(found: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    """What a balancer has in a pool where nobody is missing."""
+    ours = {host["server"] for host in hosts.values()}
+    names = [entry["name"] for entry in found["members"]]
+    others = [name for name in names if name not in ours]
+    more = f"; {', '.join(others)} {'is no member' if len(others) == 1 else 'are no members'} of the application, and no deploy moves {'it' if len(others) == 1 else 'them'}"
+    return f"{found['name']} has all {len(ours)} members" + (more if others else "")
+
+
+def second_side(driver: str) -> list[str]:
+    """Where no balancer could tell the lines."""
+    return [f"docs/blue_green.md has the lines for {driver}; they are printed here as soon as a balancer answers and its configuration can be read"]
+
+
+def health(url: str, entry: t.Mapping[str, t.Any]) -> list[str]:
+    """For a member whose answer no gate would take."""
+    if entry.get("status") is None:
+        return [f"curl -si {shlex.quote(url)} has to answer: start the service of {entry['name']}; deploy_health: {{port: …, address: …}} name another place"]
+    return [f"curl -si {shlex.quote(url)} shows the answer; deploy_health: {{path: …, status: […], header: …}} say what is asked and what has to be answered"]
+
+
+def artifact(found: t.Mapping[str, t.Any], release: str) -> list[str]:
+    """For a release that cannot be had, or that nobody knows the digest of."""
+    place, sums = found.get("url") or found.get("src") or "", found.get("checksums") or ""
+    if sums and place:
+        return [f"sha256sum {shlex.quote(os.path.basename(str(place)))} >> {shlex.quote(os.path.basename(str(sums)))} where {shown(str(sums))} is made, and the artifact at "
+                f"{shown(str(place))}"]
+    return [f"deploy_artifact: {{url: …, checksums: …}} say where release {release} and its checksum are"]
+
+
+def evidence(checked: t.Mapping[str, t.Any]) -> list[str]:
+    """For a public address that the probe cannot use."""
+    url, other = shown(str(checked["deploy_evidence_url"])), checked["deploy_evidence_connect_to"]
+    to = f" --connect-to ::{other}" if other else ""
+    return [f"curl -sv{to} {shlex.quote(url)} on this controller shows name, connection, certificate and answer; deploy_evidence_connect_to: HOST:PORT asks another "
+            "address, and deploy_evidence_ca_path: FILE trusts another authority"]
+
+
+def records(place: str) -> str:
+    return os.path.abspath(os.path.expanduser(place))
