@@ -22,6 +22,8 @@ class ActionModule(Once):
     SPEC = {"plan": {"type": "dict", "required": True}, "show": {"type": "bool", "default": True}}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        # In this process all modules only look: one that keeps notes of what it has counted keeps none.
+        self._task.check_mode = True
         plan = args["plan"]
         _spec.has(plan, "plan", ("driver", "traffic", "members", "hosts", "servers", "balancers", "lock"), "the plan that zero.downtime.plan returned")
         driver = _drivers.load(plan["driver"])

@@ -88,6 +88,12 @@ class Config:
         targets = [directive.words[1] for directive in self.directives if directive.name in PASSES and len(directive.words) > 1]
         return any(re.split(r"[/:]", target.partition("://")[2] or target)[0] == pool for target in targets)
 
+    def mapped(self, pool: str) -> list[Directive]:
+        """The entries of maps that name C(pool) and whose variable requests are passed on by."""
+        passed = " ".join(word for directive in self.directives if directive.name in PASSES for word in directive.words[1:])
+        return [directive for directive in self.directives if directive.words[1:] == (pool,) and directive.inside
+                and directive.inside[-1][0] == "map" and len(directive.inside[-1]) == 3 and _mentions(directive.inside[-1][2], passed)]
+
     def closes_idle(self) -> bool:
         """Whether a reload may close a connection under a client's next request: nginx keeps idle ones, as it does unless it is told otherwise, and
         none of its blocks gives the client a time to be heard in."""
@@ -99,6 +105,11 @@ class Config:
         names = "|".join(re.escape(variable[1:]) for variable in variables)
         pattern = re.compile(rf"\$(?:(?:{names})(?!\w)|\{{(?:{names})\}})")
         return any(pattern.search(word) for directive in self.directives if os.path.realpath(directive.file) != path for word in directive.words)
+
+
+def _mentions(variable: str, text: str) -> bool:
+    name = re.escape(variable[1:])
+    return bool(re.search(rf"\$(?:{name}(?!\w)|\{{{name}\}})", text))
 
 
 def parse(dump: str) -> Config:

@@ -307,7 +307,7 @@ def look(nginx: Nginx, config: _nginx_config.Config, sides: Sides, pools: t.Sequ
         found += [finding("warning", "split", note) for note in told_of.pop("notes")]
         if not use:
             found.append(finding("warning", "split", f"{split.path} has the shares of two sides, and nothing passes requests by them: rolling works, "
-                                 "blue/green and canary need these lines and a reload", _passing(split)))
+                                 "blue/green and canary need these lines and a reload", _passing(split, config)))
             continue
         listed = "; ".join(f"{side} is {', '.join(names)}" for side, names in split.pools.items())
         found.append(finding("info", "split", f"blue/green and canary work: requests go by {', '.join(split.variables)} of {split.path} ({listed})"
@@ -315,15 +315,22 @@ def look(nginx: Nginx, config: _nginx_config.Config, sides: Sides, pools: t.Sequ
         result = told_of if len(known) == 1 else None
     if not wrong:
         lacking = [pool for pool in pools if not any(pool in names for split in known for names in split.pools.values())]
-        found += _lacking(nginx, sides, [pool for pool in lacking if all(sides.values()) or config.passes(pool)])
+        found += _lacking(nginx, config, sides, [pool for pool in lacking if all(sides.values()) or config.passes(pool) or config.mapped(pool)])
     return result, found
 
 
-def _passing(split: Split) -> list[str]:
-    return [f"location / {{ proxy_pass http://{name}; }}  # in place of http://{pair[0]}" for name, pair in split.variables.items()]
+def _passing(split: Split, config: _nginx_config.Config) -> list[str]:
+    """The lines by which requests come to go by the shares, in place of those by which they go now: by a name, or by what a map names."""
+    lines = []
+    for name, pair in split.variables.items():
+        entries = [f"map {' '.join(entry.inside[-1][1:])} {{ {entry.words[0]} {name}; }}  # in place of: {' '.join(entry.words)};" for entry in config.mapped(pair[0])]
+        if config.passes(pair[0]) or not entries:
+            lines.append(f"location / {{ proxy_pass http://{name}; }}  # in place of http://{pair[0]}")
+        lines += entries
+    return lines
 
 
-def _lacking(nginx: Nginx, sides: Sides, pools: t.Sequence[str]) -> list[dict[str, t.Any]]:
+def _lacking(nginx: Nginx, config: _nginx_config.Config, sides: Sides, pools: t.Sequence[str]) -> list[dict[str, t.Any]]:
     """The lines that make pools the sides of a split; a pool without a side is blue from then on."""
     if not pools:
         return []
@@ -332,7 +339,7 @@ def _lacking(nginx: Nginx, sides: Sides, pools: t.Sequence[str]) -> list[dict[st
     for pairs in [_pairs(sides)] if both else [((pool, f"{_nginx_shares.base_of(pool)}_green"),) for pool in pools]:
         name = _nginx_shares.base_of(pairs[0][0])
         split = Split(name, nginx.path(name, SUFFIX), pairs)
-        lines = [f"file {split.path}, which zero.downtime.split writes with shares {{blue: 100}}:", *split.text.splitlines(), *_passing(split)]
+        lines = [f"file {split.path}, which zero.downtime.split writes with shares {{blue: 100}}:", *split.text.splitlines(), *_passing(split, config)]
         if not both:
             pools_of = ", ".join(f"{{name: {pool}, side: {side}, port: …}}" for pair in pairs for side, pool in zip(SIDES, pair))
             lines.append(f"deploy_traffic.pools: [{pools_of}]")

@@ -245,7 +245,7 @@ class Examination:
             return
         self.serving = _plan.most_served([result["split"] for result in self.told.values() if result.get("split")])
         if len(self.told) < len(self.balancers) - len(self.without):
-            checks.passed_over("second_side", None, "which side serves cannot be told before every balancer answers", self.idle)
+            checks.passed_over("second_side", None, "which side serves cannot be told before every balancer answers")
             return
         before = len(checks.found)
         for strategy in driver.strategies:

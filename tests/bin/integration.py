@@ -34,7 +34,7 @@ WORK = os.path.join(REPO, "build", "integration")
 RELEASES = ["1.0.0", "2.0.0", "3.0.0-bad", "4.0.0-errors"]
 LONGEST_TARGET = 600
 # The first ones want a stage on which no release has ever run; the last one leaves a bad release behind.
-ON_STAGE = ("application", "deploy_lock", "plan", "status", "idle", "members", "split", "haproxy_split", "replay", "shadow", "judge")
+ON_STAGE = ("application", "deploy_lock", "plan", "doctor", "status", "idle", "members", "split", "haproxy_split", "replay", "shadow", "judge")
 # What a fresh stage has.
 FRESH = {"etc", "hosts", "log", "pids", "python", "run"}
 

@@ -47,6 +47,12 @@ def look(machine: Machine, check: dict[str, str], foretold: str, status: dict[st
         assert played.rc == 0 and sentence in played.sentence, played.output
 
 
+def looked_over(machine: Machine, words: str, **variables: str) -> None:
+    """What doctor finds where all is well."""
+    doctor = machine.play("zero.downtime.doctor", **variables)
+    assert doctor.rc == 0 and "✗" not in doctor.output and words in doctor.output and doctor.sentence.startswith("ready for rolling"), doctor.output
+
+
 def haproxy() -> None:
     shop = {f"app{number}": 10 + number for number in range(1, 5)}
     with Machine("haproxy", {"shop": shop, "account": {"app5": 15, "app6": 16}}, balancers=("lb1", "lb2"), labels=(OLD, NEW)) as machine:
@@ -63,6 +69,7 @@ def haproxy() -> None:
         # The other application behind the same balancers is still to come.
         look(machine, {"deploy_app": "account", "deploy_release": OLD}, f"would move 2 of 2 members to {OLD}",
              {"deploy_app": "shop"}, f"all 4 members run {NEW}")
+        looked_over(machine, "shop has all 4 members", deploy_app="shop", deploy_release=OLD)
 
 
 def nginx() -> None:
@@ -83,8 +90,9 @@ def nginx() -> None:
         assert "[WARNING]" not in output, output
         assert machine.versions("shop") == dict.fromkeys(shop, NEW)
         look(machine, {"deploy_release": OLD}, f"would move 4 of 4 members to {OLD}", {}, f"all 4 members run {NEW}")
-        doctor = machine.play("zero.downtime.doctor")
-        assert doctor.rc == 0 and "driver nginx carries rolling" in doctor.output and "lb1, error" not in doctor.output, doctor.output
+        kept = {path: path.read_bytes() for balancer in machine.balancers.values() for path in balancer.upstreams.iterdir()}
+        looked_over(machine, "nginx answers")
+        assert {path: path.read_bytes() for balancer in machine.balancers.values() for path in balancer.upstreams.iterdir()} == kept
 
 
 def healthcheck() -> None:
@@ -99,6 +107,7 @@ def healthcheck() -> None:
         assert "[WARNING]" not in output, output
         assert machine.versions("shop") == dict.fromkeys(shop, NEW)
         look(machine, {"deploy_release": OLD}, f"would move 3 of 3 members to {OLD}", {}, f"all 3 members run {NEW}")
+        looked_over(machine, "– balancer: driver healthcheck has none that could be asked")
 
 
 class Queue:
@@ -145,6 +154,7 @@ def none() -> None:
         # Each job once: none was dropped by a worker that was stopped, none was begun by one release and done again by the other.
         assert len(done) == queue.given and set(done) == {OLD + "\n", NEW + "\n"}
         look(machine, {"deploy_release": OLD}, f"would move 3 of 3 members to {OLD}", {}, f"all 3 members run {NEW}")
+        looked_over(machine, "– health: deploy_health.path is not set")
 
 
 def process_swap() -> None:
@@ -160,6 +170,7 @@ def process_swap() -> None:
         back = machine.play("zero.downtime.rollback")
         assert back.rc == 0 and machine.versions("shop") == {"web1": OLD}, back.output
         look(machine, {"deploy_release": NEW}, f"would move 1 of 1 members to {NEW}", {}, f"all 1 members run {OLD}")
+        looked_over(machine, "✓ service, web1: ", deploy_release=NEW)
         report, output = machine.under_load("shop", "zero.downtime.activate", "--mind-idle-close", deploy_release=NEW)
         assert report["failed"] == 0 and set(report["versions"]) == {OLD, NEW}, report["losses"]
         assert "web1: no errors, " in output and machine.versions("shop") == {"web1": NEW}, output

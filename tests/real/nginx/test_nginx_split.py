@@ -218,3 +218,35 @@ def test_an_ordinary_nginx_gets_its_second_side_by_the_lines_of_the_doctor(stage
     move(balancer, ["app1"], "active", pools=[{"name": "shop_green", "members": pools[1]["members"]}])
     assert split(balancer, GREEN, pools=pools)["notes"] == []
     assert {json.loads(get(balancer.url + "/")[1])["name"] for _number in range(10)} == {"app1"}
+
+
+@pytest.mark.claim("second-side-in-a-map-of-nginx")
+def test_a_pool_that_a_map_names_gets_its_second_side_by_the_printed_lines(stage, split, move, info):
+    balancer = stage({"shop": ["app1", "app2"], "rest": ["r1"]})
+    text = balancer.config.read_text(encoding="utf-8")
+    mapped = "    map $host $backend { default rest; shop.example shop; }\n    server { listen"
+    balancer.config.write_text(text.replace("    server { listen", mapped, 1).replace("proxy_pass http://shop;", "proxy_pass http://$backend;"), encoding="utf-8")
+    balancer.reload()
+
+    def names(host):
+        found = set()
+        for _number in range(10):
+            connection = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=10)
+            connection.request("GET", "/", headers={"Host": host})
+            found.add(json.loads(connection.getresponse().read())["name"])
+            connection.close()
+        return found
+
+    assert names("shop.example") == {"app1", "app2"} and names("other.example") == {"r1"}
+    pools = [{"name": "shop", "side": "blue"}, {"name": "shop_green", "side": "green", "members": {"app1": f"127.0.0.1:{balancer.ports['app1']}"}}]
+    lines = next(found for found in info(balancer, pools=[{"name": "shop"}])["findings"] if found["setting"] == "split")["lines"]
+    split(balancer, BLUE, pools=pools)
+    new, old = next(re.fullmatch(r"map \$host \$backend \{ (.*;) \}  # in place of: (.*;)", line) for line in lines if line.startswith("map $host")).groups()
+    balancer.config.write_text(balancer.config.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    balancer.reload()
+    told = info(balancer, pools=pools)
+    assert told["split"]["blue"] == 100 and "blue/green and canary work" in next(one["text"] for one in told["findings"] if one["setting"] == "split")
+    assert names("shop.example") == {"app1", "app2"} and names("other.example") == {"r1"}
+    move(balancer, ["app1"], "active", pools=[{"name": "shop_green", "members": pools[1]["members"]}])
+    split(balancer, GREEN, pools=pools)
+    assert names("shop.example") == {"app1"} and names("other.example") == {"r1"}

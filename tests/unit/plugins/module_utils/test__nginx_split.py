@@ -221,3 +221,15 @@ def test_the_doctor_says_what_is_lacking(world):
     world.write("x", "shop.split.conf")
     found, told = look(world, "proxy_pass http://$shop_pool;")
     assert found is None and [one[0] for one in told] == ["warning"] and "is not as it was written" in told[0][1]
+
+
+def test_a_pool_that_a_map_names_gets_its_second_side_in_the_map(world):
+    none = {"blue": [], "green": []}
+    text = "map $host $backend { default rest; shop.example shop; www.example shop; } map $host $other { a shop; } proxy_pass http://$backend;"
+    found, told = look(world, text, none, ["shop"])
+    assert found is None and told[0][1].startswith("pool shop has no second side")
+    assert [line for line in told[0][2] if line.startswith(("map $host", "location"))] == [
+        "map $host $backend { shop.example $shop_pool; }  # in place of: shop.example shop;",
+        "map $host $backend { www.example $shop_pool; }  # in place of: www.example shop;"]
+    # What no variable of a map leads to is left alone, as before.
+    assert look(world, text, none, ["api"]) == (None, [])
