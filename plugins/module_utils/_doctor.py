@@ -54,7 +54,9 @@ class Commands:
         if kind in ("out", "disagree"):
             return [self.playbook("activate", f"deploy_members={','.join(who)}")]
         if kind == "idle_out":
-            return [entry["text"].partition("the playbook ")[2].partition(" brings ")[0] or self.playbook("activate")]
+            # As status says it.
+            told = entry["text"].partition("the playbook ")[2].partition(" brings ")[0]
+            return [f"ansible-playbook{self.sources} {told}{self.app}" if told else self.playbook("activate")]
         if kind == "old_workers":
             return ["they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout (nginx)"]
         return [f"{self.playbook('deploy', 'deploy_release=LABEL')} puts that right"]
@@ -98,8 +100,9 @@ def servers(found: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t
     ours = {host["server"] for host in hosts.values()}
     names = [entry["name"] for entry in found["members"]]
     others = [name for name in names if name not in ours]
-    more = f"; {', '.join(others)} {'is no member' if len(others) == 1 else 'are no members'} of the application, and no deploy moves {'it' if len(others) == 1 else 'them'}"
-    return f"{found['name']} has all {len(ours)} members" + (more if others else "")
+    are, them = ("is no member", "it") if len(others) == 1 else ("are no members", "them")
+    more = f"; {', '.join(others)} {are} of the application, and no deploy moves {them}" if others else ""
+    return f"{found['name']} has all {len(ours)} members{more}"
 
 
 def second_side(driver: str) -> list[str]:
@@ -116,10 +119,10 @@ def health(url: str, entry: t.Mapping[str, t.Any]) -> list[str]:
 
 def artifact(found: t.Mapping[str, t.Any], release: str) -> list[str]:
     """For a release that cannot be had, or that nobody knows the digest of."""
-    place, sums = found.get("url") or found.get("src") or "", found.get("checksums") or ""
+    place, sums = shown(str(found.get("url") or found.get("src") or "")), shown(str(found.get("checksums") or ""))
     if sums and place:
-        return [f"sha256sum {shlex.quote(os.path.basename(str(place)))} >> {shlex.quote(os.path.basename(str(sums)))} where {shown(str(sums))} is made, and the artifact at "
-                f"{shown(str(place))}"]
+        names = " >> ".join(shlex.quote(os.path.basename(path)) for path in (place, sums))
+        return [f"sha256sum {names} where {sums} is made, and the artifact at {place}"]
     return [f"deploy_artifact: {{url: …, checksums: …}} say where release {release} and its checksum are"]
 
 

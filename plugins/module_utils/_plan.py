@@ -168,11 +168,22 @@ def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.An
 
 def sides_of(traffic: t.Mapping[str, t.Any], strategy: str) -> list[str]:
     """The sides that the pools have; the first one where they name none. Raises DowntimeError when the strategy needs two and there are not."""
-    found = [side for side in SIDES if any(pool.get("side") == side for pool in traffic.get("pools") or ())]
-    if len(found) < 2 and _drivers.strategy(strategy).SIDE == "idle":
-        raise DowntimeError(f"deploy_strategy is '{strategy}', which needs pools of both sides, blue and green, in deploy_traffic.pools; it has "
-                            f"{'none with a side' if not found else 'side ' + found[0] + ' only'}; the playbook doctor prints the lines of the other side")
-    return found or [SIDES[0]]
+    lacking = lacks_side(traffic)
+    if lacking and _drivers.strategy(strategy).SIDE == "idle":
+        raise DowntimeError(f"deploy_strategy is '{strategy}', which needs {lacking}; the playbook doctor prints the lines of the other side")
+    return _sides(traffic) or [SIDES[0]]
+
+
+def lacks_side(traffic: t.Mapping[str, t.Any]) -> str | None:
+    """What is needed for a second side, where there is none."""
+    found = _sides(traffic)
+    if len(found) > 1:
+        return None
+    return f"pools of both sides, blue and green, in deploy_traffic.pools; it has {'none with a side' if not found else 'side ' + found[0] + ' only'}"
+
+
+def _sides(traffic: t.Mapping[str, t.Any]) -> list[str]:
+    return [side for side in SIDES if any(pool.get("side") == side for pool in traffic.get("pools") or ())]
 
 
 def with_all_ports(by_side: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]]) -> dict[str, dict[str, t.Any]]:
@@ -198,11 +209,9 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
         return sides[0], True
     splits = {host: result.get("split") for host, result in told.items()}
     idle = _drivers.strategy(strategy).SIDE == "idle"
-    blind = [host for host, split in splits.items() if not split]
-    if idle and (blind or not splits):
-        who = f"balancer {', '.join(blind)} cannot tell" if blind else "nobody can tell"
-        raise DowntimeError(f"deploy_strategy is '{strategy}', but {who} which side serves: a split in its configuration is needed; "
-                            "the playbook doctor prints the lines")
+    unknown = blind(told) if idle else None
+    if unknown:
+        raise DowntimeError(f"deploy_strategy is '{strategy}', but {unknown}; the playbook doctor prints the lines")
     if idle:
         _shares_can_be_kept(splits)
     mixed, differing, pending = side_problems(told)
@@ -221,6 +230,15 @@ def _shares_can_be_kept(splits: t.Mapping[str, t.Mapping[str, t.Any] | None]) ->
         missing = (split or {}).get("missing")
         if missing and missing["hindrance"]:
             raise DowntimeError(f"balancer {host}: {missing['text']}{with_lines(missing['lines'])}; nothing was moved")
+
+
+def blind(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
+    """Who cannot tell which side serves, if anybody."""
+    without = [host for host, result in told.items() if not result.get("split")]
+    if told and not without:
+        return None
+    who = f"balancer {', '.join(without)} cannot tell" if without else "nobody can tell"
+    return f"{who} which side serves: a split in its configuration is needed"
 
 
 def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | None, str | None, str | None]:

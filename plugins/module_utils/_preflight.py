@@ -41,7 +41,7 @@ def of_root(store: Store, statvfs: Statvfs = os.statvfs) -> list[dict[str, t.Any
 
     def writable() -> str:
         store.usable()
-        return f"{root} can be written"
+        return "can be written"
 
     return [entry("release_root", writable, [f"install -d -o USER {root}, with the user that Ansible becomes there (become_user)"]),
             entry("disk", lambda: _room(store, statvfs), [f"df -h {nearest(root)} and df -i {nearest(root)} show what is full; a smaller deploy_keep_releases keeps "
@@ -60,7 +60,7 @@ def _room(store: Store, statvfs: Statvfs) -> str:
     if free < needed or (status.f_files and status.f_favail <= files):
         raise DowntimeError(f"root {store.root}: its file system has {told}, and the next release may need {-(-needed >> 20)} MiB"
                             + (f" and {files} inodes, by what the newest one takes" if newest else ""))
-    return f"{store.root} has room for another release"
+    return "there is room for another release"
 
 
 def _size(tree: str) -> tuple[int, int]:

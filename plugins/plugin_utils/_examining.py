@@ -133,13 +133,17 @@ class Examination:
         if driver and not refusals:
             self.checks.well("configuration", None, f"the variables of {self.checked['deploy_app']} ({self.checked['deploy_environment']}) fit: "
                              f"{len(self.members)} members, driver {driver.name}, strategy {self.checked['deploy_strategy']}")
-        for name in _drivers.STRATEGIES if driver else ():
-            try:
-                _plan.carried(name, driver)
-            except DowntimeError as error:
-                self.checks.passed_over("strategy", None, str(error), [name])
+        beyond = [name for name in _drivers.STRATEGIES if driver and name not in driver.strategies]
+        if driver and beyond:
+            self.checks.passed_over("strategy", None, f"driver {driver.name} carries {', '.join(driver.strategies)} only", beyond)
         # Members whose variables are refused would be looked at in the wrong place.
-        return driver is not None and all(len(hosts) == len(self.members) for hosts in self.by_side.values()) and bool(self.checked["deploy_artifact"]["root"])
+        fit = [name for name in self.members if self.by_side and all(name in hosts for hosts in self.by_side.values())]
+        if not driver or not fit or not self.checked["deploy_artifact"]["root"]:
+            self.checks.passed_over("everything else", None, "can be looked at when the configuration fits")
+            return False
+        self.members = fit
+        self.by_side = {side: {name: hosts[name] for name in fit} for side, hosts in self.by_side.items()}
+        return True
 
     def on_controller(self) -> None:
         """What the controller itself has to have: hooks, a place for records, and batches that can be made."""
@@ -238,8 +242,9 @@ class Examination:
             return
         splits = [finding for finding in self.advice if finding["setting"] == "split"]
         lines = list(dict.fromkeys(line for finding in splits for line in finding["lines"])) or _doctor.second_side(driver.name)
-        for strategy in self.idle:
-            checks.tried("second_side", None, lines, functools.partial(_plan.sides_of, self.checked["deploy_traffic"], strategy), [strategy])
+        lacking = _plan.lacks_side(self.checked["deploy_traffic"])
+        if lacking:
+            checks.wrong("second_side", None, f"a second side needs {lacking}", lines, self.idle)
         if len(self.sides) < 2:
             self.serving = self.sides[0]
             return
@@ -248,10 +253,13 @@ class Examination:
             checks.passed_over("second_side", None, "which side serves cannot be told before every balancer answers")
             return
         before = len(checks.found)
+        unknown = _plan.blind(self.told)
+        if unknown:
+            checks.wrong("second_side", None, unknown, lines, self.idle)
         for strategy in driver.strategies:
-            wanted = lines if any(not result.get("split") for result in self.told.values()) else self.commands.put_right()
-            checks.tried("second_side", None, wanted, functools.partial(
-                _plan.serving_side, self.sides, self.told, strategy, self._served), [strategy])
+            if not unknown or strategy not in self.idle:
+                checks.tried("second_side", None, self.commands.put_right(), functools.partial(
+                    _plan.serving_side, self.sides, self.told, strategy, self._served), [strategy])
         if len(checks.found) == before:
             idle = next(side for side in self.sides if side != self.serving)
             checks.well("second_side", None, f"{self.serving} serves, and {idle} is idle")

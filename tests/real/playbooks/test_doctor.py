@@ -65,7 +65,7 @@ def everything(stage: t.Any) -> dict[str, t.Any]:
             "weights": [(row[0], row[1], row[17], row[18]) for row in rows]}
 
 
-@pytest.mark.claim("looking-changes-nothing", "doctor-exit-code")
+@pytest.mark.claim("looking-changes-nothing", "doctor-for-programs")
 def test_all_is_well_and_looking_changes_nothing(stage, tmp_path):
     before = everything(stage)
     looked = Looked(stage, tmp_path, deploy_release="2.0.0", env={"ANSIBLE_SHOW_CUSTOM_STATS": "1"})
@@ -161,6 +161,7 @@ def test_a_socket_that_is_not_there(stage, tmp_path):
     assert looked.sentence.startswith("not ready for rolling, blue_green, canary because balancer lb1: socket is '/nowhere/admin.sock'")
 
 
+@pytest.mark.claim("doctor-exit-code", "doctor-with-leftovers")
 def test_what_bars_only_some_strategies_leaves_the_others(stage, tmp_path):
     first = stage.play("zero.downtime.drain", deploy_members=["app3"])
     assert first.rc == 0, first.output
@@ -175,6 +176,7 @@ def test_what_bars_only_some_strategies_leaves_the_others(stage, tmp_path):
     assert other.rc == 0 and other.sentence == looked.sentence, other.output
 
 
+@pytest.mark.claim("doctor-by-the-rules-of-the-plan")
 def test_the_plan_has_the_last_word(stage, tmp_path):
     looked = Looked(stage, tmp_path, deploy_canary={"steps": [50, 20]})
     assert looked.rc == 0 and looked.doctor["ready"] == ["rolling", "blue_green"]

@@ -364,3 +364,29 @@ def test_the_probe_posts_only_where_it_is_asked_to():
     for methods in (["POST"], ["GET", "DELETE"], []):
         with pytest.raises(DowntimeError, match="deploy_evidence_methods is .*GET, POST"):
             _plan.streams(methods)
+
+
+def test_whoever_only_looks_hears_of_every_refusal_and_goes_on():
+    told = []
+    checked, driver = _plan.check_application(application(
+        deploy_strategy="none", deploy_soak="x", deploy_min_active="many", deploy_id=".", deploy_health={"body": "(", "path": None, "pat": 1},
+        deploy_traffic={"driver": "haproxy", "pools": [{"name": "shop"}], "sockt": 1}, deploy_artifact={"url": "u"}), "rollback",
+        lambda error: told.append(str(error)))
+    assert driver.name == "haproxy" and checked["deploy_soak"] == 1 and checked["deploy_strategy"] == "rolling" and checked["deploy_artifact"]["root"] is None
+    begun = ("deploy_strategy is 'none'", "deploy_soak is 'x'", "deploy_min_active is 'many'", "deploy_id is '.'", "deploy_health.pat is no known option",
+             "deploy_health.path is missing", "deploy_health.body is '('", "deploy_traffic.sockt is no known option", "deploy_artifact.root is missing",
+             "deploy_traffic.balancers is missing")
+    assert all(any(text.startswith(begin) for text in told) for begin in begun) and len(told) == len(begun), told
+
+
+def test_a_member_that_the_balancer_lacks_is_refused():
+    pool = {"name": "shop", "members": [{"name": "app1"}]}
+    assert _plan.check_server(pool, "lb1", "app1", "app1") is None
+    with pytest.raises(DowntimeError, match="pool shop on balancer lb1 has no server app9 for member app1; it has app1"):
+        _plan.check_server(pool, "lb1", "app1", "app9")
+
+
+def test_who_cannot_tell_which_side_serves_is_named():
+    assert _plan.blind({"lb1": {"split": {"blue": 100, "green": 0}}}) is None
+    assert _plan.blind({"lb1": {}, "lb2": {"split": {}}}).startswith("balancer lb1, lb2 cannot tell which side serves")
+    assert _plan.blind({}).startswith("nobody can tell")

@@ -40,8 +40,8 @@ def tree(root: pathlib.Path) -> list[str]:
 def test_a_host_where_a_release_can_come(tmp_path):
     found = examined(tmp_path / "srv" / "shop", {"unit": "shop.service"})
     assert {name: (check["ok"], check["text"]) for name, check in found.items()} == {
-        "release_root": (True, f"{tmp_path}/srv/shop can be written"),
-        "disk": (True, f"{tmp_path}/srv/shop has room for another release"),
+        "release_root": (True, "can be written"),
+        "disk": (True, "there is room for another release"),
         "service": (True, "systemd knows shop.service")}
     assert tree(tmp_path) == []
 
