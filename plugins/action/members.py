@@ -34,7 +34,7 @@ class ActionModule(Once):
 
     def _move(self, driver: _drivers.Driver, traffic: dict[str, t.Any], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if not args["members"]:
-            return {"changed": False, "waited": 0.0, "members": [], "balancers": {}, "diff": [], "problems": []}
+            return {"changed": False, "waited": 0.0, "members": [], "balancers": {}, "diff": [], "problems": [], "gone": {}}
         servers = {name: args["servers"].get(name) or name for name in args["members"]}
         names = {server: name for name, server in servers.items()}
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
@@ -55,6 +55,9 @@ class ActionModule(Once):
                         for host, result in results.items() for member in result.get("members", [])],
             # By inventory name: whom somebody else has out on a balancer, and whom a reload had brought back there.
             **{kind: sorted({names.get(server, server) for result in results.values() for server in result.get(kind) or ()}) for kind in ("theirs", "lost")},
+            # Who has no server any more where a deploy had taken it out, and on which balancers.
+            "gone": {name: where for name in args["members"]
+                     if (where := [host for host, result in results.items() if servers[name] in (result.get("gone") or ())])},
         }
         cut = sum(member.get("cut") or 0 for member in merged["members"])
         if merged.get("failed"):

@@ -52,12 +52,17 @@ class Memory:
     :param theirs: by member, the places where somebody else had it out when a deploy came to it, in the driver's own words.
     :param note: writes to the journal.
 
-    C(done) is what the driver wants noted beside that the move has been made.
+    C(done) is what the driver wants noted beside that the move has been made, C(moved) the members that this deploy has moved, in whichever direction.
     """
 
     def __init__(self, out: dict[str, t.Any], theirs: dict[str, list[str]], note: t.Callable[[t.Mapping[str, t.Any]], None]) -> None:
         self.out, self.theirs, self.note = out, theirs, note
         self.done: dict[str, t.Any] = {}
+        self.moved: set[str] = set()
+
+    def had(self, member: str) -> bool:
+        """Whether a move before this one was about the member, so that it had a server then."""
+        return member in self.out or member in self.moved
 
     def found_out(self, theirs: t.Mapping[str, t.Sequence[str]]) -> None:
         """Write down, before anything is moved, where somebody else has each of these members out; nowhere is an answer too."""
@@ -267,6 +272,8 @@ def memory_of(entries: t.Iterable[t.Mapping[str, t.Any]], deploy_id: str | None,
     memory = Memory({}, {}, note)
     for entry in entries:
         memory.theirs.update(entry.get("theirs") or {})
+        if entry.get("done") and entry.get("deploy_id") == deploy_id:
+            memory.moved.update(entry.get("members") or ())
         # What was out before the deploy is a person's, by its plan.
         held = (entry.get("intent") or {}).get("held") or ()
         for member in entry.get("members") or ():

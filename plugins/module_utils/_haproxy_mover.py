@@ -105,6 +105,8 @@ class Mover:
         self.theirs: set[Key] = set()      # places that somebody else took out
         self.let_go_of: set[Key] = set()   # places whose idle connections were closed
         self.lost: list[str] = []          # members that were out, and that a reload brought back
+        self.removed: set[Key] = set()     # places whose server was removed during the move
+        self.gone: list[str] = []          # members that were out, and that have no server any more
 
     # -- looking -----------------------------------------------------------------------------------------------------------
     def view(self, everything: t.Mapping[Key, Server] | None = None) -> View:
@@ -117,10 +119,28 @@ class Mover:
                                   ["show stat -1 4 -1"])
         wanted = {key for keys in self.places.values() for key in keys}
         found = read_servers(look.replies[:len(pools)], look.replies[len(pools):], wanted)
-        for key in wanted:
-            if key not in found:
+        for key in wanted - set(found):
+            if not self.was_there(key):
                 raise DowntimeError(f"server {'/'.join(key)} is gone from haproxy since it was reloaded or changed; it was there when this move began")
+            self.removed.add(key)
+            self.places = self.without_removed(self.places)
+        self.name_gone()
         return View(look, {**everything, **found})
+
+    def without_removed(self, places: t.Mapping[str, list[Key]]) -> dict[str, list[Key]]:
+        return {member: [key for key in keys if key not in self.removed] for member, keys in places.items()}
+
+    def was_there(self, key: Key) -> bool:
+        """Whether a place belongs to a member that this deploy has moved before: somebody who removes its server then is not in the way of the others."""
+        return any(key in places and self.memory and self.memory.had(member) for member, places in self.places.items())
+
+    def name_gone(self) -> None:
+        """Note the members that have no server any more; their requests and their state are nobody's to tell."""
+        new = [member for member, places in self.places.items() if not places and member not in self.gone]
+        if new:
+            self.gone += new
+            self.notes.append(f"{', '.join(new)} is no server of haproxy any more, and was one when this deploy took it out: it gets no requests, and "
+                              "nothing is done about it here")
 
     def run(self) -> dict[str, t.Any]:
         request = self.request
@@ -129,7 +149,8 @@ class Mover:
         floor_of(request.min_active, 0)  # a text that means nothing is refused whatever the state
         started = self.clock()
         view = self.view()
-        self.places = find_places(view.servers, request.members, request.pools)
+        self.places = find_places(view.servers, request.members, request.pools, self.memory.had if self.memory else lambda dummy: False)
+        self.name_gone()
         if view.level != "admin":
             raise DowntimeError(f"{self.balancer.runtime.label} gives the level '{view.level}'; moving members needs 'level admin' in its stats socket line")
         moved = {key for keys in self.places.values() for key in keys}
@@ -381,7 +402,7 @@ class Mover:
         try:
             return self.bring_back(view, deadline)
         finally:
-            self.places = everywhere
+            self.places = self.without_removed(everywhere)
 
     def bring_back(self, view: View, deadline: float) -> View:
         request = self.request
@@ -473,8 +494,9 @@ class Mover:
         request = self.request
         members: list[dict[str, t.Any]] = []
         for member in request.members:
-            for row, was in zip(after[member], before[member]):
-                row = dict(row)
+            first = {(row["pool"], row["server"]): row for row in before[member]}
+            for row in after[member]:
+                row, was = dict(row), first[row["pool"], row["server"]]
                 if request.state == "down" and row["state"] in ("drained", "draining"):
                     row["state"] = "down"
                 done = request.state == "drained" and row["state"] == "drained" and not request.check_mode
@@ -486,7 +508,7 @@ class Mover:
         same = request.state == "down"
         found = [{**row, "state": "down"} if same and row["status"].startswith("MAINT") else row for member in request.members for row in before[member]]
         diff = {"before": _compact(found), "after": _compact(members)}
-        out_before = [member for member in request.members if all(row["status"].startswith("MAINT") for row in before[member])]
+        out_before = [member for member in request.members if before[member] and all(row["status"].startswith("MAINT") for row in before[member])]
         return {
             "changed": bool(self.commanded),
             "members": members,
@@ -496,6 +518,7 @@ class Mover:
             "already_out": out_before,
             "theirs": sorted({key[1] for key in self.theirs} & set(request.members)),
             "lost": self.lost,
+            "gone": self.gone,
             "worker": view.look.identity,
             "notes": self.notes,
         }

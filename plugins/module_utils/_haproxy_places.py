@@ -23,11 +23,14 @@ def pools_of(everything: t.Iterable[Key]) -> dict[str, list[str]]:
     return found
 
 
-def find_places(everything: t.Mapping[Key, Server], members: t.Sequence[str], pools: t.Sequence[str] | None) -> dict[str, list[Key]]:
+def find_places(everything: t.Mapping[Key, Server], members: t.Sequence[str], pools: t.Sequence[str] | None,
+                had: t.Callable[[str], bool] = lambda dummy: False) -> dict[str, list[Key]]:
     """Where each member is: in every pool (or in those named), and wherever health is tracked from or to such a place.
 
     Tracking is followed because maintenance is: what is done to the tracked server happens to those that track it.
     Raises DowntimeError for what does not exist, naming what does.
+
+    :param had: whether a member had a server at an earlier move; one that is nowhere any more has no place then, and does not hold up the others.
     """
     known = pools_of(everything)
     duplicates = sorted(name for name, count in collections.Counter(members).items() if count > 1)
@@ -40,7 +43,7 @@ def find_places(everything: t.Mapping[Key, Server], members: t.Sequence[str], po
     found: dict[str, list[Key]] = {}
     for member in members:
         places = [(pool, member) for pool in wanted if (pool, member) in everything]
-        if not places:
+        if not places and not had(member):
             inside = "; ".join(f"{pool}: {_listed(known[pool])}" for pool in wanted)
             raise DowntimeError(f"member '{member}' is not a server of {'these pools' if pools else 'any pool'}; known are {inside or 'no servers at all'}")
         found[member] = places

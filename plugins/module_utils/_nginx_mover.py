@@ -62,6 +62,7 @@ class Mover:
         self.uncounted = False
         self.notes: list[str] = []
         self.theirs: set[Key] = set()
+        self.gone: list[str] = []
 
     # -- looking -----------------------------------------------------------------------------------------------------------
     def look(self) -> None:
@@ -76,11 +77,15 @@ class Mover:
         found = {}
         for member in request.members:
             places = [(pool, member) for pool, upstream in self.pools.items() if member in upstream.names]
-            if not places:
+            if not places and not (self.memory and self.memory.had(member)):
                 known = "; ".join(f"{pool}: {', '.join(upstream.names) or 'none'}" for pool, upstream in self.pools.items())
                 raise DowntimeError(f"member '{member}' is not a server of {'these pools' if request.pools else 'any pool'}; known are "
                                     f"{known or 'no pools at all'}")
             found[member] = places
+        self.gone = [member for member, places in found.items() if not places]
+        if self.gone:
+            self.notes.append(f"{', '.join(self.gone)} is no server of nginx any more, and was one when this deploy took it out: it gets no requests, and "
+                              "nothing is done about it here")
         return found
 
     def down(self, key: Key) -> bool:
@@ -346,9 +351,10 @@ class Mover:
             "diff": {"before": _compact(found), "after": _compact(members)},
             "waited": round(waited, 3),
             "workers": self.worker_rows(),
-            "already_out": [member for member in request.members if all(row["status"] != "up" for row in before[member])],
+            "already_out": [member for member in request.members if before[member] and all(row["status"] != "up" for row in before[member])],
             "theirs": sorted({key[1] for key in self.theirs} & set(request.members)),
             "lost": [],
+            "gone": self.gone,
             "revision": self.revision.id if self.revision else None,
             "worker": {"revision": self.revision.id} if self.revision else None,
             "notes": self.notes,

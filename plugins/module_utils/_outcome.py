@@ -6,6 +6,7 @@
 
 A strategy leaves what it did on the controller, whatever its moves are: C(__deploy_begun) (batches), C(__deploy_moved) and C(__deploy_back)
 (each member's own report, by name), C(__deploy_returned) (the last return into traffic), C(__deploy_theirs) (whom people took out meanwhile),
+C(__deploy_gone) (whose server people removed meanwhile, and on which balancers),
 C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems).
 
 Only a host's own report counts. A host that said nothing is lost, and what it runs is unknown.
@@ -179,21 +180,26 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     if own:
         away = [name for name in members if failed and lost(plan, hostvars, name)]
         why = (_why(hostvars, members, plan) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")) if failed else None
-        return _with_evidence(own(local, plan, title.capitalize(), why, checking), f"{title.capitalize()} to {label}", local, evidence, checking)
+        found = own(local, plan, title.capitalize(), why, checking)
+        if removed := _removed(local):
+            found = {**found, "sentence": full_stop(f"{found['sentence'].rstrip('.')}; {removed}")}
+        return _with_evidence(found, f"{title.capitalize()} to {label}", local, evidence, checking)
     rows = []
     held, absent = plan.get("held") or [], plan.get("absent") or []
     theirs = sorted({*(local.get("__deploy_theirs") or ()), *((local.get("__deploy_returned") or {}).get("theirs") or ())} - set(held))
+    nowhere = [name for name, where in _gone(local).items() if set(where) >= set(plan.get("balancers") or where)]
     for name in plan["members"]:
         if name in absent:
             rows.append({"name": name, "release": None, "state": "absent"})
         elif failed and lost(plan, hostvars, name):
             rows.append({"name": name, "release": None, "state": "lost"})
         elif name not in plan["going_back_to"] or not failed:
-            rows.append({"name": name, "release": label, "state": "drained" if name in held or name in theirs else "active"})
+            rows.append({"name": name, "release": label, "state": "removed" if name in nowhere else "drained" if name in held or name in theirs else "active"})
         else:
             at = place(local, name)
             release = {"new": label, "old": label_of(plan["going_back_to"].get(name)), "unknown": None}[at]
-            rows.append({"name": name, "release": release, "state": "active" if _serves(plan, name, hostvars) else "drained"})
+            state = "removed" if name in nowhere else "active" if _serves(plan, name, hostvars) else "drained"
+            rows.append({"name": name, "release": release, "state": state})
     away = [row["name"] for row in rows if row["state"] == "lost"]
 
     if not failed:
@@ -204,6 +210,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
             sentence += f"; {', '.join(held)} stays out of traffic, as it was found"
         if theirs:
             sentence += f"; {', '.join(theirs)} stays out of traffic: somebody else took it out meanwhile"
+        if removed := _removed(local):
+            sentence += f"; {removed}"
         if absent:
             sentence += f"; {', '.join(absent)} could not be reached, serves nobody, and runs what it ran"
         if checking:
@@ -239,11 +247,28 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         parts.append(f"{', '.join(out)} stays out of traffic")
     if theirs:
         parts.append(f"{', '.join(theirs)} stays out of traffic, since somebody else took it out")
+    if removed := _removed(local):
+        parts.append(removed)
     # A dead balancer fails at every step, in the same words; a lost host in other words each time, and it is named already.
     known = tuple(f"member {name} cannot be reached" for name in away)
     parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why and not problem.startswith(known)]
     parts.append(served)
     return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": rows, "lost": away}
+
+
+def _gone(local: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
+    """The members whose server somebody removed while the deploy had them out, each with the balancers where."""
+    found: dict[str, list[str]] = {}
+    for gone in (local.get("__deploy_gone") or {}, (local.get("__deploy_returned") or {}).get("gone") or {}):
+        for name, where in gone.items():
+            found[name] = sorted({*found.get(name, ()), *where})
+    return found
+
+
+def _removed(local: t.Mapping[str, t.Any]) -> str:
+    """That for a sentence: of such a member nobody can say that it is out or back."""
+    return "; ".join(f"{name} has no server on {', '.join(where)} any more, since somebody removed it meanwhile, and gets no requests there"
+                     for name, where in sorted(_gone(local).items()))
 
 
 def _with_evidence(found: dict[str, t.Any], what: str, local: t.Mapping[str, t.Any], evidence: t.Mapping[str, t.Any], checking: bool) -> dict[str, t.Any]:

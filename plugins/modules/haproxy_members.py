@@ -157,6 +157,11 @@ theirs:
   returned: success
   type: list
   elements: str
+gone:
+  description: Members that this deploy had moved before, and whose server somebody removed since. Nothing is done about them, and the others are moved.
+  returned: success
+  type: list
+  elements: str
 lost:
   description: Members that a deploy had taken out, and that a reload of HAProxy had brought back. They were taken out again.
   returned: success

@@ -131,6 +131,10 @@ theirs:
   returned: when a member was given
   type: list
   elements: str
+gone:
+  description: Members that a deploy had moved before, and whose server somebody removed from a balancer since, each with those balancers. With O(lock).
+  returned: when a member was given
+  type: dict
 lost:
   description: Members that a deploy had taken out and that a reload of a balancer had brought back. They were taken out again.
   returned: when a member was given

@@ -156,6 +156,11 @@ theirs:
   returned: success
   type: list
   elements: str
+gone:
+  description: Members that this deploy had moved before, and whose server somebody removed since. Nothing is done about them, and the others are moved.
+  returned: success
+  type: list
+  elements: str
 lost:
   description: Always empty. What is written in the upstream file outlives a reload.
   returned: success

@@ -239,6 +239,13 @@ class HaproxyStage:
     def worker_pid(self) -> int:
         return int(next(line for line in ask(self.socket, "show info").splitlines() if line.startswith("Pid: "))[5:])
 
+    def configure(self, **changed: t.Any) -> int:
+        """Write another configuration, as a team does, and reload; C(changed) are attributes such as C(pools)."""
+        for name, value in changed.items():
+            setattr(self, name, value)
+        pathlib.Path(self.config).write_text(self.text(), encoding="utf-8")
+        return self.reload()
+
     def reload(self) -> int:
         """SIGUSR2 to the master, as ``systemctl reload`` does; returns the new worker's pid."""
         assert self.process is not None

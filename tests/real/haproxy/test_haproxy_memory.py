@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from haproxy_load import Load
-from haproxy_stage import ask
+from haproxy_stage import ask, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -71,6 +73,40 @@ def test_a_member_that_a_reload_brought_back_passes_the_gate_before_it_serves(st
     with pytest.raises(DowntimeError, match="app1 went back to maintenance"):
         deploy(haproxy, ["app1"], "active", timeout=1)
     assert status(haproxy, "app1") == "MAINT"
+
+
+@pytest.mark.claim("removed-server-is-named")
+def test_a_server_that_was_removed_while_it_was_out_does_not_hold_up_the_others(stage, deploy, move):
+    haproxy = stage({"shop": MEMBERS})
+    deploy(haproxy, ["app1", "app2"], "drained")
+    haproxy.configure(pools={"shop": ["app2", "app3"]})
+    back = deploy(haproxy, ["app1", "app2"], "drained")
+    assert back["gone"] == ["app1"] and out(back) == {"app2": "drained"} and status(haproxy, "app2") == "MAINT"
+    found = deploy(haproxy, ["app1", "app2"], "active")
+    assert found["gone"] == ["app1"] and out(found) == {"app2": "active"} and status(haproxy, "app2") == "UP"
+    assert "app1 is no server of haproxy any more, and was one when this deploy took it out" in found["notes"][0]
+    assert deploy(haproxy, ["app1"], "active")["members"] == []
+    # What this deploy has not taken out may be there by another name, and serve: nothing may be done to it.
+    with pytest.raises(DowntimeError, match="member 'app1' is not a server of any pool"):
+        move(haproxy, ["app1", "app2"], "active")
+    haproxy.configure(pools={"shop": ["app2"]})
+    with pytest.raises(DowntimeError, match="member 'app3' is not a server of any pool; known are shop: app2"):
+        deploy(haproxy, ["app3"], "drained")
+
+
+def test_a_server_that_is_removed_while_the_others_wait_for_their_checks(stage, deploy):
+    haproxy = stage({"shop": MEMBERS})
+    deploy(haproxy, ["app1", "app2"], "drained")
+    haproxy.kill("app1")
+    haproxy.kill("app2")
+    results = []
+    thread = threading.Thread(target=lambda: results.append(deploy(haproxy, ["app1", "app2"], "active", timeout=60)))
+    thread.start()
+    wait_until(lambda: status(haproxy, "app2").startswith("DOWN"), "the gate waits for app2")
+    haproxy.configure(pools={"shop": ["app2", "app3"]})
+    haproxy.start_app("app2")
+    thread.join()
+    assert results[0]["gone"] == ["app1"] and out(results[0]) == {"app2": "active"} and results[0]["diff"]["after"].keys() == {"shop/app2"}
 
 
 def test_what_a_person_took_out_stays_out(stage, deploy):

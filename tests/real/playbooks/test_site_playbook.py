@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import sys
 import typing as t
 
+import playing
 import pytest
 from sides import version
 
@@ -65,6 +67,35 @@ def hook(directory: pathlib.Path, name: str) -> str:
     return str(path)
 
 
+# Somebody's change of haproxy.cfg while a batch is out: a server less, and a reload.
+REMOVE = """
+import os, re, signal, sys
+sys.path[:0] = {paths}
+import layout
+from haproxy_stage import ask, wait_until
+socket = os.path.join(layout.run_dir(), "admin.sock")
+blue, server = "backend shop_blue", "    server app2 "
+with open(layout.CONFIG, encoding="utf-8") as file:
+    before, backend, after = file.read().partition(blue)
+with open(layout.CONFIG, "w", encoding="utf-8") as file:
+    file.write(before + backend + re.sub(server + ".*\\n", "", after, count=1))
+worker = ask(socket, "show info").partition("Pid: ")[2].split()[0]
+with open(layout.HAPROXY_PID, encoding="ascii") as file:
+    os.kill(int(file.read()), signal.SIGUSR2)
+wait_until(lambda: ask(socket, "show info").partition("Pid: ")[2].split()[0] != worker, "a new worker answers")
+"""
+
+
+def removes_app2(directory: pathlib.Path, then: str = "") -> dict[str, str]:
+    """A hook that removes app2 from the balancer's configuration while its batch is out; C(then) are more tasks."""
+    script, path = directory / "remove.py", directory / "remove.yml"
+    rooms = [str(playing.REPO / "tests" / room) for room in ("real", "stage", "suite")]
+    script.write_text(REMOVE.format(paths=rooms), encoding="utf-8")
+    path.write_text(f"- name: Remove app2\n  ansible.builtin.command: {sys.executable} {script}\n  changed_when: true\n"
+                    f"  when: inventory_hostname == 'app1'\n{then}", encoding="utf-8")
+    return {"after_activate": str(path)}
+
+
 def traced(output: str) -> list[list[str]]:
     """Which hook ran, on which host, and in which batch; in order."""
     return [found.split() for found in re.findall(r'"msg": "trace ([^"]+)"', output)]
@@ -115,6 +146,29 @@ def test_a_release_that_never_becomes_ready_goes_back(stage: t.Any) -> None:
     assert record["result"] == "rolled_back"
     assert record["evidence"]["probe"]["failed"] == 0
     assert record["evidence"]["balance"]["unanswered"] == 0
+
+
+@pytest.mark.claim("removed-server-is-named")
+def test_a_server_that_somebody_removes_while_it_is_out_is_named_and_the_others_go_on(stage: t.Any, tmp_path: pathlib.Path) -> None:
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[2, 1], deploy_hooks=removes_app2(tmp_path))
+    assert played.rc == 0 and "app2 has no server on lb1 any more, since somebody removed it meanwhile" in played.sentence, played.output
+    assert "stays out" not in played.sentence
+    record = json.loads(max((stage.dir.parent / "records").glob("*.json"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
+    assert {row["name"]: row["state"] for row in record["members"]} == {"app1": "active", "app2": "removed", "app3": "active", "app4": "active"}
+    status = stage.play("zero.downtime.status")
+    assert status.rc == 2 and status.sentence.startswith("member app2 is no server of lb1/shop_blue, so nobody sends it requests there"), status.output
+    # The next one is told what is there.
+    refused = stage.play("zero.downtime.deploy", deploy_release="1.0.0")
+    assert refused.rc == 2 and "pool shop_blue on balancer lb1 has no server app2 for member app2; it has app1, app3, app4" in refused.sentence
+
+
+def test_a_server_that_somebody_removes_before_the_deploy_goes_back_holds_nobody_up(stage: t.Any, tmp_path: pathlib.Path) -> None:
+    fails = "- name: Find something wrong\n  ansible.builtin.fail:\n    msg: the cache is cold\n  when: inventory_hostname == 'app3'\n"
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[2, 1], deploy_hooks=removes_app2(tmp_path, fails))
+    assert played.rc == 2 and "the cache is cold; app2 kept 2.0.0; app2 has no server on lb1 any more" in played.sentence, played.output
+    assert played.sentence.endswith("3 of 4 members serve 1.0.0.") and "stays out" not in played.sentence
+    status = stage.play("zero.downtime.status")
+    assert status.rc == 2 and "out of traffic" not in status.sentence and "app2 is no server of lb1/shop_blue" in status.sentence
 
 
 @pytest.mark.claim("drain-and-activate-by-hand", "status-exit-codes")

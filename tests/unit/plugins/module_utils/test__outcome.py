@@ -182,6 +182,20 @@ def test_whom_a_person_took_out_meanwhile_is_said_and_fails_nothing():
     assert {row["name"]: row["state"] for row in found["members"]} == {"app1": "drained", "app2": "active", "app3": "drained"}
 
 
+def test_whose_server_was_removed_meanwhile_is_said_and_is_not_said_to_be_out():
+    hostvars = measured("clean", "0 of 12 real requests lost")
+    hostvars["localhost"].update(__deploy_gone={"app1": ["lb1", "lb2"]}, __deploy_returned={"gone": {"app3": ["lb1"]}})
+    two = plan(balancers=["lb1", "lb2"])
+    found = end(hostvars, two)
+    assert found["result"] == "succeeded"
+    assert "app1 has no server on lb1, lb2 any more, since somebody removed it meanwhile, and gets no requests there" in found["sentence"]
+    assert "app3 has no server on lb1 any more" in found["sentence"]
+    assert {row["name"]: row["state"] for row in found["members"]} == {"app1": "removed", "app2": "active", "app3": "active"}
+    failed = end(facts({"__deploy_begun": 1, "__deploy_why": "requests were lost", "__deploy_gone": {"app1": ["lb1", "lb2"]}}, app1=(OK, None)), two)
+    assert "stays out of traffic" not in failed["sentence"] and "app1 kept 2.0.0; app1 has no server on lb1, lb2 any more" in failed["sentence"]
+    assert failed["members"][0]["state"] == "removed"
+
+
 @pytest.mark.parametrize("said, expected", [
     ({"a": "no space left"}, "a: no space left"),
     ({"a": "no space left.", "b": "no space left."}, "a, b: no space left"),
