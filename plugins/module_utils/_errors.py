@@ -27,6 +27,14 @@ class NoAnswer(DowntimeError):
     """Nobody is there, as opposed to somebody who refuses: modules tell it apart as C(silent)."""
 
 
+class MissingFile(DowntimeError):
+    """A file that a balancer's configuration needs was deleted while it runs; C(details) name it as C(missing_file)."""
+
+    def __init__(self, path: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.details = {"missing_file": path}
+
+
 class NoSeries(DowntimeError):
     """A query is understood and answers nothing: nobody measured that, or not yet."""
 

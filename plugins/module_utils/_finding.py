@@ -11,7 +11,7 @@ import typing as t
 # The setting of a finding about a file that a configuration needs and that somebody deleted while the balancer runs.
 MISSING_FILE = "missing file"
 # So many lines are shown in a sentence.
-SHOWN = 20
+SHOWN = 60
 
 
 def with_lines(lines: t.Sequence[str]) -> str:

@@ -28,8 +28,9 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     pools: list[dict[str, t.Any]] = []
     revision = nginx.revision()
     old = nginx.processes.alive(revision.workers) if revision else []
+    _nginx_split.not_deleted(nginx, sides_of(params))
     missing = {pool for pool in wanted if nginx.text(pool) is None}
-    known = {pool: members for pool, members in wanted.items() if members or pool not in missing}
+    known = {pool: members for pool, members in wanted.items() if members or pool not in missing or nginx.deleted(pool)}
     for pool, upstream in (read_pools(nginx, known) if known or not wanted else {}).items():
         dead = silent(upstream, params.get("probe_path"))
         pools.append({"name": pool, "file": upstream.path, "uncountable": None,

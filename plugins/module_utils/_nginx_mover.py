@@ -182,8 +182,8 @@ class Mover:
 
     def take_out(self, started: float) -> bool:
         request = self.request
-        if self.all_absent():
-            return False  # they never served, so there is nothing to take out of
+        if self.all_absent() and (self.revision is None or self.settled()):
+            return False  # they do not serve, so there is nothing to take out of; a line that somebody has just removed nginx may not have read
         with self.nginx.locked(max(1.0, started + request.timeout - self.clock())):
             self.look()
             self.check_floor()
@@ -320,7 +320,7 @@ class Mover:
             changed = self.incoming(self.request.members)
         else:
             changed = self.outgoing()
-            if not changed and self.all_absent():
+            if not changed and self.all_absent() and self.revision is None:
                 return False
         unsettled = not self.settled()
         self.pools.update(changed)

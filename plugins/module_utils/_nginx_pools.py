@@ -11,7 +11,9 @@ import socket
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _health
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, MissingFile
+from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import sample
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import POOL, SUFFIX, Upstream, fresh, host_port, joined, parse
 
@@ -27,6 +29,11 @@ def read_pools(nginx: Nginx, wanted: t.Mapping[str, t.Mapping[str, str]]) -> dic
             raise DowntimeError(f"pool '{pool}' is no name for an upstream; letters, digits, and . _ - (no - or . first) are accepted")
         text = nginx.text(pool)
         members = wanted.get(pool) or {}
+        if text is None and nginx.deleted(pool):
+            raise MissingFile(nginx.path(pool), (
+                f"{nginx.path(pool)} was deleted, and nginx runs with it: nobody can tell who is out of traffic there, and its next start or reload fails, or "
+                "leaves the pool without servers; these lines, with down behind the address of whoever is to be out, bring it back"
+                + with_lines(sample(pool, members))))
         if text is not None:
             found[pool] = parse(pool, nginx.path(pool), text, members)
         elif members:

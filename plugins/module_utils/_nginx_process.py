@@ -39,6 +39,7 @@ REVISION = "revision.conf"
 REVISION_TEXT = """\
 # Written by zero.downtime at each reload: it tells which state of the files beside it nginx runs.
 # workers before: {workers}
+# files: {files}
 server {{
     listen {listen};
     access_log off;
@@ -74,12 +75,14 @@ class Worker:
 
 @dataclasses.dataclass(frozen=True)
 class Revision:
-    """What C(revision.conf) says: the files' state, where it is answered, the workers that lived when it was written, and green's share of each split."""
+    """What C(revision.conf) says: the files' state, where it is answered, the workers that lived when it was written, green's share of each split, and
+    the names of the files. (One that was written by an earlier version of this collection names none.)"""
 
     id: str
     listen: str
     workers: tuple[str, ...] = ()
     splits: tuple[tuple[str, int], ...] = ()
+    files: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -87,7 +90,8 @@ class Revision:
 
     def text(self) -> str:
         splits = "".join(SPLIT_TEXT.format(name=name, green=green) for name, green in self.splits)
-        return REVISION_TEXT.format(id=self.id, listen=self.listen, workers=" ".join(self.workers) or "none", splits=splits)
+        return REVISION_TEXT.format(id=self.id, listen=self.listen, workers=" ".join(self.workers) or "none", splits=splits,
+                                    files=" ".join(self.files) or "none")
 
 
 def parse_revision(text: str) -> Revision | None:
@@ -96,9 +100,11 @@ def parse_revision(text: str) -> Revision | None:
     if not found or not listen:
         return None
     workers = re.search(r"^# workers before: (.*)$", text, re.MULTILINE)
+    files = re.search(r"^# files: (.*)$", text, re.MULTILINE)
     splits = re.findall(r'location = /split/(\S+) \{[^}]*return 200 "green (\d+)";', text)
     return Revision(found.group(1), listen.group(1), tuple(word for word in workers.group(1).split() if "/" in word) if workers else (),
-                    tuple((name, int(green)) for name, green in splits))
+                    tuple((name, int(green)) for name, green in splits),
+                    tuple(word for word in files.group(1).split() if word != "none") if files else ())
 
 
 def run_command(argv: t.Sequence[str], timeout: float) -> tuple[int, str, str]:
@@ -328,6 +334,11 @@ class Nginx:
     def text(self, name: str, suffix: str = SUFFIX) -> str | None:
         return self._text(self.path(name, suffix))
 
+    def deleted(self, name: str, suffix: str = SUFFIX) -> bool:
+        """Whether a file is not there any more that was there at the driver's last reload, so that nginx may well run with it."""
+        revision = self.revision()
+        return revision is not None and name + suffix in revision.files and not os.path.exists(self.path(name, suffix))
+
     def _text(self, path: str) -> str | None:
         try:
             with open(path, encoding="utf-8") as handle:
@@ -391,7 +402,7 @@ class Nginx:
         self.no_upgrade()
         master = self.master()
         revision = Revision(f"{self.digest(texts)}-{self.token()}", self.listen or (before.listen if before else LISTEN), self._living(master),
-                            self._splits(texts))
+                            self._splits(texts), tuple(sorted(os.path.basename(name) for name in self._texts(texts))))
         try:
             self._write_all({**texts, path: revision.text()})
             wrong = self.test()

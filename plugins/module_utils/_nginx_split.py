@@ -17,9 +17,9 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _fence, _nginx_config, _nginx_shares
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, MissingFile
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
-from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
+from ansible_collections.zero.downtime.plugins.module_utils._finding import finding, with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import counted, opened, pools_of, safe, sides_of, split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import probe, read_pools, silent
@@ -85,6 +85,20 @@ def locate(nginx: Nginx, sides: Sides, pools: t.Collection[str] = (), app: str |
         raise DowntimeError(f"no split{' of ' + ', '.join(pools) if pools else ''} was found in {nginx.directory}, which has {names or 'none'}; "
                             "pools of both sides, blue and green, are accepted, and setting their shares writes the file")
     return _nginx_shares.check(dataclasses.replace(split, pairs=pairs or split.pairs, by=by or split.by, pin=split.pin if pin is None else pin))
+
+
+def not_deleted(nginx: Nginx, sides: Sides, by: str | None = None, pin: str | None = None) -> None:
+    """Raises MissingFile where the file of these sides' shares was deleted. It is not written again here: what it had beside the shares nobody knows."""
+    pairs = _pairs(sides) if all(sides.get(side) for side in SIDES) else ()
+    revision = nginx.revision()
+    for name, green in revision.splits if revision else ():
+        path = nginx.path(name, SUFFIX)
+        if not nginx.deleted(name, SUFFIX) or not pairs or name != _nginx_shares.base_of(pairs[0][0]):
+            continue
+        served = nginx.served_split(revision.listen, name) if revision else None
+        split = Split(name, path, pairs, green if served is None else served, by or _nginx_shares.DRAW, pin or "")
+        raise MissingFile(path, f"{path} was deleted, and nginx runs with it ({told(split.shares)}): its next start or reload fails; with split_by and "
+                                f"split_pin as they were, these lines bring it back{with_lines(split.text.splitlines())}")
 
 
 def _pairs(sides: Sides) -> tuple[_nginx_shares.Pair, ...]:
@@ -269,6 +283,7 @@ def split(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx 
         raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
     nginx = nginx or opened(params)
     pools = pools_of(params)
+    not_deleted(nginx, sides_of(params), params.get("split_by"), params.get("split_pin"))
     place = locate(nginx, sides_of(params), list(pools), params.get("app"), params.get("split_by"), params.get("split_pin"))
     config = safe(nginx, params["slowest_request"]) if wanted else _nginx_config.parse(nginx.dump())
     splitter = Splitter(nginx, place, wanted, pools, params["min_active"], params["timeout"], params.get("probe_path"), check_mode, config,

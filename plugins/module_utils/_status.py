@@ -164,7 +164,7 @@ def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.
             if balancer in left_out:
                 watch.add("left_out", [balancer], f"{told}; {left_out[balancer]}")
             else:
-                watch.add("unreachable", [balancer], told)
+                watch.add("missing_file" if info.get("missing_file") else "unreachable", [balancer], told)
             continue
         for pool in info.get("pools", []):
             for entry in pool["members"]:

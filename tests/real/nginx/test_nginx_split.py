@@ -250,3 +250,61 @@ def test_a_pool_that_a_map_names_gets_its_second_side_by_the_printed_lines(stage
     move(balancer, ["app1"], "active", pools=[{"name": "shop_green", "members": pools[1]["members"]}])
     split(balancer, GREEN, pools=pools)
     assert names("shop.example") == {"app1"} and names("other.example") == {"r1"}
+
+
+def known(balancer):
+    """The pools as a deploy names them, with the addresses of their members."""
+    return [{**pool, "members": balancer.servers[pool["name"]]} for pool in SIDED]
+
+
+@pytest.mark.claim("nginx-deleted-files")
+def test_a_deleted_file_of_shares_is_named_with_the_lines_that_bring_it_back(sides, split, info):
+    balancer = sides()
+    split(balancer, CANARY)
+    text = balancer.split_file.read_text(encoding="utf-8")
+    balancer.split_file.unlink()
+    with pytest.raises(DowntimeError, match="shop.split.conf was deleted, and nginx runs with it .blue 95, green 5.: its next start or reload fails") as caught:
+        info(balancer, pools=known(balancer))
+    assert caught.value.details["missing_file"] == str(balancer.split_file)
+    for asked in (None, GREEN):
+        with pytest.raises(DowntimeError, match="shop.split.conf was deleted"):
+            split(balancer, asked, pools=known(balancer))
+    assert not balancer.split_file.exists() and 0 < count(balancer, MANY)["green"] < 100
+    lines = str(caught.value).partition("these lines bring it back: ")[2].split(" | ")
+    assert "\n".join(lines) + "\n" == text
+    balancer.split_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    balancer.reload()
+    assert split(balancer)["shares"] == CANARY and info(balancer, pools=known(balancer))["split"]["green"] == 5
+
+
+@pytest.mark.claim("nginx-deleted-files")
+def test_a_deleted_file_of_a_pool_that_nginx_serves_by_keeps_its_members_from_being_moved(sides, split, move, info):
+    """By a variable in proxy_pass nginx accepts a configuration without it, and goes on to send requests where the file had sent them."""
+    balancer = sides()
+    split(balancer, BLUE)
+    path = balancer.upstream_file("shop_blue")
+    path.unlink()
+    assert count(balancer, 10)["blue"] == 10
+    words = "shop_blue.upstream.conf was deleted, and nginx runs with it: nobody can tell who is out of traffic there"
+    with pytest.raises(DowntimeError, match=words):
+        move(balancer, ["b1"], "drained", pools=known(balancer))
+    with pytest.raises(DowntimeError, match=words) as caught:
+        info(balancer, pools=known(balancer))
+    lines = str(caught.value).partition("bring it back: ")[2].split(" | ")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert move(balancer, ["b1"], "drained", pools=known(balancer))["changed"] and balancer.down("shop_blue") == {"b1"}
+    # Of a pool that nobody asks for nothing is needed.
+    balancer.upstream_file("shop_green").unlink()
+    assert info(balancer, pools=known(balancer)[:1])["pools"][0]["name"] == "shop_blue"
+
+
+def test_a_member_whose_line_was_removed_is_out_only_when_nginx_has_read_that(sides, split, move):
+    balancer = sides()
+    split(balancer, BLUE)
+    path = balancer.upstream_file("shop_blue")
+    path.write_text("".join(line for line in path.read_text(encoding="utf-8").splitlines(True) if "# b1" not in line), encoding="utf-8")
+    done = move(balancer, ["b1"], "drained", pools=known(balancer))
+    assert done["changed"] and [row["state"] for row in done["members"]] == ["drained"]
+    names = {json.loads(get(balancer.url + "/")[1])["name"] for _number in range(20)}
+    assert names == {"b2"}
+    assert not move(balancer, ["b1"], "drained", pools=known(balancer))["changed"]

@@ -141,11 +141,14 @@ def test_what_a_balancer_without_a_line_for_a_member_says_is_no_state():
 @pytest.mark.claim("status-names-a-deleted-file")
 def test_a_deleted_file_is_named_with_the_lines_that_bring_it_back():
     seen = info(app1="active", app2="active")
-    seen["findings"] = [{"level": "warning", "setting": "missing file", "text": "/etc/haproxy/split.map is gone", "lines": [f"k{n} 0" for n in range(22)]},
+    seen["findings"] = [{"level": "warning", "setting": "missing file", "text": "/etc/haproxy/split.map is gone", "lines": [f"k{n} 0" for n in range(62)]},
                         {"level": "warning", "setting": "retries", "text": "whatever", "lines": []}]
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
     assert [entry["kind"] for entry in found["watch"]] == ["missing_file"]
-    assert found["sentence"].startswith("balancer lb1: /etc/haproxy/split.map is gone: k0 0 | k1 0") and found["sentence"].endswith("k19 0 and 2 more")
+    silent = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}},
+                           {"lb1": {"failed": True, "msg": "/x/shop.split.conf was deleted", "missing_file": "/x/shop.split.conf"}})
+    assert [(entry["kind"], entry["text"]) for entry in silent["watch"]] == [("missing_file", "balancer lb1: /x/shop.split.conf was deleted")]
+    assert found["sentence"].startswith("balancer lb1: /etc/haproxy/split.map is gone: k0 0 | k1 0") and found["sentence"].endswith("k59 0 and 2 more")
 
 
 SIDES = {"green": {"pools": ["shop_green"], "hosts": {"app1": {"server": "s1"}, "app2": {"server": "s2"}}}}
