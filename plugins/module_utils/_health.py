@@ -31,6 +31,9 @@ BODY_LIMIT = 1024 * 1024
 # Threads, not members: a fleet of a thousand is probed in slices, each slice at once.
 MAX_THREADS = 128
 
+# A socket without any time would not wait at all, and say something else.
+SHORTEST = 0.001
+
 Clock = t.Callable[[], float]
 Sleep = t.Callable[[float], None]
 
@@ -292,9 +295,18 @@ def request(
     headers: t.Mapping[str, str] | None = None,
     clock: Clock = time.monotonic,
     connect: t.Callable[..., socket.socket] = socket.create_connection,
+    left: float | None = None,
 ) -> Answer:
-    """One GET on a fresh connection. No retry, no redirect, no pooling: what the member says now is the answer."""
+    """One GET on a fresh connection. No retry, no redirect, no pooling: what the member says now is the answer.
+
+    :param left: seconds for all of it, if that is less than its parts may take together.
+    """
     parts = urlsplit(url)
+    end = None if left is None else clock() + left
+
+    def at_most(seconds: float) -> float:
+        return seconds if end is None else max(min(seconds, end - clock()), SHORTEST)
+
     secure = parts.scheme == "https"
     hostname = parts.hostname or ""
     port = parts.port or (443 if secure else 80)
@@ -316,15 +328,16 @@ def request(
     message = "\r\n".join(lines) + "\r\n\r\n"
     phase = "connect"
     try:
-        sock = connect((hostname, port), timeout=connect_timeout)
+        sock = connect((hostname, port), timeout=at_most(connect_timeout))
         try:
             if secure:
                 phase = "tls"
+                sock.settimeout(at_most(connect_timeout))
                 sock = (context or ssl.create_default_context()).wrap_socket(sock, server_hostname=certified)
             phase = "answer"
-            sock.settimeout(read_timeout)
+            sock.settimeout(at_most(read_timeout))
             sock.sendall(message.encode("utf-8"))
-            with http.client.HTTPResponse(_Readable(sock, clock() + read_timeout, clock), method="GET") as response:  # type: ignore[arg-type]
+            with http.client.HTTPResponse(_Readable(sock, clock() + at_most(read_timeout), clock), method="GET") as response:  # type: ignore[arg-type]
                 response.begin()
                 got = {name.lower(): value for name, value in response.getheaders()}
                 body = response.read(BODY_LIMIT)
@@ -367,6 +380,7 @@ def http_attempt(check: Check, targets: t.Sequence[Target], clock: Clock = time.
             target.url,
             connect_timeout=min(check.connect_timeout, left),
             read_timeout=min(check.read_timeout, left),
+            left=left,
             host=check.host,
             context=context,
             clock=clock,
@@ -385,6 +399,7 @@ def http_ask(check: Check, targets: t.Sequence[Target], clock: Clock = time.mono
             f"{parts.scheme}://{parts.netloc}{smoke.path}",
             connect_timeout=min(check.connect_timeout, left),
             read_timeout=min(check.read_timeout, left),
+            left=left,
             host=smoke.host or check.host,
             server_name=None if check.host else parts.hostname,
             context=context,
@@ -411,7 +426,7 @@ def judge(answer: Answer, target: Target, check: Check) -> tuple[bool, str]:
     if answer.status not in check.status:
         location = answer.headers.get("location")
         if location:
-            said += f" (a redirect to {location}, which is not followed)"
+            said += f" (a redirect to {shown_url(location)}, which is not followed)"
         return False, said
     if check.header is not None:
         value = answer.headers.get(check.header.lower())
@@ -500,8 +515,8 @@ def gate(
     with ThreadPoolExecutor(max_workers=min(len(members), MAX_THREADS)) as pool:
         while True:
             begun = clock()
-            left = deadline - begun
-            answers = list(pool.map(lambda member: ask(member.target, check, max(left, 0.001)), members))
+            # Worked out for each: of more members than threads the later ones have less of it.
+            answers = list(pool.map(lambda member: ask(member.target, check, max(deadline - clock(), SHORTEST)), members))
             now = clock()
             for member, answer in zip(members, answers):
                 # An attempt that our own deadline cut short must not replace what the member really said.
@@ -509,7 +524,7 @@ def gate(
                     continue
                 member.note(answer, check, now - started)
             if all(member.passes >= check.passes for member in members):
-                _smoke_round(pool, members, check, ask_smoke, max(deadline - clock(), 0.001))
+                _smoke_round(pool, members, check, ask_smoke, lambda: deadline - clock())
                 if not any(member.smoke for member in members):
                     break
             left = deadline - clock()
@@ -528,16 +543,17 @@ def gate(
     return dict(changed=False, members=results, waited=waited, problems=[told], failed=True, msg=told)
 
 
-def _smoke_round(pool: ThreadPoolExecutor, members: t.Sequence[_Member], check: Check, ask: Ask | None, left: float) -> None:
-    """Ask every member what users ask, and note the first that it does not answer as it has to."""
+def _smoke_round(pool: ThreadPoolExecutor, members: t.Sequence[_Member], check: Check, ask: Ask | None, left: t.Callable[[], float]) -> None:
+    """Ask every member what users ask, and note the first that it does not answer as it has to, or that no time was left for."""
     if ask is None:
         return
 
     def of(member: _Member) -> str | None:
         for smoke in check.smoke:
-            well, said = judge_smoke(ask(member.target, smoke, check, left), smoke)
+            now = left()
+            well, said = judge_smoke(ask(member.target, smoke, check, now), smoke) if now > 0 else (False, "was not asked any more")
             if not well:
-                return f"is ready, but GET {smoke.path}: {said}"
+                return f"is ready, but GET {shown_url(smoke.path)}: {said}"
         return None
 
     for member, found in zip(members, pool.map(of, members)):

@@ -91,7 +91,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "header": {"type": "str", "description": "Header that carries the digest of the running release. It proves that the restart really happened."},
         "passes": {"type": "int", "default": 3, "minimum": 1, "description": "Passes in a row that are needed."},
         "interval": {"type": "float", "default": 0.2, "minimum": 0.01, "description": "Seconds between two checks of a member."},
-        "timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds after which a release that is not ready counts as bad."},
+        "timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds after which a release that is not ready counts as bad. What users "
+                    "ask has no more than what is left of them."},
         "smoke": {"type": "list", "elements": "dict", "description":
                   "What users ask of a member directly, besides its readiness check, before it gets traffic and before a switch: a release may call itself "
                   "ready and hang on everything else. Without it the path of O(deploy_evidence_url); an empty list asks nothing.", "options": {

@@ -69,7 +69,7 @@ options:
     default: 0.2
   timeout:
     description:
-      - Seconds after which the gate fails.
+      - Seconds after which the gate fails, with all that O(smoke) asks.
     type: int
     default: 60
   connect_timeout:

@@ -172,6 +172,26 @@ def test_bad_input_is_one_sentence(options: dict[str, t.Any], words: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+class SlowWire:
+    """A socket whose other side takes all the time that it is given to answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.timeout = clock, 0.0
+
+    def settimeout(self, seconds: float) -> None:
+        self.timeout = seconds
+
+    def sendall(self, dummy: bytes) -> None:
+        """Taken by the kernel."""
+
+    def recv_into(self, dummy: t.Any) -> int:
+        self.clock.sleep(self.timeout)
+        raise socket.timeout("timed out")
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
 class Wire:
     """The far end of one connection: takes the request, answers what was scripted, and closes."""
 
@@ -314,6 +334,34 @@ def test_a_member_that_is_ready_and_hangs_on_what_users_ask_does_not_pass() -> N
 def test_what_users_ask_may_need_a_moment_longer() -> None:
     result = smoked({"/": [_health.Answer(503), _health.Answer(200)], "/search": [GOOD]}, smoke=[dict(path="/"), dict(path="/search")])
     assert not result.get("failed") and result["members"][0]["ok"]
+
+
+@pytest.mark.claim("health-timeout-is-the-whole-gates")
+def test_several_slow_paths_do_not_outlast_the_gates_time() -> None:
+    clock = Clock()
+    targets, check = _health.parse(params(timeout=3, read_timeout=2.0, smoke=[dict(path=f"/{number}") for number in range(9)]))
+    asked: list[float] = []
+
+    def slow(dummy: _health.Target, dummy2: _health.Smoke, dummy3: _health.Check, left: float) -> _health.Answer:
+        asked.append(left)
+        clock.sleep(min(1.0, left))
+        return GOOD
+
+    result = _health.gate(targets, check, answers({"app1": [GOOD]}), clock, clock.sleep, slow)
+    assert result["waited"] <= 3 and len(asked) == 3 and asked == sorted(asked, reverse=True)
+    assert result["msg"].endswith("app1 is ready, but GET /3: was not asked any more")
+
+
+def test_an_attempt_has_no_more_than_the_time_that_is_left_for_all_of_it() -> None:
+    """To connect, to shake hands and to answer, together."""
+    clock = Clock()
+
+    def connect(place: tuple[str, int], timeout: float) -> t.Any:
+        clock.sleep(timeout)
+        return SlowWire(clock)
+
+    answer = _health.request("http://app1.example:8000/ready", 2.0, 5.0, clock=clock, connect=connect, left=3.0)
+    assert answer.timed_out and clock() <= 1003.0
 
 
 @pytest.mark.parametrize("smoke, answer, ok", [
