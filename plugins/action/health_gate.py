@@ -42,8 +42,11 @@ class ActionModule(Once):
         bad = bool(result.get("problems"))
         notes.write(_events.append, run_dir, args["step"], "failed" if bad else "finished", members=names, batch=args["batch"],
                     reason=result.get("msg"), waited=result.get("waited"))
-        if notes.warnings:
-            result["warnings"] = [*result.get("warnings", []), *notes.warnings]
+        told = list(result.get("notes") or ())
+        for text in told:
+            notes.write(_events.append, run_dir, args["step"], "note", batch=args["batch"], text=text)
+        if told or notes.warnings:
+            result["warnings"] = [*result.get("warnings", []), *told, *notes.warnings]
         return result
 
     def _from_host(self, host: str, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -18,7 +18,7 @@ from ansible.playbook.helpers import load_list_of_tasks
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _balance, _drivers, _events, _lock, _plan, _probe, _shadow, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _balance, _drivers, _events, _health, _lock, _plan, _probe, _proof, _shadow, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
@@ -27,6 +27,8 @@ from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import withou
 display = Display()
 
 POLL = 0.2
+# Seconds that a member may take to say what it runs.
+LOOK = 2.0
 
 SPEC = {
     "state": {"type": "str", "choices": ["resolved", "batched"], "default": "resolved"},
@@ -169,6 +171,10 @@ class ActionModule(ActionBase):
         elif verb in _plan.SHIFTS:
             warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
 
+        headers = self._headers(checked, verb, by_side, (serving_side, side), capacity, task_vars)
+        unproven = _proof.warning(verb, checked["deploy_health"]["header"], lacking) if (lacking := headers.pop("serving", [])) else None
+        warnings += [unproven] if unproven else []
+
         shadow = None
         if verb == "deploy" and checked["deploy_shadow"] and capacity["first"]:
             warnings.append("deploy_shadow is set, but no member serves yet, so there is nothing to compare the first release with")
@@ -187,6 +193,8 @@ class ActionModule(ActionBase):
         given, run_dir = deploy_id, None
         if verb in _plan.SHIFTS:
             deploy_id, run_dir = self._run_dir(records_dir, deploy_id, told)
+            if unproven:
+                _events.append(run_dir, "plan", "note", text=unproven)
         if deploy_id != given:
             warnings.append(f"deploy_id is '{given}', which another deploy has that runs or did not end; this one is {deploy_id}")
         return {
@@ -219,6 +227,7 @@ class ActionModule(ActionBase):
             "hook_tasks": {name: {"file": path, "tasks": tasks} for name, (path, tasks) in hooks.items()},
             # Only these need tasks of the members' own within a batch.
             "hooks_on_members": bool(checked["deploy_hooks"]["restart"] or checked["deploy_hooks"]["after_activate"]),
+            "headers": headers,
             "findings": findings, "warnings": warnings, "started": started.timestamp(), **own,
         }
 
@@ -304,6 +313,29 @@ class ActionModule(ActionBase):
             except DowntimeError as error:
                 raise DowntimeError(f"deploy_shadow.log cannot be used: {error}") from error
         return found
+
+    def _headers(self, checked: dict[str, t.Any], verb: str, by_side: dict[str, dict[str, t.Any]], sides: tuple[str, str], capacity: dict[str, t.Any],
+                 task_vars: dict[str, t.Any]) -> dict[str, list[str]]:
+        """Who sends the header of its release now, and who is ready without it, on the side that gets the release; C(serving) is who is so of those
+        that serve. Nobody is asked where nobody says what he runs, or nothing serves yet."""
+        health, (serving_side, side) = checked["deploy_health"], sides
+        if verb not in _plan.SHIFTS or capacity["first"] or not health.get("path") or not health.get("header"):
+            return {"sent": [], "lacking": []}
+        answers = {one: self._looked(by_side[one], health, task_vars) for one in dict.fromkeys(sides)}
+        # Of a side that is not touched, and where no balancer can be asked, all of them.
+        serving = capacity.get("serving") or by_side[serving_side]
+        serve = [answer for answer in answers[serving_side] if answer["name"] in serving]
+        return {**_proof.sorted_out(answers[side], health["status"]), "serving": _proof.sorted_out(serve, health["status"])["lacking"]}
+
+    def _looked(self, hosts: dict[str, t.Any], health: dict[str, t.Any], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        """What each member's readiness check answers now, asked once from where it is asked in the deploy."""
+        given = {"members": [{"name": name, "url": host["url"]} for name, host in hosts.items() if host["url"]], "passes": 1, "timeout": 1,
+                 "status": health["status"], "header": health["header"], "body": health.get("body"), "on_failure": "report"}
+        given = {name: value for name, value in given.items() if value is not None}
+        if health.get("from"):
+            return _fanout.run_on(self, [health["from"]], f"{_drivers.COLLECTION}.health_gate", lambda _host: given, task_vars, what="host")[
+                health["from"]].get("members", [])
+        return _health.look(_spec.check(given, _health.argument_spec()), LOOK)
 
     def _without(self, checked: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str],
                  variables: _inventory.Variables, looking: bool, task_vars: dict[str, t.Any]) -> list[str]:

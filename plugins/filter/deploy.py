@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _idle, _outcome
+from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _idle, _outcome, _proof
 
 
 def batches_of(plan: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:
@@ -18,8 +18,9 @@ def batches_of(plan: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]
 
 
 def gates_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> list[dict[str, t.Any]]:
-    """Name and address of each member's readiness check."""
-    return [{"name": name, "url": plan["hosts"][name]["url"]} for name in members]
+    """Name and address of each member's readiness check, and what proves its release."""
+    proof = bool(plan["health"].get("header"))
+    return [{"name": name, "url": plan["hosts"][name]["url"], **({"proof": _proof.forward(plan, name)} if proof else {})} for name in members]
 
 
 def intent_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> dict[str, t.Any]:

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+from ansible_collections.zero.downtime.plugins.module_utils import _proof
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 
 # More of a body than this is not read: a readiness page is small, and a streaming answer would never end.
@@ -43,6 +44,7 @@ def member_spec() -> dict[str, t.Any]:
         name=dict(type="str", required=True),
         url=dict(type="str", required=True),
         digest=dict(type="str"),
+        proof=dict(_proof.OPTION),
     )
 
 
@@ -90,6 +92,7 @@ class Target:
     name: str
     url: str
     digest: str | None = None
+    proof: str = _proof.NEEDED
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,7 @@ def parse(params: t.Mapping[str, t.Any]) -> tuple[list[Target], Check]:
             raise DowntimeError(f"members names {name!r} twice; accepted: each member once")
         seen.add(name)
         split_url(f"members[{index}].url (of {name})", member.get("url"))
-        targets.append(Target(name=name, url=member["url"], digest=member.get("digest") or None))
+        targets.append(Target(name=name, url=member["url"], digest=member.get("digest") or None, proof=member.get("proof") or _proof.NEEDED))
 
     passes = params["passes"]
     if passes < 1:
@@ -428,16 +431,21 @@ def judge(answer: Answer, target: Target, check: Check) -> tuple[bool, str]:
         if location:
             said += f" (a redirect to {shown_url(location)}, which is not followed)"
         return False, said
-    if check.header is not None:
-        value = answer.headers.get(check.header.lower())
-        expected = target.digest or check.digest
-        if value is None:
-            return False, f"{said} without the header {check.header}"
-        if expected is not None and plain_digest(value) != plain_digest(expected):
-            return False, f"{said} with {check.header} {value!r} instead of {expected!r}"
+    value = answer.headers.get(check.header.lower()) if check.header is not None else None
+    expected = target.digest or check.digest
+    if value is not None and expected is not None and plain_digest(value) != plain_digest(expected):
+        return False, f"{said} with {check.header} {value!r} instead of {expected!r}"
     if check.body is not None and not check.body.search(answer.body):
         return False, f"{said} with a body that does not match {check.body.pattern!r}"
+    if check.header is not None and value is None:
+        return target.proof == _proof.OPTIONAL, f"{said}, {_proof.without(check.header)}"
     return True, said
+
+
+def is_bare(answer: Answer, check: Check) -> bool:
+    """Whether a member is ready and does not say with which release."""
+    return (check.header is not None and check.header.lower() not in answer.headers and answer.error is None and answer.status in check.status
+            and (check.body is None or bool(check.body.search(answer.body))))
 
 
 def judge_smoke(answer: Answer, smoke: Smoke) -> tuple[bool, str]:
@@ -463,11 +471,14 @@ class _Member:
     waited: float = 0.0
     # What users ask and it did not answer as it has to; None before it was asked.
     smoke: str | None = None
+    # Since when it has been ready without saying with which release.
+    bare: float | None = None
 
     def note(self, answer: Answer, check: Check, waited: float) -> None:
         self.attempts += 1
         ok, self.detail = judge(answer, self.target, check)
         self.status = answer.status
+        self.bare = (waited if self.bare is None else self.bare) if is_bare(answer, check) else None
         self.digest = answer.headers.get(check.header.lower()) if check.header else None
         before = self.passes
         self.passes = self.passes + 1 if ok else 0
@@ -476,6 +487,10 @@ class _Member:
             self.smoke = None
         if before < check.passes:
             self.waited = waited
+
+    def tells_nothing(self, waited: float) -> bool:
+        """Whether it has been ready for so long without the header that more time would not bring it."""
+        return self.target.proof == _proof.SEEN and self.bare is not None and waited - self.bare >= _proof.AFTER
 
     def result(self, check: Check) -> dict[str, t.Any]:
         return dict(
@@ -486,6 +501,7 @@ class _Member:
             status=self.status,
             digest=self.digest,
             detail=self.smoke or self.detail,
+            unproven=self.bare is not None,
             waited=round(self.waited, 3),
         )
 
@@ -528,7 +544,8 @@ def gate(
                 if not any(member.smoke for member in members):
                     break
             left = deadline - clock()
-            if left <= 0:
+            behind = [member for member in members if member.passes < check.passes]
+            if left <= 0 or (behind and all(member.tells_nothing(clock() - started) for member in behind)):
                 break
             # A round of many members takes its own time, which is part of the interval.
             sleep(max(0.0, min(begun + check.interval - clock(), left)))
@@ -538,9 +555,15 @@ def gate(
     results = [member.result(check) for member in members]
     bad = [member for member in results if not member["ok"]]
     if not bad:
-        return dict(changed=False, members=results, waited=waited, problems=[])
+        return dict(changed=False, members=results, waited=waited, problems=[], notes=_notes(results, check))
     told = sentence(bad, len(results), check)
-    return dict(changed=False, members=results, waited=waited, problems=[told], failed=True, msg=told)
+    return dict(changed=False, members=results, waited=waited, problems=[told], notes=[], failed=True, msg=told)
+
+
+def _notes(passed: t.Sequence[t.Mapping[str, t.Any]], check: Check) -> list[str]:
+    """Whose release nobody has proven, although it passed."""
+    names = [member["name"] for member in passed if member["unproven"]]
+    return [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} ready, {_proof.without(str(check.header))}; accepted by readiness alone"] if names else []
 
 
 def _smoke_round(pool: ThreadPoolExecutor, members: t.Sequence[_Member], check: Check, ask: Ask | None, left: t.Callable[[], float]) -> None:
@@ -572,6 +595,8 @@ def sentence(bad: t.Sequence[t.Mapping[str, t.Any]], total: int, check: Check) -
         else member["name"]
         for member in (_with_passes(member, check) for member in bad)
     )
+    if all(member.get("unproven") and not _is_ready(member, check) for member in bad):
+        return f"{len(bad)} of {total} members are ready, but which release they run is unproven: {each}"
     if all(_is_ready(member, check) for member in bad):
         return f"{len(bad)} of {total} members did not answer what users ask within {check.timeout:g} s: {each}"
     runs = "pass" if check.passes == 1 else "passes in a row"
@@ -591,12 +616,26 @@ def _with_passes(member: t.Mapping[str, t.Any], check: Check) -> dict[str, t.Any
     return told
 
 
+def look(params: t.Mapping[str, t.Any], within: float) -> list[dict[str, t.Any]]:
+    """One question to each member, at most C(within) seconds: what it answers now, whatever that is."""
+    targets, check = parse(params)
+    if not targets:
+        return []
+    attempt = http_attempt(check, targets)
+    with ThreadPoolExecutor(max_workers=min(len(targets), MAX_THREADS)) as pool:
+        answers = list(pool.map(lambda target: attempt(target, check, within), targets))
+    members = [_Member(target) for target in targets]
+    for member, answer in zip(members, answers):
+        member.note(answer, check, 0.0)
+    return [member.result(check) for member in members]
+
+
 def run(params: t.Mapping[str, t.Any], clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> dict[str, t.Any]:
     """What both the module and the action plugin call."""
     targets, check = parse(params)
     if not targets:
         # Nobody to wait for, as when no member of a batch can go back. The other options have been checked all the same.
-        return dict(changed=False, members=[], waited=0.0, problems=[])
+        return dict(changed=False, members=[], waited=0.0, problems=[], notes=[])
     result = gate(targets, check, clock=clock, sleep=sleep)
     if params["on_failure"] == "report":
         result.pop("failed", None)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _proof
 from ansible_collections.zero.downtime.plugins.module_utils._plan import ran, well, where
 
 LOCAL = "localhost"
@@ -85,6 +85,8 @@ def slots_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str], state: str =
         entry = {"name": name, "root": host["root"], "slot": host["slot"]}
         if state == "activated" and not plan["hooks"].get("restart"):
             entry.update({key: host[key] for key in ("service", "running") if host.get(key)})
+            if entry.get("running"):
+                entry["running"] = {**entry["running"], "proof": _proof.forward(plan, name)}
         found.append(entry)
     return found
 
@@ -102,6 +104,8 @@ def slots_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], out: t.Map
         report = moved(hostvars[LOCAL], name)
         # A swap that failed has proven that what ran before still serves.
         restart = plan["verb"] == "restart" or not ran(report) or not (well(report) or report.get("kept"))
+        if entry.get("running"):
+            entry["running"] = {**entry["running"], "proof": _proof.back(plan, name)}
         found.append({**entry, "release": plan["going_back_to"][name]["digest"], "restart": restart})
     return found
 
@@ -124,7 +128,8 @@ def gates_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], hostvars: 
             continue
         expected = plan["release"] if at == "new" else plan["going_back_to"].get(name)
         if expected:
-            checks.append({"name": name, "url": plan["hosts"][name]["url"], **({"digest": expected["digest"]} if plan["health"].get("header") else {})})
+            proof = {"digest": expected["digest"], "proof": (_proof.forward if at == "new" else _proof.back)(plan, name)}
+            checks.append({"name": name, "url": plan["hosts"][name]["url"], **(proof if plan["health"].get("header") else {})})
     return checks
 
 

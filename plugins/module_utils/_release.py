@@ -14,7 +14,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _durable, _release_store, _service, _swap_options
+from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _durable, _proof, _release_store, _service, _swap_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import MARKER, Found, Release, Slot, Store
 from ansible_collections.zero.downtime.plugins.module_utils._service import ActivationError, Service
@@ -91,6 +91,7 @@ def running_spec() -> dict[str, t.Any]:
         "timeout": {"type": "float", "default": 30.0},
         "interval": {"type": "float", "default": 0.1},
         "passes": {"type": "int", "no_log": False},
+        "proof": dict(_proof.OPTION),
     }
 
 
@@ -575,7 +576,7 @@ class _Call:
             return "down", None
         if self.params.get("running"):
             running = self._read_running()
-            if running["digest"] != release.digest:
+            if running["digest"] != release.digest and not self._enough(running):
                 return "other", running
             return None, running
         return None, None
@@ -599,23 +600,33 @@ class _Call:
             status, value = self.world.ask(url, running["header"], min(5.0, running["timeout"]))
         except Exception as error:  # pylint: disable=broad-except
             # urllib lets OSError, HTTPException and ValueError of many kinds through; all mean "no answer", and the text is handed on.
-            return {"digest": None, "status": None, "detail": str(getattr(error, "reason", None) or error) or type(error).__name__}
+            return {"digest": None, "status": None, "bare": False, "detail": str(getattr(error, "reason", None) or error) or type(error).__name__}
         digest = _artifact.as_digest((value or "").strip())
         detail = f"status {status}, {running['header']}: {value}" if value else f"status {status} without the header {running['header']}"
-        return {"digest": digest, "status": status, "detail": detail}
+        return {"digest": digest, "status": status, "bare": not value and status < 400, "detail": detail}
+
+    def _enough(self, answer: t.Mapping[str, t.Any]) -> bool:
+        """Whether readiness alone is accepted, and given."""
+        return answer["bare"] and self.params["running"]["proof"] == _proof.OPTIONAL
 
     def _read_back(self, release: Release, stands: str) -> dict[str, t.Any]:
         running = self.params["running"]
         start = self.world.clock()
         row = 0
+        bare: float | None = None
         while True:
             answer = self._read_running()
             waited = self.world.clock() - start
-            row = row + 1 if answer["digest"] == release.digest else 0
+            row = row + 1 if answer["digest"] == release.digest or self._enough(answer) else 0
+            bare = (waited if bare is None else bare) if answer["bare"] else None
             if row >= self.passes:
                 return dict(answer, waited=round(waited, 3))
+            late = bare is not None and running["proof"] == _proof.SEEN and waited - bare >= _proof.AFTER
+            if bare is not None and (late or waited >= running["timeout"]):
+                raise ActivationError(f"release {release} is not proven to run: {shown_url(running['url'])} answers with status {answer['status']}, "
+                                      f"{_proof.without(running['header'])}; {stands}", running=answer)
             if waited >= running["timeout"]:
-                raise ActivationError(f"release {release} does not run: {running['url']} answered {answer['detail']!r} last, "
+                raise ActivationError(f"release {release} does not run: {shown_url(running['url'])} answered {answer['detail']!r} last, "
                                       f"{running['timeout']:g} s after the restart (running.timeout); {stands}", running=answer)
             self.world.sleep(running["interval"])
 

@@ -88,7 +88,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "address": {"type": "str", "description": "Address of the member; without it C(ansible_host), or the inventory name."},
         "status": {"type": "list", "elements": "int", "default": [200], "description": "Status codes that pass."},
         "body": {"type": "str", "description": "Regular expression that the answer's body has to match."},
-        "header": {"type": "str", "description": "Header that carries the digest of the running release. It proves that the restart really happened."},
+        "header": {"type": "str", "description": "Header that carries the digest of the running release. It proves that the restart really happened. "
+                   "The plan asks who sends it now, and names who does not. An answer that is ready and lacks it fails a deploy as unproven, within seconds where "
+                   "what ran before sends it. Going back to a release that does not send it is accepted by readiness alone, and said."},
         "passes": {"type": "int", "default": 3, "minimum": 1, "description": "Passes in a row that are needed."},
         "interval": {"type": "float", "default": 0.2, "minimum": 0.01, "description": "Seconds between two checks of a member."},
         "timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds after which a release that is not ready counts as bad. What users "

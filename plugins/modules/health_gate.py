@@ -57,6 +57,14 @@ options:
         description:
           - The digest that this member has to tell, when it is another one than O(digest).
         type: str
+      proof:
+        description:
+          - What a ready answer without O(header) is worth. With V(needed) it does not pass. V(seen) says in addition that what ran before sends the header,
+            so that such an answer is another release's, and the gate fails when it has been given for five seconds. With V(optional) it passes, and is named
+            in RV(notes); an answer with another digest does not pass.
+        type: str
+        choices: [needed, seen, optional]
+        default: needed
   passes:
     description:
       - How many passes in a row each member needs.
@@ -223,10 +231,18 @@ members:
       description: The last answer, or why there was none, in words.
       type: str
       sample: app1.example:8000 refused the connection
+    unproven:
+      description: Whether its last answer was ready and lacked O(header).
+      type: bool
     waited:
       description: Seconds until it had passed often enough, or until it was given up.
       type: float
       sample: 0.412
+notes:
+  description: Members that passed without proof of what they run, as sentences.
+  returned: when the options are right
+  type: list
+  elements: str
 problems:
   description: What is wrong, as sentences. Empty when all members passed.
   returned: when the options are right

@@ -248,6 +248,14 @@ options:
         description:
           - How many answers in a row have to have the digest, each on a connection of its own. Without it one, and five with O(service.swap).
         type: int
+      proof:
+        description:
+          - What an answer with a status below 400 and without the header is worth. With V(needed) it is no proof. V(seen) says in addition that what ran
+            before sends the header, so that such an answer is another release's, and the activation fails when it has been given for five seconds. With
+            V(optional) it is enough. A swap needs the header in any case.
+        type: str
+        choices: [needed, seen, optional]
+        default: needed
   keep:
     description:
       - How many of the newest releases (by the time they were staged or activated last) O(state=pruned) leaves. Those that are active or

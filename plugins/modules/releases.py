@@ -186,6 +186,12 @@ options:
             description:
               - How many answers in a row have to have the digest. Without it one, and five with O(members[].service.swap).
             type: int
+          proof:
+            description:
+              - What a ready answer without the header is worth, as in M(zero.downtime.release).
+            type: str
+            choices: [needed, seen, optional]
+            default: needed
   state:
     description:
       - V(staged) brings the release to the hosts without running it, V(activated) lets the slots run it, V(stopped) stops their services and leaves

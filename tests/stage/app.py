@@ -5,7 +5,8 @@
 
 It is packed into every sample artifact beside a file VERSION, and learns its release digest from the name of the
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
-times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else.
+times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else,
+``-silent`` does not say in a header which release it is.
 ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after ten minutes: a test that needs a request
 in flight ends it when it has seen enough, however fast the machine is.
 """
@@ -34,6 +35,7 @@ SLOWNESS = 10 if VERSION.endswith("-slow") else 1
 ERROR_SHARE = 0.2 if VERSION.endswith("-errors") else 0.0
 # It calls itself ready, and users wait for ever.
 HANGS = VERSION.endswith("-hangs")
+SILENT = VERSION.endswith("-silent")
 WORK_MS = 5.0
 LONGEST_MS = 600_000
 LOOK_MS = 20.0
@@ -137,6 +139,6 @@ def application(environ, start_response):
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
-        ("x-release", DIGEST),
+        *([] if SILENT else [("x-release", DIGEST)]),
     ])
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]

@@ -55,3 +55,40 @@ def test_members_of_the_idle_side_are_taken_out_named_and_brought_back_by_hand(s
     assert "zero.downtime.activate -e deploy_side=blue -e deploy_members=app1,app3 brings them back" in seen.sentence
     assert side.play("activate", **by_hand).rc == 0 and admin_states(side) == {"0"}
     assert side.play("status").rc == 0 and version() == "2.0.0"
+
+
+HEADER = {"path": "/ready", "header": "x-release", "timeout": 60}
+ROLLING = {"deploy_strategy": "rolling", "deploy_batches": [2]}
+BARE = "but without the header x-release, so which release answers is unproven"
+
+
+def step(record, name):
+    """The seconds that the first step of that name took."""
+    found = next(entry for entry in record["steps"] if entry["name"] == name)
+    return found["finished"] - found["started"]
+
+
+@pytest.mark.claim("health-without-header")
+def test_a_release_that_does_not_send_the_header_is_told_soon_and_is_not_said_not_to_run(side):
+    side.stage.script("up", "5.0.0-silent")
+    bad = side.play_under_load("deploy", expect="failure", **ROLLING, deploy_release="5.0.0-silent", deploy_health=HEADER)
+    assert bad["failed"] == 0 and set(bad["versions"]) == {"1.0.0"}, bad
+    assert "is not proven to run: http://127.0.0.1:8101/ready answers with status 200, " + BARE in bad["output"] and "does not run" not in bad["output"]
+    found = side.record()
+    assert found["result"] == "rolled_back" and step(found, "activate") < HEADER["timeout"] / 2
+
+
+@pytest.mark.claim("health-back-without-header", "plan-asks-who-sends-the-header")
+def test_a_release_from_before_the_header_is_named_and_gone_back_to_by_its_readiness(side):
+    side.stage.script("up", "5.0.0-silent")
+    assert side.play("deploy", **ROLLING, deploy_release="5.0.0-silent", deploy_health={"path": "/ready"}).rc == 0 and version() == "5.0.0-silent"
+    # The next one is never ready, and what it replaces has never sent the header.
+    failed = side.play("deploy", **ROLLING, deploy_release="3.0.0-bad", deploy_health={**HEADER, "timeout": 8})
+    assert failed.rc == 2 and "app1, app2 went back; 4 of 4 members serve 5.0.0-silent" in failed.sentence, failed.output
+    notes = [note["detail"]["text"] for note in side.record()["notes"]]
+    assert notes[0].startswith("deploy_health.header: what runs now on app1, app2, app3, app4 is ready, " + BARE + "; the new one has to send it")
+    assert any(text.startswith("app1, app2 are ready, " + BARE + "; accepted by readiness alone") for text in notes[1:]), notes
+    # The first one that sends it, and back to the one that does not.
+    assert side.play("deploy", **ROLLING, deploy_release="2.0.0", deploy_health=HEADER).rc == 0 and version() == "2.0.0"
+    back = side.play("rollback", **ROLLING, deploy_health=HEADER)
+    assert back.rc == 0 and version() == "5.0.0-silent" and "accepted by readiness alone" in back.output, back.output

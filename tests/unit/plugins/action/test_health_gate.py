@@ -53,7 +53,7 @@ def test_from_a_host_the_module_is_sent_there(run: t.Callable[..., dict[str, t.A
     monkeypatch.setattr(_health, "run", lambda params: pytest.fail("the controller asked"))
     assert run(members=MEMBERS, run_dir="/nowhere", check_mode=True, **{"from": "lb1"})["members"] == ["told"]
     assert seen[:2] == [["lb1"], "zero.downtime.health_gate"]
-    assert seen[2]["members"] == [{"name": "app1", "url": "http://app1.example:8000/ready", "digest": None}]
+    assert seen[2]["members"] == [{"name": "app1", "url": "http://app1.example:8000/ready", "digest": None, "proof": "needed"}]
     assert not {"body", "run_dir", "step", "batch"} & set(seen[2])
 
 

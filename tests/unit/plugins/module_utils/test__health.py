@@ -122,7 +122,7 @@ def test_a_member_that_only_hangs_is_told_to_hang() -> None:
     (_health.Answer(204), dict(status=(200, 204)), True, "answered 204"),
     (BAD, {}, False, "answered 503"),
     (_health.Answer(302, {"location": "/login"}), {}, False, "answered 302 (a redirect to /login, which is not followed)"),
-    (GOOD, dict(header="X-Release"), False, "answered 200 without the header X-Release"),
+    (GOOD, dict(header="X-Release"), False, "answered 200, but without the header X-Release, so which release answers is unproven"),
     (_health.Answer(200, {"x-release": "any"}), dict(header="X-Release"), True, "answered 200"),
     (_health.Answer(200, {"x-release": " SHA256:AB "}), dict(header="x-release", digest="ab"), True, "answered 200"),
     (_health.Answer(200, {"x-release": "ab"}), dict(header="x-release", digest="a"), False, "answered 200 with x-release 'ab' instead of 'a'"),
@@ -133,6 +133,37 @@ def test_a_member_that_only_hangs_is_told_to_hang() -> None:
 def test_judge(answer: _health.Answer, check: dict[str, t.Any], passed: bool, said: str) -> None:
     targets, real = _health.parse(params(**{**check, "status": list(check.get("status", [200]))}))
     assert _health.judge(answer, targets[0], real) == (passed, said)
+
+
+def proven(script: list[_health.Answer], proof: str, clock: Clock, **options: t.Any) -> dict[str, t.Any]:
+    check = _health.Check(**{"header": "x-release", "digest": "new", "passes": 2, "interval": 0.5, "timeout": 60, **options})
+    targets = [_health.Target("app1", URL, None, proof)]
+    return _health.gate(targets, check, answers({"app1": script}), clock, clock.sleep)
+
+
+@pytest.mark.claim("health-without-header")
+def test_a_ready_answer_without_the_header_is_told_early_where_what_ran_before_sends_it() -> None:
+    clock = Clock()
+    old, new = (_health.Answer(200, {"x-release": value}) for value in ("old", "new"))
+    result = proven([old, GOOD], "seen", clock)
+    assert result["failed"] and 5 <= result["waited"] < 7
+    assert result["msg"] == ("1 of 1 members are ready, but which release they run is unproven: app1 last answered 200, but without the header x-release, "
+                             "so which release answers is unproven")
+    # Whoever may still be the old one, or sends it after a moment, is waited for.
+    assert proven([old], "seen", Clock())["waited"] == 60 and proven([GOOD], "needed", Clock())["waited"] == 60
+    assert "failed" not in proven([GOOD, GOOD, GONE, GOOD, new, new], "seen", Clock())
+    # What is ready and does not answer what users ask is another matter.
+    assert "503" in proven([BAD], "seen", Clock(), timeout=3)["msg"]
+
+
+@pytest.mark.claim("health-back-without-header")
+def test_readiness_alone_is_accepted_where_nobody_sends_the_header_and_said() -> None:
+    result = proven([GOOD], "optional", Clock())
+    assert "failed" not in result and result["members"][0]["unproven"]
+    assert result["notes"] == ["app1 is ready, but without the header x-release, so which release answers is unproven; accepted by readiness alone"]
+    # Another digest is another release, whatever may be left out.
+    assert proven([_health.Answer(200, {"x-release": "old"})], "optional", Clock(), timeout=3)["failed"]
+    assert proven([_health.Answer(200, {"x-release": "new"})], "optional", Clock())["notes"] == []
 
 
 def test_a_member_may_have_a_digest_of_its_own() -> None:
@@ -298,7 +329,7 @@ def test_json_field() -> None:
 
 
 def test_nobody_to_ask_passes_but_options_are_checked() -> None:
-    assert _health.run(params(members=[])) == dict(changed=False, members=[], waited=0.0, problems=[])
+    assert _health.run(params(members=[])) == dict(changed=False, members=[], waited=0.0, problems=[], notes=[])
     with pytest.raises(DowntimeError, match="passes is 0"):
         _health.run(params(members=[], passes=0))
 

@@ -166,6 +166,22 @@ def test_who_could_not_be_taken_out_on_every_balancer_keeps_what_it_runs():
     assert _outcome.slots_back(the_plan, ["app2"], {"members": [{"name": "app2", "state": "drained"}]}, hostvars) == []
 
 
+def test_a_release_that_did_not_send_the_header_before_goes_back_by_its_readiness_alone():
+    host = {"root": "/srv", "slot": "current", "url": "http://x/ready", "running": {"url": "http://x/ready", "header": "x-release"}}
+    the_plan = plan(balancers=["lb1"], hooks={}, hosts=dict.fromkeys(MEMBERS, host), headers={"sent": ["app1"], "lacking": ["app2"]})
+    out = {"members": [{"name": name, "state": "drained"} for name in MEMBERS]}
+    hostvars = facts({"__deploy_begun": 2}, app1=(BAD, None), app2=(BAD, None), app3=(BAD, None))
+    assert {entry["name"]: entry["running"]["proof"] for entry in _outcome.slots_of(the_plan, MEMBERS)} == {"app1": "seen", "app2": "needed", "app3": "needed"}
+    back = {entry["name"]: entry["running"]["proof"] for entry in _outcome.slots_back(the_plan, MEMBERS, out, hostvars)}
+    assert back == {"app1": "needed", "app2": "optional", "app3": "optional"}
+    gone_back = facts({"__deploy_begun": 2}, app1=(BAD, OK), app2=(BAD, OK), app3=(OK, None))
+    assert {entry["name"]: entry["proof"] for entry in _outcome.gates_back(the_plan, MEMBERS, gone_back)} == {
+        "app1": "needed", "app2": "optional", "app3": "needed"}
+    # What a rollback goes to may be from before the header, and a restart changes nothing about it.
+    for verb, expected in (("rollback", ["optional"] * 3), ("restart", ["seen", "optional", "needed"])):
+        assert [entry["running"]["proof"] for entry in _outcome.slots_of({**the_plan, "verb": verb}, MEMBERS)] == expected
+
+
 def test_who_was_absent_from_the_start_is_said_and_fails_nothing():
     found = end(measured("clean", "0 of 12 real requests lost"), plan(absent=["app3"], going_back_to={"app1": OLD, "app2": OLD}))
     assert found["result"] == "succeeded"

@@ -377,6 +377,25 @@ def test_running_release_is_another(host):
         host.activate("1.0.0", service=UNIT, running={"url": "http://127.0.0.1:1/", "timeout": 3})
 
 
+def test_a_release_that_runs_without_the_header_is_not_said_not_to_run(host):
+    """The old one sends it: then an answer without it is the new one's, and nobody has to wait for the end of the time."""
+    host.stage("1.0.0")
+    host.served = ["f" * 64, None]
+    running = {"url": "http://127.0.0.1:1/ready?token=secret", "timeout": 60}
+    sentence = (r"release 1.0.0 .* is not proven to run: http://127.0.0.1:1/ready answers with status 200, but without the header x-release, so which "
+                "release answers is unproven; slot current (now|still) points at 1.0.0")
+    for proof, least, most in (("seen", 5, 10), ("needed", 60, 65)):
+        begun = host._clock()
+        with pytest.raises(DowntimeError, match=sentence) as caught:
+            host.activate("1.0.0", service=UNIT, restart=True, running={**running, "proof": proof})
+        assert least <= host._clock() - begun < most and "secret" not in str(caught.value)
+    done = host.activate("1.0.0", service=UNIT, restart=True, running={**running, "proof": "optional"})
+    assert done["restarted"] and done["running"]["bare"]
+    # It runs: nothing is restarted for the header that it lacks.
+    host.answers["systemctl is-active shop.service"] = (0, "active\n")
+    assert host.activate("1.0.0", service=UNIT, running={**running, "proof": "optional"})["changed"] is False
+
+
 def test_running_release_decides_about_a_restart(host):
     host.stage("1.0.0")
     host.served = [host.digests["1.0.0"]]
