@@ -204,11 +204,13 @@ def nobody_left_out(stage: Stage) -> t.Callable[..., None]:
 
 @pytest.fixture
 def nothing_left_running(stage: Stage) -> t.Callable[..., None]:
-    """A deploy is over: none of its processes may live on, neither a probe on the controller nor a module on a host."""
+    """A deploy is over: none of its processes may live on, neither a probe on the controller nor a module on a host. Nor does anything else of them."""
 
     def check(seen: Seen = stage) -> None:
         assert seen.left_running() == []
         for name in (*seen.balancers, *seen.members):
-            assert "ansible" not in seen.said[name]["processes"].lower(), name
+            assert look.modules(seen.said[name]["processes"]) == [], name
+            assert seen.said[name]["temporary"].split() == [], name
+            assert seen.said[name]["secret"].split() == [], name
 
     return check

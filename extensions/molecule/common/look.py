@@ -49,9 +49,26 @@ ASK_MEMBER = {
 }
 
 
+# A secret of the inventory, as an expression that does not find itself in what is asked.
+PLANTED = "plante[d]-on-hosts-4f7a"
+ASK_ALL = {
+    # Of modules: what this collection, and what Ansible makes.
+    "temporary": "find /root/.ansible/tmp /tmp -mindepth 1 -maxdepth 1 '(' -name 'zero-downtime-*' -o -name '*_payload_*' -o -name 'ansible-tmp-*' ')' "
+                 "2> /dev/null || true",
+    "secret": f"grep -rsle '{PLANTED}' /root /tmp /var/log /var/lib/zero-downtime /srv; journalctl --quiet | grep -e '{PLANTED}'; "
+              f"cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2> /dev/null | grep -ace '{PLANTED}' | grep -v '^0$' || true",
+    "masked": "journalctl --quiet | grep -c \"'headers': \"",
+}
+
+
+def modules(processes: str) -> list[str]:
+    """Modules among the processes of a host: those that come over standard input are an interpreter without a program."""
+    return [line for line in processes.splitlines() if "ansible" in line.lower() or re.fullmatch(r"(.*sh -c )?/usr/bin/python3( && sleep 0)?", line.strip())]
+
+
 def ask(name: str) -> dict[str, str]:
     """What a host says to each of the questions; a command that fails says why."""
-    questions = ASK_BALANCER if name in BALANCERS else ASK_MEMBER
+    questions = {**(ASK_BALANCER if name in BALANCERS else ASK_MEMBER), **ASK_ALL}
     script = "\n".join(f"echo '== {key}'; {command} 2>&1" for key, command in questions.items())
     said = subprocess.run(["podman", "exec", name, "sh", "-c", script],
                           check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deploys of which each loses a host at another step, each followed by one that finds it again.
+"""Deploys of which each loses a host at another step, each followed by one that finds it again. In the last one the host loses its controller.
 
     python lose.py RESULTS ansible-playbook OPTION…
 
@@ -23,6 +23,7 @@ import typing as t
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
 
+import look  # noqa: E402
 from look import BALANCERS, MEMBERS, running  # noqa: E402
 
 HOSTS = str(pathlib.Path(__file__).resolve().parents[3] / "tests" / "image" / "hosts")
@@ -37,6 +38,11 @@ NO_LOGIN_IN_RESTART = (
     "mkdir -p /run/systemd/system/shop.service.d && "
     f"printf \"[Service]\\nExecStartPre=+/bin/sh -c '{NO_LOGIN}'\\n\" "
     "> /run/systemd/system/shop.service.d/lose.conf && systemctl daemon-reload")
+# It does not come up while a file is there.
+HOLD_RESTART = (
+    "touch /run/hold && mkdir -p /run/systemd/system/shop.service.d && "
+    "printf \"[Service]\\nExecStartPre=/bin/sh -c 'while [ -e /run/hold ]; do sleep 0.1; done'\\n\" "
+    "> /run/systemd/system/shop.service.d/hold.conf && systemctl daemon-reload")
 RESTART_AGAIN = "rm -r /run/systemd/system/shop.service.d && systemctl daemon-reload && "
 
 
@@ -203,6 +209,28 @@ class Runs:
         seen["servers_again"] = {balancer: ask(balancer, "show servers state shop") for balancer in BALANCERS}
         return seen
 
+    def kill(self, host: str) -> dict[str, t.Any]:
+        """A controller is killed, with all that it started here, while a module on a host waits for a service."""
+        do([inside(HOLD_RESTART)], host)
+        process = self.start("killed", deploy_release="1.0.0")
+        self._until("the module waits for the service", lambda: process.poll() is None and "systemctl restart shop" in look.ask(host)["processes"])
+        tell(tree_of(process.pid), signal.SIGKILL)
+        process.wait()
+        seen: dict[str, t.Any] = {"left": look.modules(look.ask(host)["processes"])}
+        do([inside("rm /run/hold")], host)
+        self._until("the module has ended", lambda: not look.modules(look.ask(host)["processes"]))
+        seen["again"] = self.start("killed-again", deploy_release="2.0.0", deploy_batches=[2], deploy_evidence_url="").wait()
+        seen["running_again"] = running()
+        return seen
+
+    @staticmethod
+    def _until(what: str, fact: t.Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not fact():
+            if time.monotonic() > end:
+                raise SystemExit(f"gave up: waited {PATIENCE:g} s until {what}")
+            time.sleep(0.1)
+
     def _wait(self, process: "subprocess.Popen[bytes]", point: Point, fact: Fact) -> None:
         end = time.monotonic() + PATIENCE
         while not fact.among(self.events(point.name)):
@@ -222,6 +250,10 @@ def main(results: str, *command: str) -> None:
             seen[point.name] = runs.lose(point)
             print(f"{point.name}: {time.monotonic() - began:.1f} s", flush=True)
             (runs.results / "points.json").write_text(json.dumps(seen, indent=1), encoding="utf-8")
+        began = time.monotonic()
+        killed = runs.kill("app2")
+        print(f"killed: {time.monotonic() - began:.1f} s", flush=True)
+        (runs.results / "killed.json").write_text(json.dumps(killed, indent=1), encoding="utf-8")
     finally:
         runs.end()
 

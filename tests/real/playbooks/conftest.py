@@ -193,7 +193,17 @@ def first_deploy(found: Stage, kept: pathlib.Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def saved_stage(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Stage]:
+def remote_tmp(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[None]:
+    """Where hosts keep what is temporary. After all tests of this room, deploys that were killed among them, nothing is left there of a module."""
+    place = tmp_path_factory.mktemp("remote")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(playing.ENV, "ANSIBLE_REMOTE_TMP", str(place))
+        yield
+    assert [str(path) for path in place.rglob("*") if path.name.startswith(("zero-downtime-", "AnsiballZ_"))] == []
+
+
+@pytest.fixture(scope="session")
+def saved_stage(remote_tmp: None, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Stage]:
     found = Stage(tmp_path_factory.mktemp("stage") / "saved")
     found.script("down")
     found.script("up", *RELEASES)

@@ -49,12 +49,15 @@ def test_clients_met_no_other_release(stage, name, versions):
 
 
 @pytest.mark.claim("staged-everywhere-before-traffic-moves", "disk-full")
-def test_a_host_without_room_ends_a_deploy_before_any_traffic_moves(stage):
+def test_a_host_without_room_ends_a_deploy_before_any_traffic_moves(stage, nothing_left_running):
     rc, _log = stage.told("full")
     sentence = re.findall(r"Action failed: ([^\n\x1b]*)", (stage.results / "full.log").read_text(encoding="utf-8"))[-1]
     assert rc == 2 and sentence.startswith("Deploy of shop was refused: app3: ")
     assert "no space left on its file system" in sentence
     assert "Nothing has been changed." in sentence
+    nothing_left_running(stage.at("full"))
+    # The inventory's secret was there, and each host's log says so, without it.
+    assert all(int(stage.at("full").said[member]["masked"]) for member in stage.members)
     assert stage.at("full").running() == dict.fromkeys(stage.members, "1.0.0")
     assert stage.at("full").served() == {"1.0.0"}
     # Nothing is half-staged, and with room the next deploy went through: the good one.

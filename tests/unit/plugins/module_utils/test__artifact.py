@@ -35,6 +35,32 @@ def archive(path, *members, mode="w:gz"):
     return str(path)
 
 
+# --- addresses
+
+
+@pytest.mark.parametrize("place, shown, secrets", [
+    ("https://art.example/shop.tar.gz?X-Signature=abcdef", "https://art.example/shop.tar.gz", {"X-Signature=abcdef"}),
+    ("https://ops:pass-word@art.example/shop.tar.gz#abcdefgh", "https://art.example/shop.tar.gz", {"ops:pass-word", "abcdefgh"}),
+    # Too short for a secret: it would be found in what has nothing to do with it.
+    ("https://art.example/shop.tar.gz?v=2.0.0", "https://art.example/shop.tar.gz", set()),
+    ("https://art.example/shop.tar.gz", "https://art.example/shop.tar.gz", set()),
+    ("/srv/art/what?really-a-name", "/srv/art/what?really-a-name", set()),
+    (None, None, set()), (3, 3, None),
+])
+def test_what_of_an_address_is_shown_and_what_is_not(place, shown, secrets):
+    assert _artifact.shown(place) == shown
+    assert secrets is None or _artifact.secrets_in(place) == secrets
+
+
+def test_sentences_about_a_checksum_file_hold_no_signature():
+    where = "https://art.example/SUMS?sig=abcdefgh"
+    for ask in (lambda: _artifact.parse_checksums("nothing", where), lambda: _artifact.digest_of_label(ENTRIES, "9.9", None, where),
+                lambda: _artifact.digest_of_label([(A, "shop-1.tar.gz"), (B, "app-1.tar.gz")], "1", None, where)):
+        with pytest.raises(DowntimeError) as refused:
+            ask()
+        assert "https://art.example/SUMS " in str(refused.value) and "abcdefgh" not in str(refused.value)
+
+
 # --- checksum files
 
 
