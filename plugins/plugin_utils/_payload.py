@@ -43,7 +43,7 @@ NO_TERMINAL = "must have a tty"
 def execute(action: ActionBase, name: str, args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
     """Run a module on the action's connection. Nothing is left of it, unless the host is lost meanwhile."""
     begin()
-    quiet = _arrange(action._connection)
+    quiet = _arrange(action._connection, task_vars)
     _clear(action)
     try:
         result = action._execute_module(module_name=name, module_args=dict(args), task_vars=task_vars)
@@ -107,12 +107,12 @@ def _clear_here(parent: str) -> None:
                     shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _arrange(connection: t.Any) -> bool:
+def _arrange(connection: t.Any, task_vars: dict[str, t.Any]) -> bool:
     """Let modules on this connection leave nothing behind. Whether they go over its standard input by this collection's own decision."""
     shell = connection._shell
     quiet = False
     with contextlib.suppress(KeyError):
-        if connection.get_option_and_origin("pipelining")[1] == "default":
+        if connection.get_option_and_origin("pipelining", hostvars=task_vars)[1] == "default":
             connection.set_option("pipelining", True)
             quiet = True
     if getattr(shell, "SHELL_FAMILY", None) == "sh" and "build_module_command" not in vars(shell):
