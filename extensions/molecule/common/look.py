@@ -52,8 +52,8 @@ ASK_MEMBER = {
 # A secret of the inventory, as an expression that does not find itself in what is asked.
 PLANTED = "plante[d]-on-hosts-4f7a"
 ASK_ALL = {
-    # Of modules: what this collection, and what Ansible makes.
-    "temporary": "find /root/.ansible/tmp /tmp -mindepth 1 -maxdepth 1 '(' -name 'zero-downtime-*' -o -name '*_payload_*' -o -name 'ansible-tmp-*' ')' "
+    # Of modules: what this collection, and what Ansible makes. Its word is written so that who looks for processes with it does not find this question.
+    "temporary": "find /root/.ansibl[e]/tmp /tmp -mindepth 1 -maxdepth 1 '(' -name 'zero-downtime-*' -o -name '*_payload_*' -o -name 'ansibl[e]-tmp-*' ')' "
                  "2> /dev/null || true",
     "secret": f"grep -rsle '{PLANTED}' /root /tmp /var/log /var/lib/zero-downtime /srv; journalctl --quiet | grep -e '{PLANTED}'; "
               f"cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2> /dev/null | grep -ace '{PLANTED}' | grep -v '^0$' || true",
