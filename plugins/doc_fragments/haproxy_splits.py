@@ -10,8 +10,8 @@ class ModuleDocFragment:
 options:
   split_map:
     description:
-      - The map that keeps the shares, by the very name that it has in haproxy.cfg. Without it, the one that the configuration's topology shows,
-        C(str(KEY),map_str_int(FILE,0)).
+      - The map that keeps the shares, by the very name that it has in haproxy.cfg. Without it, the one that the configuration's topology shows
+        as the file of its C(map_str_int).
     type: str
   split_key:
     description:

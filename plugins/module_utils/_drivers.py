@@ -25,6 +25,19 @@ STRATEGIES = {"rolling": "members", "blue_green": "split", "canary": "split"}
 
 COLLECTION = "zero.downtime"
 
+# What drivers with balancers have in common in deploy_traffic. Their modules know nothing of it, so it is described here.
+BALANCERS: dict[str, t.Any] = {"type": "raw", "required": True, "description":
+                               "Group, host or list of hosts of the inventory that are the balancers. All of them are moved together."}
+POOL: dict[str, t.Any] = {
+    "name": {"type": "str", "required": True, "description": "Name of the pool, as the balancer's configuration has it."},
+    "port": {"type": "int", "description":
+             "Port that the members serve this pool on. That of the first pool is where C(deploy_health) asks, unless it names another one."},
+    "side": {"type": "str", "choices": ["blue", "green"], "description": "Side of the application that the pool belongs to, where it has two."},
+    "server": {"type": "str", "description":
+               "Name of the member in this pool, where it is not the name that the inventory has for the host. It is worked out for each host, so it may be "
+               "one of its variables."},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Driver:

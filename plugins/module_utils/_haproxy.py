@@ -13,8 +13,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _split
-from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy_options import CONNECTION, MOVING, POOL, SPLITTING
+from ansible_collections.zero.downtime.plugins.module_utils._drivers import BALANCERS, POOL, Driver
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy_options import CONNECTION, MOVING, SPLITTING
 
 
 def _shared(traffic: t.Mapping[str, t.Any], extra: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -46,11 +46,12 @@ DRIVER = Driver(
     runs_on="balancers",
     capabilities=("members", "split"),
     traffic_spec={
-        "balancers": {"type": "raw", "required": True},
+        "balancers": BALANCERS,
         **CONNECTION,
         **MOVING,
         **SPLITTING,
-        "pools": {"type": "list", "elements": "dict", "options": POOL, "required": True},
+        "pools": {"type": "list", "elements": "dict", "options": POOL, "required": True, "description":
+                  "The backends that hold the application's members: one, or several that serve it at the same time, or those of both sides."},
     },
     member_args=member_args,
     split_args=split_args,

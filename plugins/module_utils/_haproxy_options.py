@@ -37,12 +37,6 @@ SPLITTING: dict[str, t.Any] = {
     "split_map": {"type": "str"},
     "split_key": {"type": "str", "no_log": False},
 }
-POOL: dict[str, t.Any] = {
-    "name": {"type": "str", "required": True},
-    "port": {"type": "int"},
-    "side": {"type": "str", "choices": ["blue", "green"]},
-    "server": {"type": "str"},
-}
 
 
 def members_spec() -> dict[str, t.Any]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._drivers import Driver
+from ansible_collections.zero.downtime.plugins.module_utils._drivers import BALANCERS, POOL, Driver
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_mirror import mirror_spec, pairs
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import CONNECTION, MOVING, POOL, SPLITTING, TRAFFIC_POOL
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import CONNECTION, MOVING, SPLITTING
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import POOL as MODULE_POOL
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import joined
 
 
 def _shared(traffic: t.Mapping[str, t.Any], extra: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     args = {name: traffic[name] for name in {**CONNECTION, **extra} if traffic.get(name) is not None}
-    pools = [{name: pool[name] for name in POOL if pool.get(name) is not None} for pool in traffic.get("pools") or ()]
+    pools = [{name: pool[name] for name in MODULE_POOL if pool.get(name) is not None} for pool in traffic.get("pools") or ()]
     if pools:
         args["pools"] = pools
     return args
@@ -60,11 +61,12 @@ DRIVER = Driver(
     runs_on="balancers",
     capabilities=("members", "split", "mirror"),
     traffic_spec={
-        "balancers": {"type": "raw", "required": True},
+        "balancers": BALANCERS,
         **CONNECTION,
         **MOVING,
         **SPLITTING,
-        "pools": {"type": "list", "elements": "dict", "options": TRAFFIC_POOL, "required": True},
+        "pools": {"type": "list", "elements": "dict", "options": {**POOL, "members": {"type": "dict"}}, "required": True, "description":
+                  "The upstreams that hold the application's members: one, or several that serve it at the same time, or those of both sides."},
     },
     member_args=member_args,
     split_args=split_args,

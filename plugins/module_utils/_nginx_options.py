@@ -41,13 +41,6 @@ POOL: dict[str, t.Any] = {
     "side": {"type": "str", "choices": list(_split.SIDES)},
     "members": {"type": "dict"},
 }
-TRAFFIC_POOL: dict[str, t.Any] = {
-    "name": {"type": "str", "required": True},
-    "port": {"type": "int"},
-    "side": {"type": "str", "choices": list(_split.SIDES)},
-    "server": {"type": "str"},
-    "members": {"type": "dict"},
-}
 POOLS: dict[str, t.Any] = {"type": "list", "elements": "dict", "options": POOL}
 
 

@@ -50,7 +50,7 @@ options:
     default: auto
   probe_path:
     description:
-      - Path that this module requests from a member that HAProxy itself does not check, before it comes back. It has to answer with a
+      - Path that is requested from a member that HAProxy itself does not check, before it comes back. It has to answer with a
         status from 200 to 399 three times running. Without it, the member's port has to accept connections.
     type: str
 notes:
