@@ -22,7 +22,7 @@ import threading
 import typing as t
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[0] / "inventories"), str(HERE.parents[1] / "load"), str(HERE.parents[1] / "stage")]
+sys.path[:0] = [str(HERE), str(HERE.parents[0]), str(HERE.parents[0] / "inventories"), str(HERE.parents[1] / "load"), str(HERE.parents[1] / "stage")]
 
 import artifacts  # noqa: E402  pylint: disable=wrong-import-position
 import document  # noqa: E402  pylint: disable=wrong-import-position
