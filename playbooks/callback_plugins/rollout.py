@@ -13,6 +13,8 @@ author: zero.downtime contributors (@zero-downtime)
 description:
   - Shows the batch under way, its members and their states, the requests that the probe has sent so far, and failures as they happen.
   - On a terminal this is one line at the bottom that is redrawn twice a second; elsewhere one plain line for every change.
+  - What fails in the collection's own tasks is printed once. Where a deploy goes on to end in order, and says at its end what failed, Ansible's report of
+    the task is left out until then. With C(-v) nothing is left out.
   - It comes with the collection's playbooks and needs no setting. In plays that run none of the collection's deploys it says nothing.
   - A user's own playbook gets it by naming this directory in C(callback_plugins) of C(ansible.cfg).
   - E(NO_COLOR) (and E(ANSIBLE_NOCOLOR)) turn the colours off, E(TERM=dumb) the redrawn line.
@@ -261,11 +263,69 @@ class Rollout:
         return text[:width], self.failed > 0
 
 
-class Screen:
+class Before:
+    """Stands before Ansible's own way to print a line, or before another one of these, until it is restored."""
+
+    def __init__(self, display: t.Any) -> None:
+        self.display = display
+        self.owner = os.getpid()
+        self._found = display.__dict__.get("display")
+        self.original = display.display
+        display.display = self._display
+
+    def _display(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        raise NotImplementedError
+
+    def restore(self) -> None:
+        if self.display.__dict__.get("display") != self._display:
+            return
+        if self._found is None:
+            del self.display.display
+        else:
+            self.display.display = self._found
+
+
+class Once(Before):
+    """Lets the sentence of a failure be printed once: Ansible prints it as an error with its origin, as the task's result, and again when a rescue tells it."""
+
+    ERROR, RESULT = "[ERROR]: Task failed", "fatal: ["
+
+    def __init__(self, display: t.Any, root: str) -> None:
+        self.rooms = tuple(os.path.join(root, room, "") for room in ("playbooks", "roles"))
+        self.ours = self.later = False
+        super().__init__(display)
+
+    def at(self, task: t.Any) -> None:
+        """The task whose end comes next; what is no file of the collection, such as a hook, is none of our business."""
+        path = os.path.realpath(str(task.get_path() if hasattr(task, "get_path") else "").rpartition(":")[0])
+        self.ours = path.startswith(self.rooms)
+        self.later = self.ours and rescued(task)
+
+    def nowhere(self) -> None:
+        self.ours = self.later = False
+
+    def _display(self, msg: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        if self.ours and os.getpid() == self.owner and isinstance(msg, str):
+            if msg.startswith(self.ERROR):
+                return None
+            if self.later and msg.startswith(self.RESULT):
+                msg = msg.partition(" => ")[0] + " => what failed is said at the end"
+        return self.original(msg, *args, **kwargs)
+
+
+def rescued(task: t.Any) -> bool:
+    """Whether a failure of the task is followed by a rescue: it is in the main part of a block that has one."""
+    while (parent := getattr(task, "_parent", None)) is not None:
+        if getattr(parent, "rescue", None) and any(entry._uuid == task._uuid for entry in parent.block):
+            return True
+        task = parent
+    return False
+
+
+class Screen(Before):
     """One line below everything else that is printed: taken away before another line comes, and put back after it."""
 
     def __init__(self, display: t.Any, columns: t.Callable[[], int], colour: bool) -> None:
-        self.display = display
         self.columns = columns
         self.colour = colour
         self.text: str | None = None
@@ -274,9 +334,7 @@ class Screen:
         self.paused = False
         # Display's own lock where it has one: Ansible forks its workers under it, and two locks could be taken crosswise.
         self.lock = getattr(display, "_lock", None) or threading.RLock()
-        self.owner = os.getpid()
-        self.original = display.display
-        display.display = self._display
+        super().__init__(display)
 
     def _display(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
         # Ansible's workers are forks of this process: they hand their lines to it and have no line of their own, and may not
@@ -328,8 +386,7 @@ class Screen:
         with self.lock:
             self._wipe()
             self.text = None
-        if self.display.__dict__.get("display") == self._display:
-            del self.display.display
+        self.restore()
 
 
 class CallbackModule(CallbackBase):
@@ -345,6 +402,7 @@ class CallbackModule(CallbackBase):
         super().__init__(display=display, options=options)
         self.rollout = Rollout()
         self.screen: Screen | None = None
+        self.once: Once | None = None
         self.thread: threading.Thread | None = None
         self.ended = threading.Event()
         # Events come from Ansible's main thread, the look at the files from ours.
@@ -367,8 +425,12 @@ class CallbackModule(CallbackBase):
         if task and os.path.dirname(os.path.realpath(str(getattr(playbook, "_file_name", "")))) == ours:
             self._display.error(f"--start-at-task is '{task}'; the steps before it are needed, so a run without that option is accepted")
             raise SystemExit(2)
+        if not self._display.verbosity:
+            self.once = Once(self._display, os.path.dirname(ours))
 
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
+        if self.once is not None:
+            self.once.at(task)
         if self.screen is not None:
             self.screen.pause(str(getattr(task, "action", "")).rpartition(".")[2] == "pause")
 
@@ -389,8 +451,15 @@ class CallbackModule(CallbackBase):
                 self.rollout.learn_host(result._host.get_name(), "unreachable")
             self._tell()
 
+    def v2_playbook_on_play_start(self, play: t.Any) -> None:
+        if self.once is not None:
+            self.once.nowhere()
+
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         self._stop()
+        if self.once is not None:
+            self.once.restore()
+            self.once = None
 
     # -- following ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.zero.downtime.plugins.module_utils import _canary_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _whole_run
+from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 
 class ActionModule(ActionBase):
@@ -21,6 +22,7 @@ class ActionModule(ActionBase):
     _supports_async = False
     _VALID_ARGS = frozenset()
 
+    @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         task_vars = task_vars or {}
         super().run(tmp, task_vars)

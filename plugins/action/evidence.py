@@ -18,6 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _evidence, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "required": True, "choices": ["started", "checked", "stopped"]},
@@ -62,6 +63,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
+    @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         task_vars = task_vars or {}
         super().run(tmp, task_vars)

@@ -23,6 +23,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
+from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 display = Display()
 
@@ -44,6 +45,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
+    @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         task_vars = task_vars or {}
         super().run(tmp, task_vars)

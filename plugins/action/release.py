@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.zero.downtime.plugins.module_utils import _events
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _payload, _sending
+from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 MODULE = "zero.downtime.release"
 
@@ -23,6 +24,7 @@ class ActionModule(ActionBase):
     # The temporary directory is made when there is something to transfer.
     TRANSFERS_FILES = False
 
+    @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result = super().run(tmp, task_vars)
         del tmp

@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _events, _outcome, _releases, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _machines, _payload, _sending
+from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 MODULE = "zero.downtime.releases"
 
@@ -25,6 +26,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
+    @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         task_vars = task_vars or {}
         super().run(tmp, task_vars)

@@ -14,6 +14,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _ev
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
+from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 SPEC = {"plan": {"type": "dict", "required": True}, "mirrored": {"type": "dict"}}
 STEP = "shadow"
@@ -27,6 +28,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
+    @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         task_vars = task_vars or {}
         super().run(tmp, task_vars)

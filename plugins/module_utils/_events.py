@@ -15,6 +15,8 @@ import os
 import time
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _written
+
 FILE = "events.jsonl"
 CLOCK = "clock.json"
 # What the judge and the shadow leave there for the record.
@@ -64,7 +66,8 @@ def append(run_dir: str | None, step: str, event: str, members: t.Sequence[str] 
     if balancer is not None:
         line["balancer"] = balancer
     if detail:
-        line["detail"] = detail
+        # A deploy has written variables, whatever the module that failed calls its options.
+        line["detail"] = _written.result(detail)
     data = (json.dumps(line, default=str) + "\n").encode()
     handle = os.open(os.path.join(run_dir, FILE), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:

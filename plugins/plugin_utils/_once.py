@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 
 class Once(ActionBase):
@@ -30,6 +31,7 @@ class Once(ActionBase):
         """Do the work; the task's result."""
         raise NotImplementedError
 
+    @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         task_vars = task_vars or {}
         super().run(tmp, task_vars)

@@ -35,12 +35,19 @@ def documented(driver: str) -> dict[str, t.Any]:
     for kind in KINDS:
         path = ROOT / "plugins" / "modules" / f"{driver}_{kind}.py"
         if path.is_file():
-            own = _documentation(path)
-            for name in own.get("extends_documentation_fragment") or ():
-                found.update(_documentation(ROOT / "plugins" / "doc_fragments" / f"{name.rpartition('.')[2]}.py").get("options") or {})
-            for name, option in (own.get("options") or {}).items():
+            for name, option in options_of(path).items():
                 found.setdefault(name, option)
     return found
+
+
+def options_of(path: pathlib.Path) -> dict[str, t.Any]:
+    """The options that a module's file documents, with what it takes from the collection's fragments."""
+    own = _documentation(path)
+    found: dict[str, t.Any] = {}
+    for name in own.get("extends_documentation_fragment") or ():
+        if name.startswith("zero.downtime."):
+            found.update(_documentation(ROOT / "plugins" / "doc_fragments" / f"{name.rpartition('.')[2]}.py").get("options") or {})
+    return {**found, **(own.get("options") or {})}
 
 
 def _as_written(text: str, known: t.Collection[str]) -> str:

@@ -152,12 +152,14 @@ def test_refused_with_one_sentence(tried, name):
     assert not case.role or told.sentence.startswith("Deploy of shop was refused: "), told.sentence
 
 
-@pytest.mark.claim("limit-is-refused")
+@pytest.mark.claim("limit-is-refused", "a-refusal-is-printed-once", "messages-name-the-variable")
 @pytest.mark.parametrize("args, variables, words", [
-    # By the first play, by the plan of the second one, and by what its members find when they stage.
+    # By the first play, by the plan of the second one, and by what its members find when they stage. The first of the words are what is said once.
     (["--limit", "localhost,app1"], {"deploy_release": "2.0.0"}, ["app2, app3, app4", "--limit"]),
-    ([], {"deploy_release": "2.0.0", "deploy_drain_timeout": "a while"}, ["deploy_drain_timeout", "a while", "whole number"]),
-    ([], {"deploy_release": "9.9.9"}, ["9.9.9"]),
+    ([], {"deploy_release": "2.0.0", "deploy_drain_timeout": "a while"}, ["deploy_drain_timeout is 'a while'", "whole number"]),
+    ([], {"deploy_release": "2.0.0", "deploy_strategy": "leap_of_faith"}, ["deploy_strategy is 'leap_of_faith'", "rolling"]),
+    ([], {"deploy_release": "2.0.0", "deploy_traffic": traffic(frontends=["shopp"])}, ["deploy_traffic.frontends names shopp", "it has shop"]),
+    ([], {"deploy_release": "9.9.9"}, ["release 9.9.9 is unknown", "deploy_artifact.checksums", "it knows 1.0.0"]),
 ])
 def test_the_playbook_prints_the_sentence_and_fails(stage, args, variables, words):
     before = stage.seen()
@@ -165,4 +167,6 @@ def test_the_playbook_prints_the_sentence_and_fails(stage, args, variables, word
     assert played.rc == 2, played.output
     assert all(word in played.sentence for word in ["was refused", *words]), played.sentence
     assert "Traceback" not in played.output, played.output
+    assert played.output.count(words[0]) == 1, played.output
+    assert "[ERROR]" not in played.output and "non-zero return code" not in played.output, played.output
     assert stage.seen() == before

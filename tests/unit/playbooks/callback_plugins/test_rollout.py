@@ -163,6 +163,53 @@ def test_follows_only_what_is_ours(callback, tmp_path):
     assert callback.thread is None and callback._display.lines == []
 
 
+ROOT = os.path.realpath(os.path.join(HERE, *[os.pardir] * 4))
+
+
+def task_at(path, parent=None, uuid="task"):
+    return types.SimpleNamespace(get_path=lambda: f"{path}:7", _parent=parent, _uuid=uuid)
+
+
+def block(main, rescue=(), parent=None):
+    return types.SimpleNamespace(block=main, rescue=list(rescue), _parent=parent, _uuid="block")
+
+
+def printed(callback, task):
+    """What is left of what Ansible prints when the task fails."""
+    callback._display.lines.clear()
+    callback.v2_playbook_on_task_start(task, False)
+    for line in ("[ERROR]: Task failed: Action failed: no such floor", 'fatal: [localhost]: FAILED! => {"msg": "no such floor"}', "[WARNING]: mind the gap"):
+        callback._display.display(line)
+    return list(callback._display.lines)
+
+
+def test_a_failure_is_printed_once(callback):
+    callback.v2_playbook_on_start(types.SimpleNamespace(_file_name=""))
+    role = os.path.join(ROOT, "roles", "deploy", "tasks", "main.yml")
+    result, gap = 'fatal: [localhost]: FAILED! => {"msg": "no such floor"}', "[WARNING]: mind the gap"
+    # Nothing follows it that would say it again.
+    assert printed(callback, task_at(role)) == [result, gap]
+    # The rescue says it at the end; what runs always, behind it, says what it has to say itself.
+    part = task_at(role)
+    part._parent = block([part], ["tell"])
+    inside = task_at(role, part._parent, uuid="in an included file")
+    assert printed(callback, part) == ["fatal: [localhost]: FAILED! => what failed is said at the end", gap]
+    assert printed(callback, inside) == [result, gap]
+    included = task_at(role, types.SimpleNamespace(_parent=part._parent, _uuid="task"), uuid="deeper")
+    assert "no such floor" not in "".join(printed(callback, included))
+    # A user's own task.
+    hook = task_at("/srv/hooks/before_shift.yml", part._parent)
+    assert len(printed(callback, hook)) == 3 and result in callback._display.lines
+    callback.v2_playbook_on_stats(None)
+    assert len(printed(callback, part)) == 3
+
+
+def test_with_v_nothing_is_left_out(callback):
+    callback._display.verbosity = 1
+    callback.v2_playbook_on_start(types.SimpleNamespace(_file_name=""))
+    assert len(printed(callback, task_at(os.path.join(ROOT, "roles", "deploy", "tasks", "main.yml")))) == 3
+
+
 def test_from_plan_to_record(callback, tmp_path):
     callback.v2_runner_on_ok(Result("zero.downtime.plan", {"run_dir": str(tmp_path), "plan": PLAN}))
     assert callback.thread is not None
@@ -208,7 +255,7 @@ def test_a_playbook_of_ours_does_not_begin_in_the_middle(monkeypatch):
     said = []
     monkeypatch.setattr(rollout.context, "CLIARGS", {"start_at_task": "Deploy"})
     callback = rollout.CallbackModule.__new__(rollout.CallbackModule)
-    callback._display = types.SimpleNamespace(error=said.append)
+    callback._display = types.SimpleNamespace(error=said.append, verbosity=1)
     with pytest.raises(SystemExit) as ended:
         callback.v2_playbook_on_start(types.SimpleNamespace(_file_name=os.path.join(os.path.dirname(os.path.dirname(PATH)), "deploy.yml")))
     assert ended.value.code == 2 and "--start-at-task is 'Deploy'" in said[0]
