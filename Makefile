@@ -90,6 +90,10 @@ bench: setup $(VENV)/.stamp-bench  ## Compare with community.general.haproxy, Ca
 docs: setup  ## Write what follows from the registries: argument specs, docs/variables.md, the README's table of drivers; and tests/claims.md.
 	@$(VENV)/bin/python tests/bin/generate
 
+.PHONY: changelog
+changelog: setup  ## Build CHANGELOG.rst out of the fragments.
+	@$(VENV)/bin/python tests/bin/changelog
+
 .PHONY: clean
 clean: stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
 	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/demo $(BUILD)/integration $(BUILD)/isolated $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/saved-stage $(BUILD)/stage

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,10 @@ import pytest
 import yaml
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(REPO / "tests" / "suite"))
+
+import limits  # noqa: E402  pylint: disable=wrong-import-position
+
 BIN = pathlib.Path(sys.executable).parent
 MODULES = sorted(path.stem for path in (REPO / "plugins" / "modules").glob("[a-z]*.py"))
 PLAYBOOKS = sorted(path.stem for path in (REPO / "playbooks").glob("*.yml"))
@@ -29,11 +34,15 @@ def installed(tmp_path_factory):
     return place / "collections" / "ansible_collections" / "zero" / "downtime"
 
 
-def run(place: pathlib.Path, program: str, *arguments: str) -> str:
+def started(place: pathlib.Path, program: str, *arguments: str, cwd: pathlib.Path | None = None) -> "subprocess.CompletedProcess[str]":
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environ.update(ANSIBLE_COLLECTIONS_PATH=str(place / "collections"), ANSIBLE_HOME=str(place / "home"))
-    done = subprocess.run([str(BIN / program), *arguments], cwd=place, env=environ, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=120, check=False)
+    return subprocess.run([str(BIN / program), *arguments], cwd=cwd or place, env=environ, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=limits.stretched(120), check=False)
+
+
+def run(place: pathlib.Path, program: str, *arguments: str) -> str:
+    done = started(place, program, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -41,9 +50,30 @@ def run(place: pathlib.Path, program: str, *arguments: str) -> str:
 @pytest.mark.claim("installs-as-a-collection")
 def test_it_holds_what_a_user_needs_and_nothing_of_the_workshop(installed):
     present = {path.name for path in installed.iterdir()}
-    assert {"COPYING", "README.md", "meta", "playbooks", "plugins", "roles"} <= present
-    assert not present & {"build", ".git", ".venv", ".pytest_cache", ".ci"}
-    assert not list(installed.rglob("*.pyc"))
+    assert present == {"CHANGELOG.rst", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "changelogs", "docs", "inventories", "meta", "playbooks", "plugins",
+                       "roles"}
+    assert not (installed / "inventories" / "local").exists(), "it is for the stage of a checkout"
+    assert not list(installed.rglob("*.pyc")) and not list(installed.rglob("test_*"))
+
+
+def test_its_changelog_has_its_version(installed):
+    version = json.loads((installed / "MANIFEST.json").read_text(encoding="utf-8"))["collection_info"]["version"]
+    assert f"v{version}\n" in (installed / "CHANGELOG.rst").read_text(encoding="utf-8")
+
+
+def test_what_its_pages_link_to_is_there_too(installed):
+    """A page may lead out to the repository, but not to a file that the archive lacks."""
+    for page in (installed / "README.md", *(installed / "docs").glob("*.md")):
+        for link in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), (page.name, link)
+
+
+@pytest.mark.claim("installs-as-a-collection")
+def test_doctor_runs_from_an_empty_directory(installed, tmp_path):
+    """Far enough that it refuses, in its own words, what an inventory lacks."""
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {app1: {ansible_connection: local}}}\n", encoding="utf-8")
+    done = started(installed.parents[3], "ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "zero.downtime.doctor", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout.count("deploy_app is missing") == 1, done.stdout + done.stderr
 
 
 def test_every_module_is_documented_where_it_was_installed(installed):
