@@ -4,6 +4,12 @@
 
 PYTHON ?= /usr/bin/python3
 VENV ?= .venv
+# The newest ansible-core that PYTHON carries, or the one that CORE names, in an environment of its own.
+ifdef CORE
+PYTHON := $(shell python3 tests/suite/cores.py python $(CORE))
+VENV := build/cores/$(CORE)
+endif
+PINS := tests/cores/$(or $(CORE),$(shell $(PYTHON) tests/suite/cores.py newest)).txt
 BUILD := build
 STAMPS := $(BUILD)/stamps
 LINK := $(BUILD)/collections/ansible_collections/zero/downtime
@@ -17,7 +23,7 @@ help:  ## Say what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 .PHONY: setup
-setup: runtime $(VENV)/.stamp-test  ## Install everything that the tests need; the second time is instant.
+setup: runtime $(VENV)/.stamp-test $(if $(CORE),,$(VENV)/.stamp-tools)  ## Install everything that the tests need; the second time is instant.
 
 .PHONY: runtime
 runtime: $(STAMPS)/system $(VENV)/.stamp-runtime $(LINK)
@@ -26,19 +32,29 @@ $(STAMPS)/system: tests/bin/system-packages
 	@tests/bin/system-packages
 	@mkdir -p $(@D) && touch $@
 
-$(VENV)/.stamp-runtime: tests/requirements-runtime.txt | $(STAMPS)/system
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(PINS)
+
+$(VENV)/.stamp-runtime: tests/requirements-runtime.txt $(PINS) | $(STAMPS)/system
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@$(PIP) -r $<
 	@touch $@
 
 $(VENV)/.stamp-test: tests/requirements-test.txt $(VENV)/.stamp-runtime
 	@tests/bin/system-packages --tests
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-runtime.txt -r $<
+	@$(PIP) -r tests/requirements-runtime.txt -r $<
 	@touch $@
 
-$(VENV)/.stamp-bench: tests/requirements-bench.txt $(VENV)/.stamp-test
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+$(VENV)/.stamp-tools: tests/requirements-tools.txt $(VENV)/.stamp-test
+	@$(PIP) -r tests/requirements-runtime.txt -r tests/requirements-test.txt -r $<
 	@touch $@
+
+$(VENV)/.stamp-bench: tests/requirements-bench.txt $(VENV)/.stamp-tools
+	@$(PIP) -r $<
+	@touch $@
+
+# What the suite asks for where a piece of it runs on another ansible-core.
+.PHONY: core-environment
+core-environment: $(VENV)/.stamp-test
 
 # The collection's directory names are fixed by Ansible; a checkout's are not.
 $(LINK):
@@ -57,10 +73,12 @@ demo: runtime  ## Show seven deploys, rolling, blue/green and canary, and what e
 	@$(VENV)/bin/python tests/stage/demo.py
 
 SUITE = $(VENV)/bin/python tests/bin/suite.py
+# What depends on ansible-core. Sanity, lint and containers stay with the usual one.
+ON_A_CORE := unit conformance playbooks real integration demo chaos
 
 .PHONY: test
-test: setup  ## Run every test; the last line says how many passed and failed. SINCE=REV runs what the changes since then can break.
-	@$(SUITE) $(if $(SINCE),--since $(SINCE))
+test: setup  ## Run every test; the last line says how many passed and failed. SINCE=REV: what changes since then can break. CORE=2.17: on that ansible-core.
+	@$(SUITE) $(if $(SINCE),--since $(SINCE)) $(if $(CORE),$(ON_A_CORE))
 
 .PHONY: test-all
 test-all: setup  ## Run also what is proven elsewhere and only worth repeating: for a nightly run.

@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _canary_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _whole_run
+from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _inventory, _whole_run
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 
@@ -27,6 +27,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         try:
+            _floor.check()
             _whole_run.check(self._task.get_play(), task_vars)
             return {"changed": False, **find(_inventory.Variables(self, task_vars), task_vars)}
         except DowntimeError as error:

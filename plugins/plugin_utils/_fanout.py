@@ -29,7 +29,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import become_loader, connection_loader
 
-from ansible_collections.zero.downtime.plugins.plugin_utils import _here, _payload
+from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _here, _payload
 
 Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 
@@ -61,6 +61,7 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
     started here, and the host counts as not reached: what it did is as unknown. The time begins when the host is really asked, and not while this
     machine is busy with the others.
     """
+    _floor.check()
     # Here, since of a child this process is the parent.
     _payload.begin()
     waiting = selectors.DefaultSelector()

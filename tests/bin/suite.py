@@ -26,6 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "suite"), str(HERE.parent / "stage")]
 
 import choosing  # noqa: E402  pylint: disable=wrong-import-position
+import cores  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
 import results  # noqa: E402  pylint: disable=wrong-import-position
 import running  # noqa: E402  pylint: disable=wrong-import-position
@@ -78,6 +79,27 @@ def over_budget(cpu: float, pace: float, budget: float) -> str | None:
     return "suite: the tests took %s, and the budget in tests/suite/recorded.json is %.0f" % (took, budget)
 
 
+def on_their_cores(chosen: t.Sequence[Piece]) -> tuple[list[Piece], list[str]]:
+    """The pieces, each with the interpreter that it needs, and sentences about those that this machine cannot run."""
+    kept, told = [], []
+    interpreters: dict[str, str] = {}
+    for piece in chosen:
+        if piece.core and piece.core == cores.newest(cores.mine()):
+            told.append("Left out: %s, since everything runs on ansible-core %s." % (piece.name, piece.core))
+            continue
+        if piece.core and piece.core not in interpreters:
+            try:
+                interpreters[piece.core] = cores.environment(piece.core)
+            except cores.LeftOut as error:
+                interpreters[piece.core] = ""
+                told.append("Left out: %s." % error)
+        if not piece.core:
+            kept.append(piece)
+        elif interpreters[piece.core]:
+            kept.append(dataclasses.replace(piece, argv=(interpreters[piece.core], *piece.argv[1:])))
+    return kept, told
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the tests.")
     parser.add_argument("--all", action="store_true")
@@ -99,8 +121,11 @@ def main() -> int:
         if not chosen:
             print("0 passed, 0 failed")
             return 0
+    # Before there are rooms, which have no way to the package index or to a mirror.
+    chosen, told = on_their_cores(chosen)
+    if told:
+        print("\n".join(told), flush=True)
     if any(piece.section == "molecule" for piece in chosen) and not os.geteuid():
-        # Before there are rooms, which have no way to a mirror.
         subprocess.run(["tests/bin/system-packages", "--containers"], check=True)
     figures = known()
     runner = running.Runner(chosen, {name: one["seconds"] for name, one in figures["pieces"].items()}, layout.isolates())

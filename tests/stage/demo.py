@@ -8,6 +8,7 @@ load generator. The exit code is 0 only if neither saw a failure and every deplo
 are its own and stand in a column of their own; no request may go without an answer there either.
 
 With --short, what the tests of the playbooks show under load as well is left out: what is left is the first deploy, a roll and the way back.
+With --strategies, each strategy brings one good release.
 """
 
 from __future__ import annotations
@@ -60,7 +61,12 @@ STEPS = [
     Step("4.0.0-errors, canary", "deploy", "4.0.0-errors", "rolled_back", "1.0.0", True, CANARY, True),
 ]
 
-SHORT = [step for step in STEPS if step.title in ("1.0.0, the first", "2.0.0", "rollback to 1.0.0")]
+CHOICES = {
+    "": STEPS,
+    "--short": [step for step in STEPS if step.title in ("1.0.0, the first", "2.0.0", "rollback to 1.0.0")],
+    "--strategies": [*STEPS[:2], Step("1.0.0, blue/green", "deploy", "1.0.0", "succeeded", "1.0.0", True, BLUE_GREEN),
+                     Step("2.0.0, canary", "deploy", "2.0.0", "succeeded", "2.0.0", True, CANARY)],
+}
 
 COLUMNS = ("deploy", "result", "requests", "failed", "unanswered", "own errors", "longest gap", "p99", "seconds")
 
@@ -200,8 +206,8 @@ def show(steps: list[Step]) -> list[str]:
 
 
 def main(args: list[str]) -> int:
-    if args not in ([], ["--short"]):
-        layout.stop_with_sentence("usage: demo.py [--short]")
+    if len(args) > 1 or (args and args[0] not in CHOICES):
+        layout.stop_with_sentence("usage: demo.py [--short | --strategies]")
     began = time.monotonic()
     # A terminated demo ends its stage as well.
     signal.signal(signal.SIGTERM, lambda *_args: sys.exit(143))
@@ -209,7 +215,7 @@ def main(args: list[str]) -> int:
     try:
         stage.down()
         stage.up(RELEASES)
-        wrong = show(SHORT if args else STEPS)
+        wrong = show(CHOICES["".join(args)])
     except Finding as finding:
         wrong = [str(finding)]
     finally:

@@ -14,6 +14,8 @@ import dataclasses
 import pathlib
 import sys
 
+import cores
+
 REPO = pathlib.Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
 STAGE = ("stage", "artifacts", "records")
@@ -33,6 +35,8 @@ class Piece:
     nightly: bool = False
     memory_mb: int = 400
     needs_root: bool = False
+    # The ansible-core that it runs on, in place of the usual one.
+    core: str = ""
 
     @property
     def name(self) -> str:
@@ -64,6 +68,21 @@ def _molecule(part: str, *scenarios: str) -> Piece:
     return Piece("molecule", part, ("tests/bin/molecule", *scenarios), 60, ("molecule",), memory_mb=2500, needs_root=True)
 
 
+# What a core can break: all else in the unit tests is arithmetic and text of our own.
+MEET_ANSIBLE = (
+    "tests/unit/inventories", "tests/unit/playbooks", "tests/unit/plugins/action", "tests/unit/plugins/plugin_utils",
+    "tests/unit/plugins/module_utils/test__prometheus.py", "tests/unit/plugins/module_utils/test__spec.py")
+
+
+def _on_core(core: str) -> list[Piece]:
+    """Each strategy, a resumed deploy and what meets Ansible in the unit tests, on one more ansible-core: `make test CORE=…` runs all."""
+    return [
+        Piece("cores", core + "-unit", pytest(*MEET_ANSIBLE), 20, core=core),
+        Piece("cores", core + "-deploys", (PYTHON, "tests/stage/demo.py", "--strategies"), 30, ("stage", "artifacts"), core=core),
+        Piece("cores", core + "-resume", (PYTHON, "tests/chaos/sweep.py", "deploy, batch 1: drain in the journal"), 30, (*STAGE, "chaos"), core=core),
+    ]
+
+
 PIECES = [
     _molecule("hosts", "lost_host", "haproxy_reload", "healthcheck_drain", "naive_loses"),
     _molecule("services", "nginx", "rolling", "process_swap", "network_cut"),
@@ -91,4 +110,6 @@ PIECES = [
     Piece("sanity", "pythons", ("tests/bin/sanity", "--pythons"), 30, nightly=True),
     Piece("lint", "", ("tests/bin/lint",), 25),
     Piece("unit", "", pytest("tests/unit"), 20),
+    *_on_core(cores.known()[0]),
+    *_on_core(cores.known()[-1]),
 ]

@@ -15,6 +15,7 @@ import sys
 import tarfile
 import threading
 
+import limits
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _release, _swap, _swap_options
@@ -526,6 +527,8 @@ def test_processes(tmp_path):
         path.write_text(f"{child.pid}\n")
         found = table.named_by(str(path))
         assert found and found.pid == child.pid and table.alive(found)
+        # A process that has just begun may not have its own command line yet.
+        limits.wait_until(lambda: table.command_line(child.pid), "the child has a command line")
         assert "time.sleep(60)" in table.command_line(child.pid) and child.pid in table.children(os.getpid())
         assert not table.alive(found._replace(started="1"))
         # Another process that has its id now is left alone.
