@@ -157,6 +157,24 @@ class Config(t.NamedTuple):
                          if word_after(words, "on-marked-down") == "shutdown-sessions")
 
     @property
+    def counted_together(self) -> frozenset[tuple[str, str]]:
+        """What all workers count in one place, from HAProxy 3.3 on, by proxy and the name of its row in C(show stat).
+
+        Shared memory holds the counters of whatever has a name of its own. The mark C(P) of C(show stat typed) does not tell: every counter of
+        HAProxy 3.3 has it, whether it is shared or not.
+        """
+        if not self.globals.all("shm-stats-file"):
+            return frozenset()
+        found = set()
+        for section in self.sections:
+            rows = {"frontend": ("FRONTEND",), "backend": ("BACKEND",), "listen": ("FRONTEND", "BACKEND")}.get(section.kind, ())
+            # Defaults cannot give a name that is one's own.
+            if any(line[0] == "guid" for line in section.lines):
+                found |= {(section.name, row) for row in rows}
+            found |= {(section.name, server) for server, words in section.servers.items() if rows and word_after(words, "guid")}
+        return frozenset(found)
+
+    @property
     def lingers(self) -> bool:
         return any(frontend.option("idle-close-on-response") for frontend in self.frontends.values())
 

@@ -5,7 +5,8 @@
 """HAProxy's own count of every real request, by worker: one side of the balance sheet. Private to the collection.
 
 Raw numbers since the worker's start. A reload begins new ones, so each worker is a row of its own, and what was the old one's last
-reading stays with whoever compares.
+reading stays with whoever compares. What all workers count in one place (C(shm-stats-file), from HAProxy 3.3 on) is a row of its own, too: taken
+from each worker it would count as often as there are workers, and a new worker's would seem to begin with all of the past.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers imp
 COMMAND = "show stat -1 7 -1"  # frontends, backends and servers
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 OF_POOLS = {"client_aborts": "cli_abrt", "server_aborts": "srv_abrt", "response_errors": "eresp", "retries": "wretr", "redispatches": "wredis"}
+# In place of a worker's pid: no process has it.
+TOGETHER = 0
 # Readings of the same moment: so many at most, until so many agree; seconds between the first ones.
 READINGS, AGREEING = 7, 3
 BETWEEN = 0.005
@@ -37,49 +40,80 @@ def _open(frontends: t.Sequence[t.Mapping[str, str]], backends: t.Sequence[t.Map
     return _add(backends, "scur") + _add(backends, "qcur")
 
 
-def of_worker(text: str, worker: int, current: bool, frontends: t.Sequence[str] | None = None, pools: t.Sequence[str] | None = None,
-              ignored: t.Collection[str] = ()) -> dict[str, t.Any]:
-    """The counters in one worker's C(show stat), summed over C(frontends) (all of HTTP but C(ignored)) and over C(pools) (all)."""
+class Rows(t.NamedTuple):
+    """The rows of one worker's C(show stat) that count."""
+
+    front: list[dict[str, str]]
+    back: list[dict[str, str]]
+    servers: list[dict[str, str]]
+
+    def only(self, keep: t.Callable[[dict[str, str]], bool]) -> Rows:
+        return Rows(*([row for row in rows if keep(row)] for rows in self))
+
+
+def _rows(text: str, frontends: t.Sequence[str] | None, pools: t.Sequence[str] | None, ignored: t.Collection[str]) -> Rows:
     rows = parse_stat(text)
     front = [row for row in rows if row["svname"] == "FRONTEND" and (
         row["pxname"] in frontends if frontends else row.get("mode", "http") == "http" and row["pxname"] not in ignored)]
     back = [row for row in rows if row["svname"] == "BACKEND" and (row["pxname"] in pools if pools else row["pxname"] not in ignored)]
+    kept = {row["pxname"] for row in back}
+    return Rows(front, back, [row for row in rows if row["pxname"] in kept and row["svname"] not in ("FRONTEND", "BACKEND")])
+
+
+def _counted(rows: Rows, worker: int, current: bool, by_pool: bool) -> dict[str, t.Any]:
+    front, back, servers = rows
     found: dict[str, t.Any] = {"worker": worker, "current": current, "requests": _add(front, "req_tot")}
     found["responses"] = {name: _add(front, "hrsp_" + name) for name in CLASSES}
     found.update({name: _add(back, column) for name, column in OF_POOLS.items()})
     found["open"] = _open(front, back)
     # What members answered themselves: the other 5xx are the balancer's own, for requests that no member answered.
-    kept = {row["pxname"] for row in back}
-    found["server_5xx"] = _add([row for row in rows if row["pxname"] in kept and row["svname"] not in ("FRONTEND", "BACKEND")], "hrsp_5xx")
+    found["server_5xx"] = _add(servers, "hrsp_5xx")
     found.update({name: _add(front, column) for name, column in OF_FRONTENDS.items()})
     # Of named pools also each one's own: what a canary is judged by. A request that HAProxy answers in a member's place is among them.
     found["pools"] = {row["pxname"]: {"requests": int(row["req_tot"] or 0), "errors": int(row["hrsp_5xx"] or 0), "time_ms": None,
-                                      "average_ms": int(row["rtime"] or 0)} for row in back if pools}
+                                      "average_ms": int(row["rtime"] or 0)} for row in back if by_pool}
     return found
+
+
+def of_worker(text: str, worker: int, current: bool, frontends: t.Sequence[str] | None = None, pools: t.Sequence[str] | None = None,
+              ignored: t.Collection[str] = ()) -> dict[str, t.Any]:
+    """The counters in one worker's C(show stat), summed over C(frontends) (all of HTTP but C(ignored)) and over C(pools) (all)."""
+    return _counted(_rows(text, frontends, pools, ignored), worker, current, bool(pools))
 
 
 def of_look(look: Look, frontends: t.Sequence[str] | None = None, pools: t.Sequence[str] | None = None,
-            ignored: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
-    """The counters of every worker that can be read, the current one first; the first reply of each is that to C(COMMAND)."""
-    found = [of_worker(look.replies[0], look.current, True, frontends, pools, ignored)]
-    found += [of_worker(replies[0], pid, False, frontends, pools, ignored) for pid, replies in sorted(look.old.items()) if replies]
-    return found
+            ignored: t.Collection[str] = (), shared: t.Collection[tuple[str, str]] = ()) -> list[dict[str, t.Any]]:
+    """The counters of every worker that can be read, the current one first; the first reply of each is that to C(COMMAND).
+
+    What the workers count together (C(shared), by proxy and name of the row) is one row before theirs, which a reload does not end. What is open is
+    each worker's own, and the sum of it stands there.
+    """
+    texts = [(look.current, look.replies[0]), *((pid, replies[0]) for pid, replies in sorted(look.old.items()) if replies)]
+    workers = [(pid, _rows(text, frontends, pools, ignored)) for pid, text in texts]
+    found = []
+    if shared:
+        together = [rows.only(lambda row: (row["pxname"], row["svname"]) in shared) for _pid, rows in workers]
+        if any(together[0]):
+            found.append({**_counted(together[0], TOGETHER, True, bool(pools)), "open": sum(_open(rows.front, rows.back) for rows in together)})
+        workers = [(pid, rows.only(lambda row: (row["pxname"], row["svname"]) not in shared)) for pid, rows in workers]
+    return found + [_counted(rows, pid, pid == look.current, bool(pools)) for pid, rows in workers if any(rows) or not found]
 
 
-def of_pools(look: Look, pools: t.Iterable[str]) -> dict[str, dict[str, t.Any]]:
+def of_pools(look: Look, pools: t.Iterable[str], shared: t.Collection[tuple[str, str]] = ()) -> dict[str, dict[str, t.Any]]:
     """By pool, the requests over all workers that can be asked, and the seconds since the last one; null when a worker cannot be asked.
 
     A worker knows its own time only, so a pool that none of them gave a request has been idle for as long as the newest one runs.
     """
     started = {worker.pid: worker.uptime_s for worker in look.workers}
     found = {pool: {"requests": 0, "idle_s": None if look.unreadable else float(started.get(look.current, 0))} for pool in pools}
-    for reply in (look.replies[0], *(replies[0] for replies in look.old.values() if replies)):
+    for number, reply in enumerate((look.replies[0], *(replies[0] for replies in look.old.values() if replies))):
         for row in parse_stat(reply):
             if row["svname"] != "BACKEND" or row["pxname"] not in found:
                 continue
             pool = found[row["pxname"]]
-            # Without HTTP there are no requests, but sessions.
-            pool["requests"] += int(row.get("req_tot") or row.get("stot") or 0)
+            if not number or (row["pxname"], "BACKEND") not in shared:
+                # Without HTTP there are no requests, but sessions.
+                pool["requests"] += int(row.get("req_tot") or row.get("stot") or 0)
             last = int(row.get("lastsess") or -1)
             if last >= 0 and pool["idle_s"] is not None:
                 pool["idle_s"] = min(pool["idle_s"], float(last))

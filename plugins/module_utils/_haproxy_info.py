@@ -36,7 +36,7 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
     places = {f"{pool}/{name}": [(pool, name)] for pool in wanted for name in known[pool]}
     counts = in_flight(look, everything, places)
     sticky = config.sticky if config else frozenset()
-    requests = _haproxy_counters.of_pools(look, wanted)
+    requests = _haproxy_counters.of_pools(look, wanted, config.counted_together if config else ())
     pools = []
     for pool in wanted:
         members = []

@@ -18,6 +18,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_routes impo
 # Conditions of retry-on under which the server may already have worked on the request.
 REPLAYS = frozenset("all-retryable-errors response-timeout empty-response junk-response 0rtt-rejected 401 403 404 408 425 500 501 502 503 504".split())
 SECOND_PORT = "GREEN_PORT"
+# With which haproxy remembers over a reload what was set at runtime, and what its checks had found.
+STATE_FILE = ["global: server-state-file /var/lib/haproxy/server-state", "defaults: load-server-state-from-file global"]
 
 
 def read_map(path: str) -> str | None:
@@ -136,7 +138,16 @@ def _of_reloads(config: Config, pools: t.Sequence[str]) -> list[dict[str, t.Any]
     if not settings.value("server-state-file") and not settings.value("server-state-base") or len(saved) < len([p for p in pools if p in config.pools]):
         found.append(finding("warning", "server-state-file", "a reload forgets which members are in maintenance and sends them requests again; "
                              "with a state file, written before each reload ('show servers state'), it remembers",
-                             ["global: server-state-file /var/lib/haproxy/server-state", "defaults: load-server-state-from-file global"]))
+                             STATE_FILE))
+    for pool in pools:
+        states = {word_after(words, "init-state") for words in config.pools[pool].servers.values()} if pool in config.pools else set()
+        if states & {"down", "fully-down"} and pool not in saved:
+            # Seen with 3.4.0: 2 s of 503 with rise 3 and checks each second. With a state file there were none.
+            found.append(finding("warning", "init-state", f"a reload begins with every member of pool {pool} down until its checks have passed, and requests "
+                                 "get 503 meanwhile; with a state file, written before each reload, they stay as they were", STATE_FILE))
+    if config.counted_together:
+        found.append(finding("warning", "shm-stats-file", "workers count together, and HAProxy 3.4.0 was seen to count wrongly at a reload; without it the "
+                             "counters of each worker are exact"))
     maps = sorted({match for section in config.sections for line in section.lines
                    for match in re.findall(r"\bmap(?:_[a-z]+)*\(([^,)]+)", " ".join(line))} - {split.map for split in config.splits})
     if maps:

@@ -99,8 +99,8 @@ def counted(balancer: Balancer, params: t.Mapping[str, t.Any], config: _haproxy_
     from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_counters, _kernel  # pylint: disable=import-outside-toplevel
 
     command = [_haproxy_counters.COMMAND]
-    ignored = config.pure_stats if config else ()
+    ignored, shared = (config.pure_stats, config.counted_together) if config else ((), ())
     pools = params.get("counted_pools") or params.get("pools")
     counters = _haproxy_counters.settled(
-        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), pools, ignored))
+        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), pools, ignored, shared))
     return {"counters": counters, "kernel": _kernel.read()}

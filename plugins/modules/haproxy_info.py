@@ -193,13 +193,15 @@ split:
       type: dict
       returned: success
 counters:
-  description: Raw counters of each worker that can be asked, since its start.
+  description:
+    - Raw counters of each worker that can be asked, since its start.
+    - What all workers count in one place (C(shm-stats-file) of HAProxy 3.3) is a row of its own, which a reload does not end.
   returned: success
   type: list
   elements: dict
   contains:
     worker:
-      description: Process id.
+      description: Process id; V(0) in the row of what all workers count together.
       type: int
       returned: success
     current:

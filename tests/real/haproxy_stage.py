@@ -20,6 +20,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -39,6 +40,13 @@ from limits import wait_until  # noqa: E402  pylint: disable=wrong-import-positi
 
 DEFAULT_SERVER = "check inter 100ms fastinter 50ms downinter 50ms fall 2 rise 3 weight 100"
 HAPROXY = shutil.which("haproxy") or next((p for p in ("/usr/sbin/haproxy", "/usr/local/sbin/haproxy") if os.path.exists(p)), None)
+
+
+def version() -> tuple[int, ...]:
+    """The first two numbers of the version of HAProxy on this machine; (0, 0) where there is none."""
+    text = subprocess.run([HAPROXY, "-v"], capture_output=True, text=True, check=True).stdout if HAPROXY else ""
+    found = re.search(r"version (\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 _given: set[int] = set()

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from haproxy_stage import free_port, get, wait_until
+from haproxy_stage import free_port, get, version, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
@@ -60,6 +60,28 @@ def test_open_requests_and_workers_across_a_reload(stage, info):
     # Without the master's socket the old worker is seen, but nobody knows what it holds.
     assert info(balancer, master_socket=None)["pools"][0]["members"][0]["in_flight"] is None
     thread.join()
+
+
+@pytest.mark.skipif(version() != (3, 3), reason="haproxy shares counters from 3.3 on, and 3.4.0 counts wrongly")
+def test_what_workers_count_together_is_counted_once_across_a_reload(stage, info):
+    balancer = stage({"shop": ["app1"]}, global_lines=["expose-experimental-directives", f"shm-stats-file /zero-downtime-{os.getpid()}"],
+                     frontend_lines=["guid front"], backend_lines=["guid shop"], server_options={"app1": "guid app1"})
+    for dummy in range(3):
+        get(balancer.url + "/")
+    thread = threading.Thread(target=get, args=(balancer.url + "/slow?ms=4000",))
+    thread.start()
+    wait_until(lambda: total(info(balancer), "open") == 1, "the request is open")
+    before = info(balancer)
+    balancer.reload()
+    get(balancer.url + "/")
+    found = info(balancer)
+    assert len(found["workers"]) == 2
+    # One row over both workers, which goes on where it was.
+    assert [(row["worker"], row["requests"], row["responses"]["2xx"], row["open"]) for row in before["counters"]] == [(0, 4, 3, 1)]
+    assert [(row["worker"], row["requests"], row["responses"]["2xx"], row["open"]) for row in found["counters"]] == [(0, 5, 4, 1)]
+    assert found["pools"][0]["requests"] == before["pools"][0]["requests"] + 1
+    thread.join()
+    assert total(info(balancer), "open") == 0
 
 
 def test_stats_frontend_is_not_counted(stage, info):

@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from haproxy_stage import ask, get, rows_of, wait_until
+from haproxy_stage import DEFAULT_SERVER, ask, get, rows_of, version, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
@@ -91,6 +91,21 @@ def test_out_and_in_change_once(stage, move):
     assert not move(balancer, ["app1"], "active", weight=50)["changed"]
     assert not move(balancer, ["app1"], "active", check_mode=True)["changed"]
     assert move(balancer, ["app1"], "active", weight=100)["changed"]
+
+
+@pytest.mark.skipif(version() < (3, 1), reason="haproxy has no init-state before 3.1")
+def test_members_that_haproxy_lets_wait_for_its_own_checks(stage, move):
+    balancer = stage({"shop": ["app1", "app2"]}, default_server=DEFAULT_SERVER + " init-state fully-down")
+    wait_until(lambda: {status(balancer, "shop", name) for name in ("app1", "app2")} == {"UP"}, "both serve")
+    move(balancer, ["app1"], "drained")
+    assert status(balancer, "shop", "app1") == "MAINT"
+    back = move(balancer, ["app1"], "active")
+    assert only(back)["state"] == "active" and status(balancer, "shop", "app1") == "UP"
+    # By hand, too.
+    ask(balancer.socket, "set server shop/app2 state maint")
+    ask(balancer.socket, "set server shop/app2 state ready")
+    assert status(balancer, "shop", "app2").startswith("DOWN")
+    wait_until(lambda: status(balancer, "shop", "app2") == "UP", "its checks have passed")
 
 
 def test_drain_waits_for_requests_and_says_how_many_are_left(stage, move):

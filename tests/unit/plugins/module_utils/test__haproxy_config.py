@@ -119,3 +119,29 @@ frontend other
     assert (split.map, split.key, split.default, split.frontends, split.sticky) == ("/etc/s.map", "shop", 0, ["plain", "tls"], True)
     assert split.pools == {"blue": ["shop_blue"], "green": ["shop_green"]}
     assert [finding["setting"] for finding in _haproxy_lint.of_split(found, ["shop_blue", "shop_green"], list(found.frontends))] == ["split"]
+
+
+TOGETHER = """
+global
+    expose-experimental-directives
+    shm-stats-file /haproxy
+frontend front
+    guid fe:front
+    bind :80
+backend shop
+    guid be:shop
+    server app1 10.0.0.1:80 check guid srv:app1
+    server app2 10.0.0.2:80 check
+backend api
+    server app1 10.0.0.1:81
+listen both
+    guid both
+    bind :81
+"""
+
+
+def test_what_workers_count_together_has_a_name_of_its_own(tmp_path):
+    found = read(TOGETHER, tmp_path)
+    assert found.counted_together == {("front", "FRONTEND"), ("shop", "BACKEND"), ("shop", "app1"), ("both", "FRONTEND"), ("both", "BACKEND")}
+    # A name alone shares nothing.
+    assert read(TOGETHER.replace("    shm-stats-file /haproxy\n", ""), tmp_path).counted_together == set()

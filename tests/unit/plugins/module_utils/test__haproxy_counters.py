@@ -54,6 +54,43 @@ def test_every_worker_that_answers_is_a_row():
     assert [(row["worker"], row["current"]) for row in found] == [(12, True), (11, False)]
 
 
+def two_workers(new, old):
+    """After a reload: what each worker answers, as rows."""
+    return Look(12, {}, [stat(*new)], [Worker(12, True, 1), Worker(11, False, 9)], {11: [stat(*old)]}, [])
+
+
+SHARED = frozenset({("front", "FRONTEND"), ("shop", "BACKEND"), ("shop", "app1")})
+
+
+def test_what_all_workers_count_together_is_counted_once():
+    # HAProxy 3.3 with shm-stats-file: both workers show the same count, each what it holds itself.
+    before = counters.of_look(Look(11, {}, [stat(FRONT, SHOP, SERVER)], [Worker(11, True, 9)], {}, []), shared=SHARED)
+    grown = dict(FRONT, req_tot=110, hrsp_2xx=88, h1_open_streams=1)
+    after = counters.of_look(two_workers([grown, SHOP, SERVER], [dict(grown, h1_open_streams=3), SHOP, SERVER]), shared=SHARED)
+    # Not by worker, so that a new one is no beginning.
+    assert [row["worker"] for row in before + after] == [counters.TOGETHER] * 2 and all(row["current"] for row in before + after)
+    assert (before[0]["requests"], after[0]["requests"], after[0]["responses"]["2xx"], after[0]["server_5xx"]) == (100, 110, 88, 3)
+    assert after[0]["open"] == 1 + 3 + 1 + 1
+
+
+def test_what_each_worker_counts_for_itself_stays_apart():
+    other, api = dict(FRONT, pxname="other", req_tot=7), dict(API, srv_abrt=2)
+    found = counters.of_look(two_workers([FRONT, other, SHOP, api, SERVER], [FRONT, dict(other, req_tot=40), SHOP, api, SERVER]), shared=SHARED)
+    assert [(row["worker"], row["requests"], row["server_aborts"]) for row in found] == [(counters.TOGETHER, 100, 8), (12, 7, 2), (11, 40, 2)]
+    assert found[0]["server_5xx"] == 3 and found[1]["server_5xx"] == 0
+
+
+def test_a_server_may_be_counted_apart_from_its_pool():
+    found = counters.of_look(two_workers([FRONT, SHOP, SERVER], [FRONT, SHOP, dict(SERVER, hrsp_5xx=40)]), shared=SHARED - {("shop", "app1")})
+    assert [(row["worker"], row["requests"], row["server_5xx"]) for row in found] == [(counters.TOGETHER, 100, 0), (12, 0, 3), (11, 0, 40)]
+
+
+def test_requests_of_a_pool_that_is_counted_together():
+    look = two_workers([dict(API, lastsess=5)], [dict(API, lastsess=3)])
+    assert counters.of_pools(look, ["api"])["api"]["requests"] == 60
+    assert counters.of_pools(look, ["api"], frozenset({("api", "BACKEND")}))["api"] == {"requests": 30, "idle_s": 1.0}
+
+
 def test_unknown_frontends():
     assert counters.unknown_frontends(stat(FRONT, SHOP), ["front", "shop"]) == (["shop"], ["front"])
 

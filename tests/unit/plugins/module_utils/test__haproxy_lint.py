@@ -112,3 +112,21 @@ def test_the_lines_of_a_second_side_are_a_split(tmp_path):
     assert found.splits[0].pools == {"blue": ["shop"], "green": ["shop_green"]} and found.splits[0].key == "shop"
     assert "blue/green and canary work" in _haproxy_lint.of_split(found, ["shop"], ["front"])[0]["text"]
     assert "map" not in {finding["setting"] for finding in _haproxy_lint.lint(found, ["shop"], ["front"])}
+
+
+@pytest.mark.claim("init-state-and-reloads")
+@pytest.mark.parametrize("state, remembers, warned", [
+    ("fully-down", False, True), ("down", False, True), ("fully-up", False, False), ("fully-down", True, False),
+])
+def test_members_that_a_reload_begins_as_down(tmp_path, state, remembers, warned):
+    text = GOOD.replace("rise 2", f"rise 2 init-state {state}")
+    found = lint(text if remembers else text.replace("    load-server-state-from-file global\n", ""), tmp_path)
+    assert ("init-state" in found) == warned
+    if warned:
+        assert found["init-state"]["level"] == "warning" and "every member of pool shop down" in found["init-state"]["text"]
+        assert "defaults: load-server-state-from-file global" in found["init-state"]["lines"]
+
+
+def test_counters_that_workers_share_are_named(tmp_path):
+    found = lint(GOOD.replace("global\n", "global\n    shm-stats-file /h\n", 1).replace("bind :80", "guid front\n    bind :80"), tmp_path)
+    assert list(found) == ["shm-stats-file"] and found["shm-stats-file"]["level"] == "warning"
