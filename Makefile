@@ -104,6 +104,10 @@ chaos: setup  ## Kill the controller at each step of a deploy, a rollback and go
 bench: setup $(VENV)/.stamp-bench  ## Compare with community.general.haproxy, Caddy, kamal-proxy (if on PATH) and what the machine allows; writes build/bench.json and docs/bench.md.
 	@$(VENV)/bin/python tests/bench/bench.py
 
+.PHONY: swaps
+swaps: setup  ## Measure which gunicorn loses requests while releases are swapped; writes the table in docs/process_swap.md. Takes a quarter of an hour.
+	@$(VENV)/bin/python tests/bench/swaps.py
+
 .PHONY: docs
 docs: setup  ## Write what follows from the registries: argument specs, docs/variables.md, the README's table of drivers; and tests/claims.md.
 	@$(VENV)/bin/python tests/bin/generate

@@ -64,8 +64,21 @@ def _stage(part: str, *names: str) -> Piece:
     return Piece("playbooks", part, _files("playbooks", *names), 30, STAGE)
 
 
-def _molecule(part: str, *scenarios: str) -> Piece:
-    return Piece("molecule", part, ("tests/bin/molecule", *scenarios), 60, ("molecule",), memory_mb=2500, needs_root=True)
+# The scenarios, in two sets of containers that can be up at the same time.
+SCENARIOS = {
+    "hosts": ("lost_host", "haproxy_reload", "healthcheck_drain", "naive_loses"),
+    "services": ("nginx", "rolling", "process_swap", "network_cut"),
+}
+
+
+def _molecule(part: str) -> Piece:
+    return Piece("molecule", part, ("tests/bin/molecule", *SCENARIOS[part]), 60, ("molecule",), memory_mb=2500, needs_root=True)
+
+
+def _debian(suite: str, part: str) -> Piece:
+    """The same scenarios on hosts of another Debian, with its haproxy, nginx and gunicorn."""
+    piece = _molecule(part)
+    return dataclasses.replace(piece, part="%s-%s" % (suite, part), argv=("env", "MOLECULE_DEBIAN_SUITE=" + suite, *piece.argv), nightly=True)
 
 
 # What a core can break: all else in the unit tests is arithmetic and text of our own.
@@ -84,8 +97,8 @@ def _on_core(core: str) -> list[Piece]:
 
 
 PIECES = [
-    _molecule("hosts", "lost_host", "haproxy_reload", "healthcheck_drain", "naive_loses"),
-    _molecule("services", "nginx", "rolling", "process_swap", "network_cut"),
+    *(_molecule(part) for part in SCENARIOS),
+    *(_debian("trixie", part) for part in SCENARIOS),
     _stage("sides", "blue_green", "gates", "shadow"),
     _stage("canary", "adoption", "canary"),
     _stage("faults", "controller_faults", "lock", "losses", "secrets"),

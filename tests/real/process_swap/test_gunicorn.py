@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -23,7 +22,7 @@ sys.path[:0] = [str(TESTS / "stage"), str(TESTS / "real")]
 
 import artifacts  # noqa: E402
 import haproxy_stage  # noqa: E402
-import layout  # noqa: E402
+from swap_stage import Stage  # noqa: E402
 
 from ansible_collections.zero.downtime.plugins.module_utils import _probe, _release, _swap  # noqa: E402
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError  # noqa: E402
@@ -56,63 +55,6 @@ class Killing(_swap.Processes):
         if number == self.at:
             raise Killed
         super().send(process, number)
-
-
-class Stage:
-    """A gunicorn that serves what the slot's link leads to."""
-
-    def __init__(self, place: pathlib.Path) -> None:
-        self.place, self.root = place, place / "srv"
-        self.port = haproxy_stage.free_port()
-        self.pidfile = place / "gunicorn.pid"
-        self.digests: dict[str, str] = {}
-        self.stop = ["sh", "-c", f'pid=$(cat {self.pidfile}); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.02; done']
-
-    @property
-    def start(self) -> list[str]:
-        return self.argv("--pid", str(self.pidfile))
-
-    def argv(self, *more: str) -> list[str]:
-        return [sys.executable, "-m", "gunicorn", "--daemon", *more, "--name", str(self.place), "--chdir", str(self.root / "current"),
-                "--bind", f"127.0.0.1:{self.port}", "--worker-class", "gthread", "--workers", "2", "--threads", "8", "--keep-alive", "90",
-                "--graceful-timeout", "20", "--timeout", "0", "--worker-tmp-dir", "/dev/shm", "--no-control-socket",
-                "--log-file", str(self.place / "log"), "app:application"]
-
-    def stage(self, label: str, data: bytes) -> None:
-        path = self.place / f"{label}.tar.gz"
-        path.write_bytes(data)
-        self.digests[label] = hashlib.sha256(data).hexdigest()
-        self.call("staged", label, artifact={"src": str(path), "remote_src": True, "digest": self.digests[label]})
-
-    def call(self, state: str, release: str, world: _release.World | None = None, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        params = {name: option.get("default") for name, option in _release.argument_spec().items()}
-        params.update(root=str(self.root), state=state, release=release)
-        for name, spec in (("artifact", _release.artifact_spec()), ("service", _release.service_spec()), ("running", _release.running_spec())):
-            if name in options:
-                options[name] = dict({key: option.get("default") for key, option in spec.items()}, **options[name])
-        params.update(options)
-        return _release.run(params, check, world)
-
-    def activate(self, release: str, world: _release.World | None = None, ready_within: float = 60.0, **service: t.Any) -> dict[str, t.Any]:
-        found = {"start": self.start, "stop": self.stop, "timeout": 30.0, "swap": "command", "preset": "gunicorn", "pidfile": str(self.pidfile), **service}
-        return self.call("activated", release, world, service=found, running={"url": f"http://127.0.0.1:{self.port}/ready", "timeout": ready_within})
-
-    def serves(self) -> str:
-        return json.loads(haproxy_stage.get(f"http://127.0.0.1:{self.port}/")[1])["version"]
-
-    def active(self) -> str:
-        return next(label for label, digest in self.digests.items() if digest in os.readlink(self.root / "current"))
-
-    def processes(self) -> list[layout.Process]:
-        return [process for process in layout.processes() if str(self.place) in process.argv or f"127.0.0.1:{self.port}" in process.argv]
-
-    def end(self) -> None:
-        for process in self.processes():
-            try:
-                os.kill(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        haproxy_stage.wait_until(lambda: not self.processes(), "gunicorn has ended")
 
 
 class Load:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 
 import choosing
+import pytest
 from pieces import PIECES, REPO
 
 DAILY = [piece for piece in PIECES if not piece.nightly and not piece.core]
@@ -28,3 +29,11 @@ def test_every_scenario_is_run_by_one_piece():
 
 def test_names_tell_pieces_apart():
     assert max(collections.Counter(piece.name for piece in PIECES).values()) == 1
+
+
+@pytest.mark.claim("debian-12-and-13")
+def test_every_scenario_is_tried_on_another_debian_at_night():
+    nightly = [piece for piece in PIECES if piece.section == "molecule" and piece.nightly]
+    assert all(piece.argv[:3] == ("env", "MOLECULE_DEBIAN_SUITE=trixie", "tests/bin/molecule") and piece.needs_root for piece in nightly)
+    daily = [word for piece in DAILY if piece.section == "molecule" for word in piece.argv[1:]]
+    assert sorted(word for piece in nightly for word in piece.argv[3:]) == sorted(daily)
