@@ -159,6 +159,7 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
         parts.append(f"every request goes to {now} again")
     else:
         parts.append("no request had been switched")
+    parts += _outcome.cut_on_the_way_back(local)
     parts += [text for text in problems if text not in why]
     if at and now is None and switch:
         parts.append(f"{switch['to']} still gets {at[switch['to']]} % of the requests")

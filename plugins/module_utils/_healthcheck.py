@@ -680,4 +680,5 @@ DRIVER = Driver(
     traffic_spec=driver_spec(),
     member_args=member_args,
     check=check,
+    cuts=False,
 )

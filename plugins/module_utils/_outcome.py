@@ -7,7 +7,7 @@
 A strategy leaves what it did on the controller, whatever its moves are: C(__deploy_begun) (batches), C(__deploy_moved) and C(__deploy_back)
 (each member's own report, by name), C(__deploy_returned) (the last return into traffic), C(__deploy_theirs) (whom people took out meanwhile),
 C(__deploy_gone) (whose server people removed meanwhile, and on which balancers),
-C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems).
+C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems), C(__deploy_cut) (how many connections going back has cut).
 
 Only a host's own report counts. A host that said nothing is lost, and what it runs is unknown.
 """
@@ -242,6 +242,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         parts.append(f"{', '.join(moved_once)} went back")
     elif not moved_once:
         parts.append("no member had changed its release")
+    parts += cut_on_the_way_back(local)
     if still_new and not local.get("__deploy_stay"):
         parts.append(f"{', '.join(still_new)} kept {label}")
     if away:
@@ -313,6 +314,12 @@ def _of_hook(plan: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any], text: st
         return text
     ((name, path),) = hooks
     return f"the hook {name} ({path}) failed at its task '{task}': {text or 'without a word'}"
+
+
+def cut_on_the_way_back(local: t.Mapping[str, t.Any]) -> list[str]:
+    """A part of the sentence: how many connections had to be cut when members went back, if any."""
+    count = int(local.get("__deploy_cut") or 0)
+    return [f"{count} connection{'s were' if count > 1 else ' was'} cut on the way back, at the end of deploy_drain_timeout"] if count else []
 
 
 def label_of(release: t.Mapping[str, t.Any] | None) -> str | None:

@@ -102,6 +102,19 @@ def _pattern(body: str | None) -> None:
         raise DowntimeError(f"deploy_health.body is {body!r}; a regular expression is accepted ({error})") from error
 
 
+def drain_actions(checked: t.Mapping[str, t.Any], cuts: bool, verb: str) -> dict[str, str]:
+    """What ends a drain at its time limit, on the way to the release (C(drain_timeout_action)) and on the way back (C(back_timeout_action)).
+
+    Whoever goes back flees from a release: requests that it never answers must not keep it in traffic, so they are cut, and counted. A rollback goes
+    back from its first step on.
+
+    :param cuts: whether the driver can cut connections.
+    """
+    asked = checked["deploy_drain_timeout_action"]
+    back = "cut" if cuts else asked
+    return {"drain_timeout_action": back if verb == "rollback" else asked, "back_timeout_action": back}
+
+
 def name_of(*parts: str) -> str:
     """A deploy's name from its parts, of which some are the user's own words."""
     return "-".join(re.sub(r"[^A-Za-z0-9._+-]", "_", part) for part in parts)[:200]

@@ -121,7 +121,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_drain_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds that requests in flight have to finish while a member is taken out."},
     "deploy_drain_timeout_action": {"type": "str", "default": "fail", "choices": ["fail", "cut"], "description":
-                                    "Whether a drain that takes longer fails, or cuts what is left and counts it."},
+                                    "Whether a drain that takes longer fails, or cuts what is left and counts it. On the way back from a release, in a rollback "
+                                    "and when a deploy fails, what is left is always cut and counted, where the driver can."},
     "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds within which a member has to serve again once the balancer admits it."},
     "deploy_soak": {"type": "int", "default": 1, "minimum": 0, "description": "Seconds of observation after the last batch before the evidence is judged."},

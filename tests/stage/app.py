@@ -6,7 +6,7 @@
 It is packed into every sample artifact beside a file VERSION, and learns its release digest from the name of the
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
 times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else,
-``-silent`` does not say in a header which release it is.
+``-stuck`` is ready and answers ``/``, and nothing else, ``-silent`` does not say in a header which release it is.
 ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after ten minutes: a test that needs a request
 in flight ends it when it has seen enough, however fast the machine is.
 """
@@ -35,6 +35,8 @@ SLOWNESS = 10 if VERSION.endswith("-slow") else 1
 ERROR_SHARE = 0.2 if VERSION.endswith("-errors") else 0.0
 # It calls itself ready, and users wait for ever.
 HANGS = VERSION.endswith("-hangs")
+# It also answers what a smoke check asks, and whoever wants more than that waits for ever.
+STUCK = VERSION.endswith("-stuck")
 SILENT = VERSION.endswith("-silent")
 WORK_MS = 5.0
 LONGEST_MS = 600_000
@@ -96,6 +98,8 @@ def _wait_while_held() -> None:
 
 def _work(environ, milliseconds: float, held: bool = False) -> tuple[int, dict]:
     with GAUGE:
+        if STUCK and environ.get("PATH_INFO") != "/":
+            time.sleep(LONGEST_MS / 1000)
         received = _body_size(environ)
         time.sleep(milliseconds * SLOWNESS / 1000)
         if held:

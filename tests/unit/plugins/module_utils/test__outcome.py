@@ -263,3 +263,8 @@ def test_a_first_deploy_that_fails_says_of_the_others_what_the_balancers_said():
     found = end(hostvars, first)
     assert {row["name"]: row["state"] for row in found["members"]} == {"app1": "drained", "app2": "active", "app3": "active"}
     assert "2 of 3 members serve what ran there before" in found["sentence"] and "app1 stays out of traffic" in found["sentence"], found["sentence"]
+
+
+def test_what_going_back_had_to_cut_is_told():
+    hostvars = facts({"__deploy_begun": 1, "__deploy_readmitted": ["app1"], "__deploy_cut": 2}, app1=(OK, OK))
+    assert "app1 went back; 2 connections were cut on the way back, at the end of deploy_drain_timeout" in end(hostvars)["sentence"]

@@ -390,3 +390,17 @@ def test_who_cannot_tell_which_side_serves_is_named():
     assert _plan.blind({"lb1": {"split": {"blue": 100, "green": 0}}}) is None
     assert _plan.blind({"lb1": {}, "lb2": {"split": {}}}).startswith("balancer lb1, lb2 cannot tell which side serves")
     assert _plan.blind({}).startswith("nobody can tell")
+
+
+@pytest.mark.parametrize("asked, cuts, verb, there, back", [
+    ("fail", True, "deploy", "fail", "cut"),
+    ("cut", True, "deploy", "cut", "cut"),
+    ("fail", True, "restart", "fail", "cut"),
+    # It flees from a release from its first step on.
+    ("fail", True, "rollback", "cut", "cut"),
+    # Nothing to cut connections with.
+    ("fail", False, "rollback", "fail", "fail"),
+])
+def test_what_flees_from_a_release_cuts_at_the_end_of_the_drain(asked, cuts, verb, there, back):
+    found = _plan.drain_actions({"deploy_drain_timeout_action": asked}, cuts, verb)
+    assert found == {"drain_timeout_action": there, "back_timeout_action": back}
