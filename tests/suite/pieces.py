@@ -103,7 +103,7 @@ PIECES = [
     _stage("canary", "adoption", "canary", "way_back"),
     _stage("faults", "controller_faults", "lock", "losses", "secrets"),
     _stage("lost", "lost_balancer", "lost_host", "two_balancers"),
-    _stage("site", "bad_input", "check_mode", "several_applications", "site_playbook"),
+    _stage("site", "bad_input", "check_mode", "doctor", "several_applications", "site_playbook"),
     Piece("playbooks", "stage", pytest("tests/real/stage"), 20, STAGE),
     Piece("real", "haproxy", pytest("tests/real/haproxy", "tests/real/health"), 30, ()),
     Piece("real", "nginx", pytest("tests/real/nginx"), 30, ()),
