@@ -116,7 +116,7 @@ def digest_of_label(entries: t.Sequence[tuple[str, str]], label: str, place: str
     C(place) (the artifact's URL or path, which contains the label) says which line is meant. Without it the line is the one whose
     file is called after the label: C(2.0.0.tar.gz), C(shop-2.0.0.tar.gz).
     """
-    path = _path_of(place)
+    path, where = _path_of(place), shown_url(where) if is_url(where) else where
     if path:
         found = [(digest, name) for digest, name in entries if _names(name, path)]
         longest = max((len(name) for digest, name in found), default=0)
@@ -213,8 +213,9 @@ def check_url(option: str, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname
         port_ok = parts.port is None or parts.port > 0
-    except ValueError as error:
-        raise DowntimeError(f"{option} is no valid URL: {error}") from error
+    except ValueError:
+        # Its own words may have a part of a password in them.
+        raise DowntimeError(f"{option} is no valid URL: its host or port cannot be read") from None
     if parts.scheme not in ("http", "https") or not host or not port_ok:
         raise DowntimeError(f"{option} is {shown_url(url)}; an http or https URL with a host is accepted "
                             "(for a file on the host: artifact.src with artifact.remote_src)")

@@ -46,7 +46,12 @@ def failure(error: DowntimeError) -> dict[str, t.Any]:
 
 def shown_url(url: str) -> str:
     """An address fit for a message: without credentials, and without its query, where signed addresses carry theirs. It need not be a valid one."""
-    return re.sub(r"//[^/?#]*@", "//", re.sub(r"[?#].*", "", url, flags=re.DOTALL), count=1)
+    scheme, host, rest = t.cast("re.Match[str]", re.match(r"([^/?#@]*//)?([^/?#]*)(.*)", url, flags=re.DOTALL)).groups(default="")
+    port = re.sub(r"\[[^\]]*\]", "", host).partition(":")[2]
+    if "@" in rest and "@" not in host and port and not port.isdigit():
+        # What stands where the port should is a password with one of the signs that end a host.
+        return f"{scheme}…"
+    return scheme + host.rpartition("@")[2] + re.sub(r"[?#].*", "", rest, flags=re.DOTALL)
 
 
 def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:

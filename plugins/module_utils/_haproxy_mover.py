@@ -15,7 +15,7 @@ import socket
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places import check_floor, find_places, in_flight
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
@@ -85,9 +85,9 @@ def probe(address: str, path: str | None, timeout: float = 1.0) -> str:
             status = connection.getresponse().status
         finally:
             connection.close()
-        return "" if 200 <= status < 400 else f"{path} answered {status}"
+        return "" if 200 <= status < 400 else f"{shown_url(path)} answered {status}"
     except (OSError, http.client.HTTPException) as error:
-        return f"{path or 'its port'} did not answer ({error})"
+        return f"{shown_url(path) if path else 'its port'} did not answer ({error})"
 
 
 class Mover:

@@ -151,8 +151,9 @@ def split_url(option: str, url: t.Any) -> SplitResult:
     try:
         parts = urlsplit(url)
         parts.port  # pylint: disable=pointless-statement  # raises when it is no port
-    except ValueError as exc:
-        raise DowntimeError(f"{option} {shown_url(url)!r} is not a URL ({exc}); {example}") from exc
+    except ValueError:
+        # Its own words may have a part of a password in them.
+        raise DowntimeError(f"{option} {shown_url(url)!r} is not a URL: its host or port cannot be read; {example}") from None
     if parts.scheme not in ("http", "https"):
         raise DowntimeError(f"{option} {shown_url(url)!r} has the scheme {parts.scheme!r}; {example}")
     if not parts.hostname:
@@ -238,7 +239,7 @@ def _smoke(index: int, entry: t.Mapping[str, t.Any]) -> Smoke:
     option = f"smoke[{index}]"
     path = entry.get("path") or ""
     if not path.startswith("/") or re.search(r"[\x00-\x20\x7f]", path):
-        raise DowntimeError(f"{option}.path is {path!r}; accepted: a path that begins with / and has no space, for example /search?q=tea")
+        raise DowntimeError(f"{option}.path is {shown_url(path)!r}; accepted: a path that begins with / and has no space, for example /search?q=tea")
     _check_status(option + ".status", entry.get("status") or ())
     return Smoke(path, tuple(entry.get("status") or ()), _pattern(option + ".body", entry.get("body")), _host(option + ".host", entry.get("host")))
 

@@ -520,7 +520,7 @@ class Mover:
             if self.world.clock() >= self.deadline:
                 switch = f"{self.p['off_file']} exists" if self.p.get("off_file") else "off_command has run"
                 self.fail(
-                    f"{self.name} still {now.said} at {self.p['check_url']} after {self.p['timeout']} s although {switch}: the application does not heed it",
+                    f"{self.name} still {now.said} at {shown_url(self.p['check_url'])} after {self.p['timeout']} s although {switch}: the application does not heed it",
                     before,
                     now,
                     changed,
@@ -536,7 +536,7 @@ class Mover:
             now = self.read()
             if now.ready:
                 self.fail(
-                    f"{self.name} became ready again while it was drained ({now.said} at {self.p['check_url']}): somebody or something put it back",
+                    f"{self.name} became ready again while it was drained ({now.said} at {shown_url(self.p['check_url'])}): somebody or something put it back",
                     before,
                     now,
                     changed,
@@ -617,7 +617,7 @@ class Mover:
         while True:
             now = self.read()
             clock = self.world.clock()
-            why = f"{self.p['check_url']} says: {now.said}"
+            why = f"{shown_url(self.p['check_url'])} says: {now.said}"
             if not now.ready:
                 ready_since = None
             else:

@@ -10,7 +10,7 @@ import os
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters, _split
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import SUFFIX, host_port
@@ -71,7 +71,7 @@ def opened(params: t.Mapping[str, t.Any]) -> Nginx:
     if listen and (place is None or not 0 < place[1] < 65536 or not listen.rpartition(":")[2].isdigit()):
         raise DowntimeError(f"revision_listen is '{listen}'; an address and a port such as 127.0.0.1:8469 are accepted")
     if params.get("probe_path") and not params["probe_path"].startswith("/"):
-        raise DowntimeError(f"probe_path is '{params['probe_path']}'; a path that begins with / is accepted")
+        raise DowntimeError(f"probe_path is '{shown_url(params['probe_path'])}'; a path that begins with / is accepted")
     return Nginx(os.path.realpath(directory), params["nginx_command"], params["pid_file"], params.get("reload_command"),
                  params.get("reload_timeout") or MOVING["reload_timeout"]["default"], listen)
 

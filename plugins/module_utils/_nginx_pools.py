@@ -11,7 +11,7 @@ import socket
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _health
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, MissingFile
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, MissingFile, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import sample
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx
@@ -51,7 +51,7 @@ def probe(address: str, path: str | None, timeout: float = 2.0) -> str:
         return f"its address {address} cannot be probed"
     if path:
         answer = _health.request(f"http://{joined(*place)}{path}", timeout, timeout)
-        return answer.error or ("" if 200 <= (answer.status or 0) < 400 else f"{path} answered {answer.status}")
+        return answer.error or ("" if 200 <= (answer.status or 0) < 400 else f"{shown_url(path)} answered {answer.status}")
     try:
         socket.create_connection(place, timeout).close()
     except OSError as error:

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _drivers, _members, _spec, _swap_options
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, refuse, told_to
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, refuse, shown_url, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
@@ -304,7 +304,7 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
         if not port:
             raise DowntimeError(f"no port is known for member {name}; deploy_health.port, or port in deploy_traffic.pools, is needed")
         if not health["path"].startswith("/"):
-            raise DowntimeError(f"deploy_health.path is '{health['path']}'; a path that begins with / is accepted")
+            raise DowntimeError(f"deploy_health.path is '{shown_url(health['path'])}'; a path that begins with / is accepted")
         url = f"{health['scheme']}://{'[' + host + ']' if ':' in host else host}:{port}{health['path']}"
     service = service_of(checked["deploy_service"], side)
     own = (checked["deploy_service"] or {}).get(side, {}) if by_side else checked["deploy_service"] or {}

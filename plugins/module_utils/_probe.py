@@ -25,7 +25,6 @@ import json
 import math
 import os
 import random
-import re
 import resource
 import selectors
 import signal
@@ -107,11 +106,16 @@ class Target(t.NamedTuple):
     connect_host: str
     connect_port: int
 
+    @property
+    def shown(self) -> str:
+        """The address for records: less its query, which may hold a secret."""
+        return "%s://%s%s" % (self.scheme, self.authority, self.path.partition("?")[0])
+
 
 def parse_target(url: str | None, connect_to: str | None = None) -> Target:
     """Read ``url`` and ``connect_to`` or say in one sentence what is wrong with them."""
-    # Without the user and password that it may carry: this goes into records and logs.
-    shape = "url %r is not usable: " % (re.sub("//[^/?#]*@", "//", url, count=1) if isinstance(url, str) else url,)
+    # Less the address itself: its user, password or query may be secrets, and this goes into records and logs. Whoever gave it can show what is none.
+    shape = "url is not usable: "
     if not isinstance(url, str) or not url.strip():
         raise BadConfig(shape + "give http://host[:port]/path or https://host[:port]/path.")
     if any(ord(c) <= 32 or ord(c) == 127 for c in url):
@@ -119,8 +123,8 @@ def parse_target(url: str | None, connect_to: str | None = None) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as exc:
-        raise BadConfig(shape + "%s; give http://host[:port]/path or https://host[:port]/path." % exc) from exc
+    except ValueError:
+        raise BadConfig(shape + "its host or port cannot be read; give http://host[:port]/path or https://host[:port]/path.") from None
     if parts.username is not None or parts.password is not None:
         raise BadConfig("url is not usable: it carries a user name, which would end up in records and logs.")
     if parts.scheme not in ("http", "https"):
@@ -129,10 +133,8 @@ def parse_target(url: str | None, connect_to: str | None = None) -> Target:
         raise BadConfig(shape + "it names no host.")
     if port == 0:
         raise BadConfig(shape + "port 0 is no port; 1 to 65535 are accepted.")
-    try:
-        url.encode("ascii")
-    except UnicodeEncodeError as exc:
-        raise BadConfig(shape + "only ASCII is accepted; write the rest percent-encoded or in punycode.") from exc
+    if not url.isascii():
+        raise BadConfig(shape + "only ASCII is accepted; write the rest percent-encoded or in punycode.")
     standard = 443 if parts.scheme == "https" else 80
     connect_host, connect_port = parts.hostname, port or standard
     if connect_to:
@@ -1171,7 +1173,7 @@ class Probe:
         # The last gap ends where the questions ended, not where the last answer was waited for.
         report = self.tally.report(self.epoch(self.now) if self.stopped_at is None else self.stopped_at)
         report.update({
-            "url": self.config["url"], "rate": self.config["rate"],
+            "url": self.target.shown, "rate": self.config["rate"],
             "started": round(self.tally.started, 3), "finished": round(self.epoch(self.now), 3),
             "unfinished": len(self.open), "open_since": round(self.epoch(min(one.scheduled for one in self.open)), 3) if self.open else None,
             "skipped": self.skipped, "reopened": self.reopened, "idle_races": self.idle_races,

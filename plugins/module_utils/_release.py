@@ -230,7 +230,7 @@ class _Call:
             digest = _artifact.digest_of_label(entries, wanted, artifact.get("url") or artifact.get("src"), artifact["checksums"])
             before = found.digest_of.get(wanted)
             if before and before != digest:
-                self.warnings.append(f"the label {wanted} stood for {before} here; {artifact['checksums']} now gives it to {digest}")
+                self.warnings.append(f"the label {wanted} stood for {before} here; {shown_url(artifact['checksums'])} now gives it to {digest}")
             return Release(digest, wanted)
         if wanted:
             digest = found.digest_of.get(wanted)
@@ -479,7 +479,7 @@ class _Call:
         """The swap, where something serves that can be swapped; None where the service is just started. DowntimeError where it must not be."""
         if not self.swap:
             return None
-        self.swap.refuse(self._read_running(), self.params["running"]["url"])
+        self.swap.refuse(self._read_running(), shown_url(self.params["running"]["url"]))
         if not self.swap.is_up():
             return None
         if slot.settled == "activated" and self.swap.leftover():
@@ -492,7 +492,7 @@ class _Call:
         """Let the new release take over from the one that serves, or leave that one to serve and the link on it."""
         running, slot = self.params["running"], found.slot(self.slot)
         swaps = _swaps()
-        port = swaps.Port(self._read_running, running["url"], self.passes, running["timeout"], running["interval"], self.world.clock, self.world.sleep)
+        port = swaps.Port(self._read_running, shown_url(running["url"]), self.passes, running["timeout"], running["interval"], self.world.clock, self.world.sleep)
         watch = swaps.Watch(lambda: self.world.ask(running["url"], running["header"], running["timeout"]), self.world.clock, self.world.sleep)
         active = slot.active
         unfinished = slot.settled != "activated" and swap.leftover()

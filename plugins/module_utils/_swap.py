@@ -21,7 +21,7 @@ import urllib.parse
 
 from ansible_collections.zero.downtime.plugins.module_utils import _service
 from ansible_collections.zero.downtime.plugins.module_utils._argv import argv_of
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._swap_options import PRESETS, UNTIL, signal_of
 
 _POLL = 0.02
@@ -480,7 +480,7 @@ class SocketSwap:
             if answer["digest"] == job.digest and _good(answer):
                 return
             if job.port.clock() >= end:
-                raise Failed(f"{self.ready_url} (service.ready_url) answered {answer['detail']!r} last, {job.port.timeout:g} s after {self.overlap} "
+                raise Failed(f"{shown_url(self.ready_url)} (service.ready_url) answered {answer['detail']!r} last, {job.port.timeout:g} s after {self.overlap} "
                              "was started")
             job.port.sleep(job.port.interval)
 

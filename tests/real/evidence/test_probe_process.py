@@ -218,7 +218,7 @@ def test_a_config_that_cannot_work_is_one_sentence(tmp_path):
     probe = start(tmp_path, url="ftp://x/")
     dummy, text = probe.communicate(timeout=30)
     assert probe.returncode == 2
-    assert text.decode().strip() == "url 'ftp://x/' is not usable: the scheme is 'ftp', and http and https are accepted."
+    assert text.decode().strip() == "url is not usable: the scheme is 'ftp', and http and https are accepted."
 
 
 @pytest.mark.claim("probe-first-deploy")

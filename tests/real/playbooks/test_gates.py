@@ -40,8 +40,12 @@ def test_a_release_that_is_ready_and_hangs_on_what_users_ask_gets_no_traffic(sid
     side.stage.script("up", "4.0.0-hangs")
     before = side.stage.seen()["servers"]
     bad = side.play_under_load("deploy", expect="failure", deploy_strategy="rolling", deploy_release="4.0.0-hangs",
-                               deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})
+                               deploy_health={"path": "/ready?token=s3cret", "header": "x-release", "timeout": 8},
+                               deploy_evidence_url="http://127.0.0.1:8080/?token=s3cret")
     assert bad["failed"] == 0 and set(bad["versions"]) == {"1.0.0"}, bad
+    # What may be a secret is in no sentence and no record.
+    kept = [path.read_text(encoding="utf-8") for path in (side.stage.dir.parent / "records").iterdir() if path.is_file()]
+    assert len(kept) > 1 and not [text for text in [bad["output"], *kept] if "s3cret" in text]
     assert "did not answer what users ask within 8 s: app1 is ready, but GET /: 127.0.0.1:8101 did not answer within" in bad["output"]
     assert side.record()["result"] == "rolled_back" and side.stage.seen()["servers"] == before
 

@@ -99,11 +99,11 @@ def test_targets(url, connect_to, host, port, path):
 
 
 @pytest.mark.parametrize("config, part", [
-    ({"url": None}, "url None is not usable"),
+    ({"url": None}, "url is not usable"),
     ({"url": "shop.example/"}, "the scheme is ''"),
     ({"url": "ftp://shop.example/"}, "the scheme is 'ftp'"),
     ({"url": "http://"}, "it names no host"),
-    ({"url": "http://shop.example:99999/"}, "out of range"),
+    ({"url": "http://shop.example:99999/"}, "its host or port cannot be read"),
     ({"url": "http://shop.example:http/"}, "give http://host"),
     ({"url": "http://shop.example:0/"}, "port 0 is no port"),
     ({"url": "http://shop.example/a b"}, "a space or a control character"),
