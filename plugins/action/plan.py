@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import pwd
 import time
@@ -65,6 +66,9 @@ class ActionModule(ActionBase):
 
     def _resolve(self, verb: str, task_vars: dict[str, t.Any], instead: str | None = None) -> dict[str, t.Any]:
         """C(instead) is a strategy in place of that of the variables, for whoever asks what else would work."""
+        # Before any balancer is asked: the balance sheet begins with what they say.
+        started = datetime.datetime.now(datetime.timezone.utc)
+        self._read_at: dict[str, float] = {}
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
         if not members:
             raise DowntimeError("the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members")
@@ -188,13 +192,12 @@ class ActionModule(ActionBase):
         if verb in _plan.SHIFTS:
             _plan.check_floor(capacity, checked["deploy_min_active"])
         _plan.batches(members, checked["deploy_batches"])
-        started = datetime.datetime.now(datetime.timezone.utc)
         deploy_id = _plan.given_id(checked, verb) or _plan.name_of(
             started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6])
         records_dir = os.path.abspath(os.path.expanduser(checked["deploy_records_dir"]))
         given, run_dir = deploy_id, None
         if verb in _plan.SHIFTS:
-            deploy_id, run_dir = self._run_dir(records_dir, deploy_id, told)
+            deploy_id, run_dir = self._run_dir(records_dir, deploy_id, told, started.timestamp())
             if unproven:
                 _events.append(run_dir, "plan", "note", text=unproven)
         if deploy_id != given:
@@ -250,7 +253,7 @@ class ActionModule(ActionBase):
             return {}
 
         def ask() -> dict[str, dict[str, t.Any]]:
-            return _asking.balancers(self, driver, traffic, balancers, task_vars)
+            return _asking.balancers(self, driver, traffic, balancers, task_vars, on_result=lambda host, _result: self._read_at.update({host: time.time()}))
 
         if looking:
             return {host: result for host, result in ask().items() if not result.get("failed")}
@@ -361,7 +364,7 @@ class ActionModule(ActionBase):
                 return results
             time.sleep(POLL)
 
-    def _run_dir(self, records_dir: str, deploy_id: str, told: t.Mapping[str, dict[str, t.Any]]) -> tuple[str, str | None]:
+    def _run_dir(self, records_dir: str, deploy_id: str, told: t.Mapping[str, dict[str, t.Any]], started: float) -> tuple[str, str | None]:
         """This run's name, and where its events and samples go. The records directory is proven writable here, before anything moves.
 
         Where the name is taken by a run that has not ended, the next free one is this run's: neither may write into the other's files.
@@ -376,10 +379,10 @@ class ActionModule(ActionBase):
                 return deploy_id, None
             deploy_id, run_dir = _plan.free_name(deploy_id, lambda name: _made(os.path.join(records_dir, ".running", name)))
             _events.start_clock(run_dir)
-            _events.append(run_dir, "plan", "started")
+            _events.append(run_dir, "plan", "started", now=lambda: started)
             for balancer, result in told.items():
-                # The evidence begins with what the balancers have just said.
-                _balance.append(run_dir, balancer, result, "started")
+                # The evidence begins with what the balancers have said, when they said it.
+                _balance.append(run_dir, balancer, result, "started", now=functools.partial(self._read_at.get, balancer, started))
         except OSError as error:
             mode = oct(os.stat(parent).st_mode & 0o7777)
             raise DowntimeError(f"deploy_records_dir is '{records_dir}', where user {_user()} cannot write "

@@ -190,7 +190,7 @@ def _one(name: str, samples: t.Sequence[dict[str, t.Any]], moved_at: float | Non
                      % (name, whole["server_aborts"], max(unanswered, whole["server_aborts"]), unanswered + whole["server_aborts"]))
     knows_servers = all("server_5xx" in row for sample in good for row in sample["counters"])
     return {
-        "read": True, "complete": not gaps, "notes": gaps + notes,
+        "read": True, "complete": not gaps, "notes": gaps + notes, "began": opening[0]["time"], "ended": closing[0]["time"],
         "received": whole["received"], "answered": whole["responses"] - truncated, "truncated": truncated, "unanswered": unanswered,
         "open_before": whole["open_before"], "open": whole["open"],
         "client_aborts": whole["client_aborts"], "retries": whole["retries"], "redispatches": whole["redispatches"], "denied": whole["denied"],
@@ -265,6 +265,7 @@ def balance(samples: t.Sequence[dict[str, t.Any]], moved_at: float | None = None
     for name in ("own_errors_before", "own_errors_during"):
         parts = [one[name] for one in read_ones]
         total[name] = None if any(part is None for part in parts) else sum(parts)
+    total["began"], total["ended"] = min(one["began"] for one in read_ones), max(one["ended"] for one in read_ones)
     total["cut"] = cut
     total["complete"] = all(one["complete"] for one in balancers.values())
     notes = [note for one in balancers.values() for note in one.pop("notes")]

@@ -145,7 +145,11 @@ def test_a_release_that_never_becomes_ready_goes_back(stage: t.Any) -> None:
     record = json.loads(max((stage.dir.parent / "records").glob("*.json"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
     assert record["result"] == "rolled_back"
     assert record["evidence"]["probe"]["failed"] == 0
-    assert record["evidence"]["balance"]["unanswered"] == 0
+    balance = record["evidence"]["balance"]
+    assert balance["unanswered"] == 0
+    # The sheet's window lies in the record's, and no step of the deploy is outside of it.
+    assert record["started"] <= balance["began"] < record["steps"][1]["started"] and balance["ended"] <= record["finished"], (record["started"], balance)
+    assert record["steps"][0]["name"] == "plan" and abs(record["steps"][0]["started"] - record["started"]) < 0.01
 
 
 @pytest.mark.claim("removed-server-is-named")

@@ -35,6 +35,14 @@ def test_nothing_lost():
     assert sheet["complete"] and sheet["note"] is None and holds(sheet)
 
 
+@pytest.mark.claim("balance-says-its-window")
+def test_the_sheet_says_from_when_to_when_it_counts():
+    sheet = _balance.balance([sample(1, row(requests=100), at="started"), sample(2, row(requests=100), at="started", balancer="lb2"),
+                              sample(8, row(requests=900), at="stopped"), sample(9, row(requests=900), at="stopped", balancer="lb2")])
+    assert (sheet["began"], sheet["ended"]) == (1, 9)
+    assert (sheet["balancers"]["lb2"]["began"], sheet["balancers"]["lb2"]["ended"]) == (2, 9)
+
+
 def test_what_is_still_open_is_not_lost():
     sheet = _balance.balance([sample(1, row(requests=100, open_now=3), at="started"), sample(2, row(requests=900, open_now=7), at="stopped")])
     assert sheet["unanswered"] == 0 and (sheet["open_before"], sheet["open"]) == (3, 7) and holds(sheet)
