@@ -167,6 +167,17 @@ def test_who_somebody_else_brought_back_is_not_taken_out_again(world):
     assert "app1 was brought back" in run(world, ["app1"], "active", memory=mine)["notes"][0]
 
 
+def test_whose_line_was_removed_while_it_was_out_does_not_hold_up_the_others(world):
+    """Where the addresses of the members are known nowhere else."""
+    run(world, ["app1", "app2"], "drained")
+    world.write("".join(line for line in world.read().splitlines(True) if "# app1" not in line))
+    mine, dummy = memory({"app1": {"revision": "x"}, "app2": {"revision": "x"}})
+    result = mover(world, ["app1", "app2"], "active", memory=mine).run()
+    assert result["gone"] == ["app1"] and states(result) == {"app2": "active"} and "app1 is no server of nginx any more" in result["notes"][0]
+    with pytest.raises(DowntimeError, match="member 'app1' is not a server of any pool"):
+        run(world, ["app1", "app2"], "active")
+
+
 def test_check_mode_tells_and_writes_nothing(world):
     told = run(world, ["app1"], "drained", check_mode=True)
     assert told["changed"] and world.read() == SHOP and world.read("revision.conf") is None
