@@ -164,12 +164,19 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     if at and now is None and switch:
         parts.append(f"{switch['to']} still gets {at[switch['to']]} % of the requests")
     elif now is None:
-        parts.append("the balancers disagree which side serves; status names them")
+        parts.append(_nobody_knows(plan.get("balancers") or ()))
     else:
         serving = label if new else old
         parts.append(f"{now} serves {serving}" if serving else "no member serves")
     whole = now is not None and not new and not problems and not local.get("__deploy_stay")
     return told("rolled_back" if whole else "failed", parts)
+
+
+def _nobody_knows(balancers: t.Sequence[str]) -> str:
+    """That no side can be said to serve: one balancer cannot disagree with itself, but it can fail to tell."""
+    if len(balancers) == 1:
+        return f"which side serves is not known, since {balancers[0]} did not tell; status asks again"
+    return "the balancers disagree which side serves; status names them"
 
 
 def _shares(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any]) -> t.Mapping[str, int] | None:

@@ -111,6 +111,14 @@ def test_a_rollback_after_a_controller_died_behind_the_switch_switches_back():
     assert found["switch"] and found["release"] == release("o")
 
 
+def test_one_balancer_does_not_disagree_with_itself():
+    laid = {**plan(balancers=["lb1"]), **_blue_green.lay_out(plan(), everybody())}
+    local = {"__deploy_switched": {"shares": {"blue": 0, "green": 100}}, "__deploy_switched_back": {"shares": None}}
+    found = _blue_green.outcome(local, laid, "Deploy of shop", "lost", False)
+    assert found["sentence"].endswith("the switch back failed; which side serves is not known, since lb1 did not tell; status asks again."), found
+    assert found["result"] == "failed"
+
+
 def test_hosts_that_disagree_are_named():
     with pytest.raises(DowntimeError, match="do not agree.*app3"):
         _blue_green.lay_out(plan(), {**everybody(), "app3": staged(wanted="m")})
