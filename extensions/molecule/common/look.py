@@ -57,7 +57,7 @@ ASK_ALL = {
                  "2> /dev/null || true",
     "secret": f"grep -rsle '{PLANTED}' /root /tmp /var/log /var/lib/zero-downtime /srv; journalctl --quiet | grep -e '{PLANTED}'; "
               f"cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2> /dev/null | grep -ace '{PLANTED}' | grep -v '^0$' || true",
-    "masked": "journalctl --quiet | grep -c \"'headers': \"",
+    "masked": "journalctl --quiet | grep -c \"'headers': \" || true",
 }
 
 
