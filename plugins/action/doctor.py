@@ -28,15 +28,28 @@ class ActionModule(Once):
         self._task.check_mode = True
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
         if not members:
-            raise DowntimeError("the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members")
+            raise DowntimeError(
+                "the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members"
+            )
         options = command_line.CLIARGS or {}
         picked = any("deploy_app" in str(extra) for extra in options.get("extra_vars") or ())
-        commands = _doctor.Commands(options.get("inventory") or (), str(task_vars.get("deploy_app")) if picked else None)
+        commands = _doctor.Commands(
+            options.get("inventory") or (), str(task_vars.get("deploy_app")) if picked else None
+        )
         found = _examining.Examination(self, members, task_vars, commands)
         found.run()
         if args["show"]:
             for line in found.checks.lines():
                 display.display(line)
         ready, strategy = found.checks.ready(), found.checked.get("deploy_strategy") or next(iter(_drivers.STRATEGIES))
-        return {"changed": False, "doctor": {"checks": found.checks.found, "ready": ready, "strategy": strategy, "is_ready": strategy in ready,
-                                             "sentence": found.checks.sentence(), "advice": found.advice}}
+        return {
+            "changed": False,
+            "doctor": {
+                "checks": found.checks.found,
+                "ready": ready,
+                "strategy": strategy,
+                "is_ready": strategy in ready,
+                "sentence": found.checks.sentence(),
+                "advice": found.advice,
+            },
+        }

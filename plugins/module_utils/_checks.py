@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the playbook doctor has looked at: one line each, what mends it, and for which strategies that makes the configuration ready. Private to the collection."""
+"""What the playbook doctor has looked at: one line each, what mends it, and for which strategies that makes the
+configuration ready. Private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -39,18 +41,29 @@ class Checks:
             self._add(entry["name"], host, entry["ok"], entry["text"])
 
     def wrong(self, name: str, host: str | None, text: str, mend: Lines, bars: t.Sequence[str] | None = None) -> None:
-        """C(mend) are the lines or the commands that put it right; C(bars) the strategies that cannot be carried out meanwhile."""
+        """C(mend) are the lines or the commands that put it right; C(bars) the strategies that cannot be carried
+        out meanwhile.
+        """
         if not [line for line in mend if line.strip()]:
             raise AssertionError(f"nothing mends {name}: {text}")
         bars = self.strategies if bars is None else list(bars)
-        known = next((check for check in self.found if (check["name"], check["host"], check["text"]) == (name, host, _bare(text))), None)
+        known = next(
+            (
+                check
+                for check in self.found
+                if (check["name"], check["host"], check["text"]) == (name, host, _bare(text))
+            ),
+            None,
+        )
         if known:
             # One rule may be asked for each strategy.
             known["bars"] = [strategy for strategy in self.strategies if strategy in {*known["bars"], *bars}]
             return
         self._add(name, host, False, text, mend, bars)
 
-    def tried(self, name: str, host: str | None, mend: Lines, rule: t.Callable[[], t.Any], bars: t.Sequence[str] | None = None) -> t.Any:
+    def tried(
+        self, name: str, host: str | None, mend: Lines, rule: t.Callable[[], t.Any], bars: t.Sequence[str] | None = None
+    ) -> t.Any:
         """What a rule returns; None where it refuses, which is then noted."""
         try:
             return rule()
@@ -58,10 +71,14 @@ class Checks:
             self.wrong(name, host, str(error), mend, bars)
             return None
 
-    def _add(self, name: str, host: str | None, okay: bool | None, text: str, mend: Lines = (), bars: t.Sequence[str] = ()) -> None:
-        self.found.append({"name": name, "host": host, "ok": okay, "text": _bare(text), "mend": list(mend), "bars": list(bars)})
+    def _add(
+        self, name: str, host: str | None, okay: bool | None, text: str, mend: Lines = (), bars: t.Sequence[str] = ()
+    ) -> None:
+        self.found.append(
+            {"name": name, "host": host, "ok": okay, "text": _bare(text), "mend": list(mend), "bars": list(bars)}
+        )
 
-    # -- what they come to ------------------------------------------------------------------------------------------------
+    # -- what they come to ---------------------------------------------------------------------------------------------
     def barring(self, strategy: str) -> list[str]:
         """What keeps a strategy from being carried out."""
         return list(dict.fromkeys(check["text"] for check in self.found if strategy in check["bars"]))
@@ -87,7 +104,10 @@ class Checks:
         return "; ".join(parts)
 
     def lines(self) -> list[str]:
-        """All of it for a person, with what mends it below what is wrong. What is the same on several hosts is one line."""
+        """All of it for a person, with what mends it below what is wrong.
+
+        What is the same on several hosts is one line.
+        """
         hosts: dict[tuple[t.Any, ...], list[str]] = {}
         for check in self.found:
             hosts.setdefault(_same(check), []).append(check["host"])

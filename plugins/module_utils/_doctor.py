@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What mends each thing that the playbook doctor may find: the line to write, or the command to run. Pure functions, private to the collection."""
+"""What mends each thing that the playbook doctor may find: the line to write, or the command to run.
+
+Pure functions, private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ class Commands:
         self.app = f" -e deploy_app={shlex.quote(app)}" if app else ""
 
     def playbook(self, name: str, *options: str) -> str:
-        return f"ansible-playbook{self.sources} zero.downtime.{name}{self.app}" + "".join(f" -e {shlex.quote(option)}" for option in options)
+        return f"ansible-playbook{self.sources} zero.downtime.{name}{self.app}" + "".join(
+            f" -e {shlex.quote(option)}" for option in options
+        )
 
     def unreachable(self, host: str, result: t.Mapping[str, t.Any]) -> list[str]:
         """For a host that gave no answer, or could not be asked."""
@@ -46,7 +51,10 @@ class Commands:
         return [f"wait for it; if it is known to be dead: {self.playbook('rollback', 'deploy_lock_break=true')}"]
 
     def put_right(self) -> list[str]:
-        return [self.playbook("rollback", "deploy_strategy=blue_green") + " brings all requests to one side, and so does deploy"]
+        return [
+            self.playbook("rollback", "deploy_strategy=blue_green")
+            + " brings all requests to one side, and so does deploy"
+        ]
 
     def left(self, entry: t.Mapping[str, t.Any]) -> list[str]:
         """For what C(status) names."""
@@ -58,17 +66,25 @@ class Commands:
             told = entry["text"].partition("the playbook ")[2].partition(" brings ")[0]
             return [f"ansible-playbook{self.sources} {told}{self.app}" if told else self.playbook("activate")]
         if kind == "old_workers":
-            return ["they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout (nginx)"]
+            return [
+                "they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout "
+                "(nginx)"
+            ]
         return [f"{self.playbook('deploy', 'deploy_release=LABEL')} puts that right"]
 
 
-def balancer(driver: str, traffic: t.Mapping[str, t.Any], host: str, result: t.Mapping[str, t.Any], commands: Commands) -> list[str]:
+def balancer(
+    driver: str, traffic: t.Mapping[str, t.Any], host: str, result: t.Mapping[str, t.Any], commands: Commands
+) -> list[str]:
     """For a balancer that does not answer."""
     if result.get("unreachable_host"):
         return commands.unreachable(host, result)
     if driver == "haproxy":
-        return [f"on {host}: systemctl status haproxy; in haproxy.cfg, global: stats socket {traffic.get('socket')} mode 660 level admin",
-                "or in the inventory, deploy_traffic: {socket: PATH}, and ansible_become: true where the socket is root's"]
+        return [
+            f"on {host}: systemctl status haproxy; in haproxy.cfg, global: stats socket {traffic.get('socket')} "
+            "mode 660 level admin",
+            "or in the inventory, deploy_traffic: {socket: PATH}, and ansible_become: true where the socket is root's",
+        ]
     return [f"on {host}: systemctl status {driver}", *commands.unreachable(host, result)]
 
 
@@ -85,14 +101,20 @@ def variable(text: str) -> list[str]:
 
 
 def pool(name: str) -> list[str]:
-    return [f"deploy_traffic.pools: [{{name: …}}], one that the balancer has, in place of {name}; or {name} in the balancer's configuration"]
+    return [
+        f"deploy_traffic.pools: [{{name: …}}], one that the balancer has, in place of {name}; or {name} in the "
+        "balancer's configuration"
+    ]
 
 
 def server(pool_name: str, member: t.Mapping[str, t.Any]) -> list[str]:
     """For a member that the balancer does not have by its server name."""
     port = member["ports"].get(pool_name) or "PORT"
-    return [f"in pool {pool_name} of the balancer's configuration: server {member['server']} {member['address']}:{port}",
-            f"or deploy_traffic.pools: [{{name: {pool_name}, server: \"…\"}}], the name by which the balancer has {member['name']}"]
+    return [
+        f"in pool {pool_name} of the balancer's configuration: server {member['server']} {member['address']}:{port}",
+        f'or deploy_traffic.pools: [{{name: {pool_name}, server: "…"}}], the name by which the balancer has '
+        f"{member['name']}",
+    ]
 
 
 def servers(found: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
@@ -107,14 +129,23 @@ def servers(found: t.Mapping[str, t.Any], hosts: t.Mapping[str, t.Mapping[str, t
 
 def second_side(driver: str) -> list[str]:
     """Where no balancer could tell the lines."""
-    return [f"docs/blue_green.md has the lines for {driver}; they are printed here as soon as a balancer answers and its configuration can be read"]
+    return [
+        f"docs/blue_green.md has the lines for {driver}; they are printed here as soon as a balancer answers and "
+        "its configuration can be read"
+    ]
 
 
 def health(url: str, entry: t.Mapping[str, t.Any]) -> list[str]:
     """For a member whose answer no gate would take."""
     if entry.get("status") is None:
-        return [f"curl -si {shlex.quote(url)} has to answer: start the service of {entry['name']}; deploy_health: {{port: …, address: …}} name another place"]
-    return [f"curl -si {shlex.quote(url)} shows the answer; deploy_health: {{path: …, status: […], header: …}} say what is asked and what has to be answered"]
+        return [
+            f"curl -si {shlex.quote(url)} has to answer: start the service of {entry['name']}; deploy_health: "
+            f"{{port: …, address: …}} name another place"
+        ]
+    return [
+        f"curl -si {shlex.quote(url)} shows the answer; deploy_health: {{path: …, status: […], header: …}} say "
+        "what is asked and what has to be answered"
+    ]
 
 
 def artifact(found: t.Mapping[str, t.Any], release: str) -> list[str]:
@@ -130,8 +161,11 @@ def evidence(checked: t.Mapping[str, t.Any]) -> list[str]:
     """For a public address that the probe cannot use."""
     url, other = shown(str(checked["deploy_evidence_url"])), checked["deploy_evidence_connect_to"]
     to = f" --connect-to ::{other}" if other else ""
-    return [f"curl -sv{to} {shlex.quote(url)} on this controller shows name, connection, certificate and answer; deploy_evidence_connect_to: HOST:PORT asks another "
-            "address, and deploy_evidence_ca_path: FILE trusts another authority"]
+    return [
+        f"curl -sv{to} {shlex.quote(url)} on this controller shows name, connection, certificate and answer; "
+        "deploy_evidence_connect_to: HOST:PORT asks another "
+        "address, and deploy_evidence_ca_path: FILE trusts another authority"
+    ]
 
 
 def records(place: str) -> str:

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""By which rules of haproxy.cfg a frontend sends requests to a pool: its default, a condition, or a map. Private to the collection."""
+"""By which rules of haproxy.cfg a frontend sends requests to a pool: its default, a condition, or a map. Private to
+the collection.
+"""
 
 from __future__ import annotations
 
@@ -93,15 +95,29 @@ def is_pool(expression: str, value: str) -> Literal:
 
 
 def named_by(template: str, conditions: t.Sequence[Together]) -> tuple[str, list[Together]] | None:
-    """Which pool a name worked out for each request is under C(conditions), and what else they say; None where they leave that open."""
+    """Which pool a name worked out for each request is under C(conditions), and what else they say; None where they
+    leave that open.
+    """
     dynamic = DYNAMIC.match(template)
     for literal in dict.fromkeys(itertools.chain.from_iterable(conditions)) if dynamic else ():
-        if dynamic and literal[:4] == is_pool(dynamic[2], "")[:4] and all(literal in together for together in conditions):
-            return dynamic[1] + literal[4] + dynamic[3], [tuple(part for part in together if part != literal) for together in conditions]
+        if (
+            dynamic
+            and literal[:4] == is_pool(dynamic[2], "")[:4]
+            and all(literal in together for together in conditions)
+        ):
+            return dynamic[1] + literal[4] + dynamic[3], [
+                tuple(part for part in together if part != literal) for together in conditions
+            ]
     return None
 
 
-def routes(name: str, lines: t.Sequence[t.Sequence[str]], pool: str, read: t.Callable[[str], str | None], default: str | None = None) -> list[Route]:
+def routes(
+    name: str,
+    lines: t.Sequence[t.Sequence[str]],
+    pool: str,
+    read: t.Callable[[str], str | None],
+    default: str | None = None,
+) -> list[Route]:
     """The ways on which the frontend C(name) with these C(lines) sends requests to C(pool), in the order of its rules.
 
     :param read: the text of a map's file; None where it cannot be read.
@@ -120,13 +136,19 @@ def routes(name: str, lines: t.Sequence[t.Sequence[str]], pool: str, read: t.Cal
     return found
 
 
-def _by_map(name: str, words: t.Sequence[str], dynamic: re.Match[str], pool: str, lines: t.Sequence[t.Sequence[str]],
-            read: t.Callable[[str], str | None]) -> list[Route]:
+def _by_map(
+    name: str,
+    words: t.Sequence[str],
+    dynamic: re.Match[str],
+    pool: str,
+    lines: t.Sequence[t.Sequence[str]],
+    read: t.Callable[[str], str | None],
+) -> list[Route]:
     """The way through a rule whose pool is looked up, if the map, or what stands for what it lacks, names this pool."""
     before, expression, after = dynamic.groups()
     if not (pool.startswith(before) and pool.endswith(after) and len(pool) > len(before) + len(after)):
         return []
-    value = pool[len(before):len(pool) - len(after)]
+    value = pool[len(before) : len(pool) - len(after)]
     looked_up = LOOKED_UP.search(_set_to(expression, lines))
     if not looked_up:
         return []

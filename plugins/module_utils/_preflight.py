@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a member's host has to have before a release can come to it: rights, room, and what runs it. Nothing is changed. Private to the collection."""
+"""What a member's host has to have before a release can come to it: rights, room, and what runs it.
+
+Nothing is changed. Private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,22 @@ def of_root(store: Store, statvfs: Statvfs = os.statvfs) -> list[dict[str, t.Any
         store.usable()
         return "can be written"
 
-    return [entry("release_root", writable, [f"install -d -o USER {root}, with the user that Ansible becomes there (become_user)"]),
-            entry("disk", lambda: _room(store, statvfs), [f"df -h {nearest(root)} and df -i {nearest(root)} show what is full; a smaller deploy_keep_releases keeps "
-                                                          "fewer old releases"])]
+    return [
+        entry(
+            "release_root",
+            writable,
+            [f"install -d -o USER {root}, with the user that Ansible becomes there (become_user)"],
+        ),
+        entry(
+            "disk",
+            lambda: _room(store, statvfs),
+            [
+                f"df -h {nearest(root)} and df -i {nearest(root)} show what is full; a smaller "
+                "deploy_keep_releases keeps "
+                "fewer old releases"
+            ],
+        ),
+    ]
 
 
 def _room(store: Store, statvfs: Statvfs) -> str:
@@ -58,8 +74,10 @@ def _room(store: Store, statvfs: Statvfs) -> str:
     free = status.f_bavail * status.f_frsize
     told = f"{free >> 20} MiB free" + (f" and {status.f_favail} inodes" if status.f_files else "")
     if free < needed or (status.f_files and status.f_favail <= files):
-        raise DowntimeError(f"root {store.root}: its file system has {told}, and the next release may need {-(-needed >> 20)} MiB"
-                            + (f" and {files} inodes, by what the newest one takes" if newest else ""))
+        raise DowntimeError(
+            f"root {store.root}: its file system has {told}, and the next release may need {-(-needed >> 20)} MiB"
+            + (f" and {files} inodes, by what the newest one takes" if newest else "")
+        )
     return "there is room for another release"
 
 
@@ -73,8 +91,12 @@ def _size(tree: str) -> tuple[int, int]:
     return size, files
 
 
-def of_service(service: _service.Service, root: str, runs: bool, refuse: t.Callable[[], None] | None) -> dict[str, t.Any]:
-    """Whether what runs a slot is there. C(runs): whether the slot has a release; C(refuse) refuses what cannot be swapped."""
+def of_service(
+    service: _service.Service, root: str, runs: bool, refuse: t.Callable[[], None] | None
+) -> dict[str, t.Any]:
+    """Whether what runs a slot is there. C(runs): whether the slot has a release; C(refuse) refuses what cannot be
+    swapped.
+    """
     if service.unit:
         mend = f"systemctl cat {service.unit} shows the unit; install it, and systemctl daemon-reload"
     else:

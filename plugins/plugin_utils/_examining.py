@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks at everything that a deploy needs, and changes nothing: each rule is the one by which a deploy would be refused. Private to the collection.
+"""Looks at everything that a deploy needs, and changes nothing. Private to the collection.
 
-What is asked together is asked once, of all hosts at the same time. Nothing that is found ends it: what cannot be known without what is wrong is
-passed over, and says so.
+Each rule is the one by which a deploy would be refused. What is asked together is asked once, of all hosts at the same
+time. Nothing that is found ends it: what cannot be known without what is wrong is passed over, and says so.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _hol
 
 Answers = t.Dict[str, t.Dict[str, t.Any]]
 
-# Seconds within which a member that runs has to pass its check once, and a name for what may differ from member to member.
+# Seconds within which a member that runs has to pass its check once, and a name for what may differ from member to
+# member.
 ANSWER = 5
-PLAN, RELEASES, GATE, EVIDENCE = (f"{_drivers.COLLECTION}.{name}" for name in ("plan", "releases", "health_gate", "evidence"))
+PLAN, RELEASES, GATE, EVIDENCE = (
+    f"{_drivers.COLLECTION}.{name}" for name in ("plan", "releases", "health_gate", "evidence")
+)
 
 
 class Examination:
@@ -36,7 +39,9 @@ class Examination:
     :param members: the inventory names of the application's members.
     """
 
-    def __init__(self, action: ActionBase, members: t.Sequence[str], task_vars: dict[str, t.Any], commands: _doctor.Commands) -> None:
+    def __init__(
+        self, action: ActionBase, members: t.Sequence[str], task_vars: dict[str, t.Any], commands: _doctor.Commands
+    ) -> None:
         self.action, self.members, self.task_vars, self.commands = action, list(members), task_vars, commands
         self.checks = Checks(list(_drivers.STRATEGIES))
         self.variables = _inventory.Variables(action, task_vars)
@@ -58,7 +63,7 @@ class Examination:
         self.serving = ""
         self.first = False
 
-    # -- in order -----------------------------------------------------------------------------------------------------------
+    # -- in order ------------------------------------------------------------------------------------------------------
     def run(self) -> None:
         if not self.configuration():
             return
@@ -92,10 +97,16 @@ class Examination:
         task = action._task.copy()
         task.args = args
         return action._shared_loader_obj.action_loader.get(
-            name, task=task, connection=action._connection, play_context=action._play_context, loader=action._loader, templar=action._templar,
-            shared_loader_obj=action._shared_loader_obj)
+            name,
+            task=task,
+            connection=action._connection,
+            play_context=action._play_context,
+            loader=action._loader,
+            templar=action._templar,
+            shared_loader_obj=action._shared_loader_obj,
+        )
 
-    # -- what is written ------------------------------------------------------------------------------------------------------
+    # -- what is written -----------------------------------------------------------------------------------------------
     def configuration(self) -> bool:
         """Whether the variables tell enough to go on."""
         refusals: list[str] = []
@@ -112,10 +123,15 @@ class Examination:
             self.verb = "deploy" if values.get("deploy_release") else "rollback"
             for name in sorted({name for member in self.members for name in self.variables.names(member)}):
                 with _plan.told_to(refused):
-                    self.advice += [{"balancer": None, "level": "warning", "setting": name, "text": text, "lines": []} for text in check_names([name])]
+                    self.advice += [
+                        {"balancer": None, "level": "warning", "setting": name, "text": text, "lines": []}
+                        for text in check_names([name])
+                    ]
             self.checked, driver = _plan.check_application(values, self.verb, refused)
             for name in self.members:
-                own[name], dummy = _plan.check_application({**values, **self.variables.of(name, _inventory.PER_MEMBER)}, self.verb, refused)
+                own[name], dummy = _plan.check_application(
+                    {**values, **self.variables.of(name, _inventory.PER_MEMBER)}, self.verb, refused
+                )
             self.driver = driver
             for side in _plan.sides_of(self.checked["deploy_traffic"], next(iter(_drivers.STRATEGIES))):
                 self.by_side[side] = {}
@@ -131,11 +147,17 @@ class Examination:
         for text in refusals:
             self.checks.wrong("configuration", None, text, _doctor.variable(text))
         if driver and not refusals:
-            self.checks.well("configuration", None, f"the variables of {self.checked['deploy_app']} ({self.checked['deploy_environment']}) fit: "
-                             f"{len(self.members)} members, driver {driver.name}, strategy {self.checked['deploy_strategy']}")
+            self.checks.well(
+                "configuration",
+                None,
+                f"the variables of {self.checked['deploy_app']} ({self.checked['deploy_environment']}) fit: "
+                f"{len(self.members)} members, driver {driver.name}, strategy {self.checked['deploy_strategy']}",
+            )
         beyond = [name for name in _drivers.STRATEGIES if driver and name not in driver.strategies]
         if driver and beyond:
-            self.checks.passed_over("strategy", None, f"driver {driver.name} carries {', '.join(driver.strategies)} only", beyond)
+            self.checks.passed_over(
+                "strategy", None, f"driver {driver.name} carries {', '.join(driver.strategies)} only", beyond
+            )
         # Members whose variables are refused would be looked at in the wrong place.
         fit = [name for name in self.members if self.by_side and all(name in hosts for hosts in self.by_side.values())]
         if not driver or not fit or not self.checked["deploy_artifact"]["root"]:
@@ -151,16 +173,30 @@ class Examination:
         self.planner = self.plugin(PLAN)
         for name, path in (checked["deploy_hooks"] or {}).items():
             if path:
-                found = checks.tried("hook", None, [f"deploy_hooks: {{{name}: FILE}}"], functools.partial(self.planner._hook, name, path, self.task_vars))
+                found = checks.tried(
+                    "hook",
+                    None,
+                    [f"deploy_hooks: {{{name}: FILE}}"],
+                    functools.partial(self.planner._hook, name, path, self.task_vars),
+                )
                 if found:
                     checks.well("hook", None, f"{name} is {found[0]}")
         place = checked["deploy_records_dir"]
-        if checks.tried("records_dir", None, [f"install -d {place}, or deploy_records_dir: another directory"],
-                        lambda: self.planner._run_dir(_doctor.records(place), "doctor", {})):
+        if checks.tried(
+            "records_dir",
+            None,
+            [f"install -d {place}, or deploy_records_dir: another directory"],
+            lambda: self.planner._run_dir(_doctor.records(place), "doctor", {}),
+        ):
             checks.well("records_dir", None, f"{_doctor.records(place)} can be written")
-        checks.tried("batches", None, _doctor.variable("deploy_batches"), lambda: _plan.batches(self.members, checked["deploy_batches"]))
+        checks.tried(
+            "batches",
+            None,
+            _doctor.variable("deploy_batches"),
+            lambda: _plan.batches(self.members, checked["deploy_batches"]),
+        )
 
-    # -- balancers --------------------------------------------------------------------------------------------------------------
+    # -- balancers -----------------------------------------------------------------------------------------------------
     def of_balancers(self) -> None:
         """Sockets and rights, pools, and the names of the members in them."""
         checks, driver = self.checks, self.driver
@@ -170,13 +206,27 @@ class Examination:
         if driver.complete:
             traffic = driver.complete(traffic, _plan.with_all_ports(self.by_side))
         self.traffic = traffic
-        self.balancers = checks.tried("balancer", None, ["deploy_traffic: {balancers: GROUP}, a group of the inventory"],
-                                      lambda: _inventory.hosts_of(driver, traffic, self.members, self.task_vars)) or []
+        self.balancers = (
+            checks.tried(
+                "balancer",
+                None,
+                ["deploy_traffic: {balancers: GROUP}, a group of the inventory"],
+                lambda: _inventory.hosts_of(driver, traffic, self.members, self.task_vars),
+            )
+            or []
+        )
         if not driver.info or driver.info_args is None:
             checks.passed_over("balancer", None, f"driver {driver.name} has none that could be asked")
             return
-        self.without = list(checks.tried("balancer", None, _doctor.variable("deploy_without"), lambda: _without.named(
-            self.checked["deploy_without"], self.balancers, driver.runs_on)) or ())
+        self.without = list(
+            checks.tried(
+                "balancer",
+                None,
+                _doctor.variable("deploy_without"),
+                lambda: _without.named(self.checked["deploy_without"], self.balancers, driver.runs_on),
+            )
+            or ()
+        )
         for host in self.without:
             checks.passed_over("balancer", host, "is left out by deploy_without")
         asked = [host for host in self.balancers if host not in self.without]
@@ -190,11 +240,15 @@ class Examination:
                 self._of_answer(host, result)
 
     def _apart(self, host: str, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Of a balancer that failed: whether it is the balancer that is wrong, or only some of the pools; what it has of the others."""
+        """Of a balancer that failed: whether it is the balancer that is wrong, or only some of the pools; what it
+        has of the others.
+        """
         text = named("balancer", host, result)
         pools = self.traffic.get("pools") or []
         if result.get("unreachable_host") or result.get("silent") or not pools:
-            self.checks.wrong("balancer", host, text + _without.hint(host, result, self.balancers), self._mend(host, result))
+            self.checks.wrong(
+                "balancer", host, text + _without.hint(host, result, self.balancers), self._mend(host, result)
+            )
             return result
         bare = self._ask(host, [])
         if bare.get("failed"):
@@ -207,7 +261,11 @@ class Examination:
                 self.checks.wrong("pool", host, named("balancer", host, alone), _doctor.pool(pool["name"]))
             else:
                 found += alone["pools"]
-        return {**bare, "pools": found, "findings": [entry for entry in bare.get("findings", []) if entry["setting"] != "split"]}
+        return {
+            **bare,
+            "pools": found,
+            "findings": [entry for entry in bare.get("findings", []) if entry["setting"] != "split"],
+        }
 
     def _mend(self, host: str, result: t.Mapping[str, t.Any]) -> list[str]:
         return _doctor.balancer(self.driver.name, self.traffic, host, result, self.commands)
@@ -222,26 +280,39 @@ class Examination:
         errors = [finding for finding in result.get("findings", []) if finding["level"] == "error"]
         self.checks.well("balancer", host, f"{self.driver.name}{version} answers")
         for finding in errors:
-            self.checks.wrong("balancer", host, f"{finding['setting']}: {finding['text']}", finding["lines"] or _doctor.variable(finding["text"]))
-        self.advice += [{**finding, "balancer": host} for finding in result.get("findings", []) if finding["level"] != "error"]
+            self.checks.wrong(
+                "balancer",
+                host,
+                f"{finding['setting']}: {finding['text']}",
+                finding["lines"] or _doctor.variable(finding["text"]),
+            )
+        self.advice += [
+            {**finding, "balancer": host} for finding in result.get("findings", []) if finding["level"] != "error"
+        ]
         sides = {pool["name"]: pool.get("side") for pool in self.traffic.get("pools") or []}
         for pool in result["pools"]:
             hosts = self.by_side[sides.get(pool["name"]) or self.sides[0]]
             before = len(self.checks.found)
             for name, member in hosts.items():
-                self.checks.tried("server", host, _doctor.server(pool["name"], member), functools.partial(
-                    _plan.check_server, pool, host, name, member["server"]))
+                self.checks.tried(
+                    "server",
+                    host,
+                    _doctor.server(pool["name"], member),
+                    functools.partial(_plan.check_server, pool, host, name, member["server"]),
+                )
             if len(self.checks.found) == before:
                 self.checks.well("pool", host, _doctor.servers(pool, hosts))
 
-    # -- sides --------------------------------------------------------------------------------------------------------------------
+    # -- sides ---------------------------------------------------------------------------------------------------------
     def of_sides(self) -> None:
         """What blue/green and canary need beside what rolling does."""
         checks, driver = self.checks, self.driver
         if not self.idle:
             return
         splits = [finding for finding in self.advice if finding["setting"] == "split"]
-        lines = list(dict.fromkeys(line for finding in splits for line in finding["lines"])) or _doctor.second_side(driver.name)
+        lines = list(dict.fromkeys(line for finding in splits for line in finding["lines"])) or _doctor.second_side(
+            driver.name
+        )
         lacking = _plan.lacks_side(self.checked["deploy_traffic"])
         if lacking:
             checks.wrong("second_side", None, f"a second side needs {lacking}", lines, self.idle)
@@ -258,8 +329,13 @@ class Examination:
             checks.wrong("second_side", None, unknown, lines, self.idle)
         for strategy in driver.strategies:
             if not unknown or strategy not in self.idle:
-                checks.tried("second_side", None, self.commands.put_right(), functools.partial(
-                    _plan.serving_side, self.sides, self.told, strategy, self._served), [strategy])
+                checks.tried(
+                    "second_side",
+                    None,
+                    self.commands.put_right(),
+                    functools.partial(_plan.serving_side, self.sides, self.told, strategy, self._served),
+                    [strategy],
+                )
         if len(checks.found) == before:
             idle = next(side for side in self.sides if side != self.serving)
             checks.well("second_side", None, f"{self.serving} serves, and {idle} is idle")
@@ -268,11 +344,20 @@ class Examination:
         lock = self._lock_of()
         return self.planner._served(lock, self.task_vars) if lock else None
 
-    # -- lock ---------------------------------------------------------------------------------------------------------------------
+    # -- lock ----------------------------------------------------------------------------------------------------------
     def _lock_of(self) -> dict[str, t.Any]:
         if not self.lock:
-            self.lock = self.checks.tried("state_dir", None, _doctor.variable("deploy_state_hosts"), lambda: self.planner._lock(
-                self.checked, self.driver, self.balancers, self.members, self.without, self.task_vars)) or {}
+            self.lock = (
+                self.checks.tried(
+                    "state_dir",
+                    None,
+                    _doctor.variable("deploy_state_hosts"),
+                    lambda: self.planner._lock(
+                        self.checked, self.driver, self.balancers, self.members, self.without, self.task_vars
+                    ),
+                )
+                or {}
+            )
         return self.lock
 
     def of_state_hosts(self) -> None:
@@ -286,7 +371,9 @@ class Examination:
                 checks.passed_over("state_dir", host, "cannot be reached, either")
                 continue
             if result.get("failed"):
-                checks.wrong("state_dir", host, named("state host", host, result), self.commands.unreachable(host, result))
+                checks.wrong(
+                    "state_dir", host, named("state host", host, result), self.commands.unreachable(host, result)
+                )
                 continue
             for entry in result["checks"]:
                 checks.take(entry, host)
@@ -296,17 +383,35 @@ class Examination:
         held = result.get("lock")
         app, environment = self.checked["deploy_app"], self.checked["deploy_environment"]
         if held and _holder.dead(held):
-            self.checks.wrong("lock", host, f"{_lock.told(held)} has the lock, and its controller has died; the next deploy takes it over", self.commands.again(), [])
+            self.checks.wrong(
+                "lock",
+                host,
+                f"{_lock.told(held)} has the lock, and its controller has died; the next deploy takes it over",
+                self.commands.again(),
+                [],
+            )
         elif held and self.lock["break"]:
-            self.checks.wrong("lock", host, f"{_lock.told(held)} has the lock, and deploy_lock_break takes it from it", self.commands.again(), [])
+            self.checks.wrong(
+                "lock",
+                host,
+                f"{_lock.told(held)} has the lock, and deploy_lock_break takes it from it",
+                self.commands.again(),
+                [],
+            )
         elif held:
             self.checks.wrong("lock", host, _holder.refusal(app, environment, host, held), self.commands.broken())
         else:
             self.checks.well("lock", host, f"nobody has the lock of {app} ({environment})")
             if result.get("journal"):
-                self.checks.wrong("lock", host, "a deploy before did not end, by its journal; the next one goes on from there", self.commands.again(), [])
+                self.checks.wrong(
+                    "lock",
+                    host,
+                    "a deploy before did not end, by its journal; the next one goes on from there",
+                    self.commands.again(),
+                    [],
+                )
 
-    # -- members --------------------------------------------------------------------------------------------------------------------
+    # -- members -------------------------------------------------------------------------------------------------------
     def of_hosts(self) -> None:
         """Rights, room, and what runs the release, on each member's host."""
         checks = self.checks
@@ -319,20 +424,41 @@ class Examination:
                     kind = "member" if result.get("unreachable_host") else "release_root"
                     allowed = result.get("unreachable_host") and len(away) <= self.checked["deploy_max_absent"]
                     if number == 0 or kind != "member":
-                        checks.wrong(kind, name, named("member", name, result), self.commands.unreachable(name, result), [] if allowed else None)
+                        checks.wrong(
+                            kind,
+                            name,
+                            named("member", name, result),
+                            self.commands.unreachable(name, result),
+                            [] if allowed else None,
+                        )
                     continue
                 for entry in result["checks"]:
                     # Root and room are the host's, whichever the side.
                     if number == 0 or entry["name"] == "service":
-                        what = f"{side}: {entry['text']}" if len(self.sides) > 1 and entry["name"] == "service" else entry["text"]
+                        what = (
+                            f"{side}: {entry['text']}"
+                            if len(self.sides) > 1 and entry["name"] == "service"
+                            else entry["text"]
+                        )
                         checks.take({**entry, "text": what}, name)
                 if not self.by_side[side][name]["service"]:
-                    checks.passed_over("service", name, "deploy_service names nothing that runs the release: the hooks have to")
+                    checks.passed_over(
+                        "service", name, "deploy_service names nothing that runs the release: the hooks have to"
+                    )
 
     def _running(self, side: str) -> dict[str, dict[str, t.Any]]:
         """The members of a side as the module takes them."""
-        return {name: {**host, "running": {key: value for key, value in host["running"].items() if value is not None} if host["running"] else None}
-                for name, host in self.by_side[side].items()}
+        return {
+            name: {
+                **host,
+                "running": (
+                    {key: value for key, value in host["running"].items() if value is not None}
+                    if host["running"]
+                    else None
+                ),
+            }
+            for name, host in self.by_side[side].items()
+        }
 
     def of_floor(self) -> None:
         """Whether members serve at all, and whether the floor leaves room for one that is out."""
@@ -340,20 +466,44 @@ class Examination:
         if not self.driver.info:
             self.first = not self.checked["deploy_health"].get("from") and _reaching.nobody_serves(hosts)
             return
-        if len(self.told) < len(self.balancers) - len(self.without) or any(check["name"] == "server" for check in self.checks.found):
-            self.checks.passed_over("floor", None, "how many members serve cannot be told before every balancer has all of them")
+        if len(self.told) < len(self.balancers) - len(self.without) or any(
+            check["name"] == "server" for check in self.checks.found
+        ):
+            self.checks.passed_over(
+                "floor", None, "how many members serve cannot be told before every balancer has all of them"
+            )
             return
         side = self.serving or self.sides[0]
-        capacity = self.checks.tried("floor", None, _doctor.variable("deploy_min_active"), lambda: self.planner._look(
-            self.driver, self.traffic, self.told, self.by_side, side, side, self.checked["deploy_min_active"], False)[0], ["rolling"])
+        capacity = self.checks.tried(
+            "floor",
+            None,
+            _doctor.variable("deploy_min_active"),
+            lambda: self.planner._look(
+                self.driver, self.traffic, self.told, self.by_side, side, side, self.checked["deploy_min_active"], False
+            )[0],
+            ["rolling"],
+        )
         if capacity is None:
             return
         self.first = capacity["first"]
         before = len(self.checks.found)
-        self.checks.tried("floor", None, _doctor.variable("deploy_min_active"), lambda: _plan.check_floor(capacity, self.checked["deploy_min_active"]), ["rolling"])
+        self.checks.tried(
+            "floor",
+            None,
+            _doctor.variable("deploy_min_active"),
+            lambda: _plan.check_floor(capacity, self.checked["deploy_min_active"]),
+            ["rolling"],
+        )
         if len(self.checks.found) == before:
-            self.checks.well("floor", None, "no member serves yet, so the next deploy is a first one" if self.first else
-                             capacity["tightest"] + f" (deploy_min_active {self.checked['deploy_min_active']})")
+            self.checks.well(
+                "floor",
+                None,
+                (
+                    "no member serves yet, so the next deploy is a first one"
+                    if self.first
+                    else capacity["tightest"] + f" (deploy_min_active {self.checked['deploy_min_active']})"
+                ),
+            )
 
     def of_health(self) -> None:
         """Ask what runs now, as a gate would ask."""
@@ -367,15 +517,34 @@ class Examination:
         for name, host in hosts.items():
             active = (self.examined.get(name) or {}).get("active")
             if active or not self.first:
-                asked.append({"name": name, "url": host["url"], **({"digest": active["digest"]} if active and health.get("header") else {})})
+                asked.append(
+                    {
+                        "name": name,
+                        "url": host["url"],
+                        **({"digest": active["digest"]} if active and health.get("header") else {}),
+                    }
+                )
             else:
                 checks.passed_over("health", name, "runs no release yet")
         if not asked:
             return
-        result = self.sub(GATE, members=asked, passes=1, interval=health["interval"], timeout=ANSWER, on_failure="report", status=health["status"],
-                          **{key: health[key] for key in ("body", "header", "from") if health.get(key)})
+        result = self.sub(
+            GATE,
+            members=asked,
+            passes=1,
+            interval=health["interval"],
+            timeout=ANSWER,
+            on_failure="report",
+            status=health["status"],
+            **{key: health[key] for key in ("body", "header", "from") if health.get(key)},
+        )
         if not result.get("members"):
-            checks.wrong("health", health.get("from"), str(result.get("msg")), self.commands.unreachable(health.get("from") or "localhost", result))
+            checks.wrong(
+                "health",
+                health.get("from"),
+                str(result.get("msg")),
+                self.commands.unreachable(health.get("from") or "localhost", result),
+            )
         for entry in result.get("members") or ():
             url = hosts[entry["name"]]["url"]
             if entry["ok"]:
@@ -388,16 +557,33 @@ class Examination:
         """Stage the release in check mode: its digest, its place, and whether it can be had."""
         checks, release = self.checks, self.checked["deploy_release"]
         if not release:
-            checks.passed_over("artifact", None, "no release is named; -e deploy_release=LABEL has its checksum and its place looked at")
+            checks.passed_over(
+                "artifact",
+                None,
+                "no release is named; -e deploy_release=LABEL has its checksum and its place looked at",
+            )
             return
         side = self.staged_side = self._side_of(self.checked["deploy_strategy"])
         reached = [name for name in self.members if not (self.examined.get(name) or {}).get("failed")]
         if not reached:
             checks.passed_over("artifact", None, "no member's host can be asked for it")
             return
-        artifact = {key: value for key, value in self.checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
-        result = self.sub(RELEASES, state="staged", release=release, artifact=artifact, secrets=True, on_failure="report",
-                          members=[{"name": name, **{key: self.by_side[side][name][key] for key in ("root", "slot")}} for name in reached])
+        artifact = {
+            key: value
+            for key, value in self.checked["deploy_artifact"].items()
+            if key not in ("root", "headers") and value is not None
+        }
+        result = self.sub(
+            RELEASES,
+            state="staged",
+            release=release,
+            artifact=artifact,
+            secrets=True,
+            on_failure="report",
+            members=[
+                {"name": name, **{key: self.by_side[side][name][key] for key in ("root", "slot")}} for name in reached
+            ],
+        )
         self.staged = result.get("members") or {}
         for text in result.get("problems") or ():
             checks.wrong("artifact", None, text, _doctor.artifact(artifact, str(release)))
@@ -412,17 +598,32 @@ class Examination:
         serving = self.serving or self.sides[0]
         return next((side for side in self.sides if side != serving), serving) if strategy in self.idle else serving
 
-    # -- from outside -----------------------------------------------------------------------------------------------------------------
+    # -- from outside --------------------------------------------------------------------------------------------------
     def of_evidence(self) -> None:
         """One request at the public address, by the probe: name, connection, certificate, answer."""
         checks, checked = self.checks, self.checked
         url = checked["deploy_evidence_url"]
         if not url:
-            checks.passed_over("evidence", None, "deploy_evidence_url is not set: no probe asks the public address, so a deploy lacks one of its lines of evidence")
+            checks.passed_over(
+                "evidence",
+                None,
+                "deploy_evidence_url is not set: no probe asks the public address, so a deploy lacks one of its "
+                "lines of evidence",
+            )
             return
-        options = {"url": url, "connect_to": checked["deploy_evidence_connect_to"], "ca_path": checked["deploy_evidence_ca_path"]}
-        result = self.sub(EVIDENCE, state="started", expect_serving=not self.first, validate_certs=checked["deploy_evidence_validate_certs"],
-                          health_header=checked["deploy_health"]["header"] or "x-release", **{key: value for key, value in options.items() if value})
+        options = {
+            "url": url,
+            "connect_to": checked["deploy_evidence_connect_to"],
+            "ca_path": checked["deploy_evidence_ca_path"],
+        }
+        result = self.sub(
+            EVIDENCE,
+            state="started",
+            expect_serving=not self.first,
+            validate_certs=checked["deploy_evidence_validate_certs"],
+            health_header=checked["deploy_health"]["header"] or "x-release",
+            **{key: value for key, value in options.items() if value},
+        )
         asked = result.get("asked") or {}
         shown = _doctor.shown(url)
         if result.get("failed"):
@@ -430,21 +631,45 @@ class Examination:
         elif asked.get("ok"):
             checks.well("evidence", None, f"{shown} answers {asked['status']}")
         elif asked.get("status"):
-            checks.passed_over("evidence", None, f"{shown} answers {asked['status']}, as it may while no release serves")
+            checks.passed_over(
+                "evidence", None, f"{shown} answers {asked['status']}, as it may while no release serves"
+            )
         else:
-            checks.wrong("evidence", None, f"deploy_evidence_url {shown} does not answer: {asked.get('detail') or asked.get('kind')}", _doctor.evidence(checked))
+            checks.wrong(
+                "evidence",
+                None,
+                f"deploy_evidence_url {shown} does not answer: {asked.get('detail') or asked.get('kind')}",
+                _doctor.evidence(checked),
+            )
 
-    # -- what was left ------------------------------------------------------------------------------------------------------------------
+    # -- what was left -------------------------------------------------------------------------------------------------
     def leftovers(self) -> None:
         """What status would name, less what has been named here."""
         side = self.serving or self.sides[0]
         hosts = self.by_side[side]
         pools = [pool["name"] for pool in _plan.live_pools(self.traffic, side)]
         whole = {name: _plan.side_of(self.by_side[name], _plan.live_pools(self.traffic, name)) for name in self.sides}
-        plan = {"app": self.checked["deploy_app"], "environment": self.checked["deploy_environment"], "members": self.members, "balancers": self.balancers,
-                "servers": {name: host["server"] for name, host in hosts.items()}, "without": self.without, "side_problem": None, "sides": whole}
-        serving = {host: {**info, "pools": [pool for pool in info["pools"] if pool["name"] in pools]} for host, info in self.told.items()}
-        status = _status.build(plan, self.examined, serving, {host: found for host, found in self.locks.items() if not found.get("failed")}, _holder.dead)
+        plan = {
+            "app": self.checked["deploy_app"],
+            "environment": self.checked["deploy_environment"],
+            "members": self.members,
+            "balancers": self.balancers,
+            "servers": {name: host["server"] for name, host in hosts.items()},
+            "without": self.without,
+            "side_problem": None,
+            "sides": whole,
+        }
+        serving = {
+            host: {**info, "pools": [pool for pool in info["pools"] if pool["name"] in pools]}
+            for host, info in self.told.items()
+        }
+        status = _status.build(
+            plan,
+            self.examined,
+            serving,
+            {host: found for host, found in self.locks.items() if not found.get("failed")},
+            _holder.dead,
+        )
         for other in self.sides:
             if other != side and self.told:
                 _status.add_idle(status, plan, self.told, other)
@@ -454,28 +679,50 @@ class Examination:
         if not found:
             self.checks.well("leftovers", None, "no member is out of traffic, and nothing is half done")
 
-    # -- the last word --------------------------------------------------------------------------------------------------------------------
+    # -- the last word -------------------------------------------------------------------------------------------------
     def plans(self) -> None:
-        """Make the plan of each strategy that nothing bars so far, as a deploy would: whatever that refuses is told, too."""
+        """Make the plan of each strategy that nothing bars so far, as a deploy would: whatever that refuses is
+        told, too.
+        """
         checks = self.checks
         for strategy in checks.ready():
             if self.checked["deploy_shadow"] and self.verb == "deploy":
-                checks.tried("shadow", None, _doctor.variable("deploy_shadow"), functools.partial(
-                    _shadow.check, self.checked["deploy_shadow"], self.driver, strategy), [strategy])
+                checks.tried(
+                    "shadow",
+                    None,
+                    _doctor.variable("deploy_shadow"),
+                    functools.partial(_shadow.check, self.checked["deploy_shadow"], self.driver, strategy),
+                    [strategy],
+                )
         for strategy in checks.ready():
             result = self.sub(PLAN, state="resolved", verb=self.verb, strategy=strategy)
             if result.get("failed"):
                 checks.wrong("plan", None, str(result["msg"]), _doctor.variable(str(result["msg"])), [strategy])
                 continue
             plan, staged = result["plan"], self.staged if self._side_of(strategy) == self.staged_side else {}
-            if not staged and strategy == "rolling" and all((self.examined.get(name) or {}).get("active") for name in self.members):
+            if (
+                not staged
+                and strategy == "rolling"
+                and all((self.examined.get(name) or {}).get("active") for name in self.members)
+            ):
                 # Without a release, what runs now stands for it.
                 plan, staged = {**plan, "verb": "restart"}, self.examined
             if staged:
-                checks.tried("plan", None, _doctor.variable("deploy_min_active"), functools.partial(
-                    _drivers.strategy(strategy).lay_out, plan, staged, self._left_out()), [strategy])
+                checks.tried(
+                    "plan",
+                    None,
+                    _doctor.variable("deploy_min_active"),
+                    functools.partial(_drivers.strategy(strategy).lay_out, plan, staged, self._left_out()),
+                    [strategy],
+                )
 
     def _left_out(self) -> list[str]:
         servers = {host["server"]: name for name, host in self.by_side[self.serving or self.sides[0]].items()}
-        return sorted({servers[server] for found in self.locks.values() for server in _lock.out_of(found.get("journal") or []) if server in servers})
-
+        return sorted(
+            {
+                servers[server]
+                for found in self.locks.values()
+                for server in _lock.out_of(found.get("journal") or [])
+                if server in servers
+            }
+        )

@@ -10,7 +10,9 @@ import socket
 import typing as t
 
 
-def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
+def nobody_serves(
+    hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection
+) -> bool:
     """Whether every member's port refuses a connection. One that says nothing may well serve those who can reach it."""
     for host in hosts.values():
         if not host["port"]:

@@ -1,7 +1,9 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a team does with the lines that doctor prints for haproxy.cfg: each goes to its place, and only the ports of the second slots are filled in."""
+"""What a team does with the lines that doctor prints for haproxy.cfg: each goes to its place, and only the ports of
+the second slots are filled in.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import typing as t
 
 
 def apply(config: pathlib.Path, lines: t.Iterable[str], port: t.Callable[[str], int]) -> dict[str, str]:
-    """Write them to haproxy.cfg and the map's file; those of deploy_* variables are returned, by the variable's name."""
+    """Write them to haproxy.cfg and the map's file; those of deploy_* variables are returned, by the variable's
+    name.
+    """
     rules = config.read_text(encoding="utf-8").splitlines()
     others: dict[str, str] = {}
     backends: dict[str, list[str]] = {}
@@ -25,7 +29,9 @@ def apply(config: pathlib.Path, lines: t.Iterable[str], port: t.Callable[[str], 
             rules.insert(_at(rules, name, where), "    " + content)
         elif kind == "backend":
             server = re.match(r"server (\S+) ", content)
-            backends.setdefault(rest, []).append(content.replace("GREEN_PORT", str(port(server[1]))) if server else content)
+            backends.setdefault(rest, []).append(
+                content.replace("GREEN_PORT", str(port(server[1]))) if server else content
+            )
         elif kind.startswith("deploy_"):
             others[kind] = content
         else:
@@ -41,8 +47,10 @@ def _at(rules: list[str], frontend: str, where: str) -> int:
     start = rules.index(f"frontend {frontend}") + 1
     end = next((index for index in range(start, len(rules)) if not rules[index].startswith(" ")), len(rules))
     if where.startswith("before '"):
-        return next(index for index in range(start, end) if rules[index].strip() == where[len("before '"):-1])
+        return next(index for index in range(start, end) if rules[index].strip() == where[len("before '") : -1])
     if where:
         assert where == "after its last use_backend", where
         return max(index for index in range(start, end) if rules[index].strip().startswith("use_backend")) + 1
-    return next(index for index in range(start, end) if rules[index].strip().startswith(("use_backend", "default_backend")))
+    return next(
+        index for index in range(start, end) if rules[index].strip().startswith(("use_backend", "default_backend"))
+    )

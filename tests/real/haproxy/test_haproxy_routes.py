@@ -1,7 +1,9 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pool that a condition or a map leads to gets its second side by the printed lines, and nobody else's requests go another way."""
+"""A pool that a condition or a map leads to gets its second side by the printed lines, and nobody else's requests
+go another way.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,25 @@ import pytest
 POOLS = {"rest": ["r1"], "shop": ["app1", "app2"], "api": ["a1"]}
 BLUE, GREEN = {"blue": 100, "green": 0}, {"blue": 0, "green": 100}
 # Who answers for each name before anything is split.
-FIRST = {"shop.example": {"app1", "app2"}, "www.shop.example": {"app1", "app2"}, "api.example": {"a1"}, "other.example": {"r1"}}
+FIRST = {
+    "shop.example": {"app1", "app2"},
+    "www.shop.example": {"app1", "app2"},
+    "api.example": {"a1"},
+    "other.example": {"r1"},
+}
 
 WAYS = {
-    "conditions": ["acl is_api hdr(host) api.example", "use_backend api if is_api",
-                   "use_backend shop if { hdr(host) shop.example } !is_api or { hdr_beg(host) www.shop }"],
-    "unless": ["acl is_api hdr(host) api.example", "acl is_other hdr(host) other.example", "use_backend api if is_api",
-               "use_backend shop unless is_api or is_other"],
+    "conditions": [
+        "acl is_api hdr(host) api.example",
+        "use_backend api if is_api",
+        "use_backend shop if { hdr(host) shop.example } !is_api or { hdr_beg(host) www.shop }",
+    ],
+    "unless": [
+        "acl is_api hdr(host) api.example",
+        "acl is_other hdr(host) other.example",
+        "use_backend api if is_api",
+        "use_backend shop unless is_api or is_other",
+    ],
     "map": ["use_backend %[req.hdr(host),lower,map({map})]"],
     "variable": ["http-request set-var(txn.pool) req.hdr(host),lower,map({map},rest)", "use_backend %[var(txn.pool)]"],
 }
@@ -47,19 +61,32 @@ def test_the_printed_lines_split_what_rules_lead_to_and_nothing_else(stage, info
     hosts = tmp_path / "hosts.map"
     hosts.write_text("shop.example shop\nwww.shop.example shop\napi.example api\n", encoding="ascii")
     second = {name: f"{name}-green" for name in POOLS["shop"]}
-    balancer = stage({**POOLS, "spare": list(second.values())}, frontend_lines=[line.replace("{map}", str(hosts)) for line in WAYS[way]])
+    balancer = stage(
+        {**POOLS, "spare": list(second.values())},
+        frontend_lines=[line.replace("{map}", str(hosts)) for line in WAYS[way]],
+    )
     assert answers(balancer) == FIRST
     lacking = next(found for found in info(balancer, pools=["shop"])["findings"] if found["setting"] == "split")
     assert "rolling works, blue/green and canary need these lines and a reload" in lacking["text"]
-    assert not way.startswith(("map", "var")) or f"{hosts}: 'shop.example shop', 'www.shop.example shop'" in lacking["text"], lacking
+    assert (
+        not way.startswith(("map", "var"))
+        or f"{hosts}: 'shop.example shop', 'www.shop.example shop'" in lacking["text"]
+    ), lacking
 
     haproxy_lines.apply(pathlib.Path(balancer.config), lacking["lines"], lambda member: balancer.ports[second[member]])
     balancer.reload()
     there = info(balancer, pools=["shop", "shop_green"])
     assert there["split"]["blue"] == 100 and there["split"]["pools"] == {"blue": ["shop"], "green": ["shop_green"]}
-    assert "blue/green and canary work" in next(found for found in there["findings"] if found["setting"] == "split")["text"]
+    assert (
+        "blue/green and canary work"
+        in next(found for found in there["findings"] if found["setting"] == "split")["text"]
+    )
     assert answers(balancer) == FIRST
     split(balancer, GREEN, pools=["shop", "shop_green"])
-    assert answers(balancer) == {**FIRST, "shop.example": set(second.values()), "www.shop.example": set(second.values())}
+    assert answers(balancer) == {
+        **FIRST,
+        "shop.example": set(second.values()),
+        "www.shop.example": set(second.values()),
+    }
     split(balancer, BLUE, pools=["shop", "shop_green"])
     assert answers(balancer) == FIRST

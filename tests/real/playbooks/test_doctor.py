@@ -1,7 +1,9 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""doctor on the local stage: what it finds in a configuration with many faults, that it stops at none, and that it changes nothing."""
+"""doctor on the local stage: what it finds in a configuration with many faults, that it stops at none, and that it
+changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,16 @@ POOLS = [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port
 
 
 def traffic(**changes: t.Any) -> dict[str, t.Any]:
-    return {"driver": "haproxy", "balancers": "shop_lb", "socket": "{{ stage_run }}/admin.sock", "master_socket": "{{ stage_run }}/master.sock",
-            "config": "{{ stage_dir }}/etc/haproxy.cfg", "frontends": ["shop"], "pools": POOLS, **changes}
+    return {
+        "driver": "haproxy",
+        "balancers": "shop_lb",
+        "socket": "{{ stage_run }}/admin.sock",
+        "master_socket": "{{ stage_run }}/master.sock",
+        "config": "{{ stage_dir }}/etc/haproxy.cfg",
+        "frontends": ["shop"],
+        "pools": POOLS,
+        **changes,
+    }
 
 
 class Looked:
@@ -59,10 +69,15 @@ def everything(stage: t.Any) -> dict[str, t.Any]:
             status = path.lstat()
             inside = path.read_bytes() if path.is_file() and path.suffix not in (".log",) else None
             files[str(path)] = (status.st_mode, status.st_uid, os.readlink(path) if path.is_symlink() else inside)
-    rows = [line.split(",") for line in ask(stage.socket(), "show stat -1 4 -1").splitlines() if line and line[0] != "#"]
-    return {"files": files, "states": ask(stage.socket(), "show servers state").splitlines()[0:2] + stage.seen()["servers"],
-            "map": ask(stage.socket(), f"show map {stage.dir}/etc/split.map").split()[1:],
-            "weights": [(row[0], row[1], row[17], row[18]) for row in rows]}
+    rows = [
+        line.split(",") for line in ask(stage.socket(), "show stat -1 4 -1").splitlines() if line and line[0] != "#"
+    ]
+    return {
+        "files": files,
+        "states": ask(stage.socket(), "show servers state").splitlines()[0:2] + stage.seen()["servers"],
+        "map": ask(stage.socket(), f"show map {stage.dir}/etc/split.map").split()[1:],
+        "weights": [(row[0], row[1], row[17], row[18]) for row in rows],
+    }
 
 
 @pytest.mark.claim("looking-changes-nothing", "doctor-for-programs")
@@ -72,12 +87,31 @@ def test_all_is_well_and_looking_changes_nothing(stage, tmp_path):
     assert looked.rc == 0 and looked.wrong() == {}, looked.output
     assert looked.sentence == "ready for rolling, blue_green, canary" and looked.doctor["ready"] == STRATEGIES
     assert {check["name"] for check in looked.doctor["checks"]} >= {
-        "configuration", "records_dir", "balancer", "pool", "second_side", "state_dir", "lock", "release_root", "disk", "service", "floor", "health", "artifact",
-        "evidence", "leftovers"}
-    digest = next(line.split()[0] for line in (stage.artifacts / "SHA256SUMS").read_text().splitlines() if line.endswith("shop-2.0.0.tar.gz"))
+        "configuration",
+        "records_dir",
+        "balancer",
+        "pool",
+        "second_side",
+        "state_dir",
+        "lock",
+        "release_root",
+        "disk",
+        "service",
+        "floor",
+        "health",
+        "artifact",
+        "evidence",
+        "leftovers",
+    }
+    digest = next(
+        line.split()[0]
+        for line in (stage.artifacts / "SHA256SUMS").read_text().splitlines()
+        if line.endswith("shop-2.0.0.tar.gz")
+    )
     assert looked.of("artifact")[0]["text"] == f"2.0.0 is sha256 {digest}, and can be had"
-    assert [check["host"] for check in looked.of("health")] == list(layout.MEMBERS) and all("answered 200 with x-release" in check["text"]
-                                                                                             for check in looked.of("health"))
+    assert [check["host"] for check in looked.of("health")] == list(layout.MEMBERS) and all(
+        "answered 200 with x-release" in check["text"] for check in looked.of("health")
+    )
     # What a job of a controller such as AWX shows of it.
     assert '"deploy_doctor": {' in looked.output
     assert everything(stage) == before
@@ -89,7 +123,9 @@ def test_all_is_well_and_looking_changes_nothing(stage, tmp_path):
 def full_disk(place: pathlib.Path) -> t.Iterator[bool]:
     """A file system without room at C(place), where this user may mount one."""
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "zero-downtime-test", str(place)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "zero-downtime-test", str(place)], capture_output=True, check=False
+    )
     try:
         yield done.returncode == 0
     finally:
@@ -104,7 +140,11 @@ def dead_lock(place: pathlib.Path) -> None:
     place.mkdir()
     ended = subprocess.Popen(["true"])
     ended.wait()
-    lock = {"deploy_id": "d1", "holder": {**_holder.machine(), "pid": ended.pid, "start_time": "1", "user": "ops"}, "since": time.time()}
+    lock = {
+        "deploy_id": "d1",
+        "holder": {**_holder.machine(), "pid": ended.pid, "start_time": "1", "user": "ops"},
+        "since": time.time(),
+    }
     (place / "local-shop.lock").write_text(json.dumps(lock), encoding="utf-8")
 
 
@@ -112,42 +152,91 @@ def dead_lock(place: pathlib.Path) -> None:
 def test_many_faults_are_told_in_one_run(stage, tmp_path):
     dead_lock(tmp_path / "state")
     closed = free_port()
-    named = [{**pool, "server": "{{ 'app9' if inventory_hostname == 'app3' else inventory_hostname }}"} for pool in POOLS]
+    named = [
+        {**pool, "server": "{{ 'app9' if inventory_hostname == 'app3' else inventory_hostname }}"} for pool in POOLS
+    ]
     before = stage.seen()
     with full_disk(tmp_path / "small") as is_full:
-        looked = Looked(stage, tmp_path, deploy_release="7.7.7", deploy_traffic=traffic(pools=named), deploy_health={"path": "/nope", "header": "x-release"},
-                        deploy_evidence_url=f"http://127.0.0.1:{closed}/", deploy_state_dir=str(tmp_path / "state"), deploy_batches=["no"],
-                        deploy_service={side: {"command": "/nowhere/restart", "stop": "true"} for side in layout.SLOTS},
-                        **({"deploy_artifact": {"src": "/nowhere/{{ deploy_release }}.tar.gz", "checksums": str(stage.artifacts / "SHA256SUMS"),
-                                                "root": str(tmp_path / "small")}} if is_full else {}))
+        looked = Looked(
+            stage,
+            tmp_path,
+            deploy_release="7.7.7",
+            deploy_traffic=traffic(pools=named),
+            deploy_health={"path": "/nope", "header": "x-release"},
+            deploy_evidence_url=f"http://127.0.0.1:{closed}/",
+            deploy_state_dir=str(tmp_path / "state"),
+            deploy_batches=["no"],
+            deploy_service={side: {"command": "/nowhere/restart", "stop": "true"} for side in layout.SLOTS},
+            **(
+                {
+                    "deploy_artifact": {
+                        "src": "/nowhere/{{ deploy_release }}.tar.gz",
+                        "checksums": str(stage.artifacts / "SHA256SUMS"),
+                        "root": str(tmp_path / "small"),
+                    }
+                }
+                if is_full
+                else {}
+            ),
+        )
     assert stage.seen() == before
     wrong = looked.wrong()
     assert looked.rc == 2 and looked.doctor["ready"] == [] and not looked.doctor["is_ready"]
-    assert wrong["server"] == [f"pool shop_{side} on balancer lb1 has no server app9 for member app3; it has app1, app2, app3, app4" for side in layout.SLOTS]
+    assert wrong["server"] == [
+        f"pool shop_{side} on balancer lb1 has no server app9 for member app3; it has app1, app2, app3, app4"
+        for side in layout.SLOTS
+    ]
     assert len(wrong["health"]) == 4 and all(text.endswith("/nope: answered 404") for text in wrong["health"])
-    assert len(wrong["evidence"]) == 1 and f"http://127.0.0.1:{closed}/ does not answer: refused" in wrong["evidence"][0], wrong
-    assert wrong["lock"] == [text for text in wrong["lock"] if text.startswith("deploy d1 of ops on ") and "its controller has died" in text]
+    assert (
+        len(wrong["evidence"]) == 1 and f"http://127.0.0.1:{closed}/ does not answer: refused" in wrong["evidence"][0]
+    ), wrong
+    assert wrong["lock"] == [
+        text for text in wrong["lock"] if text.startswith("deploy d1 of ops on ") and "its controller has died" in text
+    ]
     assert [check["bars"] for check in looked.of("lock")] == [[]]
     assert "release 7.7.7 is unknown" in wrong["artifact"][0]
-    assert set(wrong["service"]) == {f"{side}: deploy_service has the command /nowhere/restart, which is not there, or cannot be run" for side in layout.SLOTS}
-    assert wrong["batches"] == ["deploy_batches has 'no'; counts from 1 on, or percentages from 1% to 100%, are accepted"]
+    assert set(wrong["service"]) == {
+        f"{side}: deploy_service has the command /nowhere/restart, which is not there, or cannot be run"
+        for side in layout.SLOTS
+    }
+    assert wrong["batches"] == [
+        "deploy_batches has 'no'; counts from 1 on, or percentages from 1% to 100%, are accepted"
+    ]
     if is_full:
         assert len(wrong["disk"]) == 4 and "and the next release may need 1 MiB" in wrong["disk"][0], wrong
-    assert looked.sentence.startswith("not ready for rolling, blue_green, canary because deploy_batches has 'no'") and looked.sentence in looked.output
+    assert (
+        looked.sentence.startswith("not ready for rolling, blue_green, canary because deploy_batches has 'no'")
+        and looked.sentence in looked.output
+    )
 
 
 @pytest.mark.claim("doctor-names-who-is-out-of-reach")
 def test_hosts_out_of_reach_and_a_pool_that_is_not_there_are_lines_of_their_own(stage, tmp_path):
     inventory = tmp_path / "more.yml"
-    away = "ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_common_args: '-o ConnectTimeout=2'"
-    inventory.write_text(f"shop_lb:\n  hosts:\n    lb2: {{{away}}}\nshop_app:\n  hosts:\n    app5: {{stage_number: 5, {away}}}\n", encoding="utf-8")
-    looked = Looked(stage, tmp_path, "-i", str(inventory), deploy_traffic=traffic(pools=[*POOLS[:1], {**POOLS[1], "name": "nope"}]), deploy_strategi="rolling")
+    away = (
+        "ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_common_args: '-o "
+        "ConnectTimeout=2'"
+    )
+    inventory.write_text(
+        f"shop_lb:\n  hosts:\n    lb2: {{{away}}}\nshop_app:\n  hosts:\n    app5: {{stage_number: 5, {away}}}\n",
+        encoding="utf-8",
+    )
+    looked = Looked(
+        stage,
+        tmp_path,
+        "-i",
+        str(inventory),
+        deploy_traffic=traffic(pools=[*POOLS[:1], {**POOLS[1], "name": "nope"}]),
+        deploy_strategi="rolling",
+    )
     wrong = looked.wrong()
     assert looked.rc == 2, looked.output
     assert wrong["configuration"] == ["deploy_strategi is no known variable; did you mean deploy_strategy?"]
     assert len(wrong["balancer"]) == 1 and wrong["balancer"][0].startswith("balancer lb2 cannot be reached"), wrong
     assert looked.of("balancer", "lb1")[0]["ok"] is True
-    assert wrong["pool"] == ["balancer lb1: pool 'nope' is not a backend with servers of this haproxy; it has shop_blue, shop_green"]
+    assert wrong["pool"] == [
+        "balancer lb1: pool 'nope' is not a backend with servers of this haproxy; it has shop_blue, shop_green"
+    ]
     assert len(wrong["member"]) == 1 and wrong["member"][0].startswith("member app5 cannot be reached"), wrong
     # What can be asked is asked all the same.
     assert [check["host"] for check in looked.of("health") if check["ok"]] == list(layout.MEMBERS)
@@ -156,9 +245,14 @@ def test_hosts_out_of_reach_and_a_pool_that_is_not_there_are_lines_of_their_own(
 
 def test_a_socket_that_is_not_there(stage, tmp_path):
     looked = Looked(stage, tmp_path, deploy_traffic=traffic(socket="/nowhere/admin.sock"))
-    assert looked.wrong()["balancer"] == ["balancer lb1: socket is '/nowhere/admin.sock', which does not exist; haproxy makes it when it runs with such a stats socket"]
+    assert looked.wrong()["balancer"] == [
+        "balancer lb1: socket is '/nowhere/admin.sock', which does not exist; haproxy makes it when it runs with "
+        "such a stats socket"
+    ]
     assert looked.rc == 2 and "stats socket /nowhere/admin.sock mode 660 level admin" in looked.output
-    assert looked.sentence.startswith("not ready for rolling, blue_green, canary because balancer lb1: socket is '/nowhere/admin.sock'")
+    assert looked.sentence.startswith(
+        "not ready for rolling, blue_green, canary because balancer lb1: socket is '/nowhere/admin.sock'"
+    )
 
 
 @pytest.mark.claim("doctor-exit-code", "doctor-with-leftovers")
@@ -168,9 +262,16 @@ def test_what_bars_only_some_strategies_leaves_the_others(stage, tmp_path):
     looked = Looked(stage, tmp_path, deploy_min_active="4")
     wrong = looked.wrong()
     assert wrong["leftovers"] == ["member app3 is out of traffic (drained)"]
-    assert any("zero.downtime.activate -e deploy_members=app3" in line for check in looked.of("leftovers") for line in check["mend"])
-    assert looked.sentence == ("ready for blue_green, canary; not ready for rolling because deploy_min_active is 4, which cannot be held while a member is out: "
-                               "pool shop_blue on lb1: 4 of 4 have to serve")
+    assert any(
+        "zero.downtime.activate -e deploy_members=app3" in line
+        for check in looked.of("leftovers")
+        for line in check["mend"]
+    )
+    assert looked.sentence == (
+        "ready for blue_green, canary; not ready for rolling because deploy_min_active is 4, which cannot be held "
+        "while a member is out: "
+        "pool shop_blue on lb1: 4 of 4 have to serve"
+    )
     assert looked.rc == 2
     other = Looked(stage, tmp_path, deploy_min_active="4", deploy_strategy="blue_green")
     assert other.rc == 0 and other.sentence == looked.sentence, other.output
@@ -180,5 +281,10 @@ def test_what_bars_only_some_strategies_leaves_the_others(stage, tmp_path):
 def test_the_plan_has_the_last_word(stage, tmp_path):
     looked = Looked(stage, tmp_path, deploy_canary={"steps": [50, 20]})
     assert looked.rc == 0 and looked.doctor["ready"] == ["rolling", "blue_green"]
-    assert looked.wrong() == {"plan": ["deploy_canary.steps is [50, 20]; ascending whole percents from 1 on that end with 100 are accepted, such as "
-                                       "[1, 5, 25, 50, 100]"]}
+    assert looked.wrong() == {
+        "plan": [
+            "deploy_canary.steps is [50, 20]; ascending whole percents from 1 on that end with 100 are accepted, "
+            "such as "
+            "[1, 5, 25, 50, 100]"
+        ]
+    }

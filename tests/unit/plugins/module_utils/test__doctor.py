@@ -13,16 +13,24 @@ COMMANDS = _doctor.Commands(["inventories/local", "my hosts"], "shop")
 
 def test_commands_are_those_of_this_controller():
     assert COMMANDS.playbook("rollback", "deploy_lock_break=true") == (
-        "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.rollback -e deploy_app=shop -e deploy_lock_break=true")
+        "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.rollback -e deploy_app=shop -e "
+        "deploy_lock_break=true"
+    )
     assert _doctor.Commands([]).playbook("status") == "ansible-playbook zero.downtime.status"
 
 
-@pytest.mark.parametrize("text, line", [
-    ("deploy_health.path is missing; the path is needed", "deploy_health: {path: …}"),
-    ("deploy_canary.prometheus.url is missing", "deploy_canary: {prometheus: {url: …}}"),
-    ("members app1 and app2 have one server name, in deploy_traffic.pools; each needs its own", "deploy_traffic: {pools: …}"),
-    ("deploy_batches has 'no'", "deploy_batches: …"),
-])
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("deploy_health.path is missing; the path is needed", "deploy_health: {path: …}"),
+        ("deploy_canary.prometheus.url is missing", "deploy_canary: {prometheus: {url: …}}"),
+        (
+            "members app1 and app2 have one server name, in deploy_traffic.pools; each needs its own",
+            "deploy_traffic: {pools: …}",
+        ),
+        ("deploy_batches has 'no'", "deploy_batches: …"),
+    ],
+)
 def test_a_refusal_names_the_variable_that_mends_it(text, line):
     assert _doctor.variable(text) == [f"{line}  # in the inventory; docs/variables.md"]
 
@@ -33,30 +41,58 @@ def test_a_refusal_that_names_no_variable_has_a_place_to_look_at():
 
 def test_who_cannot_be_reached_and_who_does_not_answer_are_mended_in_other_ways():
     away = _doctor.balancer("haproxy", {"socket": "/s"}, "lb1", {"unreachable_host": True}, COMMANDS)
-    assert away == ["ansible -i inventories/local -i 'my hosts' lb1 -m ansible.builtin.ping shows why; ansible_host, ansible_user and keys are in the inventory"]
+    assert away == [
+        "ansible -i inventories/local -i 'my hosts' lb1 -m ansible.builtin.ping shows why; ansible_host, "
+        "ansible_user and keys are in the inventory"
+    ]
     silent = _doctor.balancer("haproxy", {"socket": "/s"}, "lb1", {"silent": True}, COMMANDS)
     assert "stats socket /s mode 660 level admin" in silent[0] and "deploy_traffic: {socket: PATH}" in silent[1]
     assert "systemctl status nginx" in _doctor.balancer("nginx", {}, "lb1", {}, COMMANDS)[0]
 
 
 def test_everything_that_status_may_have_left_is_mended_by_a_command():
-    idle = {"kind": "idle_out", "who": ["app1"], "text": "app1 is out; the playbook zero.downtime.activate -e deploy_side=green brings it back"}
-    assert COMMANDS.left(idle) == ["ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.activate -e deploy_side=green -e deploy_app=shop"]
-    assert COMMANDS.left({"kind": "out", "who": ["app1", "app2"], "text": ""})[0].endswith("zero.downtime.activate -e deploy_app=shop -e deploy_members=app1,app2")
+    idle = {
+        "kind": "idle_out",
+        "who": ["app1"],
+        "text": "app1 is out; the playbook zero.downtime.activate -e deploy_side=green brings it back",
+    }
+    assert COMMANDS.left(idle) == [
+        "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.activate -e deploy_side=green -e "
+        "deploy_app=shop"
+    ]
+    assert COMMANDS.left({"kind": "out", "who": ["app1", "app2"], "text": ""})[0].endswith(
+        "zero.downtime.activate -e deploy_app=shop -e deploy_members=app1,app2"
+    )
     for kind in _doctor.LEFT:
         assert COMMANDS.left({"kind": kind, "who": ["app1"], "text": ""})[0].strip(), kind
 
 
 def test_servers_that_are_no_members_are_named():
     pool = {"name": "shop", "members": [{"name": "app1"}, {"name": "old1"}, {"name": "old2"}]}
-    assert _doctor.servers(pool, {"app1": {"server": "app1"}}) == ("shop has all 1 members; old1, old2 are no members of the application, and no deploy moves them")
-    assert _doctor.servers({**pool, "members": pool["members"][:1]}, {"app1": {"server": "app1"}}) == "shop has all 1 members"
+    assert _doctor.servers(pool, {"app1": {"server": "app1"}}) == (
+        "shop has all 1 members; old1, old2 are no members of the application, and no deploy moves them"
+    )
+    assert (
+        _doctor.servers({**pool, "members": pool["members"][:1]}, {"app1": {"server": "app1"}})
+        == "shop has all 1 members"
+    )
 
 
 def test_no_secret_of_an_address_is_shown():
-    artifact = {"url": "https://u:secret@art.example/shop-1.tar.gz?sig=secret", "checksums": "https://art.example/SHA256SUMS?sig=secret"}
-    lines = _doctor.artifact(artifact, "1") + _doctor.evidence({"deploy_evidence_url": "https://u:secret@shop.example/?key=secret", "deploy_evidence_connect_to": "lb1:443"})
+    artifact = {
+        "url": "https://u:secret@art.example/shop-1.tar.gz?sig=secret",
+        "checksums": "https://art.example/SHA256SUMS?sig=secret",
+    }
+    lines = _doctor.artifact(artifact, "1") + _doctor.evidence(
+        {"deploy_evidence_url": "https://u:secret@shop.example/?key=secret", "deploy_evidence_connect_to": "lb1:443"}
+    )
     assert "secret" not in "".join(lines)
-    assert lines[0] == "sha256sum shop-1.tar.gz >> SHA256SUMS where https://art.example/SHA256SUMS is made, and the artifact at https://art.example/shop-1.tar.gz"
+    assert (
+        lines[0]
+        == "sha256sum shop-1.tar.gz >> SHA256SUMS where https://art.example/SHA256SUMS is made, and the artifact "
+        "at https://art.example/shop-1.tar.gz"
+    )
     assert "curl -sv --connect-to ::lb1:443 https://shop.example/" in lines[1]
-    assert _doctor.artifact({}, "1") == ["deploy_artifact: {url: …, checksums: …} say where release 1 and its checksum are"]
+    assert _doctor.artifact({}, "1") == [
+        "deploy_artifact: {url: …, checksums: …} say where release 1 and its checksum are"
+    ]

@@ -42,20 +42,31 @@ def test_a_host_where_a_release_can_come(tmp_path):
     assert {name: (check["ok"], check["text"]) for name, check in found.items()} == {
         "release_root": (True, "can be written"),
         "disk": (True, "there is room for another release"),
-        "service": (True, "systemd knows shop.service")}
+        "service": (True, "systemd knows shop.service"),
+    }
     assert tree(tmp_path) == []
 
 
 def test_a_root_that_is_somebody_elses(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     found = examined(tmp_path / "shop")["release_root"]
-    assert not found["ok"] and f"root {tmp_path}/shop is not usable for user" in found["text"] and f"install -d -o USER {tmp_path}/shop" in found["mend"][0]
+    assert (
+        not found["ok"]
+        and f"root {tmp_path}/shop is not usable for user" in found["text"]
+        and f"install -d -o USER {tmp_path}/shop" in found["mend"][0]
+    )
 
 
-@pytest.mark.parametrize("found, text", [
-    ({"f_bavail": 100}, "0 MiB free and 500 inodes, and the next release may need 6 MiB and 1 inodes, by what the newest one takes"),
-    ({"f_favail": 0}, "4096 MiB free and 0 inodes, and the next release may need 6 MiB and 1 inodes"),
-])
+@pytest.mark.parametrize(
+    "found, text",
+    [
+        (
+            {"f_bavail": 100},
+            "0 MiB free and 500 inodes, and the next release may need 6 MiB and 1 inodes, by what the newest one takes",
+        ),
+        ({"f_favail": 0}, "4096 MiB free and 0 inodes, and the next release may need 6 MiB and 1 inodes"),
+    ],
+)
 def test_a_disk_without_room_for_what_the_newest_release_takes(tmp_path, found, text):
     release = tmp_path / "releases" / DIGEST
     release.mkdir(parents=True)
@@ -107,7 +118,9 @@ def test_what_cannot_be_swapped(tmp_path):
 def test_a_place_for_the_lock_is_looked_at_and_not_made(tmp_path, monkeypatch):
     lock = _lock.Lock(str(tmp_path / "state" / "here"), "production-shop")
     assert lock.usable(disk()) == f"{tmp_path}/state/here can be written" and tree(tmp_path) == []
-    with pytest.raises(_preflight.DowntimeError, match="no space left for the lock and the journal of a deploy .256 KiB."):
+    with pytest.raises(
+        _preflight.DowntimeError, match="no space left for the lock and the journal of a deploy .256 KiB."
+    ):
         lock.usable(disk(f_bavail=10))
     found = _lock.run({"state": "examined", "directory": lock.directory, "name": "production-shop"}, check_mode=True)
     assert found["checks"][0]["ok"] and found["lock"] is None and tree(tmp_path) == []
@@ -115,5 +128,7 @@ def test_a_place_for_the_lock_is_looked_at_and_not_made(tmp_path, monkeypatch):
     with pytest.raises(_preflight.DowntimeError, match="which cannot be made: .*state is no directory"):
         lock.usable(disk())
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    found = _lock.run({"state": "examined", "directory": str(tmp_path), "name": "production-shop"}, check_mode=True)["checks"][0]
+    found = _lock.run({"state": "examined", "directory": str(tmp_path), "name": "production-shop"}, check_mode=True)[
+        "checks"
+    ][0]
     assert not found["ok"] and "cannot write" in found["text"] and found["mend"]
