@@ -119,9 +119,9 @@ class ActionModule(ActionBase):
         if driver.complete:
             traffic = driver.complete(traffic, _plan.with_all_ports(by_side))
         balancers = _inventory.hosts_of(driver, traffic, members, task_vars)
-        looking = verb in ("status", "doctor", "retire")
+        looking = verb in ("status", "retire")
         # What stops a side has to know all balancers that may use it; one that is dead is left out, as by a deploy, with the same proof.
-        only_told = verb in ("status", "doctor")
+        only_told = verb == "status"
         without = self._without(checked, driver, traffic, balancers, variables, only_told, task_vars)
         if without and not only_told:
             # Whoever is given this plan's traffic, evidence and moves alike, sees the others only.

@@ -18,7 +18,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._finding import with
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
 SIDES = ("blue", "green")
-VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status", "doctor")
+VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status")
 # A deploy's name becomes a directory that is removed at the end, so it may not lead elsewhere.
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 # The verbs that bring another release into traffic, or the same one anew.

@@ -44,6 +44,7 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: looked.doctor.is_ready
     fail_msg: "{{ looked.doctor.sentence }}"
+  run_once: true
 """
 
 RETURN = r"""

@@ -24,7 +24,7 @@ options:
     description:
       - What the plan is for.
     type: str
-    choices: [deploy, rollback, restart, drain, activate, retire, status, doctor]
+    choices: [deploy, rollback, restart, drain, activate, retire, status]
     default: deploy
   strategy:
     description:

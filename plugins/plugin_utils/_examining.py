@@ -52,6 +52,8 @@ class Examination:
         self.balancers: list[str] = []
         # What each balancer, member's host and state host answered, less those that did not.
         self.told: Answers = {}
+        # Of balancers, also those that lack some of the pools.
+        self.seen: Answers = {}
         self.infos: Answers = {}
         self.examined: Answers = {}
         self.locks: Answers = {}
@@ -61,7 +63,8 @@ class Examination:
         # Of which side the release was looked for.
         self.staged_side = ""
         self.serving = ""
-        self.first = False
+        # Whether no member serves yet; None as long as nobody can tell.
+        self.first: bool | None = None
 
     # -- in order ------------------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -72,6 +75,7 @@ class Examination:
         self.of_sides()
         self.of_state_hosts()
         self.of_hosts()
+        self.of_serving()
         self.of_floor()
         self.of_health()
         self.of_artifact()
@@ -276,6 +280,7 @@ class Examination:
         return _asking.balancers(self.action, self.driver, traffic, [host], self.task_vars)[host]
 
     def _of_answer(self, host: str, result: dict[str, t.Any]) -> None:
+        self.seen[host] = result
         version = f" {result['version']}" if result.get("version") else ""
         errors = [finding for finding in result.get("findings", []) if finding["level"] == "error"]
         self.checks.well("balancer", host, f"{self.driver.name}{version} answers")
@@ -320,7 +325,7 @@ class Examination:
             self.serving = self.sides[0]
             return
         self.serving = _plan.most_served([result["split"] for result in self.told.values() if result.get("split")])
-        if len(self.told) < len(self.balancers) - len(self.without):
+        if not self._all_told():
             checks.passed_over("second_side", None, "which side serves cannot be told before every balancer answers")
             return
         before = len(checks.found)
@@ -460,50 +465,51 @@ class Examination:
             for name, host in self.by_side[side].items()
         }
 
-    def of_floor(self) -> None:
-        """Whether members serve at all, and whether the floor leaves room for one that is out."""
-        hosts = self.by_side[self.serving or self.sides[0]]
-        if not self.driver.info:
-            self.first = not self.checked["deploy_health"].get("from") and _reaching.nobody_serves(hosts)
-            return
-        if len(self.told) < len(self.balancers) - len(self.without) or any(
-            check["name"] == "server" for check in self.checks.found
-        ):
-            self.checks.passed_over(
-                "floor", None, "how many members serve cannot be told before every balancer has all of them"
-            )
-            return
+    def of_serving(self) -> None:
+        """Whether any member serves, as far as somebody can tell."""
         side = self.serving or self.sides[0]
-        capacity = self.checks.tried(
-            "floor",
-            None,
-            _doctor.variable("deploy_min_active"),
-            lambda: self.planner._look(
-                self.driver, self.traffic, self.told, self.by_side, side, side, self.checked["deploy_min_active"], False
-            )[0],
-            ["rolling"],
-        )
-        if capacity is None:
+        if not self.driver.info:
+            self.first = not self.checked["deploy_health"].get("from") and _reaching.nobody_serves(self.by_side[side])
             return
-        self.first = capacity["first"]
-        before = len(self.checks.found)
-        self.checks.tried(
-            "floor",
-            None,
-            _doctor.variable("deploy_min_active"),
-            lambda: _plan.check_floor(capacity, self.checked["deploy_min_active"]),
-            ["rolling"],
-        )
-        if len(self.checks.found) == before:
-            self.checks.well(
-                "floor",
-                None,
-                (
-                    "no member serves yet, so the next deploy is a first one"
-                    if self.first
-                    else capacity["tightest"] + f" (deploy_min_active {self.checked['deploy_min_active']})"
-                ),
-            )
+        pools = [pool["name"] for pool in _plan.live_pools(self.traffic, side)]
+        entries = [
+            entry
+            for result in self.seen.values()
+            for pool in result["pools"]
+            if pool["name"] in pools
+            for entry in pool["members"]
+        ]
+        if any(entry["full"] for entry in entries):
+            self.first = False
+        elif self._all_told():
+            self.first = True
+
+    def _all_told(self) -> bool:
+        """Whether every balancer that is not left out has answered as it has to."""
+        return len(self.told) == len(self.balancers) - len(self.without)
+
+    def of_floor(self) -> None:
+        """Whether the floor leaves room for a member that is out."""
+        checks, min_active = self.checks, self.checked["deploy_min_active"]
+        if not self.driver.info:
+            return
+        if not self._all_told() or any(check["name"] == "server" for check in checks.found):
+            checks.passed_over("floor", None, "cannot be told before every balancer has all members")
+            return
+        side, mend = self.serving or self.sides[0], _doctor.variable("deploy_min_active")
+
+        def rule() -> str:
+            capacity = self.planner._look(
+                self.driver, self.traffic, self.told, self.by_side, side, side, min_active, False
+            )[0]
+            _plan.check_floor(capacity, min_active)
+            if capacity["first"]:
+                return "no member serves yet, so the next deploy is a first one"
+            return f"{capacity['tightest']} (deploy_min_active {min_active})"
+
+        text = checks.tried("floor", None, mend, rule, ["rolling"])
+        if text:
+            checks.well("floor", None, text)
 
     def of_health(self) -> None:
         """Ask what runs now, as a gate would ask."""
@@ -516,16 +522,15 @@ class Examination:
         asked = []
         for name, host in hosts.items():
             active = (self.examined.get(name) or {}).get("active")
-            if active or not self.first:
-                asked.append(
-                    {
-                        "name": name,
-                        "url": host["url"],
-                        **({"digest": active["digest"]} if active and health.get("header") else {}),
-                    }
-                )
-            else:
+            if active or self.first is False:
+                digest = {"digest": active["digest"]} if active and health.get("header") else {}
+                asked.append({"name": name, "url": host["url"], **digest})
+            elif self.first:
                 checks.passed_over("health", name, "runs no release yet")
+            else:
+                checks.passed_over(
+                    "health", name, "has no release, and whether it serves cannot be told before every balancer answers"
+                )
         if not asked:
             return
         result = self.sub(
@@ -619,7 +624,7 @@ class Examination:
         result = self.sub(
             EVIDENCE,
             state="started",
-            expect_serving=not self.first,
+            expect_serving=self._serves(),
             validate_certs=checked["deploy_evidence_validate_certs"],
             health_header=checked["deploy_health"]["header"] or "x-release",
             **{key: value for key, value in options.items() if value},
@@ -641,6 +646,10 @@ class Examination:
                 f"deploy_evidence_url {shown} does not answer: {asked.get('detail') or asked.get('kind')}",
                 _doctor.evidence(checked),
             )
+
+    def _serves(self) -> bool:
+        """Whether an answer of a release is expected; where no balancer can tell, wherever a member has one."""
+        return any(result.get("active") for result in self.examined.values()) if self.first is None else not self.first
 
     # -- what was left -------------------------------------------------------------------------------------------------
     def leftovers(self) -> None:
