@@ -11,9 +11,9 @@ import pathlib
 import typing as t
 
 import pytest
+from older_cores import patch_module_args
 
 from ansible.module_utils import basic
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _variables
 
 MODULES = pathlib.Path(__file__).parents[4] / "plugins" / "modules"

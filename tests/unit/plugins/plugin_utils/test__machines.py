@@ -8,17 +8,11 @@ import types
 import typing as t
 
 import pytest
+from older_cores import trust_as_template
 
 from ansible.template import Templar
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.zero.downtime.plugins.plugin_utils import _machines
-
-try:
-    from ansible.template import trust_as_template
-except ImportError:
-    # Before ansible-core 2.19 every text was trusted.
-    def trust_as_template(value: str) -> str:
-        return value
 
 LOCAL = {"ansible_connection": "local"}
 
