@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _plan, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _lock, _plan, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
@@ -25,13 +25,14 @@ class ActionModule(Once):
         "plan": {"type": "dict", "required": True},
         "clean": {"type": "bool", "default": False},
         "shares": {"type": "dict"},
+        "last": {"type": "dict"},
     }
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         _spec.has(args["plan"], "plan", ("deploy_id", "verb", "app", "environment", "lock"), "the plan that zero.downtime.plan returned")
         if args["state"] == "acquired":
             return self._acquire(args["plan"], task_vars)
-        return self._release(args["plan"], args["clean"], args["shares"], task_vars)
+        return self._release(args["plan"], args["clean"], {name: args[name] for name in ("shares", "last") if args.get(name)}, task_vars)
 
     def _on(self, hosts: list[str], options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
         return _fanout.run_on(self, hosts, MODULE, lambda _host: options, task_vars, what="state host", timeout=_fanout.limit(self, WAIT))
@@ -75,19 +76,19 @@ class ActionModule(Once):
 
     def _problem(self, host: str, result: dict[str, t.Any], plan: dict[str, t.Any]) -> str | None:
         if result.get("failed"):
-            return named("state host", host, result)
+            return _lock.failed(host, result, _commands.again(plan, deploy_lock_break=True))
         holder = result.get("holder")
         if self._task.check_mode and result.get("lock") and not _mine(plan, result["lock"]) and not _may_follow(plan, result["lock"]):
             holder = result["lock"]
         if holder and not plan["lock"]["break"]:
-            return _holder.refusal(plan["app"], plan["environment"], host, holder)
+            return _holder.refusal(plan, host, holder)
         return None
 
-    def _release(self, plan: dict[str, t.Any], clean: bool, shares: dict[str, t.Any] | None, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _release(self, plan: dict[str, t.Any], clean: bool, known: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
         results = self._on(sorted(lock["hosts"]), {"state": "released", "directory": lock["directory"], "name": lock["name"],
                                                    "deploy_id": plan["deploy_id"], "key": lock["key"], "clean": clean,
-                                                   "joined": plan["balancers"] if clean else [], **({"shares": shares} if shares else {})}, task_vars)
+                                                   "joined": plan["balancers"] if clean else [], **known}, task_vars)
         problems = [named("state host", host, result) for host, result in results.items() if result.get("failed")]
         # The deploy has ended, however that was: a lock that could not be given back is found to be a dead holder's by the next one.
         return {"changed": any(result.get("changed") for result in results.values()), "warnings": problems}

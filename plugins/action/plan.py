@@ -19,7 +19,8 @@ from ansible.playbook.helpers import load_list_of_tasks
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _balance, _drivers, _events, _health, _lock, _plan, _probe, _proof, _shadow, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import (
+    _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _shadow, _spec)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
@@ -40,6 +41,10 @@ SPEC = {
     "staged": {"type": "dict"},
     "locked": {"type": "dict", "default": {}},
 }
+
+# What somebody gives for one run, and has to give again in a command that goes on with it.
+SAID = ("deploy_release", "deploy_strategy", "deploy_side", "deploy_members")
+
 
 class ActionModule(ActionBase):
     BYPASS_HOST_LOOP = True
@@ -78,8 +83,6 @@ class ActionModule(ActionBase):
         # A typing error in one host's variables counts as much as one in a group's.
         warnings = check_names({name for member in members for name in variables.names(member)})
         checked, driver = _plan.check_application(values, verb)
-        if verb == "deploy" and checked["deploy_shadow"]:
-            checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, checked["deploy_strategy"])
         if isinstance(values.get("deploy_release"), float):
             warnings.append(f"deploy_release is the number {checked['deploy_release']}, and of 2.10 a number keeps 2.1; put the label in quotes")
         missing = [host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]
@@ -91,10 +94,21 @@ class ActionModule(ActionBase):
             # In the order in which they are needed, the first in a moment.
             _fanout.prepare(self, [*([driver.module("info")] if driver.info else []), f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases",
                                    driver.module("members")], task_vars)
+        app = checked["deploy_app"]
+        said = {name: values[name] for name in SAID if values.get(name) is not None}
+        # For commands that run this once more.
+        self._this = {"verb": verb, "app": app, "said": said}
+        last = None
+        if verb in ("deploy", "rollback") and not instead:
+            checked["deploy_strategy"], last = self._goes_on(verb, checked, said, driver, members, task_vars)
+            if said.get("deploy_strategy") != checked["deploy_strategy"] != _going_on.DEFAULT:
+                warnings.append(f"deploy_strategy is not set: it is {checked['deploy_strategy']}, by what was deployed before")
+        if verb == "deploy" and checked["deploy_shadow"]:
+            checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, checked["deploy_strategy"])
         # A restart is for what serves; only a release goes to the idle side.
-        strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else next(iter(_drivers.STRATEGIES))
+        strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else _going_on.DEFAULT
         try:
-            sides = _plan.sides_of(checked["deploy_traffic"], strategy)
+            sides = _plan.sides_of(checked["deploy_traffic"], strategy, app)
         except DowntimeError as error:
             raise DowntimeError(f"{error}{self._lines(checked, driver, members, task_vars)}") from error
         by_side: dict[str, dict[str, t.Any]] = {side: {} for side in sides}
@@ -134,10 +148,12 @@ class ActionModule(ActionBase):
         if looking and len(sides) > 1:
             # Whoever only looks has to see also what nobody may deploy on.
             serving_side, agree = _plan.most_served([result["split"] for result in told.values() if result.get("split")]), True
-            side_problem = next((problem for problem in _plan.side_problems(told) if problem), None)
+            side_problem = next((problem for problem in _plan.side_problems(told, app) if problem), None)
         else:
+            # Of requests on both sides that no journal knows of, a person says where they belong.
+            wanted = checked["deploy_side"] if verb == "rollback" else None
             try:
-                serving_side, agree = _plan.serving_side(sides, told, strategy, lambda: self._served(lock, task_vars))
+                serving_side, agree = _plan.serving_side(sides, told, strategy, lambda: self._served(lock, task_vars) or wanted, app)
             except DowntimeError as error:
                 # Where somebody is about to move the shares, he is the reason, and nobody should set them by hand.
                 raise DowntimeError(self._at_work(checked, lock, task_vars) or str(error)) from error
@@ -159,9 +175,10 @@ class ActionModule(ActionBase):
         own = planned(checked, counted) if planned else {}
         whole_sides = {name: _plan.side_of(by_side[name], _plan.live_pools(whole_traffic, name)) for name in sides} if len(sides) > 1 else {}
         capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
-        if not driver.info and verb == "deploy" and not checked["deploy_health"].get("from"):
-            # No balancer can be asked, so the members are: where each of them refuses, this is the first release.
-            capacity["first"] = _reaching.nobody_serves(hosts)
+        if not driver.info and verb in ("deploy", "rollback") and not checked["deploy_health"].get("from"):
+            # No balancer can be asked, so the members are: where each of them refuses, this is the first release, or all of them have died.
+            capacity["down"] = _reaching.refusing(hosts)
+            capacity["first"] = bool(hosts) and len(capacity["down"]) == len(hosts)
         if not looking:
             _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
@@ -188,7 +205,7 @@ class ActionModule(ActionBase):
             shadow = self._shadow(checked, told, by_side, (serving_side, side), whole_traffic, task_vars)
         if held and verb in _plan.SHIFTS:
             warnings.append(f"{', '.join(held)} was taken out of traffic before this deploy: it gets the release and stays out; "
-                            "the playbook activate brings it back")
+                            f"{_commands.command('activate', app, deploy_side=side if len(sides) > 1 else None, deploy_members=held)} brings it back")
         if verb in _plan.SHIFTS:
             _plan.check_floor(capacity, checked["deploy_min_active"])
         _plan.batches(members, checked["deploy_batches"])
@@ -203,7 +220,7 @@ class ActionModule(ActionBase):
         if deploy_id != given:
             warnings.append(f"deploy_id is '{given}', which another deploy has that runs or did not end; this one is {deploy_id}")
         return {
-            "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"],
+            "deploy_id": deploy_id, "verb": verb, "app": checked["deploy_app"], "environment": checked["deploy_environment"], "said": said, "last": last,
             "strategy": strategy, "driver": checked_driver(values), "side": side, "serving_side": serving_side,
             "sides_agree": agree, "side_problem": side_problem,
             "serving_pools": [pool["name"] for pool in _plan.live_pools(whole_traffic, serving_side)],
@@ -236,6 +253,25 @@ class ActionModule(ActionBase):
             "findings": findings, "warnings": warnings, "started": started.timestamp(), **own,
         }
 
+    def _goes_on(self, verb: str, checked: dict[str, t.Any], said: t.Mapping[str, t.Any], driver: _drivers.Driver, members: list[str],
+                 task_vars: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
+        """The strategy, and the last deploy that ended well: by what was set, and what state hosts know of deploys before."""
+        interrupted = last = None
+        if len({pool.get("side") for pool in checked["deploy_traffic"].get("pools") or ()} & set(_plan.SIDES)) == len(_plan.SIDES):
+            # With one side there is one way.
+            balancers = _inventory.hosts_of(driver, checked["deploy_traffic"], members, task_vars)
+            left_out = _without.named(checked["deploy_without"], balancers, driver.runs_on)
+            lock = self._lock(checked, driver, balancers, members, list(left_out), task_vars)
+            answers = _asking.locks(self, lock, task_vars)
+            interrupted, last = _lock.interrupted_of(_journal(answers)), _lock.newest(answers)
+        try:
+            named = checked["deploy_release"] or checked["deploy_side"]
+            given = said.get("deploy_strategy") or (_going_on.SWITCH if verb == "rollback" and checked["deploy_side"] else None)
+            return _going_on.strategy(verb, checked["deploy_app"], given, named, interrupted, last), last
+        except DowntimeError as error:
+            # Where somebody is at it, he is the reason.
+            raise DowntimeError(self._at_work(checked, lock, task_vars) or str(error)) from error
+
     def _lines(self, checked: dict[str, t.Any], driver: _drivers.Driver, members: list[str], task_vars: dict[str, t.Any]) -> str:
         """For a sentence, the lines that give the application a second side, as far as a balancer can tell them."""
         traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
@@ -258,7 +294,8 @@ class ActionModule(ActionBase):
         if looking:
             return {host: result for host, result in ask().items() if not result.get("failed")}
         results = self._known(ask, ready_timeout)
-        failed = [named("balancer", host, result) + _without.hint(host, result, balancers) for host, result in results.items() if result.get("failed")]
+        failed = [named("balancer", host, result) + _without.hint(host, result, balancers, self._this)
+                  for host, result in results.items() if result.get("failed")]
         if failed:
             raise DowntimeError("; ".join(failed))
         return results
@@ -273,7 +310,7 @@ class ActionModule(ActionBase):
             return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], []
         pools = {}
         findings = []
-        held, serving, ready = set(), set(), set(hosts)
+        held, serving, ready, down = set(), set(), set(hosts), set(by_side[serving_side])
         serving_out = {}
         of_pool = {pool["name"]: pool.get("side") or side for pool in traffic["pools"]}
         for balancer, result in told.items():
@@ -286,12 +323,13 @@ class ActionModule(ActionBase):
                     held |= {name for name, host in hosts.items() if have[host["server"]]["state"] in ("drained", "draining")}
                     ready &= {name for name, host in hosts.items() if have[host["server"]]["full"]}
                 if of_pool[pool["name"]] == serving_side:
+                    down &= {name for name, host in by_side[serving_side].items() if have[host["server"]]["state"] == "down"}
                     serving |= {name for name, host in by_side[serving_side].items() if have[host["server"]]["state"] not in ("down", "drained")}
                     serving_out.update((name, host["server"]) for name, host in by_side[serving_side].items()
                                        if have[host["server"]]["state"] in ("drained", "draining"))
                     pools[f"pool {pool['name']} on {balancer}"] = _plan.regular(pool["members"])
             findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
-        capacity = {**_plan.capacity(pools, min_active), "serving": sorted(serving), "ready": sorted(ready)}
+        capacity = {**_plan.capacity(pools, min_active), "serving": sorted(serving), "ready": sorted(ready), "down": sorted(down & set(by_side[serving_side]))}
         if side != serving_side:
             # Nobody who serves is taken out, so no floor is in the way, and whoever is out of reach there just stays behind.
             capacity.update(most=None, impossible="", serving=[], serving_out=serving_out)
@@ -351,7 +389,7 @@ class ActionModule(ActionBase):
         answers = _asking.balancers(self, driver, traffic, list(chosen), task_vars) if chosen else {}
         for name, port in chosen.items():
             _without.prove(name, answers.get(name), variables.address(name),
-                           port or _without.port_of(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"]))
+                           port or _without.port_of(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"]), self._this)
         return list(chosen)
 
     def _known(self, ask: t.Callable[[], dict[str, dict[str, t.Any]]], timeout: float) -> dict[str, dict[str, t.Any]]:
@@ -425,14 +463,13 @@ class ActionModule(ActionBase):
         if lock["break"]:
             return None
         held = {host: result["lock"] for host, result in _asking.locks(self, lock, task_vars).items() if result.get("lock")}
-        return next((_holder.refusal(checked["deploy_app"], checked["deploy_environment"], host, found)
+        return next((_holder.refusal({**self._this, "environment": checked["deploy_environment"]}, host, found)
                      for host, found in held.items() if not _holder.dead(found)), None)
 
     def _served(self, lock: dict[str, t.Any], task_vars: dict[str, t.Any]) -> str | None:
         """The side that served when a deploy began that has not ended, by its journal."""
         results = _asking.locks(self, lock, task_vars)
-        journal = max((result.get("journal") or [] for result in results.values()), key=len)
-        return (_lock.interrupted_of(journal) or {}).get("serving")
+        return (_lock.interrupted_of(_journal(results)) or {}).get("serving")
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any], locked: dict[str, t.Any]) -> dict[str, t.Any]:
         _plan.serves_whole(plan, locked.get("out", []), locked.get("interrupted"))
@@ -449,6 +486,11 @@ class ActionModule(ActionBase):
             for line in describe(plan):
                 display.display(line)
         return plan
+
+
+def _journal(answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """The longest journal of all state hosts: each has its own, and a move that failed may have reached some of them only."""
+    return max((result.get("journal") or [] for result in answers.values()), key=len, default=[])
 
 
 def _names_of(tasks: t.Iterable[t.Any]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _idle, _outcome, _proof
+from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _commands, _going_on, _idle, _outcome, _proof
 
 
 def batches_of(plan: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:
@@ -25,10 +25,15 @@ def gates_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> list[dict
 
 def intent_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> dict[str, t.Any]:
     """What goes into the journal with a move: what the deploy is about, what these members ran before it, and which of them a person took out."""
-    return {"verb": plan["verb"], "release": plan["release"]["digest"], "label": plan["release"].get("label"),
+    return {"verb": plan["verb"], "strategy": plan["strategy"], "release": plan["release"]["digest"], "label": plan["release"].get("label"),
             "held": [plan["servers"][name] for name in members if name in plan["held"]],
             "serving": plan["serving_side"], "side": plan["side"],
             "before": {name: plan["going_back_to"][name]["digest"] for name in members if plan["going_back_to"].get(name)}}
+
+
+def command_of(plan: t.Mapping[str, t.Any], verb: str, **variables: t.Any) -> str:
+    """The command of a playbook for the plan's application, for a sentence."""
+    return _commands.command(verb, plan["app"], **variables)
 
 
 def active_everywhere(result: t.Mapping[str, t.Any]) -> list[str]:
@@ -56,4 +61,7 @@ class FilterModule:
             "outcome": _outcome.outcome,
             "shares_of": _blue_green.shares,
             "retired": _idle.retired,
+            "kept": _going_on.kept,
+            "command_of": command_of,
+            "ways": _going_on.ways,
         }

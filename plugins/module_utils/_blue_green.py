@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _outcome, _rolling
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _outcome, _rolling
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 # The side that gets the release.
@@ -29,21 +29,31 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     """One batch of those idle members that have to change, and the switch, from what staging found on the hosts.
 
     A member that runs the release already and that every balancer calls fit is left as it is: then the switch is all there is to do. When the
-    serving side runs the release already, nothing is.
+    serving side runs the release already, nothing is, as long as it serves: a side that died is left for the other one, with the same release.
 
     Raises DowntimeError when hosts disagree on the release, or the idle side has none to go back to.
     """
     here, absent = _rolling.present(plan, staged)
     serves = {name: _serving(plan, result, name) for name, result in here.items()}
-    before = (interrupted or {}).get("before") or {}
+    before = _rolling.ran_before(plan, interrupted)
     idle_was = {name: _rolling.origin(result, before.get(name)) for name, result in here.items()}
     # Another rollback does not undo one that was killed: it ends what that one began.
     unfinished = interrupted if interrupted and interrupted.get("verb") != "rollback" else None
-    undone = plan["verb"] == "rollback" and plan["release"] == "previous" and bool(unfinished) and not _switched(unfinished, serves)
+    switched = _switched(unfinished, serves)
+    dead = _rolling.dead(plan, here)
+    stays = plan["verb"] == "rollback" and plan["release"] == "previous" and _stays(plan, interrupted, bool(unfinished) and not switched)
+    undone = stays and bool(unfinished) and not dead
     in_place = False
-    if not undone:
-        release = _rolling.agreed(plan, {name: _target(plan, result, name, interrupted) for name, result in here.items()})
-        in_place = all(entry and entry["digest"] == release["digest"] for entry in serves.values())
+    if stays and not undone:
+        release = _rolling.agreed(plan, serves)
+        in_place = not dead
+    elif not stays:
+        origin = _going_on.origin(plan, _digests(serves)) if not interrupted else None
+        release = _rolling.agreed(plan, {name: _target(plan, result, name, interrupted, origin) for name, result in here.items()})
+        in_place = _digests(serves) == {release["digest"]} and all(serves.values())
+        if in_place and dead:
+            _leave_dead(plan, release, dead)
+            in_place = False
     if undone or (in_place and any(name in here for name in out)):
         # A deploy that was killed had not switched, or back again: what served serves, and the idle side gets back what it had. Members that were
         # left out of traffic there would otherwise be taken for a person's.
@@ -56,6 +66,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
                                   if (result.get("active") or {}).get("digest") != digest or name not in ready or name in out]
     _rolling.on_hosts(plan, here, release, moving)
     served = next((entry for entry in serves.values() if entry), None)
+    warm = next((entry for entry in idle_was.values() if entry), None)
     return {
         "release": release,
         "previous": served,
@@ -71,7 +82,33 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         # Nobody may be asked while its release changes.
         "clear_first": bool(moving) and not plan.get("sides_agree", True),
         "switch": _switch(plan, in_place or undone),
+        "down": [],
+        "dead": dead,
+        # A deploy that was killed behind its switch is ended by this one: what it left is what a later rollback undoes.
+        "ended": {"release": release, "origin": warm} if in_place and switched and unfinished else None,
     }
+
+
+def _stays(plan: t.Mapping[str, t.Any], interrupted: t.Mapping[str, t.Any] | None, not_switched: bool) -> bool:
+    """Whether a rollback leaves every request where it was: on the side that a person names, else where a killed deploy had not moved them all from, or
+    where another rollback has brought them."""
+    wanted = (plan.get("said") or {}).get("deploy_side")
+    if wanted:
+        return bool(wanted == plan["serving_side"])
+    return not_switched or (not interrupted and _going_on.went_back(plan) is not None)
+
+
+def _leave_dead(plan: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any], dead: t.Sequence[str]) -> None:
+    """Refuse to bring a release to the other side for the sake of a few members: whoever deploys what serves already wants nothing to move."""
+    if plan["verb"] == "rollback" or plan["capacity"]["first"]:
+        return
+    raise DowntimeError(f"{_outcome.label_of(release)} serves already, on {plan['serving_side']}, but {', '.join(dead)} "
+                        f"{'does' if len(dead) == 1 else 'do'} not serve there; {_commands.command('restart', plan.get('app'))} begins "
+                        f"{'it' if len(dead) == 1 else 'them'} anew")
+
+
+def _digests(serves: t.Mapping[str, Release]) -> set[str]:
+    return {entry["digest"] for entry in serves.values() if entry}
 
 
 def _switch(plan: t.Mapping[str, t.Any], stays: bool) -> dict[str, t.Any] | None:
@@ -98,16 +135,17 @@ def _switched(interrupted: t.Mapping[str, t.Any] | None, serves: t.Mapping[str, 
     return bool(wanted) and any(entry and entry["digest"] == wanted for entry in serves.values())
 
 
-def _target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str, interrupted: t.Mapping[str, t.Any] | None) -> Release:
-    """The release that shall serve, as a member's host knows it."""
+def _target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str, interrupted: t.Mapping[str, t.Any] | None,
+            origin: str | None = None) -> Release:
+    """The release that shall serve, as a member's host knows it; C(origin) is the digest that served before the last deploy, where it is known."""
     if plan["verb"] == "rollback" and plan["release"] == "previous":
         if interrupted and interrupted.get("verb") == "rollback":
             # Going back once more ends what was begun, and does not undo it.
             return _rolling.origin(result, interrupted.get("release"))
-        found = result.get("active")
+        found = _rolling.origin(result, origin)
         if not found:
-            raise DowntimeError(f"the idle side {plan['side']} of member {name} has run no release, so there is none to go back to; "
-                                "name one with deploy_release")
+            raise DowntimeError(f"the idle side {plan['side']} of member {name} has run no release, so there is none to go back to; name one, as in "
+                                + _commands.again({"app": None, **plan}, deploy_release="LABEL"))
         return found
     return result.get("release")
 
@@ -139,7 +177,7 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
         if switch is None:
             if plan["batches"]:
                 return told("succeeded", [f"{title}: the idle side {plan['side']} has {label} again, and {plan['serving_side']} serves {old} as before"])
-            return told("succeeded", [f"{title}: {label} serves already, on {plan['serving_side']}, and nothing was moved"])
+            return told("succeeded", [f"{title}: {old or label} serves already, on {plan['serving_side']}, and nothing was moved", *_to_leave(plan)])
         if home:
             return told("succeeded", [f"{title} would bring every request back to {switch['to']}, which serves {old}; nothing has been changed" if checking else
                                       f"{title}: every request goes to {switch['to']} again, which serves {old}"])
@@ -148,6 +186,8 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
                                       "nothing has been changed"])
         # What becomes of it at the end of the deploy is told there.
         keeps = "has {0}" if (plan.get("retire") or {}).get("at_end") else "keeps {0} warm"
+        if plan.get("dead"):
+            keeps = f"has {{0}}, and {', '.join(plan['dead'])} did not serve there"
         kept = f"{switch['from']} {keeps.format(old)}" if old else f"{switch['from']} has no release"
         return told("succeeded", [f"{title}: {label} serves on {switch['to']} ({count}); {kept}"])
     parts = [f"{title} to {label} failed: {why.rstrip('.')}"]
@@ -177,6 +217,16 @@ def _nobody_knows(balancers: t.Sequence[str]) -> str:
     if len(balancers) == 1:
         return f"which side serves is not known, since {balancers[0]} did not tell; status asks again"
     return "the balancers disagree which side serves; status names them"
+
+
+def _to_leave(plan: t.Mapping[str, t.Any]) -> list[str]:
+    """How to leave what another rollback went back to, in a part of the sentence."""
+    last = _going_on.went_back(plan) or {}
+    left = last.get("origin")
+    if plan["verb"] != "rollback" or not left or last["release"]["digest"] != (plan["serving_release"] or {}).get("digest"):
+        return []
+    command = _commands.command("rollback", plan["app"], deploy_strategy=plan["strategy"], deploy_release=_outcome.label_of(left))
+    return [f"rollback {last['deploy_id']} went back to it, and {command} would undo that"]
 
 
 def _shares(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any]) -> t.Mapping[str, int] | None:

@@ -14,6 +14,7 @@ import re
 import shlex
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _commands
 from ansible_collections.zero.downtime.plugins.module_utils._errors import shown_url as shown
 
 # What status names and a deploy can begin with all the same. The rest of it has a check of its own.
@@ -29,12 +30,14 @@ class Commands:
 
     def __init__(self, inventories: t.Sequence[str], app: str | None = None) -> None:
         self.sources = "".join(f" -i {shlex.quote(source)}" for source in inventories)
-        self.app = f" -e deploy_app={shlex.quote(app)}" if app else ""
+        self.app = app
 
-    def playbook(self, name: str, *options: str) -> str:
-        return f"ansible-playbook{self.sources} zero.downtime.{name}{self.app}" + "".join(
-            f" -e {shlex.quote(option)}" for option in options
-        )
+    def playbook(self, name: str, **variables: t.Any) -> str:
+        return self.here(_commands.command(name, self.app, **variables))
+
+    def here(self, command: str) -> str:
+        """A command with the inventories of this run."""
+        return command.replace("ansible-playbook", f"ansible-playbook{self.sources}", 1)
 
     def unreachable(self, host: str, result: t.Mapping[str, t.Any]) -> list[str]:
         """For a host that gave no answer, or could not be asked."""
@@ -48,11 +51,11 @@ class Commands:
         return [f"{self.playbook('rollback')} goes back to what was there before, and deploy goes on"]
 
     def broken(self) -> list[str]:
-        return [f"wait for it; if it is known to be dead: {self.playbook('rollback', 'deploy_lock_break=true')}"]
+        return [f"wait for it; if it is known to be dead: {self.playbook('rollback', deploy_lock_break=True)}"]
 
     def put_right(self) -> list[str]:
         return [
-            self.playbook("rollback", "deploy_strategy=blue_green")
+            self.playbook("rollback", deploy_strategy="blue_green")
             + " brings all requests to one side, and so does deploy"
         ]
 
@@ -60,17 +63,17 @@ class Commands:
         """For what C(status) names."""
         kind, who = entry["kind"], list(entry["who"])
         if kind in ("out", "disagree"):
-            return [self.playbook("activate", f"deploy_members={','.join(who)}")]
+            return [self.playbook("activate", deploy_members=who)]
         if kind == "idle_out":
             # As status says it.
-            told = entry["text"].partition("the playbook ")[2].partition(" brings ")[0]
-            return [f"ansible-playbook{self.sources} {told}{self.app}" if told else self.playbook("activate")]
+            told = entry["text"].partition("ansible-playbook ")[2].partition(" brings ")[0]
+            return [self.here(f"ansible-playbook {told}") if told else self.playbook("activate")]
         if kind == "old_workers":
             return [
                 "they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout "
                 "(nginx)"
             ]
-        return [f"{self.playbook('deploy', 'deploy_release=LABEL')} puts that right"]
+        return [f"{self.playbook('deploy', deploy_release='LABEL')} puts that right"]
 
 
 def balancer(

@@ -31,6 +31,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 class Unreadable(DowntimeError):
     """A file of ours that is there and says nothing: a crash, a full disk, or somebody's hand. Nobody can tell what it said."""
 
+    # The controller knows which command goes on without it.
+    details = {"unreadable": True}
+
 
 def key_of(lock: t.Mapping[str, t.Any]) -> str:
     """What tells one deploy's lock from another's. A deploy's name does not: a person may give the same one twice."""
@@ -82,6 +85,7 @@ class LockFile:
         self.journal = os.path.join(directory, name + ".journal")
         self.left_out = os.path.join(directory, name + ".without")
         self.switched = os.path.join(directory, name + ".shares")
+        self.ended = os.path.join(directory, name + ".last")
         self.room = os.path.join(directory, name + ".room")
         self._clock, self._monotonic, self._sleep = clock, monotonic, sleep
 
@@ -113,6 +117,10 @@ class LockFile:
         before, now = self.shares(), {side: int(share) for side, share in shares.items()}
         if not before or before["shares"] != now:
             self._put(self.switched, json.dumps({"shares": now, "since": self._clock(), "deploy_id": deploy_id}))
+
+    def last(self) -> dict[str, t.Any] | None:
+        """The last deploy or rollback that ended well and gave users another release, as far as this host knows (C(_going_on.kept)), and C(time)."""
+        return self._loaded("file of the last deploy", self.ended, "what a rollback goes back to", ("verb", "strategy", "time"))
 
     def note(self, entry: t.Mapping[str, t.Any]) -> None:
         """Append to the journal, on the disk when this returns: where the disk is full, in the room that was kept for it.
@@ -246,8 +254,7 @@ def _mapping(what: str, path: str, content: bytes | None, tells: str, is_ours: t
 
 
 def _unreadable(what: str, path: str, why: str, tells: str) -> str:
-    return (f"the {what} {path} cannot be read ({why}), so nobody can tell {tells}; make sure that no deploy runs, and then -e deploy_lock_break=true "
-            "goes on without it")
+    return (f"the {what} {path} cannot be read ({why}), so nobody can tell {tells}")
 
 
 def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[Memory | None]:

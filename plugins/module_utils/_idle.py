@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _plan
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _lock, _plan
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
 from ansible_collections.zero.downtime.plugins.module_utils._outcome import label_of
 
@@ -72,7 +72,7 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
         "wait": round(wait, 3), "when": None if why or begin else round(now + wait, 3), "due": not why and wait <= 0, "begin": begin and not why,
         "shares": shares if not _of_shares(side, told, []) and len(told) == len(infos) else None,
     }
-    return {**found, "sentence": sentence(found)}
+    return {**found, "sentence": sentence({**found, "retires": _commands.command("retire", plan.get("app"))})}
 
 
 def _of_shares(side: str, told: Answers, known: t.Sequence[str]) -> list[str]:
@@ -98,7 +98,7 @@ def _of_locks(plan: t.Mapping[str, t.Any], locks: Answers) -> list[str]:
     found = []
     for host, result in locks.items():
         if result.get("failed"):
-            found.append(named("state host", host, result))
+            found.append(_lock.failed(host, result, _commands.command("rollback", plan.get("app"), deploy_lock_break=True)))
             continue
         lock = result.get("lock")
         if lock and _lock.key_of(lock) != plan["lock"]["key"]:
@@ -106,7 +106,7 @@ def _of_locks(plan: t.Mapping[str, t.Any], locks: Answers) -> list[str]:
             if (lock.get("holder") or {}).get("verb") != "retire":
                 found.append(f"{_lock.told(lock)} has the lock")
         elif plan["verb"] not in _plan.SHIFTS and any(entry.get("deploy_id") != plan["deploy_id"] for entry in result.get("journal") or ()):
-            found.append("a deploy before did not end; deploy or rollback again goes on")
+            found.append(f"a deploy before did not end; {_going_on.ways(_lock.interrupted_of(result['journal']) or {}, plan.get('app'))}")
     return list(dict.fromkeys(found))
 
 
@@ -155,7 +155,7 @@ def sentence(found: t.Mapping[str, t.Any]) -> str:
     if found["state"] == "stopped":
         parts.append("a rollback starts it")
     elif found["begin"]:
-        parts.append("since when is not known, so its time counts from the first run of the playbook retire that finds it so")
+        parts.append("since when is not known, so its time counts from the first run of {found['retires']} that finds it so")
     elif found["why"]:
         parts.append("it is not stopped: " + "; ".join(found["why"]))
     elif found["due"]:

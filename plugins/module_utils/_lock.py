@@ -19,7 +19,7 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _durable
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._fence import FULL, ROOM, LockFile, Unreadable, key_of, memory_of, told
 
 
@@ -111,7 +111,8 @@ class Lock(LockFile):
 
     def _forget_unreadable(self) -> None:
         """Remove what nobody can read, for somebody who has made sure that no deploy runs."""
-        for path, read in ((self.path, self.read), (self.journal, self.entries), (self.left_out, self.without), (self.switched, self.shares)):
+        for path, read in ((self.path, self.read), (self.journal, self.entries), (self.left_out, self.without), (self.switched, self.shares),
+                           (self.ended, self.last)):
             try:
                 read()
             except Unreadable:
@@ -132,10 +133,10 @@ class Lock(LockFile):
             raise OSError(FULL[0], os.strerror(FULL[0]), self.room)
 
     def release(self, deploy_id: str, clean: bool, joined: t.Collection[str] = (), shares: t.Mapping[str, int] | None = None,
-                key: str | None = None) -> bool:
+                key: str | None = None, last: t.Mapping[str, t.Any] | None = None) -> bool:
         """Give the lock back, if it is this deploy's. C(clean) also ends the journal: nothing is left to resume. C(joined) took part in it.
 
-        C(shares) are those that all balancers have now, as far as it is known. Lock and journal go, also where nothing can be written any more.
+        C(shares) are those that all balancers have now, as far as it is known; C(last) is what a later rollback has to know of this deploy. Lock and journal go, also where nothing can be written any more.
         """
         with self._held(fcntl.LOCK_EX, 10, "moves of deploy " + deploy_id) as found:
             if found is None or key_of(found) != (key or deploy_id):
@@ -146,13 +147,15 @@ class Lock(LockFile):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.journal)
                 # All of these are written by the lock's holder only.
-                for path in (self.path, self.left_out, self.switched):
+                for path in (self.path, self.left_out, self.switched, self.ended):
                     _durable.remove_unfinished(path)
             try:
                 if shares:
                     self.note_shares(shares, deploy_id)
                 if clean:
                     self.take_in(joined)
+                if last:
+                    self._put(self.ended, json.dumps({**last, "time": self._clock()}))
             except OSError as error:
                 raise DowntimeError(f"the lock is given back, but nothing can be written to {self.directory} any more: "
                                     f"{(error.strerror or str(error)).lower()}") from error
@@ -207,23 +210,29 @@ def out_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
 def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any] | None:
     """What a deploy that did not end cleanly set out to do, from the intents that go with its moves.
 
-    :returns: C(verb), C(release) (digest), C(label), C(serving) (the side that served when it began), C(side) (whose members it moved), and
-        C(before): the digest that each member ran before the first of such deploys. None when the journal has none.
+    :returns: C(verb), C(strategy), C(deploy_id), C(release) (digest), C(label), C(serving) (the side that served when it began), C(side) (whose members it
+        moved), and C(before): the digest that each member ran on that side before the first of such deploys there. None when the journal has none.
     """
-    last: t.Mapping[str, t.Any] | None = None
+    told = [entry for entry in entries if entry.get("intent")]
+    if not told:
+        return None
+    last = told[-1]["intent"]
     before: dict[str, str] = {}
-    for entry in entries:
-        intent = entry.get("intent")
-        if not intent:
+    for entry in told:
+        if entry["intent"].get("side") != last.get("side"):
+            # What a slot of the other side ran is another thing.
             continue
-        last = intent
-        for member, digest in (intent.get("before") or {}).items():
+        for member, digest in (entry["intent"].get("before") or {}).items():
             if digest:
                 before.setdefault(member, digest)
-    if not last:
-        return None
-    return {"verb": last.get("verb"), "release": last.get("release"), "label": last.get("label"), "before": before, "serving": last.get("serving"),
-            "side": last.get("side")}
+    return {**{name: last.get(name) for name in ("verb", "strategy", "release", "label", "serving", "side")}, "before": before,
+            "deploy_id": told[-1].get("deploy_id")}
+
+
+def newest(answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any] | None:
+    """The last deploy or rollback that ended well, by all state hosts: one that was left out meanwhile knows an earlier one."""
+    known = [result["last"] for result in answers.values() if result.get("last")]
+    return max(known, key=lambda last: float(last["time"]), default=None)
 
 
 def unmoved(taken_over: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
@@ -233,6 +242,12 @@ def unmoved(taken_over: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None
     """
     verb = ((taken_over or {}).get("holder") or {}).get("verb")
     return {"verb": verb, "release": None, "label": None, "before": {}} if verb and verb not in ("rollback", "retire") else None
+
+
+def failed(host: str, result: t.Mapping[str, t.Any], command: str) -> str:
+    """A state host's failure in a sentence; where it cannot read one of its files, with the C(command) that goes on without that."""
+    told_so = named("state host", host, result)
+    return f"{told_so}; make sure that no deploy runs, and then {command} goes on without it" if result.get("unreadable") else told_so
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
@@ -245,14 +260,15 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         ours = found is not None and key_of(found) == key
         return {**({"checks": [_examined(lock)]} if state == "examined" else {}),
                 "changed": state == "acquired" and not ours, "lock": lock.aged(found), "journal": lock.entries(), "without": lock.without(),
-                "shares": lock.shares(), "now": time.time(), "path": lock.path}
+                "shares": lock.shares(), "last": lock.last(), "now": time.time(), "path": lock.path}
     if not params.get("deploy_id"):
         raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
     if state == "released":
         if check_mode:
             found = lock.read()
             return {"changed": found is not None and key_of(found) == key, "lock": found, "path": lock.path}
-        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"], params.get("shares"), key), "lock": None, "path": lock.path}
+        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"], params.get("shares"), key,
+                                        params.get("last")), "lock": None, "path": lock.path}
     before = None if params["force"] else lock.read()
     got = lock.acquire(params["deploy_id"], params["holder"] or {}, params["over"], params["force"], params["timeout"], key)
     if got["acquired"]:
@@ -286,6 +302,7 @@ def argument_spec() -> dict[str, t.Any]:
         "without": {"type": "list", "elements": "str", "default": []},
         "joined": {"type": "list", "elements": "str", "default": []},
         "shares": {"type": "dict"},
+        "last": {"type": "dict"},
     }
 
 

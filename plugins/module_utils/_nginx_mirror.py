@@ -23,7 +23,7 @@ import time
 import typing as t
 import zlib
 
-from ansible_collections.zero.downtime.plugins.module_utils import _fence, _nginx_config
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _fence, _nginx_config
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
 from ansible_collections.zero.downtime.plugins.module_utils._mirror import common_spec
@@ -316,7 +316,7 @@ class Mirror:
     def addresses(self, pool: str) -> set[str]:
         text = self.nginx.text(pool)
         if text is None:
-            raise DowntimeError(f"pool '{pool}' has no file {self.nginx.path(pool)}; the playbook doctor shows how to make one")
+            raise DowntimeError(f"pool '{pool}' has no file {self.nginx.path(pool)}; {_commands.command('doctor', None)} shows how to make one")
         return {server.address for server in parse(pool, self.nginx.path(pool), text, {}).servers if host_port(server.address) or server.address}
 
     def logs(self) -> list[str]:

@@ -10,7 +10,7 @@ import concurrent.futures
 import socket
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _health
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _health
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, MissingFile, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import sample
@@ -39,8 +39,8 @@ def read_pools(nginx: Nginx, wanted: t.Mapping[str, t.Mapping[str, str]]) -> dic
         elif members:
             found[pool] = fresh(pool, nginx.path(pool), members)
         else:
-            raise DowntimeError(f"pool '{pool}' has no file {nginx.path(pool)}; pools there are {', '.join(there) or 'none'}; the playbook doctor shows how "
-                                "to make one")
+            raise DowntimeError(f"pool '{pool}' has no file {nginx.path(pool)}; pools there are {', '.join(there) or 'none'}; "
+                                f"{_commands.command('doctor', None)} shows how to make one")
     return found
 
 

@@ -87,6 +87,8 @@ def slots_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str], state: str =
             entry.update({key: host[key] for key in ("service", "running") if host.get(key)})
             if entry.get("running"):
                 entry["running"] = {**entry["running"], "proof": _proof.forward(plan, name)}
+            if name in (plan.get("down") or ()):
+                entry["restart"] = True
         found.append(entry)
     return found
 

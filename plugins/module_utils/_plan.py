@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _drivers, _members, _spec, _swap_options
+from ansible_collections.zero.downtime.plugins.module_utils import (
+    _canary_options, _commands, _drivers, _going_on, _members, _spec, _swap_options)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, refuse, shown_url, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
@@ -23,8 +24,6 @@ VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 # The verbs that bring another release into traffic, or the same one anew.
 SHIFTS = ("deploy", "rollback", "restart")
-# What to do where a controller died while it moved the shares.
-PUT_RIGHT = "deploy or roll back with deploy_strategy=blue_green puts that right"
 
 
 def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None = None, unbound: t.Sequence[str] = ()) -> list[dict[str, t.Any]]:
@@ -66,7 +65,8 @@ def check_application(values: t.Mapping[str, t.Any], verb: str, refused: Refused
     # What a team calls by such a name of its own is warned of (check_names), and no reason to refuse anything.
     checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, VARIABLES, refused=refused)
     if verb == "deploy" and not checked["deploy_release"]:
-        refused(DowntimeError("deploy_release is missing; the label or digest of a release is needed, such as -e deploy_release=2.0.0"))
+        refused(DowntimeError("deploy_release is missing; the label or digest of a release is needed, as in "
+                              + _commands.command("deploy", checked["deploy_app"], deploy_strategy=values.get("deploy_strategy"), deploy_release="2.0.0")))
     traffic = dict(checked["deploy_traffic"] or {})
     driver = _drivers.load(str(traffic.pop("driver", None) or ""))
     checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.", refused)
@@ -162,11 +162,17 @@ def serves_whole(plan: t.Mapping[str, t.Any], out: t.Collection[str], interrupte
 
     :param out: the servers that the interrupted run took out and did not bring back.
     """
-    if not interrupted or interrupted.get("side") != plan["serving_side"]:
+    if not interrupted:
+        return
+    app = plan.get("app")
+    if plan["verb"] == "restart" and _going_on.idle(_going_on.of_interrupted(interrupted)):
+        # It would end the journal, and with it what the other side is to be put right by.
+        raise DowntimeError(f"{_going_on.told(interrupted)} has not ended; {_going_on.ways(interrupted, app)}, and then restart can go on")
+    if interrupted.get("side") != plan["serving_side"]:
         return
     if left := [name for name, server in plan["capacity"].get("serving_out", {}).items() if server in out]:
         raise DowntimeError(f"{', '.join(left)} {'is' if len(left) == 1 else 'are'} out of traffic on {plan['serving_side']}, which serves, because a "
-                            f"{interrupted['verb']} there has not ended; the playbook restart ends it, and then {plan['verb']} can go on")
+                            f"{interrupted['verb']} there has not ended; {_going_on.ways(interrupted, app)}, and then {plan['verb']} can go on")
 
 
 def without_secrets(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -179,11 +185,11 @@ def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.An
     return [pool for pool in traffic.get("pools") or [] if pool.get("side", side) in (None, side)]
 
 
-def sides_of(traffic: t.Mapping[str, t.Any], strategy: str) -> list[str]:
+def sides_of(traffic: t.Mapping[str, t.Any], strategy: str, app: str | None = None) -> list[str]:
     """The sides that the pools have; the first one where they name none. Raises DowntimeError when the strategy needs two and there are not."""
     lacking = lacks_side(traffic)
     if lacking and _drivers.strategy(strategy).SIDE == "idle":
-        raise DowntimeError(f"deploy_strategy is '{strategy}', which needs {lacking}; the playbook doctor prints the lines of the other side")
+        raise DowntimeError(f"deploy_strategy is '{strategy}', which needs {lacking}; {_commands.command('doctor', app)} prints the lines of the other side")
     return _sides(traffic) or [SIDES[0]]
 
 
@@ -210,7 +216,7 @@ def with_all_ports(by_side: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.Any]], strategy: str,
-                 journal: t.Callable[[], str | None] = lambda: None) -> tuple[str, bool]:
+                 journal: t.Callable[[], str | None] = lambda: None, app: str | None = None) -> tuple[str, bool]:
     """The side that serves, by what the balancers told, and whether all of them send every request there, also after a reload.
 
     Balancers that disagree, or send requests to both sides, are what a controller that died while it moved them leaves; the next switch puts it
@@ -224,15 +230,15 @@ def serving_side(sides: t.Sequence[str], told: t.Mapping[str, t.Mapping[str, t.A
     idle = _drivers.strategy(strategy).SIDE == "idle"
     unknown = blind(told) if idle else None
     if unknown:
-        raise DowntimeError(f"deploy_strategy is '{strategy}', but {unknown}; the playbook doctor prints the lines")
+        raise DowntimeError(f"deploy_strategy is '{strategy}', but {unknown}; {_commands.command('doctor', app)} prints the lines")
     if idle:
         _shares_can_be_kept(splits)
-    mixed, differing, pending = side_problems(told)
+    mixed, differing, pending = side_problems(told, app)
     served = journal() if idle and mixed else None
     if served:
         return served, False
     if mixed or (differing and not idle):
-        raise DowntimeError(mixed or f"{differing}; {PUT_RIGHT}")
+        raise DowntimeError(mixed or differing)
     serve = {host: most_served([split]) for host, split in splits.items() if split}
     return (serve[min(serve)] if serve else SIDES[0]), not (differing or pending)
 
@@ -254,19 +260,27 @@ def blind(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
     return f"{who} which side serves: a split in its configuration is needed"
 
 
-def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str | None, str | None, str | None]:
+def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]], app: str | None = None) -> tuple[str | None, str | None, str | None]:
     """What is not as it should be between deploys, by what the balancers told: one that sends requests to both sides, balancers that disagree, and one
     whose next reload would change the shares, since a controller died between its file and its process."""
     splits = {host: result["split"] for host, result in sorted(told.items()) if result.get("split")}
-    mixed = next((f"balancer {host} sends {split['green']} % of the requests to green and {split['blue']} % to blue; "
-                  "bring one of them to 100 first (zero.downtime.split)" for host, split in splits.items() if 0 < split["blue"] < 100), None)
+    mixed = next((f"balancer {host} sends {split['green']} % of the requests to green and {split['blue']} % to blue; {to_one_side(splits, app)}"
+                  for host, split in splits.items() if 0 < split["blue"] < 100), None)
     serve = {host: most_served([split]) for host, split in splits.items()}
-    differing = f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in serve.items())}"
+    differing = (f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in serve.items())}; "
+                 + to_one_side(splits, app)) if len(set(serve.values())) > 1 else None
     # One that cannot tell what a reload would bring has no such file, or says so itself.
     kept = {host: split["kept"] for host, split in splits.items() if split.get("kept")}
     pending = next((f"balancer {host} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; "
-                    + PUT_RIGHT for host, shares in kept.items() if shares["green"] != splits[host]["green"]), None)
-    return mixed, differing if len(set(serve.values())) > 1 else None, pending
+                    + to_one_side(splits, app) for host, shares in kept.items() if shares["green"] != splits[host]["green"]), None)
+    return mixed, differing, pending
+
+
+def to_one_side(splits: t.Mapping[str, t.Mapping[str, t.Any]], app: str | None) -> str:
+    """What brings every request to one of the sides, for a sentence; the one that most of them go to comes first."""
+    most = most_served(list(splits.values()))
+    commands = [_commands.command("rollback", app, deploy_strategy=_going_on.SWITCH, deploy_side=side) for side in sorted(SIDES, key=lambda side: side != most)]
+    return f"{commands[0]} brings all of them to {most}, and with deploy_side={next(side for side in SIDES if side != most)} to the other side"
 
 
 def most_served(splits: t.Sequence[t.Mapping[str, t.Any]]) -> str:
@@ -355,8 +369,8 @@ def retirement(checked: t.Mapping[str, t.Any], strategy: str, verb: str, sides: 
     keep = checked["deploy_keep_previous"]
     at_end = keep == 0 and verb in ("deploy", "rollback") and _drivers.strategy(strategy).SIDE == "idle"
     if verb == "retire" and len(sides) < 2:
-        raise DowntimeError("deploy_traffic.pools has no two sides, blue and green, so there is none to retire; the playbook doctor prints the lines of "
-                            "the other side")
+        raise DowntimeError("deploy_traffic.pools has no two sides, blue and green, so there is none to retire; "
+                            f"{_commands.command('doctor', checked.get('deploy_app'))} prints the lines of the other side")
     if at_end or (verb == "retire" and keep is not None):
         for side, found in sides.items():
             name = next((name for name, host in found["hosts"].items() if not can_stop(host["service"])), None)

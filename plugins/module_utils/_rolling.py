@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _plan
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _plan
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 # The side that gets the release.
@@ -19,23 +19,25 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
             interrupted: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
     """Batches, and what each member goes back to, from what staging found on the hosts.
 
-    A member that runs the release already is left alone, unless the verb is restart, an earlier deploy left it out of traffic (C(out)), or an
-    interrupted deploy moved it: that one has to be able to go back with the others, to what it ran before that deploy.
+    A member that runs the release already is left alone, unless the verb is restart, it does not serve, an earlier deploy left it out of traffic
+    (C(out)), or an interrupted deploy moved it: that one has to be able to go back with the others, to what it ran before that deploy.
 
     A host that cannot be reached is left out (C(absent)), as long as no balancer counts on it.
 
     Raises DowntimeError when hosts disagree on the release, or the floor leaves no room.
     """
-    before = (interrupted or {}).get("before") or {}
+    before = ran_before(plan, interrupted)
     staged, absent = present(plan, staged)
     release = agreed(plan, {name: target(plan, result, name, interrupted) for name, result in staged.items()})
     was = {name: origin(staged[name], before.get(name)) for name in staged}
+    down = dead(plan, staged)
     moving = []
     unsettled = []
     for name in staged:
         active = staged[name].get("active") or {}
         moved_before = bool(was[name]) and was[name] != active and was[name]["digest"] != active.get("digest")
-        if plan["verb"] == "restart" or active.get("digest") != release["digest"] or name in out or (moved_before and was[name]["digest"] != release["digest"]):
+        stays = active.get("digest") == release["digest"] and name not in down
+        if plan["verb"] == "restart" or not stays or name in out or (moved_before and was[name]["digest"] != release["digest"]):
             moving.append(name)
             if name in out or moved_before:
                 unsettled.append(name)
@@ -60,7 +62,21 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "unsettled": unsettled,
         "unmoved": [name for name in staged if name not in moving],
         "absent": absent,
+        # What runs there, if anything, is begun anew, whatever its slot says.
+        "down": [name for name in moving if name in down and (staged[name].get("active") or {}).get("digest") == release["digest"]],
     }
+
+
+def ran_before(plan: t.Mapping[str, t.Any], interrupted: t.Mapping[str, t.Any] | None) -> t.Mapping[str, str]:
+    """What each member ran before an interrupted deploy, in the slots that this one moves: those of the other side are none of them."""
+    if not interrupted or interrupted.get("side") not in (None, plan.get("side")):
+        return {}
+    return interrupted.get("before") or {}
+
+
+def dead(plan: t.Mapping[str, t.Any], names: t.Collection[str]) -> list[str]:
+    """Those of C(names) that should serve and do not, although nobody took them out."""
+    return [name for name in plan["capacity"].get("down") or () if name in names and name not in (plan.get("held") or ())]
 
 
 def present(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Mapping[str, t.Any]], list[str]]:
@@ -78,11 +94,16 @@ def agreed(plan: t.Mapping[str, t.Any], targets: t.Mapping[str, t.Mapping[str, t
     digests: dict[str, list[str]] = {}
     for name, release in targets.items():
         if not release:
-            raise DowntimeError(f"member {name} has no release to {plan['verb']}{' to' if plan['verb'] == 'rollback' else ''}; deploy one first")
+            raise DowntimeError(f"member {name} has no release to {plan['verb']}{' to' if plan['verb'] == 'rollback' else ''}; deploy one first: "
+                                + _commands.command("deploy", plan.get("app"), deploy_release="LABEL"))
         digests.setdefault(release["digest"], []).append(name)
     if len(digests) > 1:
         found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
-        raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one with deploy_release")
+        labels = sorted({str(entry.get("label") or entry["digest"]) for entry in targets.values() if entry})
+        # A restart takes what runs: members that do not agree are brought to one release first.
+        verb = "deploy" if plan["verb"] == "restart" else plan["verb"]
+        commands = [_commands.again({"app": None, **plan, "verb": verb}, deploy_release=label) for label in labels]
+        raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one: {' or '.join(commands)}")
     # The label is whatever a host knows; one that never staged it by that name does not.
     return max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
 
@@ -98,7 +119,8 @@ def on_hosts(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, 
     if lacking:
         label = release.get("label") or release["digest"][:12]
         raise DowntimeError(f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no copy of release {label} any more, which {plan['verb']} does not "
-                            f"fetch; the playbook deploy with -e deploy_release={label} fetches it, or name another release with deploy_release")
+                            f"fetch; {_commands.again({'app': None, **plan, 'verb': 'deploy'}, deploy_release=label)} fetches it, or name another release: "
+                            + _commands.again({"app": None, **plan}, deploy_release="LABEL"))
 
 
 def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str,
@@ -111,7 +133,7 @@ def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str
             # Going back once more ends what was begun, and does not undo it: whoever went back wanted to be there.
             return origin(result, interrupted.get("release"))
         # Members that the interrupted deploy did not reach still run what the others go back to.
-        return origin(result, (interrupted.get("before") or {}).get(name))
+        return origin(result, ran_before(plan, interrupted).get(name))
     return result.get("release")
 
 

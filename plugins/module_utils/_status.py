@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
 
@@ -21,7 +21,9 @@ LONG = 6 * 3600.0
 class Watch:
     """What is not as it should be: a kind for programs, whom it is about, and a sentence for people."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: str) -> None:
+        # For commands in sentences.
+        self.app = app
         self.found: list[dict[str, t.Any]] = []
 
     def add(self, kind: str, who: t.Sequence[str], text: str) -> None:
@@ -41,7 +43,7 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
         C(problems) (its texts), C(running) (deploys that have the lock and are not known to be dead), C(without), C(sentence).
     """
     locks = locks or {}
-    watch = Watch()
+    watch = Watch(plan["app"])
     names = {server: name for name, server in plan["servers"].items()}
     left_out = _left_out(plan, locks)
     states = _states(plan, infos, names, left_out, watch)
@@ -69,6 +71,9 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
         })
         if active and seen and not (holders and name in orphans):
             _of_member(name, seen, name in orphans, watch)
+    left = [entry for entry in watch.found if entry["kind"] == "orphan"]
+    if left and not held:
+        left[-1]["text"] += "; " + next(_ends(result, plan["app"]) for result in locks.values() if result.get("journal"))
     reconciled = [name for name in left_out if not infos.get(name, {"failed": True}).get("failed") and not _differing(name, states)]
     for name in left_out:
         if name not in reconciled and not infos.get(name, {}).get("failed"):
@@ -96,7 +101,7 @@ def add_idle(status: dict[str, t.Any], plan: t.Mapping[str, t.Any], infos: t.Map
 
     :param runs: whether anything is to run there; on a side that is stopped or empty nobody is missed.
     """
-    watch = Watch()
+    watch = Watch(plan["app"])
     there = {host: {**info, "pools": [pool for pool in info.get("pools") or () if pool["name"] in plan["sides"][side]["pools"]]}
              for host, info in infos.items()}
     names_of = {name: host["server"] for name, host in plan["sides"][side]["hosts"].items()}
@@ -108,8 +113,8 @@ def add_idle(status: dict[str, t.Any], plan: t.Mapping[str, t.Any], infos: t.Map
         names = [name for name in plan["members"] if name in out]
         watch.add("idle_out", names, (
             f"on the idle side {side} {', '.join(names)} {'is' if len(names) == 1 else 'are'} out of traffic, and a switch would find "
-            f"{'it' if len(names) == 1 else 'them'} missing; the playbook zero.downtime.activate -e deploy_side={side} "
-            f"-e deploy_members={','.join(names)} brings {'it' if len(names) == 1 else 'them'} back"))
+            f"{'it' if len(names) == 1 else 'them'} missing; "
+            f"{_commands.command('activate', watch.app, deploy_side=side, deploy_members=names)} brings {'it' if len(names) == 1 else 'them'} back"))
     if watch.found:
         status["watch"] += watch.found
         status["problems"] += [entry["text"] for entry in watch.found]
@@ -137,8 +142,8 @@ def _missing(infos: t.Mapping[str, t.Mapping[str, t.Any]], servers: t.Mapping[st
         watch.add("missing", [name], f"member {name} is no server of {', '.join(places)}, so nobody sends it requests there; a deploy is refused until "
                                      f"there is a server {servers[name]}, or {name} is not in the inventory any more")
     for name, places in unwritten.items():
-        watch.add("missing", [name], f"member {name} has no line in {', '.join(places)}, so nobody sends it requests there; the playbook "
-                                     f"zero.downtime.activate -e deploy_members={name} writes one")
+        watch.add("missing", [name], f"member {name} has no line in {', '.join(places)}, so nobody sends it requests there; "
+                                     f"{_commands.command('activate', watch.app, deploy_members=name)} writes one")
 
 
 def _absent(entry: t.Mapping[str, t.Any]) -> bool:
@@ -184,25 +189,37 @@ def _of_locks(locks: t.Mapping[str, t.Mapping[str, t.Any]], infos: t.Mapping[str
     held: dict[str, str] = {}
     orphans: set[str] = set()
     late: set[str] = set()
+    ends: dict[str, str] = {}
     for host, result in locks.items():
         if result.get("failed"):
             # A balancer that cannot be reached has been named already.
             if not (infos.get(host, {}).get("failed") and result.get("unreachable_host")):
-                watch.add("unreachable", [host], named("state host", host, result))
+                watch.add("unreachable", [host], _lock.failed(host, result, _commands.command("rollback", watch.app, deploy_lock_break=True)))
             continue
         if result.get("lock"):
             told = _lock.told(result["lock"])
             held[told] = "dead" if dead(result["lock"]) else "running"
+            if told not in ends or result.get("journal"):
+                ends[told] = _ends(result, watch.app)
             if now() - (result["lock"].get("since") or 0) > LONG:
                 late.add(told)
         orphans |= {names[server] for server in _lock.out_of(result.get("journal") or []) if server in names}
     for told, how in held.items():
         if how == "dead":
-            watch.add("dead_lock", [], f"{told} has the lock, and its controller has died; deploy or rollback again takes it over")
+            watch.add("dead_lock", [], f"{told} has the lock, and its controller has died; {ends[told]}")
         elif told in late:
-            watch.add("old_lock", [], f"{told} has had the lock for more than {LONG / 3600:g} h; if it is known to be dead, the next deploy takes it over "
-                                      "with -e deploy_lock_break=true")
+            watch.add("old_lock", [], f"{told} has had the lock for more than {LONG / 3600:g} h; if it is known to be dead, "
+                                      f"{_commands.command('rollback', watch.app, deploy_lock_break=True)} takes it over")
     return held, orphans, [told for told, how in held.items() if how == "running" and told not in late]
+
+
+def _ends(result: t.Mapping[str, t.Any], app: str) -> str:
+    """What ends that of which a state host has the lock and the journal, for a sentence."""
+    interrupted = _lock.interrupted_of(result.get("journal") or [])
+    if interrupted:
+        return _going_on.ways(interrupted, app)
+    verb = ((result.get("lock") or {}).get("holder") or {}).get("verb")
+    return f"{_commands.command(verb if verb in ('restart', 'retire') else 'rollback', app)} takes it over"
 
 
 def _of_member(name: str, seen: t.Mapping[str, str], orphan: bool, watch: Watch) -> None:

@@ -62,7 +62,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_release": {"type": "str", "description":
                        "The release to deploy: its label (V(2.0.0)) or its sha256 digest. Needed by the playbook deploy; without it, rollback goes to the "
                        "previous one, and a restart takes no notice of it. With activate, it takes over where C(deploy_service) has a way to swap."},
-    "deploy_strategy": {"type": "str", "default": "rolling", "choices": list(STRATEGIES), "description": "In which order traffic moves."},
+    "deploy_strategy": {"type": "str", "default": "rolling", "choices": list(STRATEGIES), "description":
+                        "In which order traffic moves. Where it is not set, a deploy goes on with the strategy of one that was left unfinished, and a rollback "
+                        "undoes what was left unfinished, else the last deploy, as it was made; where it contradicts what was left unfinished, it is refused."},
     "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from, and where they live on the hosts.", "options": {
         "root": {"type": "path", "required": True, "description": "Directory on each host that holds the releases and the slots' links."},
         "url": {"type": "str", "description": "http(s) address of the artifact, a tar archive; each host fetches it."},
@@ -167,7 +169,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                        "C(status) names it until it is back and agrees with the others."},
     "deploy_members": {"type": "list", "elements": "str", "description": "For the playbooks drain and activate: the members to take out or bring back."},
     "deploy_side": {"type": "str", "choices": ["blue", "green"], "description":
-                    "For the playbooks drain and activate: the side whose members these are, where there are two. Without it the side that serves."},
+                    "For the playbooks drain and activate: the side whose members these are, where there are two. Without it the side that serves. For "
+                    "a rollback: the side that every request is brought to, where requests are on both sides and no deploy's journal knows of them."},
     "deploy_id": {"type": "str", "description": "Name of this deploy. Made from time, application and environment when it is not given."},
 }
 

@@ -47,6 +47,10 @@ options:
     description:
       - With O(state=released), the shares that the sides have now, so that it is known later since when.
     type: dict
+  last:
+    description:
+      - With O(state=released), what a later rollback has to know of this deploy, where it gave users another release.
+    type: dict
 """
 
 EXAMPLES = r"""

@@ -92,6 +92,10 @@ options:
       - With O(state=released), the shares that the sides blue and green have now on all balancers. Where they differ from those that were known here,
         they count from now on.
     type: dict
+  last:
+    description:
+      - With O(state=released), what a later rollback has to know of this deploy, where it gave users another release.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -146,6 +150,12 @@ without:
   type: dict
 shares:
   description: The shares that the sides got last, as far as this host knows, as C(shares), with C(since) (seconds since 1970) and C(deploy_id); or null.
+  returned: with O(state=observed)
+  type: dict
+last:
+  description:
+    - The last deploy or rollback that ended well and gave users another release, as far as this host knows, as C(verb), C(strategy), C(deploy_id),
+      C(release), C(origin) (what served before) and C(time); or null.
   returned: with O(state=observed)
   type: dict
 now:

@@ -251,7 +251,10 @@ class Examination:
         pools = self.traffic.get("pools") or []
         if result.get("unreachable_host") or result.get("silent") or not pools:
             self.checks.wrong(
-                "balancer", host, text + _without.hint(host, result, self.balancers), self._mend(host, result)
+                "balancer",
+                host,
+                text + _without.hint(host, result, self.balancers, self._this()),
+                self._mend(host, result),
             )
             return result
         bare = self._ask(host, [])
@@ -384,6 +387,11 @@ class Examination:
                 checks.take(entry, host)
             self._of_lock(host, result)
 
+    def _this(self) -> dict[str, t.Any]:
+        """What a command names that runs the deploy which is looked at."""
+        said = {"deploy_release": self.checked["deploy_release"]}
+        return {"verb": self.verb, "app": self.checked["deploy_app"], "said": said}
+
     def _of_lock(self, host: str, result: dict[str, t.Any]) -> None:
         held = result.get("lock")
         app, environment = self.checked["deploy_app"], self.checked["deploy_environment"]
@@ -404,7 +412,8 @@ class Examination:
                 [],
             )
         elif held:
-            self.checks.wrong("lock", host, _holder.refusal(app, environment, host, held), self.commands.broken())
+            refusal = _holder.refusal({**self._this(), "environment": environment}, host, held)
+            self.checks.wrong("lock", host, refusal, self.commands.broken())
         else:
             self.checks.well("lock", host, f"nobody has the lock of {app} ({environment})")
             if result.get("journal"):
@@ -565,7 +574,8 @@ class Examination:
             checks.passed_over(
                 "artifact",
                 None,
-                "no release is named; -e deploy_release=LABEL has its checksum and its place looked at",
+                f"no release is named; {self.commands.playbook('doctor', deploy_release='LABEL')} looks at its checksum "
+                "and its place, too",
             )
             return
         side = self.staged_side = self._side_of(self.checked["deploy_strategy"])

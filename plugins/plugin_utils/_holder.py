@@ -12,7 +12,7 @@ import platform
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock, _probe
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _lock, _probe
 
 
 def me() -> dict[str, t.Any]:
@@ -46,10 +46,10 @@ def _first_line(path: str) -> str:
         return ""
 
 
-def refusal(app: str, environment: str, host: str, lock: t.Mapping[str, t.Any]) -> str:
-    """Why nobody else may begin, and what to do."""
-    return (f"{app} ({environment}) is locked on {host} by {_lock.told(lock)}; wait for it, or, if it is known to be dead, "
-            "break the lock with -e deploy_lock_break=true")
+def refusal(plan: t.Mapping[str, t.Any], host: str, lock: t.Mapping[str, t.Any]) -> str:
+    """Why nobody else may begin, and what to do. C(plan) is of who would."""
+    return (f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(lock)}; wait for it, or, if it is known to be dead, "
+            f"break the lock: {_commands.again(plan, deploy_lock_break=True)}")
 
 
 def dead(lock: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any] | None = None) -> bool:

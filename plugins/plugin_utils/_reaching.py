@@ -6,25 +6,34 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import socket
 import typing as t
 
 
-def nobody_serves(
+def refusing(
     hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection
-) -> bool:
-    """Whether every member's port refuses a connection. One that says nothing may well serve those who can reach it."""
-    for host in hosts.values():
+) -> list[str]:
+    """The members whose port refuses a connection. One that says nothing may well serve those who can reach it."""
+
+    def refuses(host: t.Mapping[str, t.Any]) -> bool:
         if not host["port"]:
             return False
         try:
             connect((host["address"], host["port"]), timeout=2).close()
-            return False
         except ConnectionRefusedError:
-            continue
+            return True
         except OSError:
             return False
-    return True
+        return False
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+        return [name for name, refused in zip(hosts, pool.map(refuses, hosts.values())) if refused]
+
+
+def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
+    """Whether every member's port refuses a connection."""
+    return bool(hosts) and len(refusing(hosts, connect)) == len(hosts)
 
 
 def connects(host: t.Mapping[str, t.Any], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:

@@ -16,6 +16,7 @@ import socket
 import typing as t
 import urllib.parse
 
+from ansible_collections.zero.downtime.plugins.module_utils import _commands
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 CONNECT_TIMEOUT = 2.0
@@ -54,11 +55,12 @@ def port_of(url: str | None, connect_to: str | None) -> int | None:
     return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def prove(name: str, answer: t.Mapping[str, t.Any] | None, address: str, port: int | None,
+def prove(name: str, answer: t.Mapping[str, t.Any] | None, address: str, port: int | None, run: t.Mapping[str, t.Any],
           connect: t.Callable[..., t.Any] = socket.create_connection) -> None:
     """Raise DowntimeError unless the balancer is proven not to serve.
 
     :param answer: what its info module returned; None for a driver without one.
+    :param run: what a command that runs the same once more has to name (C(_commands.again)).
     """
     if answer is not None and not answer.get("failed"):
         raise DowntimeError(f"deploy_without names {name}, but its balancer answers: one that may serve is not left out; it can be part of the deploy")
@@ -66,7 +68,7 @@ def prove(name: str, answer: t.Mapping[str, t.Any] | None, address: str, port: i
         raise DowntimeError(f"deploy_without names {name}, which is not proven dead: {answer.get('msg')}")
     if port is None:
         raise DowntimeError(f"deploy_without names {name}, but without deploy_evidence_url nobody knows where it would serve; "
-                            f"name its port, such as -e deploy_without={name}:443")
+                            f"name its port, as in {_commands.again(run, deploy_without=name + ':443')}")
     try:
         connect((address, port), timeout=CONNECT_TIMEOUT).close()
     except socket.gaierror as error:
@@ -79,11 +81,12 @@ def prove(name: str, answer: t.Mapping[str, t.Any] | None, address: str, port: i
             return
         raise DowntimeError(f"deploy_without names {name}, and {address}:{port} cannot be tried from here: {error.strerror or error}") from error
     raise DowntimeError(f"deploy_without names {name}, but {address}:{port} takes connections, so it may serve, and only a balancer that does not is left out; "
-                        f"where another program answers there, name the port of the balancer itself: -e deploy_without={name}:PORT")
+                        f"where another program answers there, name the port of the balancer itself: "
+                        + _commands.again(run, deploy_without=f"{name}:PORT"))
 
 
-def hint(name: str, answer: t.Mapping[str, t.Any], balancers: t.Sequence[str]) -> str:
+def hint(name: str, answer: t.Mapping[str, t.Any], balancers: t.Sequence[str], run: t.Mapping[str, t.Any]) -> str:
     """What a person can do about a balancer that does not answer, when others do."""
     if len(balancers) < 2 or not (answer.get("unreachable_host") or answer.get("silent")):
         return ""
-    return f"; if it is known to be dead, -e deploy_without={name} goes on without it"
+    return f"; if it is known to be dead, {_commands.again(run, deploy_without=name)} goes on without it"

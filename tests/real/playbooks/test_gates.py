@@ -56,7 +56,7 @@ def test_members_of_the_idle_side_are_taken_out_named_and_brought_back_by_hand(s
     assert side.play("drain", **by_hand).rc == 0 and admin_states(side) == {"0", "1"}
     seen = side.play("status")
     assert seen.rc == 2 and "on the idle side blue app1, app3 are out of traffic" in seen.sentence, seen.output
-    assert "zero.downtime.activate -e deploy_side=blue -e deploy_members=app1,app3 brings them back" in seen.sentence
+    assert "zero.downtime.activate -e deploy_app=shop -e deploy_side=blue -e deploy_members=app1,app3 brings them back" in seen.sentence
     assert side.play("activate", **by_hand).rc == 0 and admin_states(side) == {"0"}
     assert side.play("status").rc == 0 and version() == "2.0.0"
 

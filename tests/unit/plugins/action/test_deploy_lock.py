@@ -18,7 +18,7 @@ from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 HOSTS = ["lb2", "lb1", "lb3"]
 OPTIONS: dict[str, t.Any] = {
     "holder": {}, "over": None, "force": False, "timeout": 1, "clean": False, "without": [], "joined": [],
-    "shares": None,
+    "shares": None, "last": None,
 }
 
 

@@ -161,3 +161,58 @@ def test_bringing_requests_back_to_what_serves_is_never_undone(why, result, sent
     found = _blue_green.outcome({"__deploy_switched": {"shares": {"blue": 100, "green": 0}}}, laid, "Deploy of shop", why, False)
     assert (found["result"], found["sentence"]) == (result, sentence)
     assert {row["release"] for row in found["members"]} == {"o"}
+
+
+BACK = {"verb": "rollback", "release": "previous", "app": "shop"}
+DEAD = {"first": True, "most": None, "ready": HOSTS, "down": HOSTS}
+KILLED = {"verb": "deploy", "release": "n" * 64, "label": "n", "before": {}, "serving": "blue", "side": "green"}
+
+
+def test_a_rollback_to_a_side_that_died_brings_its_release_to_the_other_one():
+    # The killed deploy had not switched, and what served then does not serve any more.
+    found = _blue_green.lay_out(plan(**BACK, capacity=DEAD), everybody(serves="o", idle="n"), (), KILLED)
+    assert found["release"] == release("o") and found["batches"] == [{"n": 1, "members": HOSTS}]
+    assert found["switch"] == {"from": "blue", "to": "green", "home": False} and found["dead"] == HOSTS
+    # As long as it serves, nothing is switched.
+    assert _blue_green.lay_out(plan(**BACK), everybody(serves="o", idle="n"), (), KILLED)["switch"] is None
+
+
+@pytest.mark.claim("dead-side-is-left")
+def test_a_release_that_serves_already_and_died_is_not_called_served():
+    found = _blue_green.lay_out(plan(capacity=DEAD), everybody(serves="n", idle="o"))
+    assert found["switch"] and found["batches"] and found["release"] == release("n")
+    some = {**DEAD, "first": False, "down": ["app2"]}
+    with pytest.raises(DowntimeError, match="n serves already, on blue, but app2 does not serve there; ansible-playbook zero.downtime.restart "
+                                            "-e deploy_app=shop begins it anew"):
+        _blue_green.lay_out(plan(app="shop", capacity=some), everybody(serves="n", idle="o"))
+    # A person's, or one that cannot be reached, is no reason.
+    assert _blue_green.lay_out(plan(capacity=some, held=["app2"]), everybody(serves="n", idle="o"))["switch"] is None
+
+
+def test_a_rollback_goes_to_what_served_before_the_last_deploy():
+    last = {"verb": "deploy", "strategy": "canary", "deploy_id": "d0", "release": release("n"), "origin": release("o"), "time": 1.0}
+    # A failed deploy has put something else on the idle side meanwhile.
+    found = _blue_green.lay_out(plan(**BACK, last=last), everybody(serves="n", idle="x", keeps="o"))
+    assert found["release"] == release("o") and found["batches"]
+    assert _blue_green.lay_out(plan(**BACK), everybody(serves="n", idle="x", keeps="o"))["release"] == release("x")
+
+
+def test_a_second_rollback_without_a_strategy_does_not_undo_the_first():
+    last = {"verb": "rollback", "strategy": "blue_green", "deploy_id": "d0", "release": release("o"), "origin": release("n"), "time": 1.0}
+    ready = {"first": False, "most": None, "ready": HOSTS}
+    found = _blue_green.lay_out(plan(**BACK, last=last, capacity=ready), everybody(serves="o", idle="n"))
+    assert found["switch"] is None and found["batches"] == []
+    # Who names the strategy has it switched, and so has who names the other side.
+    for said in ({"deploy_strategy": "blue_green"}, {"deploy_side": "green"}):
+        found = _blue_green.lay_out(plan(**BACK, last=last, capacity=ready, said=said), everybody(serves="o", idle="n"))
+        assert found["switch"] == {"from": "blue", "to": "green", "home": False}, said
+    # What it went back to has died.
+    found = _blue_green.lay_out(plan(**BACK, last=last, capacity=DEAD), everybody(serves="o", idle="n"))
+    assert found["release"] == release("o") and found["switch"]["to"] == "green"
+
+
+@pytest.mark.claim("requests-to-one-side")
+def test_requests_on_both_sides_go_where_a_person_says():
+    ready = {"first": False, "most": None, "ready": HOSTS}
+    found = _blue_green.lay_out(plan(**BACK, sides_agree=False, capacity=ready, said={"deploy_side": "blue"}), everybody(serves="o", idle="n"))
+    assert found["switch"] == {"from": "green", "to": "blue", "home": True}

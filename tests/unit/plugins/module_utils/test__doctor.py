@@ -12,7 +12,7 @@ COMMANDS = _doctor.Commands(["inventories/local", "my hosts"], "shop")
 
 
 def test_commands_are_those_of_this_controller():
-    assert COMMANDS.playbook("rollback", "deploy_lock_break=true") == (
+    assert COMMANDS.playbook("rollback", deploy_lock_break=True) == (
         "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.rollback -e deploy_app=shop -e "
         "deploy_lock_break=true"
     )
@@ -54,11 +54,11 @@ def test_everything_that_status_may_have_left_is_mended_by_a_command():
     idle = {
         "kind": "idle_out",
         "who": ["app1"],
-        "text": "app1 is out; the playbook zero.downtime.activate -e deploy_side=green brings it back",
+        "text": "app1 is out; ansible-playbook zero.downtime.activate -e deploy_app=shop -e deploy_side=green brings it back",
     }
     assert COMMANDS.left(idle) == [
-        "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.activate -e deploy_side=green -e "
-        "deploy_app=shop"
+        "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.activate -e deploy_app=shop -e "
+        "deploy_side=green"
     ]
     assert COMMANDS.left({"kind": "out", "who": ["app1", "app2"], "text": ""})[0].endswith(
         "zero.downtime.activate -e deploy_app=shop -e deploy_members=app1,app2"

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 ME = {"controller": "ctl1", "boot_id": "b", "pid": 7, "start_time": "1", "user": "ops"}
 
@@ -144,7 +144,7 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
     with lock.fence("d2", {"state": "drained", "members": ["app3"]}):
         pass
     assert _lock.out_of(lock.entries()) == ["app1", "app3"]
-    assert _lock.interrupted_of(got["journal"]) == {"verb": "deploy", "release": "n", "label": "2.0.0", "serving": None, "side": None,
+    assert _lock.interrupted_of(got["journal"]) == {"verb": "deploy", "release": "n", "label": "2.0.0", "strategy": None, "deploy_id": "d1", "serving": None, "side": None,
                                                     "before": {"app1": "o", "app2": "o"}}
     lock.release("d2", clean=True)
     assert lock.entries() == []
@@ -188,7 +188,7 @@ def test_check_mode_only_looks(tmp_path):
     params = {"directory": str(tmp_path / "none"), "name": "production-shop", "state": "acquired", "deploy_id": "d1"}
     found = _lock.run(params, True)
     assert found.pop("now") > 0
-    assert found == {"changed": True, "lock": None, "journal": [], "without": {}, "shares": None, "path": str(tmp_path / "none" / "production-shop.lock")}
+    assert found == {"changed": True, "lock": None, "journal": [], "without": {}, "shares": None, "last": None, "path": str(tmp_path / "none" / "production-shop.lock")}
     assert not (tmp_path / "none").exists()
 
 
@@ -342,7 +342,9 @@ def test_a_file_that_cannot_be_read_is_named_and_can_be_broken(lock, name, conte
     if content not in harmless.get(name, ()):
         with pytest.raises(DowntimeError) as refused:
             lock.acquire("d2", ME)
-        assert path in str(refused.value) and "-e deploy_lock_break=true" in str(refused.value)
+        assert path in str(refused.value)
+        told = _lock.failed("lb1", {"failed": True, **failure(refused.value)}, "this command")
+        assert told.startswith("state host lb1: the ") and told.endswith("; make sure that no deploy runs, and then this command goes on without it")
         assert os.listdir(lock.directory) == [os.path.basename(path)], "nothing is left behind"
     assert lock.acquire("d2", ME, force=True)["acquired"]
     assert lock.release("d2", clean=True) and set(os.listdir(lock.directory)) <= {"production-shop.without"}

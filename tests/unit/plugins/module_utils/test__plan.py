@@ -166,13 +166,24 @@ def test_a_deploys_name_is_one_directory():
 def test_members_that_a_restart_left_out_on_the_serving_side_are_not_forgotten():
     plan = {"verb": "deploy", "serving_side": "blue", "capacity": {"serving_out": {"app1": "s1", "app4": "s4"}}}
     killed = {"verb": "restart", "side": "blue"}
-    with pytest.raises(DowntimeError, match="^app1 is out of traffic on blue, which serves, because a restart there has not ended; the playbook restart ends"):
-        _plan.serves_whole(plan, ["s1"], killed)
+    with pytest.raises(DowntimeError, match="^app1 is out of traffic on blue, which serves, because a restart there has not ended; "
+                                             "ansible-playbook zero.downtime.restart -e deploy_app=shop ends it, and then deploy can go on$"):
+        _plan.serves_whole({**plan, "app": "shop"}, ["s1"], killed)
     # A person's, those of a run on the idle side, and where one side is all there is.
     _plan.serves_whole(plan, [], killed)
     _plan.serves_whole(plan, ["s1", "s4"], {**killed, "side": "green"})
     _plan.serves_whole(plan, ["s1"], None)
     _plan.serves_whole({**plan, "capacity": {}}, ["s1"], killed)
+
+
+@pytest.mark.claim("restart-waits-for-an-unfinished-switch")
+def test_a_restart_does_not_forget_what_was_left_on_the_idle_side():
+    plan = {"verb": "restart", "app": "shop", "serving_side": "blue", "capacity": {}}
+    killed = {"verb": "deploy", "strategy": "canary", "serving": "blue", "side": "green", "release": "n" * 64, "label": "2.0.0"}
+    with pytest.raises(DowntimeError, match="^the deploy to 2.0.0 has not ended; ansible-playbook zero.downtime.rollback .*undoes it, or .*, and then restart"):
+        _plan.serves_whole(plan, [], killed)
+    _plan.serves_whole(plan, [], {**killed, "strategy": "rolling", "side": "blue"})
+    _plan.serves_whole(plan, [], None)
 
 
 @pytest.mark.parametrize("verb, strategy, baseline, expected", [
@@ -289,7 +300,9 @@ def test_who_only_looks_is_told_what_is_not_as_it_should_be():
     assert _plan.side_problems(told(lb1=100, lb2=100)) == _plan.side_problems(told(lb1=None)) == (None, None, None)
     mixed, differing, dummy = _plan.side_problems(told(lb1=5, lb2=0))
     assert mixed and mixed.startswith("balancer lb1 sends 5 %") and differing is None
-    assert _plan.side_problems(told(lb1=100, lb2=0)) == (None, "the balancers disagree which side serves: green on lb1, blue on lb2", None)
+    assert _plan.side_problems(told(lb1=100, lb2=0)) == (
+        None, "the balancers disagree which side serves: green on lb1, blue on lb2; ansible-playbook zero.downtime.rollback -e deploy_strategy=blue_green "
+        "-e deploy_side=blue brings all of them to blue, and with deploy_side=green to the other side", None)
     assert _plan.most_served([]) == "blue" and _plan.most_served([{"blue": 5, "green": 95}]) == "green"
 
 
@@ -300,7 +313,8 @@ def test_shares_that_a_reload_would_change_are_put_right_by_the_next_switch():
     answers["lb2"]["split"]["kept"] = {"blue": 0, "green": 100}
     mixed, differing, pending = _plan.side_problems(answers)
     assert mixed is differing is None
-    assert pending and pending.startswith("balancer lb2 sends 0 % of the requests to green, and would send 100 % there after a reload; deploy or roll back")
+    assert pending and pending.startswith("balancer lb2 sends 0 % of the requests to green, and would send 100 % there after a reload; "
+                                          "ansible-playbook zero.downtime.rollback -e deploy_strategy=blue_green -e deploy_side=blue brings all")
     assert _plan.serving_side(["blue", "green"], answers, "blue_green") == ("blue", False)
     assert _plan.serving_side(["blue", "green"], answers, "rolling") == ("blue", False)
     answers["lb2"]["split"]["kept"] = None

@@ -123,3 +123,21 @@ def test_a_rollback_to_a_release_that_a_host_does_not_have_any_more_is_refused_b
         _rolling.lay_out(plan(verb="rollback", release="previous"), results)
     results["app3"]["staged"].append(old)
     assert _rolling.lay_out(plan(verb="rollback", release="previous"), results)["batches"]
+
+
+@pytest.mark.claim("down-is-moved")
+@pytest.mark.parametrize("verb", ["deploy", "rollback"])
+def test_members_that_do_not_serve_are_begun_anew_although_they_have_the_release(verb):
+    down = {"first": False, "most": 1, "tightest": "", "serving": ["app2", "app3"], "down": ["app1", "app4"]}
+    # app4 is out by a person's hand, and stays out.
+    found = _rolling.lay_out(plan(verb=verb, capacity=down, held=["app4"]), {name: staged("n") for name in HOSTS})
+    assert found["batches"] == [{"n": 1, "members": ["app1"]}] and found["down"] == ["app1"] and found["unmoved"] == ["app2", "app3", "app4"]
+    # One that gets another release is not begun twice.
+    assert _rolling.lay_out(plan(verb=verb, capacity=down), {name: staged("o") for name in HOSTS})["down"] == []
+
+
+def test_what_the_other_side_ran_before_is_nothing_to_go_back_to():
+    killed = {"verb": "deploy", "side": "green", "serving": "blue", "release": "p" * 64, "before": dict.fromkeys(HOSTS, "m" * 64)}
+    results = {name: {**staged("o"), "staged": [{"digest": "m" * 64, "label": "0.9"}]} for name in HOSTS}
+    found = _rolling.lay_out(plan(side="blue"), results, (), killed)
+    assert {entry["digest"] for entry in found["going_back_to"].values()} == {"o" * 64} and found["unsettled"] == []

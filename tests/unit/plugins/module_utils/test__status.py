@@ -65,7 +65,7 @@ def test_a_dead_holder_and_what_it_left_out():
                      "journal": [{"state": "drained", "members": ["app2"]}]}}
     arguments = (PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="drained")}, locks)
     found = _status.build(*arguments, lambda lock: True)
-    assert "its controller has died; deploy or rollback again takes it over" in found["problems"][0]
+    assert "its controller has died; ansible-playbook zero.downtime.rollback -e deploy_app=shop takes it over" in found["problems"][0]
     assert found["problems"][1] == "member app2 is out of traffic (drained), left by a deploy that did not end"
     assert [entry["kind"] for entry in found["watch"]] == ["dead_lock", "orphan"]
 
@@ -164,7 +164,7 @@ def test_an_idle_side_that_is_out_is_named_with_what_brings_it_back():
     _status.add_idle(status, {**PLAN, "sides": SIDES}, {"lb1": idle(s1="drained", s2="active"), "lb2": idle(s1="drained", s2="drained")}, "green")
     assert status["watch"][-1]["kind"] == "idle_out" and status["watch"][-1]["who"] == ["app1", "app2"]
     assert status["sentence"] == status["problems"][-1]
-    assert "zero.downtime.activate -e deploy_side=green -e deploy_members=app1,app2 brings them back" in status["sentence"]
+    assert "zero.downtime.activate -e deploy_app=shop -e deploy_side=green -e deploy_members=app1,app2 brings them back" in status["sentence"]
 
 
 def test_a_member_that_the_idle_side_has_no_server_for_is_named_also_where_nothing_runs_there():

@@ -48,7 +48,7 @@ def test_a_module_that_has_opted_in_returns_what_its_function_does(tmp_path: pat
     options = {"state": "acquired", "directory": str(tmp_path), "name": "shop-test", "deploy_id": "one", "holder": {"user": "me"}}
     lock = tmp_path / "shop-test.lock"
     assert _here.run(action(check_mode=True), "zero.downtime.lock", options) == {
-        "changed": True, "lock": None, "journal": [], "without": {}, "shares": None, "now": pytest.approx(time.time(), abs=60), "path": str(lock)}
+        "changed": True, "lock": None, "journal": [], "without": {}, "shares": None, "last": None, "now": pytest.approx(time.time(), abs=60), "path": str(lock)}
     taken = _here.run(action(), "zero.downtime.lock", options)
     assert taken and taken["changed"] and taken["acquired"] and lock.exists()
 

@@ -22,12 +22,15 @@ def connect(address: tuple[str, int], timeout: float) -> socket.socket:
     return socket.socket()
 
 
-@pytest.mark.parametrize("ports, nobody", [
-    ([REFUSES, REFUSES], True),
-    ([REFUSES, SERVES], False),
-    ([REFUSES, SILENT], False),
-    ([REFUSES, None], False),
+@pytest.mark.parametrize("ports, down", [
+    ([REFUSES, REFUSES], 2),
+    ([REFUSES, SERVES], 1),
+    ([REFUSES, SILENT], 1),
+    ([REFUSES, None], 1),
+    ([], 0),
 ])
-def test_a_first_release_is_one_where_every_member_refuses(ports: list[t.Any], nobody: bool) -> None:
+def test_where_no_balancer_can_be_asked_members_that_refuse_are_down(ports: list[t.Any], down: int) -> None:
     hosts = {f"app{port}{n}": {"address": "app.example", "port": port} for n, port in enumerate(ports)}
-    assert _reaching.nobody_serves(hosts, connect) is nobody
+    assert _reaching.refusing(hosts, connect) == [name for name, host in hosts.items() if host["port"] == REFUSES]
+    assert len(_reaching.refusing(hosts, connect)) == down
+    assert _reaching.nobody_serves(hosts, connect) is (ports == [REFUSES, REFUSES])

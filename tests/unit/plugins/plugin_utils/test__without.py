@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _without
 
+RUN = {"verb": "deploy", "app": "shop", "said": {"deploy_release": "2.0.0"}}
 BALANCERS = ["lb1", "lb2", "lb3"]
 SILENT = {"failed": True, "silent": True, "msg": "socket is '/run/x', where nothing listens"}
 
@@ -49,33 +50,34 @@ def test_where_clients_come_in(url: str | None, connect_to: str | None, port: in
 
 @pytest.mark.parametrize("answer", [SILENT, {"failed": True, "unreachable_host": True, "msg": "balancer lb2 cannot be reached"}, None])
 def test_silence_and_a_refused_connection_are_the_proof(answer: dict[str, object] | None, port: int) -> None:
-    _without.prove("lb2", answer, "127.0.0.1", port)
+    _without.prove("lb2", answer, "127.0.0.1", port, RUN)
 
 
 def test_an_unanswered_connection_is_a_proof_too() -> None:
     def connect(address: tuple[str, int], timeout: float) -> socket.socket:
         raise socket.timeout
 
-    _without.prove("lb2", SILENT, "192.0.2.1", 443, connect)
+    _without.prove("lb2", SILENT, "192.0.2.1", 443, RUN, connect)
 
 
 def test_one_that_may_serve_is_not_left_out(port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
         with pytest.raises(DowntimeError, match=f"127.0.0.1:{taken} takes connections, so it may serve"):
-            _without.prove("lb2", SILENT, "127.0.0.1", taken)
+            _without.prove("lb2", SILENT, "127.0.0.1", taken, RUN)
     for answer, words in (({"changed": False}, "its balancer answers"),
                           ({"failed": True, "msg": "user ops may not open it"}, "not proven dead: user ops may not open it"),
                           ({"failed": True, "silent": False, "msg": "pool 'x' is no backend"}, "not proven dead")):
         with pytest.raises(DowntimeError, match=words):
-            _without.prove("lb2", answer, "127.0.0.1", port)
-    with pytest.raises(DowntimeError, match="name its port, such as -e deploy_without=lb2:443"):
-        _without.prove("lb2", SILENT, "127.0.0.1", None)
+            _without.prove("lb2", answer, "127.0.0.1", port, RUN)
+    with pytest.raises(DowntimeError, match="name its port, as in ansible-playbook zero.downtime.deploy .*-e deploy_without=lb2:443$"):
+        _without.prove("lb2", SILENT, "127.0.0.1", None, RUN)
     with pytest.raises(DowntimeError, match="whose address nowhere.invalid is not known here"):
-        _without.prove("lb2", SILENT, "nowhere.invalid", 443)
+        _without.prove("lb2", SILENT, "nowhere.invalid", 443, RUN)
 
 
 def test_only_who_has_others_is_told_to_go_on_without_one() -> None:
-    assert "-e deploy_without=lb2" in _without.hint("lb2", SILENT, BALANCERS)
-    assert _without.hint("lb2", SILENT, ["lb2"]) == ""
-    assert _without.hint("lb2", {"failed": True, "msg": "may not open"}, BALANCERS) == ""
+    assert _without.hint("lb2", SILENT, BALANCERS, RUN) == (
+        "; if it is known to be dead, ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 -e deploy_without=lb2 goes on without it")
+    assert _without.hint("lb2", SILENT, ["lb2"], RUN) == ""
+    assert _without.hint("lb2", {"failed": True, "msg": "may not open"}, BALANCERS, RUN) == ""

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a deploy or rollback goes on from, and by which strategy: from the journal of one that did not end, and else from what is kept of the
+last one that did. Pure functions. Private to the collection.
+
+The rule. Who names a strategy gets it, unless it contradicts what was left unfinished: moves of one side are not undone by moves of the other. Who
+names none gets the strategy of what was left unfinished. Without that, a rollback undoes the last deploy as it was made, and a deploy has the default.
+A rollback of what an idle side was used for is one switch, whichever strategy brought the requests there.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+
+DEFAULT = next(iter(_drivers.STRATEGIES))
+# Moves every request at once: nobody has to be compared with what he flees from.
+SWITCH = "blue_green"
+
+Known = t.Optional[t.Mapping[str, t.Any]]
+
+
+def strategy(verb: str, app: str, given: str | None, named: str | None, interrupted: Known, last: Known) -> str:
+    """The strategy of a deploy or rollback.
+
+    :param given: what a person has set, if anything.
+    :param named: the release or the side that was named to go to.
+    :param interrupted: what was left unfinished (C(_lock.interrupted_of)).
+    :param last: the last deploy or rollback that ended well (C(_lock.Lock.last)).
+
+    Raises DowntimeError, naming both, when what a person has set contradicts what was left unfinished.
+    """
+    if not interrupted:
+        return given or (_undoing(last) if verb == "rollback" else DEFAULT)
+    unfinished = of_interrupted(interrupted)
+    switches = idle(unfinished)
+    if not given:
+        return SWITCH if switches and verb == "rollback" else unfinished
+    # A rolling deploy goes back where it was made. To a release that is named, the other side can be brought, as long as nobody was left out.
+    contradicts = not idle(given) if switches else idle(given) and interrupted.get("verb") == "deploy" and verb == "rollback" and not named
+    if contradicts:
+        raise DowntimeError(f"deploy_strategy is '{given}', but {told(interrupted)} by {unfinished} has not ended, and {given} does not go on from there; "
+                            + ways(interrupted, app))
+    return given
+
+
+def of_interrupted(interrupted: t.Mapping[str, t.Any]) -> str:
+    """The strategy of what was left unfinished. A journal that does not name it tells it by the side whose members were moved."""
+    named = interrupted.get("strategy")
+    if named in _drivers.STRATEGIES:
+        return str(named)
+    side, serving = interrupted.get("side"), interrupted.get("serving")
+    return SWITCH if side and serving and side != serving else DEFAULT
+
+
+def idle(name: str) -> bool:
+    """Whether a strategy brings the release to the side that does not serve."""
+    return bool(_drivers.strategy(name).SIDE == "idle")
+
+
+def told(interrupted: t.Mapping[str, t.Any]) -> str:
+    """What was left unfinished, for a sentence."""
+    label = interrupted.get("label") or (interrupted.get("release") or "")[:12]
+    deploy = f" ({interrupted['deploy_id']})" if interrupted.get("deploy_id") else ""
+    return f"the {interrupted.get('verb') or 'deploy'}{' to ' + label if label else ''}{deploy}"
+
+
+def kept(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
+    """What is kept of a deploy or rollback that ended well, for a later rollback; None where users got no other release by it."""
+    if plan["verb"] == "deploy" and plan.get("ended"):
+        return {"verb": "deploy", "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], **plan["ended"]}
+    previous, release = plan.get("previous") or {}, plan["release"]
+    switched = bool(plan.get("switch")) and not plan["switch"]["home"]
+    moved = switched if idle(plan["strategy"]) else bool(plan["going_back_to"]) and previous.get("digest") != release["digest"]
+    if plan["verb"] not in ("deploy", "rollback") or not moved:
+        return None
+    return {"verb": plan["verb"], "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], "release": dict(release), "origin": dict(previous) or None}
+
+
+def went_back(plan: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any] | None:
+    """The last rollback, where another one without a strategy and a release of its own would only undo it."""
+    last = plan.get("last") or {}
+    named = (plan.get("said") or {}).get("deploy_strategy")
+    return last if last.get("verb") == "rollback" and idle(last.get("strategy") or DEFAULT) and not named else None
+
+
+def origin(plan: t.Mapping[str, t.Any], serves: t.Collection[str]) -> str | None:
+    """The digest that served before the last deploy, by what is kept of it, as long as what it brought is what C(serves)."""
+    last = plan.get("last") or {}
+    if last.get("verb") != "deploy" or (last.get("release") or {}).get("digest") not in serves:
+        return None
+    return (last.get("origin") or {}).get("digest")
+
+
+def _undoing(last: Known) -> str:
+    return SWITCH if last and last.get("strategy") in _drivers.STRATEGIES and idle(str(last["strategy"])) else DEFAULT
+
+
+def ways(interrupted: t.Mapping[str, t.Any], app: str | None) -> str:
+    """What ends something that was left unfinished, for a sentence."""
+    verb, unfinished = interrupted.get("verb"), of_interrupted(interrupted)
+    if verb == "restart":
+        return f"{_commands.command('restart', app)} ends it"
+    back = _commands.command("rollback", app, deploy_strategy=SWITCH if idle(unfinished) else unfinished)
+    if verb == "rollback":
+        return f"{back} ends it"
+    label = interrupted.get("label") or interrupted.get("release")
+    there = _commands.command("deploy", app, deploy_release=label, deploy_strategy=unfinished) if label else None
+    return f"{back} undoes it" + (f", or {there} goes on with it" if there else "")

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rollback by somebody in a hurry, who names neither strategy nor release: it finds out by itself what was left, and brings serving back."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+
+import playing
+import pytest
+from haproxy_stage import ask, wait_until
+from sides import BLUE_GREEN, Side, version
+
+sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
+
+import layout  # noqa: E402  pylint: disable=wrong-import-position
+import stage as stage_code  # noqa: E402  pylint: disable=wrong-import-position
+
+CANARY = {"deploy_strategy": "canary", "deploy_canary": {"steps": [50, 100], "step_time": 3, "interval": 1, "deadline": 300, "latency": "none"}}
+# The default strategy is rolling, and these members' first release is theirs alone.
+PLAIN = {"deploy_soak": 0, "deploy_evidence_rate": 20}
+COMMAND = "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green"
+
+
+def rollback(side: Side, *args: str, **variables: t.Any) -> playing.Played:
+    return side.stage.play("zero.downtime.rollback", *args, **{**PLAIN, **variables})
+
+
+def killed(side: Side, green: str, **variables: t.Any) -> None:
+    """A deploy to green whose controller dies once green has that share of the requests."""
+    log = side.path / "killed.log"
+    with open(log, "wb") as output:
+        process = side.stage.start("zero.downtime.deploy", output=output, **{**BLUE_GREEN, "deploy_release": "2.0.0", **variables})
+        try:
+            wait_until(lambda: side.shares()[0] == green or process.poll() is not None, f"green has {green} %", timeout=120)
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+        finally:
+            process.kill()
+            process.wait(30)
+
+
+def die(side: Side, slot: str, *members: str) -> None:
+    """Let these members' processes die, and the balancer see it."""
+    stage_code.end(lambda: [process for member in members for process in layout.member_processes(member, slot)], kindly=False)
+    wait_until(lambda: {row[1] for row in side.stage._rows(f"shop_{slot}") if row[17].startswith("DOWN")} >= set(members), "the balancer has them down")
+
+
+@pytest.mark.claim("rollback-knows-the-strategy")
+def test_after_a_switch_whose_deploy_was_killed_and_whose_release_died(side):
+    killed(side, "100", deploy_soak=300)
+    die(side, "green", *layout.MEMBERS)
+    # Somebody who insists on another strategy is told which one it was, and what to run.
+    refused = rollback(side, deploy_strategy="rolling")
+    assert refused.rc == 2 and "deploy_strategy is 'rolling'" in refused.sentence and "by blue_green" in refused.sentence, refused.output
+    assert COMMAND in refused.sentence, refused.sentence
+    back = rollback(side)
+    assert back.rc == 0 and "1.0.0 serves on blue (4 of 4 members)" in back.sentence, back.output
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+
+
+@pytest.mark.claim("rollback-after-a-dead-canary")
+def test_after_a_canary_whose_controller_died(side):
+    killed(side, "50", **CANARY)
+    seen = side.stage.play("zero.downtime.status")
+    assert seen.rc == 2 and "ansible-playbook zero.downtime.rollback -e deploy_app=shop" in seen.sentence, seen.output
+    back = rollback(side)
+    assert back.rc == 0 and "every request goes to blue again, which serves 1.0.0" in back.sentence, back.output
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+    assert side.stage.play("zero.downtime.status").rc == 0
+
+
+@pytest.mark.claim("second-rollback-undoes-nothing")
+def test_after_a_switch_that_ended_well_and_after_that_rollback(side):
+    assert side.play("deploy", deploy_release="2.0.0").rc == 0
+    back = rollback(side)
+    assert back.rc == 0 and "1.0.0 serves on blue (4 of 4 members); green keeps 2.0.0 warm" in back.sentence, back.output
+    again = rollback(side)
+    assert again.rc == 0 and "1.0.0 serves already, on blue, and nothing was moved" in again.sentence, again.output
+    assert COMMAND + " -e deploy_release=2.0.0 would undo that" in again.sentence, again.sentence
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+
+    # What it went back to dies, all of it: its release is brought to the other side.
+    die(side, "blue", *layout.MEMBERS)
+    alive = rollback(side)
+    assert alive.rc == 0 and "1.0.0 serves on green (4 of 4 members)" in alive.sentence, alive.output
+    assert side.shares() == ("100", "100") and version() == "1.0.0"
+
+
+def test_members_that_died_are_begun_anew_by_a_rolling_rollback_and_by_the_same_deploy(side):
+    rolling = {"deploy_batches": [2]}
+    assert side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN, **rolling).rc == 0
+    die(side, "blue", "app2")
+    again = side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN, **rolling)
+    assert again.rc == 0 and "1 of 4 members were moved to 2.0.0" in again.sentence, again.output
+    die(side, "blue", *layout.MEMBERS)
+    back = rollback(side, deploy_release="2.0.0")
+    assert back.rc == 0 and "4 of 4 members were moved to 2.0.0" in back.sentence, back.output
+    assert version() == "2.0.0" and side.stage.play("zero.downtime.status").rc == 0
+
+
+def test_requests_on_both_sides_that_no_journal_knows_of_go_where_a_person_says(side):
+    assert side.play("deploy", deploy_release="2.0.0").rc == 0
+    ask(side.stage.socket(), f"set map {side.split} shop 30")
+    refused = rollback(side)
+    command = "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green -e deploy_side=blue"
+    assert refused.rc == 2 and f"{command} brings all of them to blue" in refused.sentence, refused.output
+    back = rollback(side, deploy_strategy="blue_green", deploy_side="blue")
+    assert back.rc == 0 and "every request goes to blue again, which serves 1.0.0" in back.sentence, back.output
+    assert side.shares() == ("0", "0") and version() == "1.0.0"

@@ -1,0 +1,57 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import shlex
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.utils.vars import load_extra_vars
+
+from ansible_collections.zero.downtime.plugins.module_utils import _commands
+
+ROOT = pathlib.Path(__file__).resolve().parents[4]
+
+
+def test_what_has_no_value_is_left_out() -> None:
+    told = _commands.command("rollback", "shop", deploy_strategy="blue_green", deploy_release=None, deploy_members=[], deploy_lock_break=False)
+    assert told == "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green"
+    assert _commands.command("doctor", None) == "ansible-playbook zero.downtime.doctor"
+
+
+@pytest.mark.parametrize("value, read", [
+    ("2.0.0", "2.0.0"), (["app1", "app2"], "app1,app2"), ("two words", "two words"), ("it's \"so\"", "it's \"so\""), ("{{ x }}", "{{ x }}"), ("a=b", "a=b"),
+])
+def test_a_shell_and_ansible_read_what_was_meant(value: object, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(_commands.command("deploy", "shop", deploy_release=value))
+    options = [word for before, word in zip(words, words[1:]) if before == "-e"]
+    assert words[:2] == ["ansible-playbook", "zero.downtime.deploy"] and len(options) == 2
+    monkeypatch.setattr("ansible.context.CLIARGS", {"extra_vars": tuple(options)})
+    load_extra_vars.__dict__.pop("extra_vars", None)
+    assert json.loads(json.dumps(load_extra_vars(DataLoader()))) == {"deploy_app": "shop", "deploy_release": read}
+
+
+def test_a_run_is_told_with_what_was_given_for_it() -> None:
+    plan = {"verb": "deploy", "app": "shop", "said": {"deploy_release": "2.0.0", "deploy_strategy": "canary"}}
+    assert _commands.again(plan, deploy_lock_break=True) == (
+        "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 -e deploy_strategy=canary -e deploy_lock_break=true")
+
+
+@pytest.mark.claim("advice-is-a-command")
+def test_no_sentence_advises_a_playbook_otherwise() -> None:
+    """What a person is told to run is written by this one function: a name of a playbook alone leaves him to find out what it needs."""
+    advice = re.compile(r"the playbook (deploy|rollback|restart|retire|doctor|drain|activate|status)\b|[\"' ]-e deploy_\w+=|deploy or roll ?back (again|with)")
+    found = []
+    for path in sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/tasks/*.yml")]):
+        if set(path.parts) & {"modules", "doc_fragments"} or path.name.endswith(("_options.py", "_variables.py")) or path.name in ("_commands.py", "_finding.py", "application.py"):
+            # Documentation; where commands come from; and where nobody knows yet which application is meant.
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if advice.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert not found
