@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The commands that sentences give to people, written in one place: who reads one can paste it. Private to the collection."""
+"""The commands that sentences give to people, written in one place: who reads one can paste it.
+
+Private to the collection.
+"""
 
 from __future__ import annotations
 

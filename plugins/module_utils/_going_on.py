@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a deploy or rollback goes on from, and by which strategy: from the journal of one that did not end, and else from what is kept of the
-last one that did. Pure functions. Private to the collection.
+"""What a deploy or rollback goes on from, and by which strategy. Pure functions. Private to the collection.
 
-The rule. Who names a strategy gets it, unless it contradicts what was left unfinished: moves of one side are not undone by moves of the other. Who
-names none gets the strategy of what was left unfinished. Without that, a rollback undoes the last deploy as it was made, and a deploy has the default.
-A rollback of what an idle side was used for is one switch, whichever strategy brought the requests there.
+The rule. Who names a strategy gets it, unless it contradicts what was left unfinished: moves of one side are not undone
+by moves of the other. Who names none gets the strategy of what was left unfinished, by its journal. Without that, a
+rollback undoes the last deploy as it was made, by what the state hosts keep of it, and a deploy has the default. A
+rollback of what an idle side was used for is one switch, whichever strategy brought the requests there.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ def strategy(verb: str, app: str, given: str | None, named: str | None, interrup
     switches = idle(unfinished)
     if not given:
         return SWITCH if switches and verb == "rollback" else unfinished
-    # A rolling deploy goes back where it was made. To a release that is named, the other side can be brought, as long as nobody was left out.
-    contradicts = not idle(given) if switches else idle(given) and interrupted.get("verb") == "deploy" and verb == "rollback" and not named
-    if contradicts:
-        raise DowntimeError(f"deploy_strategy is '{given}', but {told(interrupted)} by {unfinished} has not ended, and {given} does not go on from there; "
-                            + ways(interrupted, app))
+    # A rolling deploy goes back where it was made. To a release that is named, the other side can be brought, as long
+    # as nobody was left out.
+    there = interrupted.get("verb") == "deploy" and verb == "rollback" and not named
+    if (switches and not idle(given)) or (not switches and idle(given) and there):
+        raise DowntimeError(f"deploy_strategy is '{given}', but {told(interrupted)} by {unfinished} has not ended, and "
+                            f"{given} does not go on from there; {ways(interrupted, app)}")
     return given
 
 
 def of_interrupted(interrupted: t.Mapping[str, t.Any]) -> str:
-    """The strategy of what was left unfinished. A journal that does not name it tells it by the side whose members were moved."""
+    """The strategy of what was left unfinished. A journal without it tells it by the side whose members were moved."""
     named = interrupted.get("strategy")
     if named in _drivers.STRATEGIES:
         return str(named)
@@ -70,15 +71,17 @@ def told(interrupted: t.Mapping[str, t.Any]) -> str:
 
 
 def kept(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
-    """What is kept of a deploy or rollback that ended well, for a later rollback; None where users got no other release by it."""
+    """What is kept of one that ended well, for a later rollback; None where users got no other release by it."""
     if plan["verb"] == "deploy" and plan.get("ended"):
         return {"verb": "deploy", "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], **plan["ended"]}
     previous, release = plan.get("previous") or {}, plan["release"]
     switched = bool(plan.get("switch")) and not plan["switch"]["home"]
-    moved = switched if idle(plan["strategy"]) else bool(plan["going_back_to"]) and previous.get("digest") != release["digest"]
+    rolled = bool(plan["going_back_to"]) and previous.get("digest") != release["digest"]
+    moved = switched if idle(plan["strategy"]) else rolled
     if plan["verb"] not in ("deploy", "rollback") or not moved:
         return None
-    return {"verb": plan["verb"], "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], "release": dict(release), "origin": dict(previous) or None}
+    return {"verb": plan["verb"], "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], "release": dict(release),
+            "origin": dict(previous) or None}
 
 
 def went_back(plan: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any] | None:
@@ -89,7 +92,7 @@ def went_back(plan: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any] | None:
 
 
 def origin(plan: t.Mapping[str, t.Any], serves: t.Collection[str]) -> str | None:
-    """The digest that served before the last deploy, by what is kept of it, as long as what it brought is what C(serves)."""
+    """The digest that served before the last deploy, as long as what that one brought is what C(serves)."""
     last = plan.get("last") or {}
     if last.get("verb") != "deploy" or (last.get("release") or {}).get("digest") not in serves:
         return None

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rollback by somebody in a hurry, who names neither strategy nor release: it finds out by itself what was left, and brings serving back."""
+"""A rollback by somebody in a hurry, who names neither strategy nor release: it finds out by itself what was left, and
+brings serving back."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
 import layout  # noqa: E402  pylint: disable=wrong-import-position
 import stage as stage_code  # noqa: E402  pylint: disable=wrong-import-position
 
-CANARY = {"deploy_strategy": "canary", "deploy_canary": {"steps": [50, 100], "step_time": 3, "interval": 1, "deadline": 300, "latency": "none"}}
+CANARY = {"deploy_strategy": "canary", "deploy_canary": {
+    "steps": [50, 100], "step_time": 3, "interval": 1, "deadline": 300, "latency": "none"}}
 # The default strategy is rolling, and these members' first release is theirs alone.
 PLAIN = {"deploy_soak": 0, "deploy_evidence_rate": 20}
 COMMAND = "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green"
@@ -32,9 +34,11 @@ def killed(side: Side, green: str, **variables: t.Any) -> None:
     """A deploy to green whose controller dies once green has that share of the requests."""
     log = side.path / "killed.log"
     with open(log, "wb") as output:
-        process = side.stage.start("zero.downtime.deploy", output=output, **{**BLUE_GREEN, "deploy_release": "2.0.0", **variables})
+        options = {**BLUE_GREEN, "deploy_release": "2.0.0", **variables}
+        process = side.stage.start("zero.downtime.deploy", output=output, **options)
         try:
-            wait_until(lambda: side.shares()[0] == green or process.poll() is not None, f"green has {green} %", timeout=120)
+            wait_until(lambda: side.shares()[0] == green or process.poll() is not None, f"green has {green} %",
+                       timeout=120)
             assert process.poll() is None, log.read_text(encoding="utf-8")
         finally:
             process.kill()
@@ -43,8 +47,10 @@ def killed(side: Side, green: str, **variables: t.Any) -> None:
 
 def die(side: Side, slot: str, *members: str) -> None:
     """Let these members' processes die, and the balancer see it."""
-    stage_code.end(lambda: [process for member in members for process in layout.member_processes(member, slot)], kindly=False)
-    wait_until(lambda: {row[1] for row in side.stage._rows(f"shop_{slot}") if row[17].startswith("DOWN")} >= set(members), "the balancer has them down")
+    stage_code.end(lambda: [process for member in members for process in layout.member_processes(member, slot)],
+                   kindly=False)
+    wait_until(lambda: {row[1] for row in side.stage._rows(f"shop_{slot}") if row[17].startswith("DOWN")} >= set(members),
+               "the balancer has them down")
 
 
 @pytest.mark.claim("rollback-knows-the-strategy")
@@ -53,8 +59,8 @@ def test_after_a_switch_whose_deploy_was_killed_and_whose_release_died(side):
     die(side, "green", *layout.MEMBERS)
     # Somebody who insists on another strategy is told which one it was, and what to run.
     refused = rollback(side, deploy_strategy="rolling")
-    assert refused.rc == 2 and "deploy_strategy is 'rolling'" in refused.sentence and "by blue_green" in refused.sentence, refused.output
-    assert COMMAND in refused.sentence, refused.sentence
+    assert refused.rc == 2 and "deploy_strategy is 'rolling'" in refused.sentence, refused.output
+    assert "by blue_green" in refused.sentence and COMMAND in refused.sentence, refused.sentence
     back = rollback(side)
     assert back.rc == 0 and "1.0.0 serves on blue (4 of 4 members)" in back.sentence, back.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"

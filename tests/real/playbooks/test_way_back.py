@@ -1,7 +1,8 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Going back from a release on which users wait for ever, although it passes every check: no request that never ends may keep it in traffic."""
+"""Going back from a release on which users wait for ever, although it passes every check: no request that never ends
+may keep it in traffic."""
 
 from __future__ import annotations
 

@@ -19,13 +19,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[4]
 
 
 def test_what_has_no_value_is_left_out() -> None:
-    told = _commands.command("rollback", "shop", deploy_strategy="blue_green", deploy_release=None, deploy_members=[], deploy_lock_break=False)
+    nothing = {"deploy_release": None, "deploy_members": [], "deploy_lock_break": False}
+    told = _commands.command("rollback", "shop", deploy_strategy="blue_green", **nothing)
     assert told == "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green"
     assert _commands.command("doctor", None) == "ansible-playbook zero.downtime.doctor"
 
 
 @pytest.mark.parametrize("value, read", [
-    ("2.0.0", "2.0.0"), (["app1", "app2"], "app1,app2"), ("two words", "two words"), ("it's \"so\"", "it's \"so\""), ("{{ x }}", "{{ x }}"), ("a=b", "a=b"),
+    ("2.0.0", "2.0.0"), (["app1", "app2"], "app1,app2"), ("two words", "two words"), ("it's \"so\"", "it's \"so\""),
+    ("{{ x }}", "{{ x }}"), ("a=b", "a=b"),
 ])
 def test_a_shell_and_ansible_read_what_was_meant(value: object, read: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(_commands.command("deploy", "shop", deploy_release=value))
@@ -39,17 +41,20 @@ def test_a_shell_and_ansible_read_what_was_meant(value: object, read: str, monke
 def test_a_run_is_told_with_what_was_given_for_it() -> None:
     plan = {"verb": "deploy", "app": "shop", "said": {"deploy_release": "2.0.0", "deploy_strategy": "canary"}}
     assert _commands.again(plan, deploy_lock_break=True) == (
-        "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 -e deploy_strategy=canary -e deploy_lock_break=true")
+        "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 -e deploy_strategy=canary "
+        "-e deploy_lock_break=true")
 
 
 @pytest.mark.claim("advice-is-a-command")
 def test_no_sentence_advises_a_playbook_otherwise() -> None:
-    """What a person is told to run is written by this one function: a name of a playbook alone leaves him to find out what it needs."""
-    advice = re.compile(r"the playbook (deploy|rollback|restart|retire|doctor|drain|activate|status)\b|[\"' ]-e deploy_\w+=|deploy or roll ?back (again|with)")
+    """What a person is told to run is written by this one function: a playbook's name leaves him to find out what it needs."""
+    advice = re.compile(r"the playbook (deploy|rollback|restart|retire|doctor|drain|activate|status)\b|[\"' ]-e deploy_\w+=|"
+                        r"deploy or roll ?back (again|with)")
+    # Documentation; where commands come from; and where nobody knows yet which application is meant.
+    others = ("_options.py", "_variables.py", "_commands.py", "_finding.py", "application.py")
     found = []
     for path in sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/tasks/*.yml")]):
-        if set(path.parts) & {"modules", "doc_fragments"} or path.name.endswith(("_options.py", "_variables.py")) or path.name in ("_commands.py", "_finding.py", "application.py"):
-            # Documentation; where commands come from; and where nobody knows yet which application is meant.
+        if set(path.parts) & {"modules", "doc_fragments"} or path.name.endswith(others):
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if advice.search(line):

@@ -17,8 +17,8 @@ ROLLBACK = "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy
 
 def killed(strategy: str | None = "canary", verb: str = "deploy", **more: t.Any) -> dict[str, t.Any]:
     idle = strategy != "rolling"
-    return {"verb": verb, "strategy": strategy, "release": NEW["digest"], "label": "2.0.0", "serving": "blue", "side": "green" if idle else "blue",
-            "before": {}, "deploy_id": "d1", **more}
+    return {"verb": verb, "strategy": strategy, "release": NEW["digest"], "label": "2.0.0", "serving": "blue",
+            "side": "green" if idle else "blue", "before": {}, "deploy_id": "d1", **more}
 
 
 def last(strategy: str = "blue_green", verb: str = "deploy") -> dict[str, t.Any]:
@@ -55,13 +55,16 @@ def test_the_strategy(verb: str, given: str | None, interrupted: t.Any, before: 
 
 @pytest.mark.claim("contradicting-strategy-refused")
 @pytest.mark.parametrize("verb, given, interrupted, words", [
-    ("rollback", "rolling", killed("canary"), ["'rolling'", "the deploy to 2.0.0 (d1) by canary", ROLLBACK + "blue_green undoes it",
-                                               "-e deploy_release=2.0.0 -e deploy_strategy=canary goes on with it"]),
+    ("rollback", "rolling", killed("canary"), [
+        "'rolling'", "the deploy to 2.0.0 (d1) by canary", ROLLBACK + "blue_green undoes it",
+        "-e deploy_release=2.0.0 -e deploy_strategy=canary goes on with it"]),
     ("deploy", "rolling", killed("blue_green"), ["'rolling'", "by blue_green", ROLLBACK + "blue_green undoes it"]),
-    ("rollback", "rolling", killed("blue_green", "rollback"), ["the rollback to 2.0.0 (d1) by blue_green", ROLLBACK + "blue_green ends it"]),
+    ("rollback", "rolling", killed("blue_green", "rollback"), [
+        "the rollback to 2.0.0 (d1) by blue_green", ROLLBACK + "blue_green ends it"]),
     ("rollback", "blue_green", killed("rolling"), ["'blue_green'", "by rolling", ROLLBACK + "rolling undoes it"]),
 ])
-def test_one_that_contradicts_what_was_left_is_refused_naming_both(verb: str, given: str, interrupted: t.Any, words: list[str]) -> None:
+def test_one_that_contradicts_what_was_left_is_refused_naming_both(
+        verb: str, given: str, interrupted: t.Any, words: list[str]) -> None:
     with pytest.raises(DowntimeError) as refused:
         _going_on.strategy(verb, "shop", given, None, interrupted, None)
     assert all(word in str(refused.value) for word in words), str(refused.value)
@@ -72,8 +75,8 @@ def test_to_a_release_that_is_named_the_other_side_may_be_brought() -> None:
 
 
 def plan(**changes: t.Any) -> dict[str, t.Any]:
-    return {"verb": "deploy", "strategy": "blue_green", "deploy_id": "d2", "release": NEW, "previous": OLD, "going_back_to": {},
-            "switch": {"from": "blue", "to": "green", "home": False}, **changes}
+    return {"verb": "deploy", "strategy": "blue_green", "deploy_id": "d2", "release": NEW, "previous": OLD,
+            "going_back_to": {}, "switch": {"from": "blue", "to": "green", "home": False}, **changes}
 
 
 @pytest.mark.parametrize("changes, kept", [

@@ -178,3 +178,15 @@ def test_an_idle_side_that_is_whole_or_in_a_deploys_hands_is_no_problem():
         status = {"watch": [], "problems": [], "running": running, "sentence": "all well"}
         _status.add_idle(status, {**PLAN, "sides": SIDES}, {"lb1": idle(**states)}, "green")
         assert status["problems"] == [] and status["sentence"] == "all well"
+
+
+def test_what_was_left_unfinished_is_told_with_the_commands_that_end_it():
+    intent = {"verb": "deploy", "strategy": "canary", "release": "n" * 64, "label": "2.0.0", "serving": "blue", "side": "green"}
+    journal = [{"deploy_id": "d1", "state": "drained", "members": ["app2"], "intent": intent}]
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="drained")},
+                          {"lb1": {"lock": None, "journal": journal}, "lb2": {"lock": None, "journal": []}})
+    command = "ansible-playbook zero.downtime.{0} -e deploy_app=shop -e "
+    assert found["problems"] == [
+        "member app2 is out of traffic (drained), left by a deploy that did not end; "
+        + command.format("rollback") + "deploy_strategy=blue_green undoes it, or "
+        + command.format("deploy") + "deploy_release=2.0.0 -e deploy_strategy=canary goes on with it"]
