@@ -51,12 +51,12 @@ def test_no_sentence_advises_a_playbook_otherwise() -> None:
     advice = re.compile(r"the playbook (deploy|rollback|restart|retire|doctor|drain|activate|status)\b|[\"' ]-e deploy_\w+=|"
                         r"deploy or roll ?back (again|with)")
     # Documentation; where commands come from; and where nobody knows yet which application is meant.
-    others = ("_options.py", "_variables.py", "_commands.py", "_finding.py", "application.py")
+    others = ("_options.py", "_variables.py", "_commands.py", "application.py")
     found = []
     for path in sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/tasks/*.yml")]):
         if set(path.parts) & {"modules", "doc_fragments"} or path.name.endswith(others):
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if advice.search(line):
+            if advice.search(line) and not line.startswith('"""'):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert not found

@@ -133,8 +133,8 @@ def test_what_a_balancer_without_a_line_for_a_member_says_is_no_state():
     gone, there = info(app1="active", app2="down"), info(app1="active", app2="active")
     gone["pools"][0]["members"][1]["status"] = "absent"
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": gone, "lb2": there})
-    assert found["problems"] == ["member app2 has no line in lb1/shop, so nobody sends it requests there; the playbook zero.downtime.activate "
-                                 "-e deploy_members=app2 writes one"]
+    assert found["problems"] == ["member app2 has no line in lb1/shop, so nobody sends it requests there; ansible-playbook "
+                                 "zero.downtime.activate -e deploy_app=shop -e deploy_members=app2 writes one"]
     assert _status.build(PLAN, {"app1": {"active": None}, "app2": {"active": None}}, {"lb1": gone})["problems"] == []
 
 
