@@ -31,7 +31,9 @@ def refusing(
         return [name for name, refused in zip(hosts, pool.map(refuses, hosts.values())) if refused]
 
 
-def nobody_serves(hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
+def nobody_serves(
+    hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection
+) -> bool:
     """Whether every member's port refuses a connection."""
     return bool(hosts) and len(refusing(hosts, connect)) == len(hosts)
 
