@@ -31,7 +31,7 @@ def test_each_deploy_says_the_same(stage):
 def test_the_bad_release_never_took_over(stage):
     text = " ".join(stage.output.split())
     # On the host with the sockets the second unit was asked, on the other one the port.
-    assert re.search(r"release 3\.0\.0-bad \(\w+\) did not take over: http://127\.0\.0\.1:9001/ready \(service\.ready_url\) answered 'status 503", text)
+    assert re.search(r"release 3\.0\.0-bad \(\w+\) did not take over: http://127\.0\.0\.1:9001/ready \(deploy_service\.ready_url\) answered 'status 503", text)
     assert re.search(r"release 3\.0\.0-bad \(\w+\) did not take over: after 8 s the new release has not answered through the port", text)
     assert len(re.findall(r"release 2\.0\.0 \(\w+\) goes on serving", text)) >= 2
 
