@@ -25,8 +25,7 @@ VARIABLES: dict[str, str] = {
     "min_active": "deploy_min_active", "timeout_action": "deploy_drain_timeout_action", "max_absent": "deploy_max_absent",
     "max_failed": "deploy_evidence_max_failed", "records_dir": "deploy_records_dir", "connect_to": "deploy_evidence_connect_to",
     "ca_path": "deploy_evidence_ca_path", "url": "deploy_evidence_url",
-    "mirror_limit": "deploy_traffic.mirror_limit", "mirror_timeout": "deploy_traffic.mirror_timeout", "max_differences": "deploy_shadow.max_differences",
-    "log": "deploy_shadow.log", "share": "deploy_shadow.share", "exclude": "deploy_shadow.exclude", "ignore": "deploy_shadow.ignore",
+    "max_differences": "deploy_shadow.max_differences", "log": "deploy_shadow.log", "share": "deploy_shadow.share", "exclude": "deploy_shadow.exclude", "ignore": "deploy_shadow.ignore",
     "artifact": "deploy_artifact", "root": "deploy_artifact.root", "slot": "deploy_slot", "service": "deploy_service", "release": "deploy_release",
     "keep": "deploy_keep_releases", "timeout": "deploy_drain_timeout", "passes": "deploy_health.passes", "interval": "deploy_health.interval",
     "status": "deploy_health.status", "header": "deploy_health.header", "from": "deploy_health.from", "smoke": "deploy_health.smoke",
@@ -36,7 +35,8 @@ DOTTED = {"artifact": "deploy_artifact", "service": "deploy_service", "in_flight
 # Names that are words as well: they are options where a sentence, or a part of one, begins with them and says something about a value.
 _WORDS = "|".join(sorted((name for name in VARIABLES if "_" not in name), key=len, reverse=True))
 _NAMES = "|".join(sorted((name for name in VARIABLES if "_" in name), key=len, reverse=True))
-_WORD = re.compile(rf"(?:^|(?<=[:;(,] ))({_WORDS})(?= (?:is|are) (?:'|\"|\[|-?\d|[A-Za-z/{{][\w/{{}}.]*[;,]|missing|empty|given|not usable)|: \S+(?:: | redirects )| has '| names )")
+_VALUE = r"'|\"|\[|-?\d|[A-Za-z/{][\w/{}.]*[;,]|missing|empty|given|not usable"
+_WORD = re.compile(rf"(?:^|(?<=[:;(,] ))({_WORDS})(?= (?:is|are) (?:{_VALUE})|: \S+(?:: | redirects )| has '| names )")
 _NAME = re.compile(rf"(?<![\w./-])({_NAMES})(?![\w/-]|\.\w)")
 _DOT = re.compile(rf"(?<![\w./-])({'|'.join(DOTTED)})(?=\.[a-z_]+\b(?!/))")
 # Of a result that a task returns: what is made of sentences.

@@ -14,6 +14,7 @@ import pathlib
 import re
 
 FENCE = re.compile(r"^```(?P<kind>\w+)(?: title=(?P<title>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(r"^## (\d+)\. ", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +22,14 @@ class Block:
     kind: str
     title: str
     text: str
+    # The number of its section, in a document whose sections have one.
+    section: int
 
 
 def blocks(path: pathlib.Path) -> list[Block]:
-    return [Block(found["kind"], found["title"] or "", found["text"]) for found in FENCE.finditer(path.read_text(encoding="utf-8"))]
+    text = path.read_text(encoding="utf-8")
+    return [Block(found["kind"], found["title"] or "", found["text"], int((SECTION.findall(text[:found.start()]) or ["0"])[-1]))
+            for found in FENCE.finditer(text)]
 
 
 def files(found: list[Block]) -> dict[str, str]:

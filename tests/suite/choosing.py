@@ -30,7 +30,8 @@ STAGE_DRIVER = "haproxy"
 # A change here concerns everything, or nobody knows what.
 ALL = re.compile(r"^(Makefile|conftest\.py|pytest\.ini|ansible\.cfg|tests/requirements-\w+\.txt|tests/cores/|\.ci/|tests/suite/|tests/bin/(suite|isolated))")
 # Nothing that a test other than lint could see, but for pages whose files and commands a test runs.
-PROSE = re.compile(r"^(docs/(?!(?:tutorial|release_header|doctor)\.md)|changelogs/|README\.md|CONTRIBUTING\.md|COPYING|\.git|\.ansible-lint)")
+PROSE = re.compile(r"^(docs/(?!(?:tutorial|release_header|doctor)\.md)|changelogs/|README\.md|CONTRIBUTING\.md|CHANGELOG\.rst|COPYING|\.git"
+                   r"|\.ansible-lint)")
 PRODUCT = re.compile(r"^(plugins|roles|playbooks|meta)/")
 RUNS = re.compile(r"zero\.downtime\.(?!plugins\b)\w+|ansible-playbook|run_module|inventories/local")
 

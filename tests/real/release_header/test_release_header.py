@@ -51,7 +51,8 @@ class Root:
     @contextlib.contextmanager
     def running(self, argv: t.Sequence[str], **env: str) -> t.Iterator[None]:
         with open(self.place / "log", "ab") as log:
-            process = subprocess.Popen(argv, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(argv, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **env}, stdin=subprocess.DEVNULL,
+                                       stdout=log, stderr=log)
         try:
             haproxy_stage.wait_until(lambda: self.said() is not None, "it answers", logs=self.place / "log")
             yield
@@ -72,9 +73,9 @@ class Root:
 @pytest.mark.claim("release-header-examples")
 def test_wsgi(tmp_path):
     root = Root(tmp_path, "app.py")
-    root.restarts([sys.executable, "-m", "gunicorn", "--chdir", str(root.link), "--bind", f"127.0.0.1:{root.port}", "--no-control-socket", "app:application"])
-    with root.running([sys.executable, "-m", "gunicorn", "--chdir", str(root.link), "--bind", f"127.0.0.1:{root.port}", "--no-control-socket",
-                       "app:application"], RELEASE_DIGEST="from-the-command"):
+    argv = [sys.executable, "-m", "gunicorn", "--chdir", str(root.link), "--bind", f"127.0.0.1:{root.port}", "--no-control-socket", "app:application"]
+    root.restarts(argv)
+    with root.running(argv, RELEASE_DIGEST="from-the-command"):
         assert root.said() == "from-the-command"
 
 
@@ -91,7 +92,8 @@ def test_static_files_follow_the_link_without_a_reload(tmp_path):
     root = Root(tmp_path, "index.html")
     site = document.files(document.blocks(DOCUMENT))["site.conf"].replace("8080", str(root.port)).replace("/srv/site", str(tmp_path))
     config = tmp_path / "nginx.conf"
-    config.write_text(f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; user root;\nevents {{}}\nhttp {{ access_log off;\n{site}}}\n", encoding="utf-8")
+    config.write_text(f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; user root;\n"
+                      f"events {{}}\nhttp {{ access_log off;\n{site}}}\n", encoding="utf-8")
     with root.running([str(nginx_stage.NGINX), "-p", str(tmp_path), "-c", str(config), "-e", f"{tmp_path}/error.log"]):
         assert root.said() == OLD
         root.point(NEW)

@@ -21,11 +21,14 @@ import tarfile
 import threading
 import typing as t
 
+import yaml
+
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[0]), str(HERE.parents[0] / "inventories"), str(HERE.parents[1] / "load"), str(HERE.parents[1] / "stage")]
 
 import artifacts  # noqa: E402  pylint: disable=wrong-import-position
 import document  # noqa: E402  pylint: disable=wrong-import-position
+import haproxy_lines  # noqa: E402  pylint: disable=wrong-import-position
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import http2  # noqa: E402  pylint: disable=wrong-import-position
 import one_machine  # noqa: E402  pylint: disable=wrong-import-position
@@ -74,6 +77,11 @@ class Edge(haproxy_stage.HaproxyStage):
         return self.written
 
 
+def messages(output: str) -> list[t.Any]:
+    """What a run of ansible-playbook printed as messages."""
+    return [json.JSONDecoder().raw_decode(output, found.end())[0] for found in re.finditer(r'"msg": (?=[\["])', output)]
+
+
 def make_certificates(place: pathlib.Path, ca: pathlib.Path) -> None:
     """An authority of our own, and what it signed for the shop's names."""
     key, request, cert = place / "key.pem", place / "request.pem", place / "cert.pem"
@@ -97,6 +105,7 @@ class Shop(one_machine.Machine):
         self.inventories = [str(self.dir / "inventory"), str(HERE / "on_one_machine")]
         # All hosts have the same port, as in the document.
         self.ports = dict.fromkeys(self.ports, self.ports["webshop"])
+        self.green_port = haproxy_stage.free_port()
         self.blocks = document.blocks(DOCUMENT)
         self.files = document.files(self.blocks)
         self.edge: Edge = self.balancers[BALANCER]
@@ -110,6 +119,7 @@ class Shop(one_machine.Machine):
             text = text.replace(there, ours)
         text = text.replace("192.0.2.", f"{self.net}.")
         text = re.sub(r"(?<=\d):443\b", f":{self.fronts['webshop']}", text)
+        text = re.sub(r"(?<=:)( ?)8001\b", rf"\g<1>{self.green_port}", text)
         return re.sub(r"(?<=:)( ?)8000\b", rf"\g<1>{self.ports['webshop']}", text)
 
     def __enter__(self) -> Shop:
@@ -140,7 +150,8 @@ class Shop(one_machine.Machine):
         (place / f"{app}.json").write_text(json.dumps(known), encoding="utf-8")
         systemctl = place / "bin" / "systemctl"
         systemctl.parent.mkdir(exist_ok=True)
-        systemctl.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {HERE / "systemctl.py"} {shlex.quote(str(place))} "$@"\n', encoding="utf-8")
+        words = shlex.join([sys.executable, str(HERE / "systemctl.py"), str(place)])
+        systemctl.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
         systemctl.chmod(0o755)
 
     # -- what the reader of the document does ------------------------------------------------------------------------
@@ -154,6 +165,38 @@ class Shop(one_machine.Machine):
                     "https://art.example/": f"http://{self.net}.100:{self.store.server_port}/", "/etc/ssl/our-authority.pem": str(self.edge.ca)})
                 path.write_text(here, encoding="utf-8")
 
+    def add_green(self, changed: str) -> None:
+        """The second side: a unit on each host, the lines that doctor prints, a reload, and what is C(changed) in the inventory."""
+        for host in WEBSHOP:
+            place = self.dir / host
+            known = json.loads((place / "webshop.json").read_text(encoding="utf-8"))
+            address = known["answers"][0]
+            mark = str(place / "webshop-green.pid")
+            other = {known["mark"]: mark, f"{address}:{self.ports['webshop']}": f"{address}:{self.green_port}"}
+            argv = [other.get(word, word) for word in known["argv"]]
+            green = {**known, "argv": argv, "mark": mark, "answers": [address, self.green_port]}
+            self.units.append(green)
+            (place / "webshop-green.json").write_text(json.dumps(green), encoding="utf-8")
+            self.on_host(host, "systemctl daemon-reload")
+        doctor = self.run("ansible-playbook -i inventory zero.downtime.doctor")
+        lines = next(found for found in messages(doctor.output) if isinstance(found, list) and f"{BALANCER}, info, split: " in found[0])
+        haproxy_lines.apply(pathlib.Path(self.edge.config), lines[1:], lambda server: self.ports["webshop"] if server == "sorry" else self.green_port)
+        path = self.dir / "inventory" / "group_vars" / "webshop.yml"
+        own = yaml.safe_load(path.read_text(encoding="utf-8"))
+        path.write_text(yaml.safe_dump({**own, **yaml.safe_load(self.here(changed, {"/run/haproxy/": "/proc/self/cwd/"}))}), encoding="utf-8")
+        self.edge.reload()
+
+    def service(self) -> dict[str, t.Any]:
+        """deploy_service of the inventory, with commands in place of units."""
+        own = yaml.safe_load((self.dir / "inventory" / "group_vars" / "webshop.yml").read_text(encoding="utf-8"))["deploy_service"]
+
+        def commands(one: dict[str, t.Any]) -> dict[str, t.Any]:
+            name = one["unit"].removesuffix(".service")
+            argv = {verb: [sys.executable, str(HERE.parent / "inventories" / "unit.py"), verb, f"{self.dir}/{{{{ inventory_hostname }}}}/{name}.json"]
+                    for verb in ("restart", "stop")}
+            return {"command": argv["restart"], "stop": argv["stop"], **{key: value for key, value in one.items() if key != "unit"}}
+        return commands(own) if "unit" in own else {side: commands(one) for side, one in own.items()}
+
     def on_host(self, host: str, commands: str) -> None:
         """Run the document's commands on an application host, in a shell, with what the document wants to be there."""
         place = self.dir / host
@@ -163,13 +206,14 @@ class Shop(one_machine.Machine):
                 path = pathlib.Path(f"{place}{name}")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(self.here(text, places), encoding="utf-8")
-        subprocess.run(["sh", "-eu", "-c", self.here(commands, places)], check=True, timeout=120, env={"PATH": f"{place}/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
+        subprocess.run(["sh", "-eu", "-c", self.here(commands, places)], check=True, timeout=120,
+                       env={"PATH": f"{place}/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def run(self, line: str, **variables: t.Any) -> playing.Played:
         """One of the document's commands for the controller."""
         words = shlex.split(line)
         assert words[:3] == ["ansible-playbook", "-i", "inventory"], line
-        return self.play(words[3], *words[4:], **variables)
+        return self.play(words[3], *words[4:], machine_service=self.service(), **variables)
 
     # -- who looks on --------------------------------------------------------------------------------------------------
     def users(self, app: str, name: str) -> under_load.Load:

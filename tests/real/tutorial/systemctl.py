@@ -23,6 +23,9 @@ def daemon_reload(host: pathlib.Path) -> None:
         settings = configparser.ConfigParser()
         settings.read(drop_in)
         path = host / (drop_in.parent.name.removesuffix(".service.d") + ".json")
+        if not path.is_file():
+            # For a unit that does not exist yet.
+            continue
         known = json.loads(path.read_text(encoding="utf-8"))
         known["argv"][known["argv"].index("--chdir") + 1] = settings["Service"]["WorkingDirectory"]
         path.write_text(json.dumps(known), encoding="utf-8")

@@ -24,6 +24,8 @@ from shop import BILLING, WEBSHOP, Shop  # noqa: E402  pylint: disable=wrong-imp
 pytestmark = pytest.mark.skipif(haproxy_stage.HAPROXY is None, reason="haproxy is not installed")
 # What the page says of three hosts is so with fewer requests of the probe, and a bad release is as bad after a few seconds.
 QUICK: dict[str, t.Any] = {"deploy_evidence_rate": 20, "deploy_soak": 0, "deploy_health": {"timeout": 10}}
+# The section about a second side, which needs lines in haproxy.cfg.
+SIDES = 9
 # A round of restarts loses a handful of some hundred requests; should one be lucky, the next one is not.
 ROUNDS = 5
 COOKIES = ("", "SRV=a", "SRV=b", "SRV=c")
@@ -61,10 +63,12 @@ def pattern(sentence: str) -> str:
     return re.sub(r"(?<![\w.-])\\?\d[\d,]*(?= (?:probe|real) requests| ms| s:)", "[0-9,]+", re.escape(sentence).replace("\\ ", " "))
 
 
-def follow(shop: Shop) -> t.Iterator[tuple[str, str, str]]:
-    """Do what the document says, in its order: the command, how it ended, and what the document says of that."""
+def follow(shop: Shop, sections: t.Container[int]) -> t.Iterator[tuple[str, str, str]]:
+    """Do what these sections say, in their order: the command, how it ended, and what the document says of that."""
     last: tuple[str, str] | None = None
     for block in shop.blocks:
+        if block.section not in sections:
+            continue
         if block.kind == "shell" and block.title:
             for host in WEBSHOP:
                 shop.on_host(host, block.text)
@@ -88,7 +92,7 @@ def test_the_tutorial_as_it_stands_there():
             haproxy_stage.ask(shop.edge.socket, command)
         before, worker = shop.neighbour(), shop.edge.worker_pid()
         with Crowd(shop, "tutorial") as crowd:
-            said = list(follow(shop))
+            said = list(follow(shop, range(SIDES)))
         assert [sentence.split(":")[0].split(" failed")[0] for dummy, sentence, dummy in said] == [
             "Deploy of webshop would move 3 of 3 members to 1.0.0; nothing has been changed.", "Deploy of webshop", "webshop (production)",
             "Deploy of webshop to 1.1.0-bad", "Deploy of webshop", "Rollback of webshop"]
@@ -106,9 +110,25 @@ def test_the_tutorial_as_it_stands_there():
         assert neighbours["sent"] > 500 and set(neighbours["versions"]) == {"before"}
         assert len(before) == len(BILLING) and shop.neighbour() == before and shop.edge.worker_pid() == worker
         records = shop.records()
+        switch(shop)
         assert [(record["result"], record["evidence"]["probe"]["failed"]) for record in records] == [
             ("succeeded", 0), ("rolled_back", 0), ("succeeded", 0), ("succeeded", 0)]
         assert all(record["evidence"]["balance"]["received"] > 0 for record in records)
+
+
+def switch(shop: Shop) -> None:
+    """The second side: a reload of the balancer, a switch to green and the one back, under load."""
+    (changed,) = (block.text for block in shop.blocks if block.section == SIDES and block.kind == "yaml")
+    before = shop.neighbour()
+    with Crowd(shop, "sides") as crowd:
+        shop.add_green(changed)
+        said = list(follow(shop, [SIDES]))
+    assert len(said) == 2
+    users, neighbours = crowd.report("webshop"), crowd.report("billing")
+    assert users["failed"] == 0 and http2.lost(crowd.sticky) == [], (users["losses"], http2.lost(crowd.sticky))
+    assert set(users["versions"]) == {"1.0.0", "1.1.1"} and all(len(user.answers) > 100 for user in crowd.sticky)
+    assert neighbours["failed"] == 0 and set(neighbours["versions"]) == {"before"}, neighbours["losses"]
+    assert len(before) == len(BILLING) and shops.Sorry.asked == []
 
 
 @pytest.mark.claim("naive-restart-loses")

@@ -27,7 +27,12 @@ def test_what_everything_stands_on_runs_everything():
 
 
 def test_prose_is_linted():
-    assert set(chosen("docs/canary.md", "changelogs/fragments/x.yml")) == {"lint"}
+    assert set(chosen("docs/canary.md", "changelogs/fragments/x.yml", "CHANGELOG.rst")) == {"lint"}
+
+
+def test_a_page_that_a_test_follows_runs_that_test():
+    found = set(chosen("docs/tutorial.md"))
+    assert "real/tutorial" in found and not found & {"real/haproxy", "demo", "chaos"}
 
 
 def test_a_driver_runs_its_own_tests_and_no_other_drivers():
