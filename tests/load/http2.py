@@ -34,7 +34,8 @@ class Curl:
         self.out, self.jar, self._body = (directory / f"curl-{cookie.replace('=', '-') or 'none'}.{ending}" for ending in ("out", "jar", "body"))
         # One command, which asks the same address again and again. What it says has to be there when it is ended.
         self.argv = ["stdbuf", "-oL", "curl", "--silent", "--http2", "--rate", f"{per_second}/s", "--cacert", str(ca),
-                     "--connect-to", f"::{connect_to}", "--max-time", "20", "--cookie-jar", str(self.jar), *(["--cookie", cookie] if cookie else ["--cookie", ""]), "--output", str(self._body),
+                     "--connect-to", f"::{connect_to}", "--max-time", "20",
+                     "--cookie-jar", str(self.jar), *(["--cookie", cookie] if cookie else ["--cookie", ""]), "--output", str(self._body),
                      "--write-out", FORMAT, f"{url}?number=[1-1000000]"]
 
     def __enter__(self) -> "Curl":

@@ -50,7 +50,8 @@ def run(place: pathlib.Path, program: str, *arguments: str) -> str:
 @pytest.mark.claim("installs-as-a-collection")
 def test_it_holds_what_a_user_needs_and_nothing_of_the_workshop(installed):
     present = {path.name for path in installed.iterdir()}
-    assert present == {"CHANGELOG.rst", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "changelogs", "docs", "inventories", "meta", "playbooks", "plugins",
+    assert present == {"CHANGELOG.rst", "COPYING", "FILES.json", "MANIFEST.json", "README.md", "changelogs", "docs", "inventories", "meta",
+                       "playbooks", "plugins",
                        "roles"}
     assert not (installed / "inventories" / "local").exists(), "it is for the stage of a checkout"
     assert not list(installed.rglob("*.pyc")) and not list(installed.rglob("test_*"))
