@@ -72,6 +72,9 @@ def told(interrupted: t.Mapping[str, t.Any]) -> str:
 
 def kept(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
     """What is kept of one that ended well, for a later rollback; None where users got no other release by it."""
+    if not plan.get("sides"):
+        # With one side there is one way back, which the hosts know.
+        return None
     if plan["verb"] == "deploy" and plan.get("ended"):
         return {"verb": "deploy", "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], **plan["ended"]}
     previous, release = plan.get("previous") or {}, plan["release"]

@@ -224,7 +224,7 @@ class Sweep:
             if left_running:
                 wrong.append(f"{idle_side()} should be stopped, and runs on {', '.join(left_running)}")
         # Since when the sides have their shares outlives every deploy.
-        if left := sorted(path.name for path in STATE.iterdir() if path.suffix != ".shares"):
+        if left := sorted(path.name for path in STATE.iterdir() if path.suffix not in (".shares", ".last")):
             wrong.append("left beside the lock: " + ", ".join(left))
         return wrong
 

@@ -106,7 +106,7 @@ class Story:
     @staticmethod
     def _lasting(files: t.Iterable[str]) -> list[str]:
         """Since when the sides have their shares outlives every deploy."""
-        return [name for name in files if not name.endswith(".shares")]
+        return [name for name in files if not name.endswith((".shares", ".last"))]
 
     def look(self, name: str) -> None:
         """All that has to be in order after a deploy that ended well."""

@@ -76,7 +76,7 @@ def test_to_a_release_that_is_named_the_other_side_may_be_brought() -> None:
 
 def plan(**changes: t.Any) -> dict[str, t.Any]:
     return {"verb": "deploy", "strategy": "blue_green", "deploy_id": "d2", "release": NEW, "previous": OLD,
-            "going_back_to": {}, "switch": {"from": "blue", "to": "green", "home": False}, **changes}
+            "sides": {"blue": {}, "green": {}}, "going_back_to": {}, "switch": {"from": "blue", "to": "green", "home": False}, **changes}
 
 
 @pytest.mark.parametrize("changes, kept", [
@@ -88,6 +88,7 @@ def plan(**changes: t.Any) -> dict[str, t.Any]:
     ({"strategy": "rolling", "switch": None, "going_back_to": {"app1": NEW}, "previous": NEW}, False),
     ({"verb": "restart", "strategy": "rolling", "switch": None, "going_back_to": {"app1": OLD}}, False),
     ({"verb": "rollback"}, True),
+    ({"sides": {}, "strategy": "rolling", "switch": None, "going_back_to": {"app1": OLD}}, False),
 ])
 def test_what_is_kept_of_a_deploy(changes: dict[str, t.Any], kept: bool) -> None:
     found = _going_on.kept(plan(**changes))

@@ -444,3 +444,16 @@ def test_a_lock_tells_its_age(lock):
     lock.acquire("d1", ME)
     lock._clock = lambda: 1060.0
     assert lock.acquire("d2", ME)["holder"]["age"] == 60.0
+
+
+def test_what_a_rollback_has_to_know_outlives_the_lock_and_the_next_deploy_writes_it_anew(lock):
+    told = {"verb": "deploy", "strategy": "blue_green", "deploy_id": "d1", "release": {"digest": "n"}, "origin": {"digest": "o"}}
+    lock.acquire("d1", ME)
+    assert lock.last() is None and lock.release("d1", clean=True, last=told)
+    assert {name: value for name, value in lock.last().items() if name != "time"} == told
+    # One that failed says nothing, and keeps what was known.
+    lock.acquire("d2", ME)
+    lock.release("d2", clean=True)
+    assert lock.last()["deploy_id"] == "d1"
+    answers = {"lb1": {"last": {**told, "time": 1.0}}, "lb2": {"last": {**told, "deploy_id": "d2", "time": 2.0}}, "lb3": {"failed": True}, "lb4": {"last": None}}
+    assert _lock.newest(answers)["deploy_id"] == "d2" and _lock.newest({"lb3": {"failed": True}}) is None
