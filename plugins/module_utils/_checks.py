@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _written
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 MARKS = {True: "✓", False: "✗", None: "–"}
@@ -126,4 +127,5 @@ def _same(check: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
 
 
 def _bare(text: str) -> str:
-    return text.strip().rstrip(".")
+    """A sentence as a part of others, with the variables that its reader has written."""
+    return _written.sentence(text.strip().rstrip("."))

@@ -642,7 +642,10 @@ class Examination:
         asked = result.get("asked") or {}
         shown = _doctor.shown(url)
         if result.get("failed"):
-            checks.wrong("evidence", None, f"deploy_evidence_{result['msg']}", _doctor.evidence(checked))
+            # The module calls its option url.
+            msg = str(result["msg"])
+            told = msg if msg.startswith("deploy_") else f"deploy_evidence_{msg}"
+            checks.wrong("evidence", None, told, _doctor.evidence(checked))
         elif asked.get("ok"):
             checks.well("evidence", None, f"{shown} answers {asked['status']}")
         elif asked.get("status"):

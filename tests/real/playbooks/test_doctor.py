@@ -246,12 +246,12 @@ def test_hosts_out_of_reach_and_a_pool_that_is_not_there_are_lines_of_their_own(
 def test_a_socket_that_is_not_there(stage, tmp_path):
     looked = Looked(stage, tmp_path, deploy_traffic=traffic(socket="/nowhere/admin.sock"))
     assert looked.wrong()["balancer"] == [
-        "balancer lb1: socket is '/nowhere/admin.sock', which does not exist; haproxy makes it when it runs with "
-        "such a stats socket"
+        "balancer lb1: deploy_traffic.socket is '/nowhere/admin.sock', which does not exist; haproxy makes it when it "
+        "runs with such a stats socket"
     ]
     assert looked.rc == 2 and "stats socket /nowhere/admin.sock mode 660 level admin" in looked.output
     assert looked.sentence.startswith(
-        "not ready for rolling, blue_green, canary because balancer lb1: socket is '/nowhere/admin.sock'"
+        "not ready for rolling, blue_green, canary because balancer lb1: deploy_traffic.socket is '/nowhere/admin.sock'"
     )
 
 
