@@ -190,7 +190,7 @@ class Examination:
             "records_dir",
             None,
             [f"install -d {place}, or deploy_records_dir: another directory"],
-            lambda: self.planner._run_dir(_doctor.records(place), "doctor", {}),
+            lambda: self.planner._run_dir(_doctor.records(place), "doctor", {}, 0.0),
         ):
             checks.well("records_dir", None, f"{_doctor.records(place)} can be written")
         checks.tried(
@@ -418,11 +418,7 @@ class Examination:
             self.checks.well("lock", host, f"nobody has the lock of {app} ({environment})")
             if result.get("journal"):
                 self.checks.wrong(
-                    "lock",
-                    host,
-                    "a deploy before did not end, by its journal; the next one goes on from there",
-                    self.commands.again(),
-                    [],
+                    "lock", host, "a deploy before did not end, by its journal", self.commands.again(), []
                 )
 
     # -- members -------------------------------------------------------------------------------------------------------
@@ -720,31 +716,29 @@ class Examination:
             result = self.sub(PLAN, state="resolved", verb=self.verb, strategy=strategy)
             if result.get("failed"):
                 checks.wrong("plan", None, str(result["msg"]), _doctor.variable(str(result["msg"])), [strategy])
-                continue
-            plan, staged = result["plan"], self.staged if self._side_of(strategy) == self.staged_side else {}
-            if (
-                not staged
-                and strategy == "rolling"
-                and all((self.examined.get(name) or {}).get("active") for name in self.members)
-            ):
-                # Without a release, what runs now stands for it.
-                plan, staged = {**plan, "verb": "restart"}, self.examined
-            if staged:
-                checks.tried(
-                    "plan",
-                    None,
-                    _doctor.variable("deploy_min_active"),
-                    functools.partial(_drivers.strategy(strategy).lay_out, plan, staged, self._left_out()),
-                    [strategy],
-                )
+            else:
+                self._laid_out(strategy, result["plan"])
 
-    def _left_out(self) -> list[str]:
-        servers = {host["server"]: name for name, host in self.by_side[self.serving or self.sides[0]].items()}
-        return sorted(
-            {
-                servers[server]
-                for found in self.locks.values()
-                for server in _lock.out_of(found.get("journal") or [])
-                if server in servers
-            }
-        )
+    def _laid_out(self, strategy: str, plan: dict[str, t.Any]) -> None:
+        """Go on with a plan as far as a deploy does before anything moves."""
+        out, interrupted = self._begun()
+        ended = [self.commands.playbook("rollback", deploy_strategy="rolling") + " undoes it"]
+        whole = functools.partial(_plan.serves_whole, plan, out, interrupted)
+        self.checks.tried("plan", None, ended, whole, [strategy])
+        staged = self.staged if self._side_of(strategy) == self.staged_side else {}
+        everywhere = all((self.examined.get(name) or {}).get("active") for name in self.members)
+        if not staged and strategy == "rolling" and everywhere:
+            # Without a release, what runs now stands for it.
+            plan, staged = {**plan, "verb": "restart"}, self.examined
+        if staged:
+            orphans = [name for name, server in plan["servers"].items() if server in out and name in plan["held"]]
+            rule = functools.partial(_drivers.strategy(strategy).lay_out, plan, staged, orphans, interrupted)
+            self.checks.tried("plan", None, _doctor.variable("deploy_min_active"), rule, [strategy])
+
+    def _begun(self) -> tuple[list[str], dict[str, t.Any] | None]:
+        """The servers that a deploy before left out, and what it had set out to do, as the next one finds it."""
+        told = [found for found in self.locks.values() if not found.get("failed")]
+        out = sorted({server for found in told for server in _lock.out_of(found.get("journal") or [])})
+        journal = max((found.get("journal") or [] for found in told), key=len, default=[])
+        lock = next((found["lock"] for found in told if found.get("lock")), None)
+        return out, _lock.interrupted_of(journal) or _lock.unmoved(lock)

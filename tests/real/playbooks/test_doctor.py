@@ -288,3 +288,28 @@ def test_the_plan_has_the_last_word(stage, tmp_path):
             "[1, 5, 25, 50, 100]"
         ]
     }
+
+
+def test_what_a_deploy_left_on_the_side_that_serves_bars_a_switch(stage, tmp_path):
+    first = stage.play("zero.downtime.drain", deploy_members=["app3"])
+    assert first.rc == 0, first.output
+    intent = {"verb": "deploy", "release": "0" * 64, "label": "9.9.9", "serving": "blue", "side": "blue", "before": {}}
+    move = {"deploy_id": "d1", "time": time.time(), "state": "drained", "members": ["app3"], "intent": intent}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "local-shop.journal").write_text(json.dumps(move) + "\n", encoding="utf-8")
+    looked = Looked(stage, tmp_path, deploy_state_dir=str(tmp_path / "state"))
+    wrong = looked.wrong()
+    assert wrong["lock"] == ["a deploy before did not end, by its journal"], wrong
+    assert looked.rc == 0 and looked.sentence.startswith(
+        "ready for rolling; not ready for blue_green, canary because app3 is out of traffic on blue, which serves, because a "
+        "deploy there has not ended; ansible-playbook zero.downtime.rollback "
+    ), looked.sentence
+    # The same words refuse the deploy.
+    refused = stage.play(
+        "zero.downtime.deploy",
+        "--check",
+        deploy_release="2.0.0",
+        deploy_strategy="blue_green",
+        deploy_state_dir=str(tmp_path / "state"),
+    )
+    assert refused.rc == 2 and wrong["plan"][0].partition("; ")[0] in refused.sentence, refused.output
