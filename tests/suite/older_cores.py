@@ -9,6 +9,7 @@ import contextlib
 import json
 import typing as t
 
+from ansible.executor import module_common
 from ansible.module_utils import basic
 
 try:
@@ -30,3 +31,12 @@ except ImportError:
             yield
         finally:
             basic._ANSIBLE_ARGS = before  # pylint: disable=protected-access
+
+
+def built_module(data: bytes, shebang: str, path: str) -> tuple[t.Any, ...]:
+    """What an action's own C(_configure_module) returns for a module that is ready to be sent."""
+    kind = getattr(module_common, "_BuiltModule", None)
+    if kind is None:
+        # Before 2.19 these were the parts themselves.
+        return "new", shebang, data, path
+    return kind(b_module_data=data, module_style="new", shebang=shebang, serialization_profile="legacy"), path

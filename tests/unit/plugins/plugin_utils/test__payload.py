@@ -12,12 +12,14 @@ import types
 import typing as t
 
 import pytest
+from older_cores import built_module
 
 from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
+from ansible.plugins import loader as plugin_loaders
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 from ansible.template import Templar
@@ -34,10 +36,13 @@ print(json.dumps(dict(failed=done.returncode != 0, stdout=done.stdout, stderr=do
 
 
 class Action(ActionBase):
-    def _configure_module(self, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any) -> tuple[t.Any, str]:
+    # Those of the task, by which an older ansible-core tells what has been decided about a connection.
+    variables: dict[str, t.Any] = {}
+
+    def _configure_module(self, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any) -> tuple[t.Any, ...]:
         assert module_name == "zero.downtime.some"
         data = MODULE.format(argv=module_args["argv"]).encode()
-        return types.SimpleNamespace(module_style="new", shebang=f"#!{sys.executable}", b_module_data=data, serialization_profile="legacy"), "/some.py"
+        return built_module(data, f"#!{sys.executable}", "/some.py")
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         raise NotImplementedError
@@ -63,13 +68,16 @@ def action(remote: pathlib.Path) -> t.Callable[..., Action]:
         connection = connection_loader.get("local", context, new_stdin=None)
         connection.set_options(var_options=variables)
         connection._shell.set_options(var_options={"ansible_remote_tmp": str(remote)})
-        return Action(task, connection, context, loader, Templar(loader=loader))
+        # ansible-core 2.17 and 2.18 want to be told where plugins are found.
+        made = Action(task, connection, context, loader, Templar(loader=loader), plugin_loaders)
+        made.variables = variables
+        return made
 
     return make
 
 
 def run(action: Action, *argv: str) -> dict[str, t.Any]:
-    return _payload.execute(action, "zero.downtime.some", {"argv": list(argv)}, {})
+    return _payload.execute(action, "zero.downtime.some", {"argv": list(argv)}, dict(action.variables))
 
 
 @pytest.mark.claim("module-file-gone-before-it-begins")
