@@ -230,7 +230,8 @@ class ActionModule(ActionBase):
             # What is restarted is what serves, also before a canary, whose release is named in the same run.
             "release": None if verb == "restart" else checked["deploy_release"] or ("previous" if verb == "rollback" else None),
             # Less its secrets, which each host's task reads for itself.
-            "artifact": {key: _artifact.shown(value) for key, value in checked["deploy_artifact"].items() if key not in ("root", "headers") and value is not None}
+            "artifact": {key: _artifact.shown(value) for key, value in checked["deploy_artifact"].items()
+                         if key not in ("root", "headers") and value is not None}
             if verb in ("deploy", "activate") else None,
             "health": {**checked["deploy_health"], "smoke": _plan.smoke_of(checked["deploy_health"], public)}, "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],

@@ -188,12 +188,12 @@ def _lacking(config: Config, pool: str, frontends: t.Sequence[str], read: t.Call
     if not ways:
         unclear = [(name, line[1]) for name in frontends if name in config.frontends for line in config.frontends[name].all("use_backend")
                    if len(line) > 1 and "%[" in line[1]]
-        return [finding("info", "split", f"pool {pool} has no second side, and which lines would give it one nobody can tell: no rule leads to it by its name, and "
-                        f"where 'use_backend {rule}' of frontend {name} leads is not known here") for name, rule in unclear[:1]]
+        return [finding("info", "split", f"pool {pool} has no second side, and which lines would give it one nobody can tell: no rule leads to it by its "
+                        f"name, and where 'use_backend {rule}' of frontend {name} leads is not known here") for name, rule in unclear[:1]]
     other = sorted({route.frontend for route in ways if config.frontends[route.frontend].mode != "http"})
     if other:
-        return [finding("info", "split", f"pool {pool} has no second side, and frontend {', '.join(other)} is in TCP mode, where no request can be sent elsewhere "
-                        "by a share: rolling works")]
+        return [finding("info", "split", f"pool {pool} has no second side, and frontend {', '.join(other)} is in TCP mode, where no request can be sent "
+                        "elsewhere by a share: rolling works")]
     place = os.path.dirname(config.files[0]) if config.files else "/etc/haproxy"
     return [finding("info", "split", f"pool {pool} has no second side: rolling works, blue/green and canary need these lines and a reload{_routed(ways)}",
                     second_side(ways, config, pool, os.path.join(place, "split.map")))]

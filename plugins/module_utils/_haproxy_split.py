@@ -302,8 +302,8 @@ class Splitter:
     def change(self, view: View, kept: t.Sequence[str], started: float) -> View:
         _haproxy_map.put(self.place.path, self.place.key, self.value, "".join(f"{line}\n" for line in view.lines) if self.missing else None)
         if self.missing:
-            self.notes.append(f"{self.place.path} had been deleted, and was written again with what haproxy has of it ({len(view.lines)} entries); comments that "
-                              "it may have had, its owner and its mode are not known to haproxy")
+            self.notes.append(f"{self.place.path} had been deleted, and was written again with what haproxy has of it ({len(view.lines)} entries); comments "
+                              "that it may have had, its owner and its mode are not known to haproxy")
         found = view
         try:
             return self.apply(view, started + self.timeout)

@@ -520,7 +520,8 @@ class Mover:
             if self.world.clock() >= self.deadline:
                 switch = f"{self.p['off_file']} exists" if self.p.get("off_file") else "off_command has run"
                 self.fail(
-                    f"{self.name} still {now.said} at {shown_url(self.p['check_url'])} after {self.p['timeout']} s although {switch}: the application does not heed it",
+                    f"{self.name} still {now.said} at {shown_url(self.p['check_url'])} after {self.p['timeout']} s although {switch}: "
+                    "the application does not heed it",
                     before,
                     now,
                     changed,

@@ -136,7 +136,8 @@ class Lock(LockFile):
                 key: str | None = None, last: t.Mapping[str, t.Any] | None = None) -> bool:
         """Give the lock back, if it is this deploy's. C(clean) also ends the journal: nothing is left to resume. C(joined) took part in it.
 
-        C(shares) are those that all balancers have now, as far as it is known; C(last) is what a later rollback has to know of this deploy. Lock and journal go, also where nothing can be written any more.
+        C(shares) are those that all balancers have now, as far as it is known; C(last) is what a later rollback has to know of this
+        deploy. Lock and journal go, also where nothing can be written any more.
         """
         with self._held(fcntl.LOCK_EX, 10, "moves of deploy " + deploy_id) as found:
             if found is None or key_of(found) != (key or deploy_id):
@@ -282,8 +283,8 @@ def _examined(lock: Lock) -> dict[str, t.Any]:
     from ansible_collections.zero.downtime.plugins.module_utils import _preflight  # pylint: disable=import-outside-toplevel
 
     place = lock.directory
-    return _preflight.entry("state_dir", lock.usable, [f"install -d -o USER {place}, with the user that Ansible becomes there; df -h {_preflight.nearest(place)} "
-                                                       "shows its room; deploy_state_dir names another place"])
+    return _preflight.entry("state_dir", lock.usable, [f"install -d -o USER {place}, with the user that Ansible becomes there; df -h "
+                                                       f"{_preflight.nearest(place)} shows its room; deploy_state_dir names another place"])
 
 
 def argument_spec() -> dict[str, t.Any]:

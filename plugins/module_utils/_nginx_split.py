@@ -338,7 +338,8 @@ def _passing(split: Split, config: _nginx_config.Config) -> list[str]:
     """The lines by which requests come to go by the shares, in place of those by which they go now: by a name, or by what a map names."""
     lines = []
     for name, pair in split.variables.items():
-        entries = [f"map {' '.join(entry.inside[-1][1:])} {{ {entry.words[0]} {name}; }}  # in place of: {' '.join(entry.words)};" for entry in config.mapped(pair[0])]
+        entries = [f"map {' '.join(entry.inside[-1][1:])} {{ {entry.words[0]} {name}; }}  # in place of: {' '.join(entry.words)};"
+                   for entry in config.mapped(pair[0])]
         if config.passes(pair[0]) or not entries:
             lines.append(f"location / {{ proxy_pass http://{name}; }}  # in place of http://{pair[0]}")
         lines += entries

@@ -492,7 +492,8 @@ class _Call:
         """Let the new release take over from the one that serves, or leave that one to serve and the link on it."""
         running, slot = self.params["running"], found.slot(self.slot)
         swaps = _swaps()
-        port = swaps.Port(self._read_running, shown_url(running["url"]), self.passes, running["timeout"], running["interval"], self.world.clock, self.world.sleep)
+        port = swaps.Port(self._read_running, shown_url(running["url"]), self.passes, running["timeout"], running["interval"],
+                          self.world.clock, self.world.sleep)
         watch = swaps.Watch(lambda: self.world.ask(running["url"], running["header"], running["timeout"]), self.world.clock, self.world.sleep)
         active = slot.active
         unfinished = slot.settled != "activated" and swap.leftover()

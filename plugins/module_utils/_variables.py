@@ -91,8 +91,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "status": {"type": "list", "elements": "int", "default": [200], "description": "Status codes that pass."},
         "body": {"type": "str", "description": "Regular expression that the answer's body has to match."},
         "header": {"type": "str", "description": "Header that carries the digest of the running release. It proves that the restart really happened. "
-                   "The plan asks who sends it now, and names who does not. An answer that is ready and lacks it fails a deploy as unproven, within seconds where "
-                   "what ran before sends it. Going back to a release that does not send it is accepted by readiness alone, and said."},
+                   "The plan asks who sends it now, and names who does not. An answer that is ready and lacks it fails a deploy as unproven, within seconds "
+                   "where what ran before sends it. Going back to a release that does not send it is accepted by readiness alone, and said."},
         "passes": {"type": "int", "default": 3, "minimum": 1, "description": "Passes in a row that are needed."},
         "interval": {"type": "float", "default": 0.2, "minimum": 0.01, "description": "Seconds between two checks of a member."},
         "timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds after which a release that is not ready counts as bad. What users "
@@ -123,8 +123,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_drain_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds that requests in flight have to finish while a member is taken out."},
     "deploy_drain_timeout_action": {"type": "str", "default": "fail", "choices": ["fail", "cut"], "description":
-                                    "Whether a drain that takes longer fails, or cuts what is left and counts it. On the way back from a release, in a rollback "
-                                    "and when a deploy fails, what is left is always cut and counted, where the driver can."},
+                                    "Whether a drain that takes longer fails, or cuts what is left and counts it. On the way back from a release, in a "
+                                    "rollback and when a deploy fails, what is left is always cut and counted, where the driver can."},
     "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds within which a member has to serve again once the balancer admits it."},
     "deploy_soak": {"type": "int", "default": 1, "minimum": 0, "description": "Seconds of observation after the last batch before the evidence is judged."},

@@ -148,4 +148,3 @@ def _clear(action: ActionBase) -> None:
     left = [path for path in told["stdout"].splitlines() if dead(os.path.basename(path), DIRECTORY)]
     if left:
         action._low_level_execute_command(f"rm -rf {' '.join(shell.quote(path) for path in left)}", sudoable=False)
-

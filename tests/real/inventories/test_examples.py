@@ -50,7 +50,8 @@ def look(machine: Machine, check: dict[str, str], foretold: str, status: dict[st
 def looked_over(machine: Machine, words: str, **variables: str) -> None:
     """What doctor finds where all is well, but for the second side that these do without."""
     doctor = machine.play("zero.downtime.doctor", **variables)
-    assert doctor.rc == 0 and words in doctor.output and doctor.sentence.startswith("ready for rolling; not ready for blue_green, canary because "), doctor.output
+    assert doctor.rc == 0 and words in doctor.output, doctor.output
+    assert doctor.sentence.startswith("ready for rolling; not ready for blue_green, canary because "), doctor.output
     wrong = [line for line in doctor.output.splitlines() if line.startswith("✗")]
     assert all(line.startswith("✗ second_side: a second side needs pools of both sides") for line in wrong), doctor.output
 

@@ -225,7 +225,8 @@ def test_a_pool_that_a_map_names_gets_its_second_side_by_the_printed_lines(stage
     balancer = stage({"shop": ["app1", "app2"], "rest": ["r1"]})
     text = balancer.config.read_text(encoding="utf-8")
     mapped = "    map $host $backend { default rest; shop.example shop; }\n    server { listen"
-    balancer.config.write_text(text.replace("    server { listen", mapped, 1).replace("proxy_pass http://shop;", "proxy_pass http://$backend;"), encoding="utf-8")
+    text = text.replace("    server { listen", mapped, 1).replace("proxy_pass http://shop;", "proxy_pass http://$backend;")
+    balancer.config.write_text(text, encoding="utf-8")
     balancer.reload()
 
     def names(host):

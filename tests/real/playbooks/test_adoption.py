@@ -74,14 +74,16 @@ def printed(output: str) -> list[str]:
 
 def as_documented(ordinary: Ordinary, played: playing.Played) -> list[str]:
     """What doctor printed, with the places that the documentation has."""
-    places = {str(ordinary.balancer.dir): "/etc/haproxy", str(ordinary.path / "state"): "/var/lib/zero-downtime", str(ordinary.stage.dir / "hosts"): "/srv/stage",
+    places = {str(ordinary.balancer.dir): "/etc/haproxy", str(ordinary.path / "state"): "/var/lib/zero-downtime",
+              str(ordinary.stage.dir / "hosts"): "/srv/stage",
               str(playing.REPO / "build"): "/srv/build", ordinary.balancer.url: "https://shop.example"}
     looked = re.search(r"TASK \[zero\.downtime\.status : Look at .*\n((?:.*\n)*?)ok: ", played.output)
     assert looked, played.output
     text = looked[1] + "\n" + played.sentence
     for place, name in places.items():
         text = text.replace(place, name)
-    for found, word in ((r"haproxy \d\S+ answers", "haproxy 2.6.12 answers"), (r"127\.0\.0\.1", "192.0.2.1"), (r"x-release \w+", "x-release eb742327e2b2"), (r"it knows [\w., -]+", "it knows 1.0.0, 2.0.0")):
+    for found, word in ((r"haproxy \d\S+ answers", "haproxy 2.6.12 answers"), (r"127\.0\.0\.1", "192.0.2.1"),
+                        (r"x-release \w+", "x-release eb742327e2b2"), (r"it knows [\w., -]+", "it knows 1.0.0, 2.0.0")):
         text = re.sub(found, word, text)
     return text.splitlines()
 
@@ -128,7 +130,8 @@ def test_from_one_backend_to_blue_green_by_the_lines_that_doctor_prints(ordinary
 
 
 @pytest.mark.claim("doctor-passes-by-its-own-lines")
-@pytest.mark.parametrize("rules", [["acl is_shop hdr(host) shop.example", "use_backend shop if is_shop"], ["use_backend %[req.hdr(host),lower,map({map},rest)]"]],
+@pytest.mark.parametrize("rules", [["acl is_shop hdr(host) shop.example", "use_backend shop if is_shop"],
+                                   ["use_backend %[req.hdr(host),lower,map({map},rest)]"]],
                          ids=["condition", "map"])
 def test_a_pool_behind_a_rule_passes_doctor_by_the_lines_that_it_prints(stage, tmp_path, rules):
     hosts = tmp_path / "hosts.map"
@@ -137,7 +140,8 @@ def test_a_pool_behind_a_rule_passes_doctor_by_the_lines_that_it_prints(stage, t
     with found.balancer:
         haproxy_stage.wait_until(found.balancer.settled, "every member is up")
         said = found.play("doctor", deploy_strategy="blue_green")
-        assert said.rc == 2 and said.sentence.startswith("ready for rolling; not ready for blue_green, canary because a second side needs pools of both sides"), \
+        assert said.rc == 2, said.output
+        assert said.sentence.startswith("ready for rolling; not ready for blue_green, canary because a second side needs pools of both sides"), \
             said.output
         lines = printed(said.output)
         assert "requests come to it by 'use_backend " in lines[0] and all(f"\n    {line}\n" in said.output for line in lines[1:]), said.output

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import http.server
 import json
-import os
 import pathlib
 import threading
 import typing as t

@@ -144,8 +144,9 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
     with lock.fence("d2", {"state": "drained", "members": ["app3"]}):
         pass
     assert _lock.out_of(lock.entries()) == ["app1", "app3"]
-    assert _lock.interrupted_of(got["journal"]) == {"verb": "deploy", "release": "n", "label": "2.0.0", "strategy": None, "deploy_id": "d1", "serving": None, "side": None,
-                                                    "before": {"app1": "o", "app2": "o"}}
+    assert _lock.interrupted_of(got["journal"]) == {
+        "verb": "deploy", "release": "n", "label": "2.0.0", "strategy": None, "deploy_id": "d1", "serving": None, "side": None,
+        "before": {"app1": "o", "app2": "o"}}
     lock.release("d2", clean=True)
     assert lock.entries() == []
     assert _lock.interrupted_of([]) is None
@@ -188,7 +189,8 @@ def test_check_mode_only_looks(tmp_path):
     params = {"directory": str(tmp_path / "none"), "name": "production-shop", "state": "acquired", "deploy_id": "d1"}
     found = _lock.run(params, True)
     assert found.pop("now") > 0
-    assert found == {"changed": True, "lock": None, "journal": [], "without": {}, "shares": None, "last": None, "path": str(tmp_path / "none" / "production-shop.lock")}
+    assert found == {"changed": True, "lock": None, "journal": [], "without": {}, "shares": None, "last": None,
+                     "path": str(tmp_path / "none" / "production-shop.lock")}
     assert not (tmp_path / "none").exists()
 
 
@@ -455,5 +457,6 @@ def test_what_a_rollback_has_to_know_outlives_the_lock_and_the_next_deploy_write
     lock.acquire("d2", ME)
     lock.release("d2", clean=True)
     assert lock.last()["deploy_id"] == "d1"
-    answers = {"lb1": {"last": {**told, "time": 1.0}}, "lb2": {"last": {**told, "deploy_id": "d2", "time": 2.0}}, "lb3": {"failed": True}, "lb4": {"last": None}}
+    answers = {"lb1": {"last": {**told, "time": 1.0}}, "lb2": {"last": {**told, "deploy_id": "d2", "time": 2.0}},
+               "lb3": {"failed": True}, "lb4": {"last": None}}
     assert _lock.newest(answers)["deploy_id"] == "d2" and _lock.newest({"lb3": {"failed": True}}) is None

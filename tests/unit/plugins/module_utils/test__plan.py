@@ -167,7 +167,7 @@ def test_members_that_a_restart_left_out_on_the_serving_side_are_not_forgotten()
     plan = {"verb": "deploy", "serving_side": "blue", "capacity": {"serving_out": {"app1": "s1", "app4": "s4"}}}
     killed = {"verb": "restart", "side": "blue"}
     with pytest.raises(DowntimeError, match="^app1 is out of traffic on blue, which serves, because a restart there has not ended; "
-                                             "ansible-playbook zero.downtime.restart -e deploy_app=shop ends it, and then deploy can go on$"):
+                                            "ansible-playbook zero.downtime.restart -e deploy_app=shop ends it, and then deploy can go on$"):
         _plan.serves_whole({**plan, "app": "shop"}, ["s1"], killed)
     # A person's, those of a run on the idle side, and where one side is all there is.
     _plan.serves_whole(plan, [], killed)

@@ -83,7 +83,7 @@ def run(action: Action, *argv: str) -> dict[str, t.Any]:
 @pytest.mark.claim("module-file-gone-before-it-begins")
 @pytest.mark.parametrize("pipelining, directories", [({}, 0), ({"ansible_pipelining": True}, 0), ({"ansible_pipelining": False}, 1)])
 def test_what_a_module_was_told_is_in_no_file_while_it_runs(action: t.Callable[..., Action], remote: pathlib.Path, pipelining: dict[str, bool],
-                                                             directories: int) -> None:
+                                                            directories: int) -> None:
     assert run(action(**pipelining), "find", str(remote), "-type", "f")["stdout"] == ""
     assert len(run(action(**pipelining), "find", str(remote), "-mindepth", "1")["stdout_lines"]) == directories
     assert not list(remote.iterdir())

@@ -78,6 +78,7 @@ def test_one_that_may_serve_is_not_left_out(port: int) -> None:
 
 def test_only_who_has_others_is_told_to_go_on_without_one() -> None:
     assert _without.hint("lb2", SILENT, BALANCERS, RUN) == (
-        "; if it is known to be dead, ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 -e deploy_without=lb2 goes on without it")
+        "; if it is known to be dead, ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 "
+        "-e deploy_without=lb2 goes on without it")
     assert _without.hint("lb2", SILENT, ["lb2"], RUN) == ""
     assert _without.hint("lb2", {"failed": True, "msg": "may not open"}, BALANCERS, RUN) == ""
