@@ -6,6 +6,7 @@ may keep it in traffic."""
 
 from __future__ import annotations
 
+import re
 import threading
 import typing as t
 
@@ -41,10 +42,9 @@ class Users:
         thread.join(0.2)
         return in_flight(self.member) >= self.wanted
 
-    def come(self) -> int:
-        """Ask until enough of them wait; how many that are."""
+    def come(self) -> None:
+        """Ask until enough of them wait."""
         wait_until(self._stuck, f"{self.wanted} requests hang on {self.member}")
-        return in_flight(self.member)
 
     def leave(self) -> None:
         for thread in self._threads:
@@ -70,11 +70,10 @@ def stuck_hook(side) -> dict[str, t.Any]:
 def test_requests_that_never_end_do_not_keep_a_bad_release_in_traffic(side, stuck_hook):
     side.stage.script("up", STUCK)
     users = Users("app1", 2)
-    waiting: list[int] = []
 
     def come() -> None:
         wait_until(stuck_hook["come"].exists, "the first batch serves", timeout=120)
-        waiting.append(users.come())
+        users.come()
         stuck_hook["there"].touch()
 
     coming = threading.Thread(target=come, daemon=True)
@@ -84,10 +83,11 @@ def test_requests_that_never_end_do_not_keep_a_bad_release_in_traffic(side, stuc
     coming.join()
     assert played.rc == 2 and "users wait for ever" in played.sentence, played.output
     assert "app1 went back" in played.sentence and "4 of 4 members serve 1.0.0" in played.sentence, played.sentence
-    assert f"{waiting[0]} connections were cut" in played.sentence, played.sentence
+    # By what became of them: a member's own count has the probe's requests, too.
     users.leave()
+    assert re.search(rf"; {users.lost} connections? (was|were) cut on the way back", played.sentence), played.sentence
     found = side.record()
-    assert found["result"] == "rolled_back" and found["evidence"]["balance"]["cut"] == users.lost == waiting[0], found["evidence"]["balance"]
+    assert found["result"] == "rolled_back" and found["evidence"]["balance"]["cut"] == users.lost >= 1, found["evidence"]["balance"]
     assert version() == "1.0.0"
 
 
