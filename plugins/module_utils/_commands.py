@@ -10,7 +10,9 @@ Private to the collection.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import typing as t
 
 # What stands for itself in a shell, and in Ansible's own reading of name=value.
@@ -22,7 +24,7 @@ def command(verb: str, app: str | None, **variables: t.Any) -> str:
 
     :param app: None where whoever writes the sentence does not know it, as a module on a balancer's host.
     """
-    words = [f"ansible-playbook zero.downtime.{verb}"]
+    words = ["ansible-playbook", *_inventories(), f"zero.downtime.{verb}"]
     for name, value in {"deploy_app": app, **variables}.items():
         if value not in (None, "", [], False):
             words.append(f"-e {_variable(name, value)}")
@@ -32,6 +34,23 @@ def command(verb: str, app: str | None, **variables: t.Any) -> str:
 def again(plan: t.Mapping[str, t.Any], **variables: t.Any) -> str:
     """The command of this very run, with what was given for it (C(said)), and C(variables) beside."""
     return command(plan["verb"], plan["app"], **{**(plan.get("said") or {}), **variables})
+
+
+def _inventories() -> list[str]:
+    """The inventories that this run was given, as options; none of them on a managed host, where nobody knows that."""
+    try:
+        from ansible import constants, context  # pylint: disable=import-outside-toplevel
+    except ImportError:
+        return []
+    given = list(context.CLIARGS.get("inventory") or ())
+    # Those of the configuration are found without being named.
+    return [] if given == list(constants.DEFAULT_HOST_LIST) else [word for place in given for word in ("-i", shlex.quote(_as_given(place)))]
+
+
+def _as_given(place: str) -> str:
+    """Ansible makes a path of an inventory absolute; a list of hosts, with a comma in it, is left as it is."""
+    near = os.path.relpath(place) if "," not in place else place
+    return place if near.startswith(os.pardir) else near
 
 
 def _variable(name: str, value: t.Any) -> str:

@@ -38,6 +38,20 @@ def test_a_shell_and_ansible_read_what_was_meant(value: object, read: str, monke
     assert json.loads(json.dumps(load_extra_vars(DataLoader()))) == {"deploy_app": "shop", "deploy_release": read}
 
 
+@pytest.mark.parametrize("given, told", [
+    (("/site/inventories/production", "/elsewhere/more hosts.yml"), "-i inventories/production -i '/elsewhere/more hosts.yml' "),
+    (("a.example,",), "-i a.example, "),
+    # Those of ansible.cfg, which the next run finds as this one did.
+    (("/etc/ansible/hosts",), ""),
+    ((), ""),
+])
+def test_the_next_run_has_the_inventory_of_this_one(given: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible.context.CLIARGS", {"inventory": given})
+    monkeypatch.setattr("ansible.constants.DEFAULT_HOST_LIST", ["/etc/ansible/hosts"])
+    monkeypatch.setattr("os.getcwd", lambda: "/site")
+    assert _commands.command("status", None) == f"ansible-playbook {told}zero.downtime.status"
+
+
 def test_a_run_is_told_with_what_was_given_for_it() -> None:
     plan = {"verb": "deploy", "app": "shop", "said": {"deploy_release": "2.0.0", "deploy_strategy": "canary"}}
     assert _commands.again(plan, deploy_lock_break=True) == (
