@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import pathlib
-import re
 import shlex
 import time
 import typing as t
 
 import pair as pairs
+import playing
 import pytest
 from haproxy_stage import get, wait_until
 from under_load import Load
@@ -229,10 +229,9 @@ def test_each_ended_well_on_both(rolling: Story, name: str) -> None:
 
 @pytest.mark.claim("one-deploy-at-a-time")
 def test_a_second_deploy_was_refused_and_names_the_first(rolling: Story) -> None:
-    said = (rolling.path / "second.log").read_text(encoding="utf-8")
-    refused = re.findall(r"Action failed: (Deploy of shop was refused: [^\n\x1b]*)", said)
-    assert refused, said
-    assert "lb1" in refused[-1] and "first" in refused[-1] and "process " in refused[-1]
+    refused = playing.Played(2, (rolling.path / "second.log").read_text(encoding="utf-8"))
+    assert refused.sentence.startswith("Deploy of shop was refused: shop (local) is locked on lb1 by deploy first of "), refused.output
+    assert "(process " in refused.sentence
     assert list((rolling.path / "second").glob("*.json")) == []
 
 
