@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import sys
 import typing as t
 
@@ -22,6 +23,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "common"))
 
 import look  # noqa: E402
 from look import BALANCERS, MEMBERS  # noqa: E402
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -111,8 +115,12 @@ class Stage(Seen):
 
     def told(self, name: str) -> tuple[int, str]:
         """How one run of a scenario's story ended: its exit code, and all that it said in one line."""
-        return (int((self.results / f"{name}.rc").read_text(encoding="utf-8")),
-                " ".join((self.results / f"{name}.log").read_text(encoding="utf-8").split()))
+        return int((self.results / f"{name}.rc").read_text(encoding="utf-8")), self.output(name)
+
+    def output(self, name: str) -> str:
+        """What a run printed, in one line: without colours, and with sentences as they were before YAML quoted and folded them."""
+        plain = _COLOURS.sub("", (self.results / f"{name}.log").read_text(encoding="utf-8"))
+        return " ".join(plain.replace("''", "'").split())
 
     @functools.cached_property
     def requests(self) -> list[dict[str, t.Any]]:

@@ -187,12 +187,12 @@ class Examination:
                     checks.well("hook", None, f"{name} is {found[0]}")
         place = checked["deploy_records_dir"]
         if checks.tried(
-            "records_dir",
+            "records",
             None,
             [f"install -d {place}, or deploy_records_dir: another directory"],
             lambda: self.planner._run_dir(_doctor.records(place), "doctor", {}, 0.0),
         ):
-            checks.well("records_dir", None, f"{_doctor.records(place)} can be written")
+            checks.well("records", None, f"{_doctor.records(place)} can be written")
         checks.tried(
             "batches",
             None,

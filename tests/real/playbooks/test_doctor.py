@@ -88,7 +88,7 @@ def test_all_is_well_and_looking_changes_nothing(stage, tmp_path):
     assert looked.sentence == "ready for rolling, blue_green, canary" and looked.doctor["ready"] == STRATEGIES
     assert {check["name"] for check in looked.doctor["checks"]} >= {
         "configuration",
-        "records_dir",
+        "records",
         "balancer",
         "pool",
         "second_side",

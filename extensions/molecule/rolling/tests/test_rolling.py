@@ -49,7 +49,7 @@ def test_clients_met_no_other_release(stage, name, versions):
 @pytest.mark.claim("staged-everywhere-before-traffic-moves", "disk-full")
 def test_a_host_without_room_ends_a_deploy_before_any_traffic_moves(stage, nothing_left_running):
     rc, log = stage.told("full")
-    sentence = log.rpartition('"msg": "')[2]
+    sentence = log.rpartition("msg: ")[2].lstrip("'")
     assert rc == 2 and sentence.startswith("Deploy of shop was refused: app3: ")
     assert "no space left on its file system" in sentence
     assert "Nothing has been changed." in sentence
@@ -113,7 +113,7 @@ def test_the_bad_deploy_failed_with_one_sentence(stage, record):
     bad = record("bad")
     assert bad["previous"]["label"] == "2.0.0"
     assert "2.0.0" in bad["sentence"] and "\n" not in bad["sentence"]
-    assert bad["sentence"] in (stage.results / "bad.log").read_text(encoding="utf-8").replace("\\n", "\n")
+    assert bad["sentence"] in stage.output("bad")
 
 
 @pytest.mark.claim("persons-maintenance-stays")
