@@ -92,7 +92,7 @@ def _on_core(core: str) -> list[Piece]:
     """Each strategy, a resumed deploy and what meets Ansible in the unit tests, on one more ansible-core: `make test CORE=…` runs all."""
     return [
         Piece("cores", core + "-unit", pytest(*MEET_ANSIBLE), 20, core=core),
-        Piece("cores", core + "-deploys", (PYTHON, "tests/stage/demo.py", "--strategies"), 30, ("stage", "artifacts"), core=core),
+        Piece("cores", core + "-deploys", (PYTHON, "tests/stage/demo.py", "--strategies"), 30, (*STAGE, "demo"), core=core),
         Piece("cores", core + "-resume", (PYTHON, "tests/chaos/sweep.py", "deploy, batch 1: drain in the journal"), 30, (*STAGE, "chaos"), core=core),
     ]
 
