@@ -302,7 +302,7 @@ def test_what_a_deploy_left_on_the_side_that_serves_bars_a_switch(stage, tmp_pat
     assert wrong["lock"] == ["a deploy before did not end, by its journal"], wrong
     assert looked.rc == 0 and looked.sentence.startswith(
         "ready for rolling; not ready for blue_green, canary because app3 is out of traffic on blue, which serves, "
-        "because a deploy there has not ended; ansible-playbook -i inventories/local zero.downtime.rollback "
+        "because a deploy there has not ended; ansible-playbook zero.downtime.rollback "
     ), looked.sentence
     # The same words refuse the deploy.
     refused = stage.play(

@@ -23,7 +23,7 @@ CANARY = {"deploy_strategy": "canary", "deploy_canary": {
     "steps": [50, 100], "step_time": 3, "interval": 1, "deadline": 300, "latency": "none"}}
 # The default strategy is rolling, and these members' first release is theirs alone.
 PLAIN = {"deploy_soak": 0, "deploy_evidence_rate": 20}
-COMMAND = "ansible-playbook -i inventories/local zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green"
+COMMAND = "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green"
 
 
 def rollback(side: Side, *args: str, **variables: t.Any) -> playing.Played:
@@ -70,7 +70,7 @@ def test_after_a_switch_whose_deploy_was_killed_and_whose_release_died(side):
 def test_after_a_canary_whose_controller_died(side):
     killed(side, "50", **CANARY)
     seen = side.stage.play("zero.downtime.status")
-    assert seen.rc == 2 and "ansible-playbook -i inventories/local zero.downtime.rollback -e deploy_app=shop" in seen.sentence, seen.output
+    assert seen.rc == 2 and "ansible-playbook zero.downtime.rollback -e deploy_app=shop" in seen.sentence, seen.output
     back = rollback(side)
     assert back.rc == 0 and "every request goes to blue again, which serves 1.0.0" in back.sentence, back.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
@@ -110,7 +110,7 @@ def test_requests_on_both_sides_that_no_journal_knows_of_go_where_a_person_says(
     assert side.play("deploy", deploy_release="2.0.0").rc == 0
     ask(side.stage.socket(), f"set map {side.split} shop 30")
     refused = rollback(side)
-    command = "ansible-playbook -i inventories/local zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green -e deploy_side=blue"
+    command = "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green -e deploy_side=blue"
     assert refused.rc == 2 and f"{command} brings all of them to blue" in refused.sentence, refused.output
     back = rollback(side, deploy_strategy="blue_green", deploy_side="blue")
     assert back.rc == 0 and "every request goes to blue again, which serves 1.0.0" in back.sentence, back.output
