@@ -115,9 +115,9 @@ class Stage(Seen):
 
     def told(self, name: str) -> tuple[int, str]:
         """How one run of a scenario's story ended: its exit code, and all that it said in one line."""
-        return int((self.results / f"{name}.rc").read_text(encoding="utf-8")), self.output(name)
+        return int((self.results / f"{name}.rc").read_text(encoding="utf-8")), self.printed(name)
 
-    def output(self, name: str) -> str:
+    def printed(self, name: str) -> str:
         """What a run printed, in one line: without colours, and with sentences as they were before YAML quoted and folded them."""
         plain = _COLOURS.sub("", (self.results / f"{name}.log").read_text(encoding="utf-8"))
         return " ".join(plain.replace("''", "'").split())

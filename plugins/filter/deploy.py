@@ -9,6 +9,10 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _commands, _going_on, _idle, _outcome, _proof
+from ansible_collections.zero.downtime.plugins.plugin_utils import _given
+
+# Some of these end in sentences that tell people what to run next.
+_commands.found_by(_given.inventories)
 
 
 def batches_of(plan: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:

@@ -10,13 +10,18 @@ Private to the collection.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import typing as t
 
 # What stands for itself in a shell, and in Ansible's own reading of name=value.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+-]+")
+_inventories: t.Callable[[], t.Sequence[str]] = tuple
+
+
+def found_by(inventories: t.Callable[[], t.Sequence[str]]) -> None:
+    """C(inventories) tells how this run finds its hosts, as options of a command line; only the controller knows that."""
+    global _inventories  # pylint: disable=global-statement
+    _inventories = inventories
 
 
 def command(verb: str, app: str | None, **variables: t.Any) -> str:
@@ -34,23 +39,6 @@ def command(verb: str, app: str | None, **variables: t.Any) -> str:
 def again(plan: t.Mapping[str, t.Any], **variables: t.Any) -> str:
     """The command of this very run, with what was given for it (C(said)), and C(variables) beside."""
     return command(plan["verb"], plan["app"], **{**(plan.get("said") or {}), **variables})
-
-
-def _inventories() -> list[str]:
-    """The inventories that this run was given, as options; none of them on a managed host, where nobody knows that."""
-    try:
-        from ansible import constants, context  # pylint: disable=import-outside-toplevel
-    except ImportError:
-        return []
-    given = list(context.CLIARGS.get("inventory") or ())
-    # Those of the configuration are found without being named.
-    return [] if given == list(constants.DEFAULT_HOST_LIST) else [word for place in given for word in ("-i", shlex.quote(_as_given(place)))]
-
-
-def _as_given(place: str) -> str:
-    """Ansible makes a path of an inventory absolute; a list of hosts, with a comma in it, is left as it is."""
-    near = os.path.relpath(place) if "," not in place else place
-    return place if near.startswith(os.pardir) else near
 
 
 def _variable(name: str, value: t.Any) -> str:

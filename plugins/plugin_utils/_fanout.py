@@ -29,7 +29,11 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import become_loader, connection_loader
 
-from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _here, _payload
+from ansible_collections.zero.downtime.plugins.module_utils import _commands
+from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _given, _here, _payload
+
+# Whoever asks hosts tells people what to run next.
+_commands.found_by(_given.inventories)
 
 Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 

@@ -26,7 +26,7 @@ def points(stage):
     records = {record["deploy_id"]: record for record in stage.records}
     assert found.keys() == LOST_AT.keys() | {"absent"}
     return {name: {**seen, "record": records[name], "record_again": records[f"{name}-again"],
-                   "output": stage.output(name)} for name, seen in found.items()}
+                   "output": stage.printed(name)} for name, seen in found.items()}
 
 
 @pytest.fixture(params=[*LOST_AT, "absent"])

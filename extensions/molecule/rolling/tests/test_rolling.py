@@ -113,7 +113,7 @@ def test_the_bad_deploy_failed_with_one_sentence(stage, record):
     bad = record("bad")
     assert bad["previous"]["label"] == "2.0.0"
     assert "2.0.0" in bad["sentence"] and "\n" not in bad["sentence"]
-    assert bad["sentence"] in stage.output("bad")
+    assert bad["sentence"] in stage.printed("bad")
 
 
 @pytest.mark.claim("persons-maintenance-stays")

@@ -14,6 +14,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands
+from ansible_collections.zero.downtime.plugins.plugin_utils import _given
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 
@@ -49,6 +50,7 @@ def test_the_next_run_has_the_inventory_of_this_one(given: tuple[str, ...], told
     monkeypatch.setattr("ansible.context.CLIARGS", {"inventory": given})
     monkeypatch.setattr("ansible.constants.DEFAULT_HOST_LIST", ["/etc/ansible/hosts"])
     monkeypatch.setattr("os.getcwd", lambda: "/site")
+    monkeypatch.setattr(_commands, "_inventories", _given.inventories)
     assert _commands.command("status", None) == f"ansible-playbook {told}zero.downtime.status"
 
 
