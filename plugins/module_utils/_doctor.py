@@ -22,33 +22,29 @@ LEFT = ("out", "orphan", "disagree", "mixed_releases", "half_staged", "old_worke
 
 
 class Commands:
-    """Commands as they are typed on this controller.
+    """Commands as they are typed on this controller. What they are good for is a shell's comment, so that a whole line can be pasted.
 
-    :param inventories: what ansible-playbook was given with C(-i).
+    :param inventories: the options that name the inventories of this run.
     :param app: the application, where it was picked on the command line.
     """
 
     def __init__(self, inventories: t.Sequence[str], app: str | None = None) -> None:
-        self.sources = "".join(f" -i {shlex.quote(source)}" for source in inventories)
+        self.inventories = inventories
         self.app = app
 
     def playbook(self, name: str, **variables: t.Any) -> str:
-        return self.here(_commands.command(name, self.app, **variables))
-
-    def here(self, command: str) -> str:
-        """A command with the inventories of this run."""
-        return command.replace("ansible-playbook", f"ansible-playbook{self.sources}", 1)
+        return _commands.command(name, self.app, **variables)
 
     def unreachable(self, host: str, result: t.Mapping[str, t.Any]) -> list[str]:
         """For a host that gave no answer, or could not be asked."""
-        ping = f"ansible{self.sources} {shlex.quote(host)} -m ansible.builtin.ping"
+        ping = " ".join(("ansible", *self.inventories, shlex.quote(host), "-m ansible.builtin.ping"))
         if result.get("unreachable_host"):
-            return [f"{ping} shows why; ansible_host, ansible_user and keys are in the inventory"]
-        return [f"{ping} shows whether modules run there; ansible_become: true in the inventory makes them run as root"]
+            return [f"{ping}  # shows why; ansible_host, ansible_user and keys are in the inventory"]
+        return [f"{ping}  # shows whether modules run there; ansible_become: true in the inventory makes them run as root"]
 
     def again(self) -> list[str]:
         """For what a deploy left that did not end."""
-        return [f"{self.playbook('rollback')} goes back to what was there before, and deploy goes on"]
+        return [f"{self.playbook('rollback')}  # goes back to what was there before, and deploy goes on"]
 
     def broken(self) -> list[str]:
         return [f"wait for it; if it is known to be dead: {self.playbook('rollback', deploy_lock_break=True)}"]
@@ -56,7 +52,7 @@ class Commands:
     def put_right(self) -> list[str]:
         return [
             self.playbook("rollback", deploy_strategy="blue_green")
-            + " brings all requests to one side, and so does deploy"
+            + "  # brings all requests to one side, and so does deploy"
         ]
 
     def left(self, entry: t.Mapping[str, t.Any]) -> list[str]:
@@ -66,14 +62,14 @@ class Commands:
             return [self.playbook("activate", deploy_members=who)]
         if kind == "idle_out":
             # As status says it.
-            told = entry["text"].partition("ansible-playbook ")[2].partition(" brings ")[0]
-            return [self.here(f"ansible-playbook {told}") if told else self.playbook("activate")]
+            told = "".join(entry["text"].partition("ansible-playbook ")[1:]).partition(" brings ")[0]
+            return [told or self.playbook("activate")]
         if kind == "old_workers":
             return [
                 "they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout "
                 "(nginx)"
             ]
-        return [f"{self.playbook('deploy', deploy_release='LABEL')} puts that right"]
+        return [f"{self.playbook('deploy', deploy_release='LABEL')}  # puts that right"]
 
 
 def balancer(
@@ -142,11 +138,11 @@ def health(url: str, entry: t.Mapping[str, t.Any]) -> list[str]:
     """For a member whose answer no gate would take."""
     if entry.get("status") is None:
         return [
-            f"curl -si {shlex.quote(url)} has to answer: start the service of {entry['name']}; deploy_health: "
+            f"curl -si {shlex.quote(url)}  # has to answer: start the service of {entry['name']}; deploy_health: "
             f"{{port: …, address: …}} name another place"
         ]
     return [
-        f"curl -si {shlex.quote(url)} shows the answer; deploy_health: {{path: …, status: […], header: …}} say "
+        f"curl -si {shlex.quote(url)}  # shows the answer; deploy_health: {{path: …, status: […], header: …}} say "
         "what is asked and what has to be answered"
     ]
 
@@ -156,7 +152,7 @@ def artifact(found: t.Mapping[str, t.Any], release: str) -> list[str]:
     place, sums = shown(str(found.get("url") or found.get("src") or "")), shown(str(found.get("checksums") or ""))
     if sums and place:
         names = " >> ".join(shlex.quote(os.path.basename(path)) for path in (place, sums))
-        return [f"sha256sum {names} where {sums} is made, and the artifact at {place}"]
+        return [f"sha256sum {names}  # where {sums} is made, and the artifact at {place}"]
     return [f"deploy_artifact: {{url: …, checksums: …}} say where release {release} and its checksum are"]
 
 
@@ -165,7 +161,7 @@ def evidence(checked: t.Mapping[str, t.Any]) -> list[str]:
     url, other = shown(str(checked["deploy_evidence_url"])), checked["deploy_evidence_connect_to"]
     to = f" --connect-to ::{other}" if other else ""
     return [
-        f"curl -sv{to} {shlex.quote(url)} on this controller shows name, connection, certificate and answer; "
+        f"curl -sv{to} {shlex.quote(url)}  # on this controller, shows name, connection, certificate and answer; "
         "deploy_evidence_connect_to: HOST:PORT asks another "
         "address, and deploy_evidence_ca_path: FILE trusts another authority"
     ]

@@ -413,7 +413,8 @@ class Examination:
             )
         elif held:
             refusal = _holder.refusal({**self._this(), "environment": environment}, host, held)
-            self.checks.wrong("lock", host, refusal, self.commands.broken())
+            mend = ["wait for it, or end that process"] if _holder.alive(held) else self.commands.broken()
+            self.checks.wrong("lock", host, refusal, mend)
         else:
             self.checks.well("lock", host, f"nobody has the lock of {app} ({environment})")
             if result.get("journal"):

@@ -48,8 +48,18 @@ def _first_line(path: str) -> str:
 
 def refusal(plan: t.Mapping[str, t.Any], host: str, lock: t.Mapping[str, t.Any]) -> str:
     """Why nobody else may begin, and what to do. C(plan) is of who would."""
+    if alive(lock):
+        # Breaking its lock would only leave what it has begun half done.
+        return f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(lock)}, which is at work; wait for it, or end that process first"
     return (f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(lock)}; wait for it, or, if it is known to be dead, "
             f"break the lock: {_commands.again(plan, deploy_lock_break=True)}")
+
+
+def alive(lock: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any] | None = None) -> bool:
+    """Whether a lock's holder is seen to be at work on this controller; C(here) as for C(dead)."""
+    holder, here = lock.get("holder") or {}, here or machine()
+    same = all(holder.get(name) == here[name] for name in ("controller", "machine_id", "boot_id", "pid_namespace"))
+    return same and holder.get("start_time") is not None and _probe.start_time_of(int(holder["pid"])) == holder["start_time"]
 
 
 def dead(lock: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any] | None = None) -> bool:

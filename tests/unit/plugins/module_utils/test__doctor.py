@@ -8,13 +8,12 @@ import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _doctor
 
-COMMANDS = _doctor.Commands(["inventories/local", "my hosts"], "shop")
+COMMANDS = _doctor.Commands(["-i", "inventories/local", "-i", "'my hosts'"], "shop")
 
 
 def test_commands_are_those_of_this_controller():
     assert COMMANDS.playbook("rollback", deploy_lock_break=True) == (
-        "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.rollback -e deploy_app=shop -e "
-        "deploy_lock_break=true"
+        "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_lock_break=true"
     )
     assert _doctor.Commands([]).playbook("status") == "ansible-playbook zero.downtime.status"
 
@@ -42,7 +41,7 @@ def test_a_refusal_that_names_no_variable_has_a_place_to_look_at():
 def test_who_cannot_be_reached_and_who_does_not_answer_are_mended_in_other_ways():
     away = _doctor.balancer("haproxy", {"socket": "/s"}, "lb1", {"unreachable_host": True}, COMMANDS)
     assert away == [
-        "ansible -i inventories/local -i 'my hosts' lb1 -m ansible.builtin.ping shows why; ansible_host, "
+        "ansible -i inventories/local -i 'my hosts' lb1 -m ansible.builtin.ping  # shows why; ansible_host, "
         "ansible_user and keys are in the inventory"
     ]
     silent = _doctor.balancer("haproxy", {"socket": "/s"}, "lb1", {"silent": True}, COMMANDS)
@@ -54,11 +53,10 @@ def test_everything_that_status_may_have_left_is_mended_by_a_command():
     idle = {
         "kind": "idle_out",
         "who": ["app1"],
-        "text": "app1 is out; ansible-playbook zero.downtime.activate -e deploy_app=shop -e deploy_side=green brings it back",
+        "text": "app1 is out; ansible-playbook -i inventories/local zero.downtime.activate -e deploy_app=shop -e deploy_side=green brings it back",
     }
     assert COMMANDS.left(idle) == [
-        "ansible-playbook -i inventories/local -i 'my hosts' zero.downtime.activate -e deploy_app=shop -e "
-        "deploy_side=green"
+        "ansible-playbook -i inventories/local zero.downtime.activate -e deploy_app=shop -e deploy_side=green"
     ]
     assert COMMANDS.left({"kind": "out", "who": ["app1", "app2"], "text": ""})[0].endswith(
         "zero.downtime.activate -e deploy_app=shop -e deploy_members=app1,app2"
@@ -89,7 +87,7 @@ def test_no_secret_of_an_address_is_shown():
     assert "secret" not in "".join(lines)
     assert (
         lines[0]
-        == "sha256sum shop-1.tar.gz >> SHA256SUMS where https://art.example/SHA256SUMS is made, and the artifact "
+        == "sha256sum shop-1.tar.gz >> SHA256SUMS  # where https://art.example/SHA256SUMS is made, and the artifact "
         "at https://art.example/shop-1.tar.gz"
     )
     assert "curl -sv --connect-to ::lb1:443 https://shop.example/" in lines[1]

@@ -21,6 +21,14 @@ def test_the_parent_lives(mine):
     assert not _holder.dead({"holder": mine})
 
 
+@pytest.mark.parametrize("change, expected", [({}, True), ({"start_time": "1"}, False), ({"boot_id": "b"}, False), ({"controller": "elsewhere"}, False)])
+def test_the_lock_of_who_is_seen_to_be_at_work_is_nothing_to_break(mine, change, expected):
+    lock = {"deploy_id": "d1", "time": 0.0, "holder": {**mine, "verb": "deploy", **change}}
+    assert _holder.alive(lock) is expected
+    said = _holder.refusal({"verb": "deploy", "app": "shop", "environment": "production"}, "lb1", lock)
+    assert ("wait for it, or end that process first" in said) is expected and ("deploy_lock_break" in said) is not expected
+
+
 @pytest.mark.claim("dead-only-if-proven")
 @pytest.mark.parametrize("change, expected", [
     ({"start_time": "1"}, True),
