@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
         warnings = plan["warnings"] if args["state"] == "resolved" else [
-            f"{name} cannot be reached and serves nobody: it is left out, and keeps what it runs" for name in plan["absent"]]
+            *(f"{name} cannot be reached and serves nobody: it is left out, and keeps what it runs" for name in plan["absent"]), *_stay_out(plan)]
         return {"changed": False, "plan": plan, "run_dir": plan["run_dir"], "warnings": warnings}
 
     def _resolve(self, verb: str, task_vars: dict[str, t.Any], instead: str | None = None) -> dict[str, t.Any]:
@@ -203,9 +203,6 @@ class ActionModule(ActionBase):
             warnings.append("deploy_shadow is set, but no member serves yet, so there is nothing to compare the first release with")
         elif verb == "deploy" and checked["deploy_shadow"]:
             shadow = self._shadow(checked, told, by_side, (serving_side, side), whole_traffic, task_vars)
-        if held and verb in _plan.SHIFTS:
-            warnings.append(f"{', '.join(held)} was taken out of traffic before this deploy: it gets the release and stays out; "
-                            f"{_commands.command('activate', app, deploy_side=side if len(sides) > 1 else None, deploy_members=held)} brings it back")
         if verb in _plan.SHIFTS:
             _plan.check_floor(capacity, checked["deploy_min_active"])
         _plan.batches(members, checked["deploy_batches"])
@@ -487,6 +484,15 @@ class ActionModule(ActionBase):
             for line in describe(plan):
                 display.display(line)
         return plan
+
+
+def _stay_out(plan: dict[str, t.Any]) -> list[str]:
+    """Of members that a person took out; whom a deploy left out that did not end is known by now, and is none of them."""
+    if not plan["held"]:
+        return []
+    side = None if _plan.lacks_side(plan["whole_traffic"]) else plan["side"]
+    back = _commands.command("activate", plan["app"], deploy_side=side, deploy_members=plan["held"])
+    return [f"{', '.join(plan['held'])} was taken out of traffic before this deploy: it gets the release and stays out; {back} brings it back"]
 
 
 def _journal(answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:

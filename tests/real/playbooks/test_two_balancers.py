@@ -245,6 +245,8 @@ def test_status_said_where_a_killed_controller_left_things(rolling: Story) -> No
     assert rolling.told["killed"].rc in (-9, 137), rolling.told["killed"].output
     assert "killed" not in rolling.told["killed"].records, "a killed run writes no record"
     said = rolling.told["where"].text
+    # And whom it left out no person took out.
+    assert "was taken out of traffic before" not in rolling.told["taken_over"].output
     assert "has the lock, and its" in said and " zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=rolling undoes it" in said, said
     assert "member app1 is out of traffic" in said and "member app2 is out of traffic" in said
 
