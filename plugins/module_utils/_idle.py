@@ -155,7 +155,7 @@ def sentence(found: t.Mapping[str, t.Any]) -> str:
     if found["state"] == "stopped":
         parts.append("a rollback starts it")
     elif found["begin"]:
-        parts.append("since when is not known, so its time counts from the first run of {found['retires']} that finds it so")
+        parts.append(f"since when is not known, so its time counts from the first run of {found['retires']} that finds it so")
     elif found["why"]:
         parts.append("it is not stopped: " + "; ".join(found["why"]))
     elif found["due"]:
