@@ -21,6 +21,7 @@ description:
 requirements: []
 """
 
+import abc
 import json
 import os
 import shutil
@@ -263,7 +264,7 @@ class Rollout:
         return text[:width], self.failed > 0
 
 
-class Before:
+class Before(abc.ABC):
     """Stands before Ansible's own way to print a line, or before another one of these, until it is restored."""
 
     def __init__(self, display: t.Any) -> None:
@@ -273,8 +274,9 @@ class Before:
         self.original = display.display
         display.display = self._display
 
+    @abc.abstractmethod
     def _display(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        raise NotImplementedError
+        """Print a line, or see to it otherwise."""
 
     def restore(self) -> None:
         if self.display.__dict__.get("display") != self._display:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import abc
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -27,9 +28,9 @@ class Once(ActionBase):
 
     SPEC: t.ClassVar[dict[str, t.Any]] = {}
 
+    @abc.abstractmethod
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Do the work; the task's result."""
-        raise NotImplementedError
 
     @worded
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
