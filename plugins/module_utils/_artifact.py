@@ -116,7 +116,7 @@ def digest_of_label(entries: t.Sequence[tuple[str, str]], label: str, place: str
     C(place) (the artifact's URL or path, which contains the label) says which line is meant. Without it the line is the one whose
     file is called after the label: C(2.0.0.tar.gz), C(shop-2.0.0.tar.gz).
     """
-    path, where = _path_of(place), shown_url(where) if is_url(where) else where
+    path = _path_of(place)
     if path:
         found = [(digest, name) for digest, name in entries if _names(name, path)]
         longest = max((len(name) for digest, name in found), default=0)

@@ -254,7 +254,7 @@ def _mapping(what: str, path: str, content: bytes | None, tells: str, is_ours: t
 
 
 def _unreadable(what: str, path: str, why: str, tells: str) -> str:
-    return (f"the {what} {path} cannot be read ({why}), so nobody can tell {tells}")
+    return f"the {what} {path} cannot be read ({why}), so nobody can tell {tells}"
 
 
 def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[Memory | None]:

@@ -279,8 +279,8 @@ def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]], app: str | None =
 def to_one_side(splits: t.Mapping[str, t.Mapping[str, t.Any]], app: str | None) -> str:
     """What brings every request to one of the sides, for a sentence; the one that most of them go to comes first."""
     most = most_served(list(splits.values()))
-    commands = [_commands.command("rollback", app, deploy_strategy=_going_on.SWITCH, deploy_side=side) for side in sorted(SIDES, key=lambda side: side != most)]
-    return f"{commands[0]} brings all of them to {most}, and with deploy_side={next(side for side in SIDES if side != most)} to the other side"
+    command = _commands.command("rollback", app, deploy_strategy=_going_on.SWITCH, deploy_side=most)
+    return f"{command} brings all of them to {most}, and with deploy_side={next(side for side in SIDES if side != most)} to the other side"
 
 
 def most_served(splits: t.Sequence[t.Mapping[str, t.Any]]) -> str:

@@ -48,11 +48,11 @@ def _first_line(path: str) -> str:
 
 def refusal(plan: t.Mapping[str, t.Any], host: str, lock: t.Mapping[str, t.Any]) -> str:
     """Why nobody else may begin, and what to do. C(plan) is of who would."""
+    locked = f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(lock)}"
     if alive(lock):
         # Breaking its lock would only leave what it has begun half done.
-        return f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(lock)}, which is at work; wait for it, or end that process first"
-    return (f"{plan['app']} ({plan['environment']}) is locked on {host} by {_lock.told(lock)}; wait for it, or, if it is known to be dead, "
-            f"break the lock: {_commands.again(plan, deploy_lock_break=True)}")
+        return f"{locked}, which is at work; wait for it, or end that process first"
+    return f"{locked}; wait for it, or, if it is known to be dead, break the lock: {_commands.again(plan, deploy_lock_break=True)}"
 
 
 def alive(lock: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any] | None = None) -> bool:
