@@ -58,7 +58,7 @@ class ActionModule(Once):
                 self._on(mine, {"state": "released", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"],
                                 "key": lock["key"]}, task_vars)
                 return {"failed": True, "msg": "; ".join(problems)}
-        journal = max((result.get("journal") or [] for result in results.values()), key=len)
+        journal = _lock.journal_of(results)
         taken_over = next((result["taken_over"] for result in results.values() if result.get("taken_over")), None)
         # Check mode leaves the lock where it is, and plans for what a run would find.
         ended = taken_over or next((result["lock"] for result in results.values() if result.get("lock")), None)

@@ -11,7 +11,7 @@ import typing as t
 from ansible import context as command_line
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _doctor, _drivers, _written
+from ansible_collections.zero.downtime.plugins.module_utils import _doctor, _going_on, _written
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _examining, _given, _inventory, _whole_run, _words
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
@@ -42,7 +42,7 @@ class ActionModule(Once):
             for line in found.checks.lines():
                 # As in the result, which is put into the user's words when this has returned.
                 display.display(_written.sentence(line) if _words.in_collection(self._task) else line)
-        ready, strategy = found.checks.ready(), found.checked.get("deploy_strategy") or next(iter(_drivers.STRATEGIES))
+        ready, strategy = found.checks.ready(), found.checked.get("deploy_strategy") or _going_on.DEFAULT
         return {
             "changed": False,
             "doctor": {

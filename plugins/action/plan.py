@@ -208,7 +208,7 @@ class ActionModule(ActionBase):
         _plan.batches(members, checked["deploy_batches"])
         deploy_id = _plan.given_id(checked, verb) or _plan.name_of(
             started.strftime("%Y%m%dT%H%M%SZ"), checked["deploy_environment"], checked["deploy_app"], uuid.uuid4().hex[:6])
-        records_dir = os.path.abspath(os.path.expanduser(checked["deploy_records_dir"]))
+        records_dir = _events.records_in(checked["deploy_records_dir"])
         given, run_dir = deploy_id, None
         if verb in _plan.SHIFTS:
             deploy_id, run_dir = self._run_dir(records_dir, deploy_id, told, started.timestamp())
@@ -261,7 +261,7 @@ class ActionModule(ActionBase):
             left_out = _without.named(checked["deploy_without"], balancers, driver.runs_on)
             lock = self._lock(checked, driver, balancers, members, list(left_out), task_vars)
             answers = _asking.locks(self, lock, task_vars)
-            interrupted, last = _lock.interrupted_of(_journal(answers)), _lock.newest(answers)
+            interrupted, last = _lock.interrupted_of(_lock.journal_of(answers)), _lock.newest(answers)
         try:
             named = checked["deploy_release"] or checked["deploy_side"]
             given = said.get("deploy_strategy") or (_going_on.SWITCH if verb == "rollback" and checked["deploy_side"] else None)
@@ -467,7 +467,7 @@ class ActionModule(ActionBase):
     def _served(self, lock: dict[str, t.Any], task_vars: dict[str, t.Any]) -> str | None:
         """The side that served when a deploy began that has not ended, by its journal."""
         results = _asking.locks(self, lock, task_vars)
-        return (_lock.interrupted_of(_journal(results)) or {}).get("serving")
+        return (_lock.interrupted_of(_lock.journal_of(results)) or {}).get("serving")
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any], locked: dict[str, t.Any]) -> dict[str, t.Any]:
         _plan.serves_whole(plan, locked.get("out", []), locked.get("interrupted"))
@@ -493,11 +493,6 @@ def _stay_out(plan: dict[str, t.Any]) -> list[str]:
     side = None if _plan.lacks_side(plan["whole_traffic"]) else plan["side"]
     back = _commands.command("activate", plan["app"], deploy_side=side, deploy_members=plan["held"])
     return [f"{', '.join(plan['held'])} was taken out of traffic before this deploy: it gets the release and stays out; {back} brings it back"]
-
-
-def _journal(answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """The longest journal of all state hosts: each has its own, and a move that failed may have reached some of them only."""
-    return max((result.get("journal") or [] for result in answers.values()), key=len, default=[])
 
 
 def _names_of(tasks: t.Iterable[t.Any]) -> list[str]:

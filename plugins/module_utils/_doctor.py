@@ -165,7 +165,3 @@ def evidence(checked: t.Mapping[str, t.Any]) -> list[str]:
         "deploy_evidence_connect_to: HOST:PORT asks another "
         "address, and deploy_evidence_ca_path: FILE trusts another authority"
     ]
-
-
-def records(place: str) -> str:
-    return os.path.abspath(os.path.expanduser(place))

@@ -20,6 +20,13 @@ import time
 import typing as t
 
 
+def nearest(path: str) -> str:
+    """The path, or the directory above it that is there: where it would be made."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def create(path: str, data: bytes, mode: int = 0o644, owner: t.Callable[[int], None] | None = None) -> None:
     """Make a new file. Raises OSError, and leaves nothing there, when that cannot be done.
 

@@ -23,6 +23,11 @@ CLOCK = "clock.json"
 CANARY, SHADOW = "canary.json", "shadow.json"
 
 
+def records_in(records_dir: str) -> str:
+    """The directory of records as a path that does not depend on where somebody is."""
+    return os.path.abspath(os.path.expanduser(records_dir))
+
+
 def start_clock(run_dir: str, wall: t.Callable[[], float] = time.time, monotonic: t.Callable[[], float] = time.monotonic) -> None:
     """From now on this deploy has a clock of its own, which goes on evenly when somebody sets the machine's."""
     with open(os.path.join(run_dir, CLOCK), "w", encoding="ascii") as handle:

@@ -21,7 +21,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places impo
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
     CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
-from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
+from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_gone
 
 POLL = 0.05
 ZEROES = 2
@@ -139,8 +139,7 @@ class Mover:
         new = [member for member, places in self.places.items() if not places and member not in self.gone]
         if new:
             self.gone += new
-            self.notes.append(f"{', '.join(new)} is no server of haproxy any more, and was one when this deploy took it out: it gets no requests, and "
-                              "nothing is done about it here")
+            self.notes.append(told_gone(new, "haproxy"))
 
     def run(self) -> dict[str, t.Any]:
         request = self.request

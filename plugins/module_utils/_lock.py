@@ -41,9 +41,7 @@ class Lock(LockFile):
 
     def usable(self, statvfs: t.Callable[[str], os.statvfs_result] = os.statvfs) -> str:
         """What can be said for the directory. Raises DowntimeError where no lock could be taken in it. Nothing is made."""
-        place = self.directory
-        while not os.path.exists(place):
-            place = os.path.dirname(place)
+        place = _durable.nearest(self.directory)
         if not os.path.isdir(place):
             raise DowntimeError(f"deploy_state_dir is '{self.directory}', which cannot be made: {place} is no directory")
         self._writable(place)
@@ -230,6 +228,11 @@ def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.An
             "deploy_id": told[-1].get("deploy_id")}
 
 
+def journal_of(answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """The longest journal of all state hosts: each has its own, and a move that failed may have reached some of them only."""
+    return max((result.get("journal") or [] for result in answers.values()), key=len, default=[])
+
+
 def newest(answers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any] | None:
     """The last deploy or rollback that ended well, by all state hosts: one that was left out meanwhile knows an earlier one."""
     known = [result["last"] for result in answers.values() if result.get("last")]
@@ -284,7 +287,7 @@ def _examined(lock: Lock) -> dict[str, t.Any]:
 
     place = lock.directory
     return _preflight.entry("state_dir", lock.usable, [f"install -d -o USER {place}, with the user that Ansible becomes there; df -h "
-                                                       f"{_preflight.nearest(place)} shows its room; deploy_state_dir names another place"])
+                                                       f"{_durable.nearest(place)} shows its room; deploy_state_dir names another place"])
 
 
 def argument_spec() -> dict[str, t.Any]:

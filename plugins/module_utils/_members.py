@@ -30,6 +30,12 @@ def common_spec() -> dict[str, t.Any]:
     }
 
 
+def told_gone(names: t.Sequence[str], balancer: str) -> str:
+    """A note about members that have no server any more where a deploy had taken them out."""
+    return (f"{', '.join(names)} is no server of {balancer} any more, and was one when this deploy took it out: it gets no requests, and "
+            "nothing is done about it here")
+
+
 def floor_of(min_active: str | int, configured: int, option: str = "min_active") -> int:
     """How many of C(configured) members have to serve at full weight: C("4"), or C("75%") rounded up.
 

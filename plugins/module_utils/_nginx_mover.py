@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
-from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
+from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_gone
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import probe, read_pools, resolved, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Revision
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import Upstream
@@ -84,8 +84,7 @@ class Mover:
             found[member] = places
         self.gone = [member for member, places in found.items() if not places]
         if self.gone:
-            self.notes.append(f"{', '.join(self.gone)} is no server of nginx any more, and was one when this deploy took it out: it gets no requests, and "
-                              "nothing is done about it here")
+            self.notes.append(told_gone(self.gone, "nginx"))
         return found
 
     def down(self, key: Key) -> bool:

@@ -14,6 +14,7 @@ import shutil
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _service
+from ansible_collections.zero.downtime.plugins.module_utils._durable import nearest
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._release_store import Store
 
@@ -29,13 +30,6 @@ def entry(name: str, rule: t.Callable[[], str], mend: t.Sequence[str]) -> dict[s
         return {"name": name, "ok": True, "text": rule(), "mend": []}
     except DowntimeError as error:
         return {"name": name, "ok": False, "text": str(error), "mend": list(mend)}
-
-
-def nearest(path: str) -> str:
-    """The path, or the directory above it that is there."""
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
 
 
 def of_root(store: Store, statvfs: Statvfs = os.statvfs) -> list[dict[str, t.Any]]:

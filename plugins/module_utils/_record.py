@@ -226,7 +226,7 @@ def dumps(record: t.Any, width: int = 140) -> str:
 
 def paths(records_dir: str, deploy_id: str) -> tuple[str, str]:
     """Where a deploy's JSON and HTML lie."""
-    base = os.path.join(os.path.abspath(os.path.expanduser(records_dir)), _NO_FILE_NAME.sub("_", deploy_id)[:200])
+    base = os.path.join(_events.records_in(records_dir), _NO_FILE_NAME.sub("_", deploy_id)[:200])
     return base + ".json", base + ".html"
 
 

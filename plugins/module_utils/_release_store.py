@@ -163,10 +163,7 @@ class Store:
 
     def usable(self) -> None:
         """Raises DowntimeError where C(prepare) would not work. Nothing is made."""
-        place = self.root
-        while not os.path.exists(place):
-            place = os.path.dirname(place)
-        for path in (place, self.releases, self.state, self.tmp):
+        for path in (_durable.nearest(self.root), self.releases, self.state, self.tmp):
             if os.path.exists(path) and not os.access(path, os.W_OK | os.X_OK):
                 raise DowntimeError(denied(self.root, path))
 

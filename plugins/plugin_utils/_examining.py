@@ -16,16 +16,24 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _doctor, _drivers, _lock, _plan, _shadow, _status
+from ansible_collections.zero.downtime.plugins.module_utils import (
+    _doctor,
+    _drivers,
+    _events,
+    _going_on,
+    _lock,
+    _plan,
+    _shadow,
+    _status,
+)
 from ansible_collections.zero.downtime.plugins.module_utils._checks import Checks
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _holder, _inventory, _reaching, _without
 
 Answers = t.Dict[str, t.Dict[str, t.Any]]
 
-# Seconds within which a member that runs has to pass its check once, and a name for what may differ from member to
-# member.
+# Seconds within which a member that runs has to pass its check once.
 ANSWER = 5
 PLAN, RELEASES, GATE, EVIDENCE = (
     f"{_drivers.COLLECTION}.{name}" for name in ("plan", "releases", "health_gate", "evidence")
@@ -126,7 +134,7 @@ class Examination:
             # A release is only looked for where one is named.
             self.verb = "deploy" if values.get("deploy_release") else "rollback"
             for name in sorted({name for member in self.members for name in self.variables.names(member)}):
-                with _plan.told_to(refused):
+                with told_to(refused):
                     self.advice += [
                         {"balancer": None, "level": "warning", "setting": name, "text": text, "lines": []}
                         for text in check_names([name])
@@ -137,14 +145,14 @@ class Examination:
                     {**values, **self.variables.of(name, _inventory.PER_MEMBER)}, self.verb, refused
                 )
             self.driver = driver
-            for side in _plan.sides_of(self.checked["deploy_traffic"], next(iter(_drivers.STRATEGIES))):
+            for side in _plan.sides_of(self.checked["deploy_traffic"], _going_on.DEFAULT):
                 self.by_side[side] = {}
                 for name in self.members:
-                    with _plan.told_to(refused):
+                    with told_to(refused):
                         self.by_side[side][name] = _plan.member(name, own[name], side, self.variables.address(name))
-                with _plan.told_to(refused):
+                with told_to(refused):
                     _plan.distinct_addresses(self.by_side[side])
-                with _plan.told_to(refused):
+                with told_to(refused):
                     _plan.distinct_servers(self.by_side[side])
         except (DowntimeError, AnsibleError) as error:
             refused(DowntimeError(" ".join(str(error).split())))
@@ -185,14 +193,14 @@ class Examination:
                 )
                 if found:
                     checks.well("hook", None, f"{name} is {found[0]}")
-        place = checked["deploy_records_dir"]
+        place = _events.records_in(checked["deploy_records_dir"])
         if checks.tried(
             "records",
             None,
             [f"install -d {place}, or deploy_records_dir: another directory"],
-            lambda: self.planner._run_dir(_doctor.records(place), "doctor", {}, 0.0),
+            lambda: self.planner._run_dir(place, "doctor", {}, 0.0),
         ):
-            checks.well("records", None, f"{_doctor.records(place)} can be written")
+            checks.well("records", None, f"{place} can be written")
         checks.tried(
             "batches",
             None,
@@ -738,8 +746,7 @@ class Examination:
 
     def _begun(self) -> tuple[list[str], dict[str, t.Any] | None]:
         """The servers that a deploy before left out, and what it had set out to do, as the next one finds it."""
-        told = [found for found in self.locks.values() if not found.get("failed")]
-        out = sorted({server for found in told for server in _lock.out_of(found.get("journal") or [])})
-        journal = max((found.get("journal") or [] for found in told), key=len, default=[])
-        lock = next((found["lock"] for found in told if found.get("lock")), None)
-        return out, _lock.interrupted_of(journal) or _lock.unmoved(lock)
+        told = {host: found for host, found in self.locks.items() if not found.get("failed")}
+        out = sorted({server for found in told.values() for server in _lock.out_of(found.get("journal") or [])})
+        lock = next((found["lock"] for found in told.values() if found.get("lock")), None)
+        return out, _lock.interrupted_of(_lock.journal_of(told)) or _lock.unmoved(lock)
