@@ -139,6 +139,8 @@ def main() -> int:
     if everything and not wanted.all and cpu and (sentence := over_budget(cpu, pace, figures["budget_cpu_seconds"])):
         failed.append(("budget", [sentence]))
         total += results.Count(failed=1)
+    for name, lines in failed:
+        print("The whole output of %s: %s" % (name, results.kept(name, lines, running.RESULTS)))
     for line in results.last_words(failed):
         print(line)
     print("%d passed, %d failed" % total[:2])

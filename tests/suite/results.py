@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import json
 import os
+import pathlib
 import re
 import typing as t
 from xml.etree import ElementTree
@@ -19,10 +20,13 @@ LAST_WORDS, REASON = 900, 220
 VERDICT = re.compile(r"^(?P<verdict>ok|not ok|skipped) (?P<name>\S.*)$|^(?P<scenario>\S+) +(?P<end>passed|FAILED) +\d+ s$")
 # What decorates the lines of others: colours, and the frame that molecule draws.
 DECORATION = re.compile(r"\x1b\[[0-9;]*m|^ *│ ?")
-# A failed test as pytest shows it: its name, and then the first line of why. Our scripts and Ansible need one line for both.
+# A failed test as pytest shows it: its name, the line that failed, and then why. Our scripts and Ansible need one line for all.
 FAILED_TEST = re.compile(r"^_{3,} (?P<name>.+?) _{3,}$")
+SOURCE = re.compile(r"^> +(?P<source>\S.*)$")
 WHY = re.compile(r"^E +(?P<why>\S.*)$")
-ALONE = re.compile(r"^(?:not ok .*|failed: .*|suite: .*|\[ERROR\]: .*|\S+ did not end within .*)$")
+# What an assertion begins with whose message begins with a new line: a whole output, whose end says most.
+EMPTY_WHY = "AssertionError:"
+ALONE = re.compile(r"^(?:not ok .*|failed: .*|suite: .*|\[ERROR\]: .*|\S+ did not end within .*| *\"assertion\": .*)$")
 
 
 class Count(t.NamedTuple):
@@ -93,19 +97,35 @@ def _test(line: str) -> Test:
 
 def reasons(lines: list[str]) -> list[str]:
     """Why a piece failed, a line for each failed test; its last line where nothing looks like a reason."""
-    tests: list[str] = []
-    others: list[str] = []
-    name = None
-    for line in (DECORATION.sub("", DECORATION.sub("", raw)).rstrip() for raw in lines):
-        if test := FAILED_TEST.match(line):
-            name = test["name"]
-        elif (why := WHY.match(line)) and name:
-            tests.append("%s: %s" % (name, why["why"]))
-            name = None
-        elif ALONE.match(line):
-            others.append(line)
+    clean = [DECORATION.sub("", DECORATION.sub("", line)).rstrip() for line in lines]
+    begins = [at for at, line in enumerate(clean) if FAILED_TEST.match(line)]
+    tests = [reason for at, end in zip(begins, [*begins[1:], len(clean)]) if (reason := _of_a_test(clean[at:end]))]
+    others = [line.strip() for line in clean if ALONE.match(line)]
     found = tests + others or [line for line in lines if line.strip()][-1:]
     return [line if len(line) <= REASON else line[:REASON - 1] + "…" for line in dict.fromkeys(found)]
+
+
+def _of_a_test(shown: list[str]) -> str | None:
+    """The reason of the failed test that pytest shows so."""
+    test = FAILED_TEST.match(shown[0])
+    why = [found["why"] for line in shown if (found := WHY.match(line))]
+    if not test or not why:
+        return None
+    if why[0] != EMPTY_WHY:
+        return "%s: %s" % (test["name"], why[0])
+    sources = [found["source"] for line in shown if (found := SOURCE.match(line))]
+    return "%s: %s; last said: %s" % (test["name"], _shortened(sources[-1]) if sources else EMPTY_WHY, why[-1])
+
+
+def _shortened(source: str) -> str:
+    return source if len(source) <= REASON // 2 else source[:REASON // 2 - 1] + "…"
+
+
+def kept(name: str, lines: list[str], directory: pathlib.Path) -> pathlib.Path:
+    """The file that has the whole output of a piece, written here."""
+    path = directory / (name.replace("/", "-") + ".log")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 def last_words(failed: list[tuple[str, list[str]]]) -> list[str]:

@@ -101,9 +101,7 @@ def run(name: str, seed: int) -> dict[str, t.Any]:
     ended = one.ended
     assert ended is not None
     if ended.count.failed:
-        kept = RUNS.parent / ("%s-%d.log" % (name.replace("/", "-"), seed))
-        kept.write_text("\n".join(ended.lines) + "\n", encoding="utf-8")
-        print("\n".join(ended.lines[-60:]))
+        print("\n".join([*ended.lines[-60:], "The whole output: %s" % results.kept("%s-%d" % (name, seed), ended.lines, RUNS.parent)]))
     return {"test": name, "seed": seed, "passed": ended.count.passed, "failed": ended.count.failed, "seconds": round(time.monotonic() - began, 1),
             "at": int(time.time()), "reasons": results.reasons(ended.lines)[:3] if ended.count.failed else []}
 

@@ -48,10 +48,33 @@ def test_reasons_name_test_and_first_line_of_why():
     assert results.reasons(PYTEST) == ["test_one[a]: assert 1 == 2", "test_two: AssertionError: waited 30 s until it is up; last seen: None"]
 
 
+def test_the_reason_of_an_assertion_that_shows_a_whole_output_is_what_it_asserts_and_how_the_output_ends():
+    shown = """
+____________________________ test_three ____________________________
+>       assert "withdrawn" in bad["output"], bad["output"]
+E       AssertionError:
+E         PLAY [Find the application] ****
+
+E         rollout: every request was switched back
+tests/real/test_canary.py:39: AssertionError
+""".splitlines()
+    assert results.reasons(shown) == ['test_three: assert "withdrawn" in bad["output"], bad["output"]; last said: rollout: every request was switched back']
+
+
+def test_reasons_of_ansible_name_what_was_asserted():
+    assert results.reasons(["[ERROR]: Task failed", "fatal: [localhost]: FAILED! => {", '    "assertion": "x is changed",', '    "evaluated_to": false', "not ok b"]) == [
+        "[ERROR]: Task failed", '"assertion": "x is changed",', "not ok b"]
+
+
 def test_reasons_of_our_own_programs_and_of_nobody_known():
     assert results.reasons(["ok a", "\x1b[31mnot ok b\x1b[0m", "  │ [ERROR]: it broke"]) == ["not ok b", "[ERROR]: it broke"]
     assert results.reasons(["some", "last line", ""]) == ["last line"]
     assert results.reasons([]) == []
+
+
+def test_the_whole_output_of_a_piece_is_kept(tmp_path):
+    path = results.kept("real/nginx", ["one", "two"], tmp_path)
+    assert path == tmp_path / "real-nginx.log" and path.read_text(encoding="utf-8") == "one\ntwo\n"
 
 
 def test_last_words_take_the_first_of_each_before_the_second_of_any():
