@@ -42,6 +42,11 @@ class Played:
         found = re.findall(r'"msg": ("(?:[^"\\]|\\.)*")', self.output)
         return json.loads(found[-1]) if found else ""
 
+    @property
+    def text(self) -> str:
+        """All of it in one line: an ansible-core before 2.19 breaks its warnings into lines."""
+        return " ".join(self.output.split())
+
 
 def command(playbook: str, *args: str, inventories: t.Sequence[str], variables: t.Mapping[str, t.Any]) -> list[str]:
     """The command line of one run."""

@@ -183,7 +183,7 @@ def test_a_map_that_was_deleted_is_named_by_status_and_written_again_by_the_swit
     rolled = side.stage.play("zero.downtime.deploy", "--check", deploy_release="2.0.0")
     assert rolled.rc == 0 and "missing file: " in rolled.output and not pathlib.Path(side.split).exists(), rolled.output
     played = side.play("deploy", deploy_release="2.0.0")
-    assert played.rc == 0 and "had been deleted, and was written again" in played.output and side.shares() == ("100", "100"), played.output
+    assert played.rc == 0 and "had been deleted, and was written again" in played.text and side.shares() == ("100", "100"), played.output
     assert side.play("rollback").rc == 0 and pathlib.Path(side.split).read_text(encoding="utf-8").split() == before.split()
     assert side.play("status").rc == 0
 
