@@ -18,6 +18,9 @@ from sides import Side, version
 
 # Quick steps: the load is a few requests a second, so the shares are large enough to get some of them.
 QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}
+# Nobody passes before he is proven to fail less than twice as often, which one that fails can never be: however few requests come, it is a matter of
+# time until he is found out, and none of chance.
+STRICT = {**QUICK, "deadline": 200, "judge": {"margin": 1}}
 CANARY = {"deploy_strategy": "canary", "deploy_soak": 0, "deploy_canary": QUICK, "deploy_evidence_rate": 50}
 
 
@@ -34,7 +37,8 @@ def test_one_that_answers_with_errors_is_withdrawn_and_its_flag_goes_first(side)
     hook, told = side.path / "flag_off.yml", side.path / "flag"
     hook.write_text(f"- name: Switch the flag off\n  ansible.builtin.copy:\n    content: off\n    dest: {told}\n    mode: '0600'\n", encoding="utf-8")
     # Its errors are the application's: no request is lost for want of an answer.
-    bad = play_under_load(side, "deploy", expect="failure", deploy_release="4.0.0-errors", deploy_hooks={"flag_off": str(hook)})
+    bad = play_under_load(side, "deploy", expect="failure", deploy_release="4.0.0-errors", deploy_canary=STRICT,
+                          deploy_hooks={"flag_off": str(hook)})
     assert set(bad["failures"]) == {"status_500"}, bad
     assert "4.0.0-errors was withdrawn at 20 % of the requests: The canary fails more often" in bad["output"], bad["output"]
     assert "every request was switched back to blue; blue serves 1.0.0" in bad["output"]
@@ -44,7 +48,8 @@ def test_one_that_answers_with_errors_is_withdrawn_and_its_flag_goes_first(side)
 
 
 def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
-    slow = play(side, "deploy", deploy_release="4.0.0-slow", deploy_canary={**QUICK, "step_time": 20, "latency": "probe"})
+    # It goes as soon as it is found out; the time is for a machine on which others are slow, too.
+    slow = play(side, "deploy", deploy_release="4.0.0-slow", deploy_canary={**QUICK, "step_time": 120, "deadline": 200, "latency": "probe"})
     assert slow.rc == 2 and "4.0.0-slow was withdrawn at 20 % of the requests: latency_ms of the canary is +" in slow.sentence, slow.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
