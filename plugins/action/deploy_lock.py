@@ -90,6 +90,9 @@ class ActionModule(Once):
                                                    "deploy_id": plan["deploy_id"], "key": lock["key"], "clean": clean,
                                                    "joined": plan["balancers"] if clean else [], **known}, task_vars)
         problems = [named("state host", host, result) for host, result in results.items() if result.get("failed")]
+        # Whoever has moved all of his members by then hears of it here only.
+        problems += [f"state host {host}: the lock was not this {plan['verb']}'s any more when it ended: somebody else took or removed it, and may have "
+                     "moved members since" for host, result in results.items() if not (result.get("failed") or result.get("changed") or self._task.check_mode)]
         # The deploy has ended, however that was: a lock that could not be given back is found to be a dead holder's by the next one.
         return {"changed": any(result.get("changed") for result in results.values()), "warnings": problems}
 

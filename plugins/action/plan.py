@@ -21,7 +21,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
     _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _shadow, _spec)
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, shown_url
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
@@ -141,7 +141,9 @@ class ActionModule(ActionBase):
             # Whoever is given this plan's traffic, evidence and moves alike, sees the others only.
             balancers = [name for name in balancers if name not in without]
             traffic = {**traffic, "balancers": balancers}
-            warnings.append(f"{', '.join(without)} does not serve, and the deploy goes on without it; status names it until it agrees with the others again")
+            left = agreeing(without, "does not serve, and the deploy goes on without it; status names it until it agrees",
+                            "do not serve, and the deploy goes on without them; status names them until they agree")
+            warnings.append(f"{left} with the others again")
         lock = self._lock(checked, driver, balancers, members, [] if only_told else without, task_vars)
         told = self._ask(driver, traffic, balancers, checked["deploy_ready_timeout"], looking, len(sides) > 1, task_vars)
         side_problem = None
@@ -492,7 +494,9 @@ def _stay_out(plan: dict[str, t.Any]) -> list[str]:
         return []
     side = None if _plan.lacks_side(plan["whole_traffic"]) else plan["side"]
     back = _commands.command("activate", plan["app"], deploy_side=side, deploy_members=plan["held"])
-    return [f"{', '.join(plan['held'])} was taken out of traffic before this deploy: it gets the release and stays out; {back} brings it back"]
+    were = agreeing(plan["held"], "was taken out of traffic before this deploy: it gets the release and stays out",
+                    "were taken out of traffic before this deploy: they get the release and stay out")
+    return [f"{were}; {back} brings {'it' if len(plan['held']) == 1 else 'them'} back"]
 
 
 def _names_of(tasks: t.Iterable[t.Any]) -> list[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _outcome, _rolling
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
 
 # The side that gets the release.
 SIDE = "idle"
@@ -102,8 +102,8 @@ def _leave_dead(plan: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any], dea
     """Refuse to bring a release to the other side for the sake of a few members: whoever deploys what serves already wants nothing to move."""
     if plan["verb"] == "rollback" or plan["capacity"]["first"]:
         return
-    raise DowntimeError(f"{_outcome.label_of(release)} serves already, on {plan['serving_side']}, but {', '.join(dead)} "
-                        f"{'does' if len(dead) == 1 else 'do'} not serve there; {_commands.command('restart', plan.get('app'))} begins "
+    raise DowntimeError(f"{_outcome.label_of(release)} serves already, on {plan['serving_side']}, but {agreeing(dead, 'does', 'do')} "
+                        f"not serve there; {_commands.command('restart', plan.get('app'))} begins "
                         f"{'it' if len(dead) == 1 else 'them'} anew")
 
 

@@ -60,6 +60,11 @@ def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:
     return text if name in text else f"{what} {name}: {text}"
 
 
+def agreeing(names: t.Collection[str], one: str, many: str) -> str:
+    """Names with the verb that agrees with their number."""
+    return f"{', '.join(names)} {one if len(names) == 1 else many}"
+
+
 # What is done with a refusal.
 Refused = t.Callable[[DowntimeError], None]
 

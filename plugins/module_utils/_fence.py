@@ -35,6 +35,14 @@ class Unreadable(DowntimeError):
     details = {"unreadable": True}
 
 
+class Taken(DowntimeError):
+    """Somebody else has the lock now, or had it: what this deploy knew of its members is not so any more."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.details = {"lock_taken": sentence}
+
+
 def key_of(lock: t.Mapping[str, t.Any]) -> str:
     """What tells one deploy's lock from another's. A deploy's name does not: a person may give the same one twice."""
     return str(lock.get("key") or lock["deploy_id"])
@@ -155,9 +163,9 @@ class LockFile:
             return
         with self._held(fcntl.LOCK_SH, 10, "a takeover of the lock") as found:
             if found is None:
-                raise DowntimeError(f"the lock {self.path} is gone, so deploy {deploy_id} may not move anything")
+                raise Taken(f"the lock {self.path} is gone, taken or removed by somebody else, so deploy {deploy_id} may not move anything any more")
             if key_of(found) != (key or deploy_id):
-                raise DowntimeError(f"the lock {self.path} is held by {told(found)}, so deploy {deploy_id} may not move anything any more")
+                raise Taken(f"the lock {self.path} is held by {told(found)}, so deploy {deploy_id} may not move anything any more")
             memory = memory_of(self.entries(), deploy_id, self.note)
             if entry is not None:
                 with contextlib.suppress(DowntimeError) if returns else contextlib.nullcontext():

@@ -21,7 +21,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places impo
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
     CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
-from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_gone
+from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_back, told_gone, told_theirs
 
 POLL = 0.05
 ZEROES = 2
@@ -202,10 +202,9 @@ class Mover:
         if not self.request.check_mode:
             memory.found_out(theirs)
         if self.theirs:
-            self.notes.append(f"{', '.join(member for member, places in theirs.items() if places)} was taken out of traffic by somebody else: "
-                              "it stays out, and is theirs to bring back")
+            self.notes.append(told_theirs([member for member, places in theirs.items() if places]))
         if back:
-            told = f"{', '.join(back)} was brought back into traffic by somebody else while this deploy had it out"
+            told = told_back(back)
             if self.request.state != "active":
                 raise DowntimeError(told)
             self.notes.append(told)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.zero.downtime.plugins.module_utils import _proof
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, shown_url
 
 # More of a body than this is not read: a readiness page is small, and a streaming answer would never end.
 BODY_LIMIT = 1024 * 1024
@@ -564,7 +564,7 @@ def gate(
 def _notes(passed: t.Sequence[t.Mapping[str, t.Any]], check: Check) -> list[str]:
     """Whose release nobody has proven, although it passed."""
     names = [member["name"] for member in passed if member["unproven"]]
-    return [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} ready, {_proof.without(str(check.header))}; accepted by readiness alone"] if names else []
+    return [f"{agreeing(names, 'is', 'are')} ready, {_proof.without(str(check.header))}; accepted by readiness alone"] if names else []
 
 
 def _smoke_round(pool: ThreadPoolExecutor, members: t.Sequence[_Member], check: Check, ask: Ask | None, left: t.Callable[[], float]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
 
 STATES = ("active", "drained", "down")
 
@@ -32,8 +32,20 @@ def common_spec() -> dict[str, t.Any]:
 
 def told_gone(names: t.Sequence[str], balancer: str) -> str:
     """A note about members that have no server any more where a deploy had taken them out."""
-    return (f"{', '.join(names)} is no server of {balancer} any more, and was one when this deploy took it out: it gets no requests, and "
-            "nothing is done about it here")
+    were = agreeing(names, f"is no server of {balancer} any more, and was one when this deploy took it out: it gets",
+                    f"are no servers of {balancer} any more, and were some when this deploy took them out: they get")
+    return f"{were} no requests, and nothing is done about it here"
+
+
+def told_theirs(names: t.Sequence[str]) -> str:
+    """A note about members that somebody else took out."""
+    return agreeing(names, "was taken out of traffic by somebody else: it stays out, and is theirs to bring back",
+                    "were taken out of traffic by somebody else: they stay out, and are theirs to bring back")
+
+
+def told_back(names: t.Sequence[str]) -> str:
+    """A note about members that a deploy has out and somebody else has brought back."""
+    return f"{agreeing(names, 'was', 'were')} brought back into traffic by somebody else while this deploy had {'it' if len(names) == 1 else 'them'} out"
 
 
 def floor_of(min_active: str | int, configured: int, option: str = "min_active") -> int:

@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
-from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_gone
+from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_back, told_gone, told_theirs
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import probe, read_pools, resolved, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Revision
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import Upstream
@@ -138,10 +138,9 @@ class Mover:
         if not self.request.check_mode:
             memory.found_out(theirs)
         if self.theirs:
-            self.notes.append(f"{', '.join(member for member, places in theirs.items() if places)} was taken out of traffic by somebody else: "
-                              "it stays out, and is theirs to bring back")
+            self.notes.append(told_theirs([member for member, places in theirs.items() if places]))
         if back:
-            told = f"{', '.join(back)} was brought back into traffic by somebody else while this deploy had it out"
+            told = told_back(back)
             if self.request.state != "active":
                 raise DowntimeError(told)
             self.notes.append(told)

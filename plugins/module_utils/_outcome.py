@@ -7,7 +7,8 @@
 A strategy leaves what it did on the controller, whatever its moves are: C(__deploy_begun) (batches), C(__deploy_moved) and C(__deploy_back)
 (each member's own report, by name), C(__deploy_returned) (the last return into traffic), C(__deploy_theirs) (whom people took out meanwhile),
 C(__deploy_gone) (whose server people removed meanwhile, and on which balancers),
-C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems), C(__deploy_cut) (how many connections going back has cut).
+C(__deploy_fit) (the gate after going back), C(__deploy_readmitted), C(__deploy_problems), C(__deploy_cut) (how many connections going back has cut),
+C(__deploy_lock_taken) (why it may not move anything any more, if somebody else has taken its lock).
 
 Only a host's own report counts. A host that said nothing is lost, and what it runs is unknown.
 """
@@ -17,7 +18,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _proof
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _drivers, _proof
+from ansible_collections.zero.downtime.plugins.module_utils._errors import agreeing
 from ansible_collections.zero.downtime.plugins.module_utils._plan import ran, well, where
 
 LOCAL = "localhost"
@@ -63,6 +65,9 @@ def batches_back(plan: t.Mapping[str, t.Any], host: str, hostvars: t.Mapping[str
 
     While somebody is lost the others have less room: they go one by one, where a whole batch might break the floor.
     """
+    if hostvars[LOCAL].get("__deploy_lock_taken"):
+        # Each move would be refused, and what the members run now is somebody else's choice.
+        return []
     number = int(hostvars[LOCAL].get("__deploy_begun") or 0)
     left = [{"n": batch["n"], "members": [name for name in batch["members"] if name in unsettled(plan)]} for batch in plan["batches"][number:]]
     begun = [*plan["batches"][:number], *(batch for batch in left if batch["members"])]
@@ -183,6 +188,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         return {"result": "failed", "sentence": f"{refused} Nothing has been changed.", "members": [], "lost": away}
 
     label = label_of(plan["release"])
+    if failed and local.get("__deploy_lock_taken"):
+        return _overtaken(hostvars, members, plan, f"{title.capitalize()} to {label}")
     own = getattr(_drivers.strategy(plan.get("strategy") or "rolling"), "outcome", None)
     if own:
         away = [name for name in members if failed and lost(plan, hostvars, name)]
@@ -214,13 +221,13 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         sentence = (f"{title.capitalize()}: {count} of {len(plan['members'])} members were moved to {label}" if count
                     else f"{title.capitalize()}: all {len(plan['members'])} members run {label} already, and nothing was moved")
         if held:
-            sentence += f"; {', '.join(held)} stays out of traffic, as it was found"
+            sentence += f"; {agreeing(held, 'stays out of traffic, as it was', 'stay out of traffic, as they were')} found"
         if theirs:
-            sentence += f"; {', '.join(theirs)} stays out of traffic: somebody else took it out meanwhile"
+            sentence += f"; {agreeing(theirs, 'stays out of traffic: somebody else took it', 'stay out of traffic: somebody else took them')} out meanwhile"
         if removed := _removed(local):
             sentence += f"; {removed}"
         if absent:
-            sentence += f"; {', '.join(absent)} could not be reached, serves nobody, and runs what it ran"
+            sentence += f"; {agreeing(absent, 'could not be reached, serves nobody, and runs what it', 'could not be reached, serve nobody, and run what they')} ran"
         if checking:
             sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed."
         found = {"result": "succeeded", "sentence": full_stop(sentence), "members": rows, "lost": away}
@@ -250,11 +257,11 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     if away:
         parts.append(f"{', '.join(away)} cannot be reached and may run either release")
     if absent:
-        parts.append(f"{', '.join(absent)} could not be reached from the start and runs what it ran")
+        parts.append(f"{agreeing(absent, 'could not be reached from the start and runs what it', 'could not be reached from the start and run what they')} ran")
     if out:
-        parts.append(f"{', '.join(out)} stays out of traffic")
+        parts.append(f"{agreeing(out, 'stays', 'stay')} out of traffic")
     if theirs:
-        parts.append(f"{', '.join(theirs)} stays out of traffic, since somebody else took it out")
+        parts.append(f"{agreeing(theirs, 'stays out of traffic, since somebody else took it', 'stay out of traffic, since somebody else took them')} out")
     if removed := _removed(local):
         parts.append(removed)
     # A dead balancer fails at every step, in the same words; a lost host in other words each time, and it is named already.
@@ -262,6 +269,16 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why and not problem.startswith(known)]
     parts.append(served)
     return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": rows, "lost": away}
+
+
+def _overtaken(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any], what: str) -> dict[str, t.Any]:
+    """The outcome of a deploy whose lock somebody else took while it worked: what serves is that one's doing by now, so nothing is said of it."""
+    taken = hostvars[LOCAL]["__deploy_lock_taken"]
+    why = _why(hostvars, members, plan) or taken
+    parts = [f"{what} failed: {why.rstrip('.')}", *([] if taken in why else [taken]),
+             f"its lock was taken from it, so what serves now is not known here; {_commands.command('status', plan['app'])} tells"]
+    rows = [{"name": name, "release": None, "state": "unknown"} for name in plan["members"]]
+    return {"result": "failed", "sentence": full_stop("; ".join(parts)), "members": rows, "lost": []}
 
 
 def _gone(local: t.Mapping[str, t.Any]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
     _canary_options, _commands, _drivers, _going_on, _members, _spec, _swap_options)
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, refuse, shown_url, told_to
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, agreeing, refuse, shown_url, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
@@ -171,7 +171,7 @@ def serves_whole(plan: t.Mapping[str, t.Any], out: t.Collection[str], interrupte
     if interrupted.get("side") != plan["serving_side"]:
         return
     if left := [name for name, server in plan["capacity"].get("serving_out", {}).items() if server in out]:
-        raise DowntimeError(f"{', '.join(left)} {'is' if len(left) == 1 else 'are'} out of traffic on {plan['serving_side']}, which serves, because a "
+        raise DowntimeError(f"{agreeing(left, 'is', 'are')} out of traffic on {plan['serving_side']}, which serves, because a "
                             f"{interrupted['verb']} there has not ended; {_going_on.ways(interrupted, app)}, and then {plan['verb']} can go on")
 
 

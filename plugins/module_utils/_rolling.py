@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands, _plan
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
 
 # The side that gets the release.
 SIDE = "live"
@@ -84,7 +84,7 @@ def present(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     absent = [name for name, result in staged.items() if result.get("unreachable_host")]
     serving = [name for name in absent if name in plan["capacity"].get("serving", ())]
     if serving:
-        raise DowntimeError(f"{', '.join(serving)} cannot be reached, but serves: it would go on with the release that it runs; "
+        raise DowntimeError(f"{agreeing(serving, 'cannot be reached, but serves: it', 'cannot be reached, but serve: each')} would go on with the release that it runs; "
                             "deploy_max_absent is for members that do not serve")
     return {name: result for name, result in staged.items() if name not in absent}, absent
 
@@ -118,7 +118,7 @@ def on_hosts(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, 
     lacking = [name for name in moving if "staged" in staged[name] and release["digest"] not in {entry["digest"] for entry in staged[name]["staged"]}]
     if lacking:
         label = release.get("label") or release["digest"][:12]
-        raise DowntimeError(f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no copy of release {label} any more, which {plan['verb']} does not "
+        raise DowntimeError(f"{agreeing(lacking, 'has', 'have')} no copy of release {label} any more, which {plan['verb']} does not "
                             f"fetch; {_commands.again({'app': None, **plan, 'verb': 'deploy'}, deploy_release=label)} fetches it, or name another release: "
                             + _commands.again({"app": None, **plan}, deploy_release="LABEL"))
 

@@ -70,6 +70,8 @@ class Move:
             "waited": max((result.get("waited") or 0.0 for result in results.values()), default=0.0),
             "balancers": results,
             "diff": [{**diff, "before_header": host, "after_header": host} for host, result in results.items() for diff in _as_list(result.get("diff"))],
+            # Why this deploy may not move anything any more, if that is so.
+            "lock_taken": next((result["lock_taken"] for result in failures.values() if result.get("lock_taken")), ""),
             "problems": [self._in_the_users_words(named(self.what, host, result)) for host, result in failures.items()],
         }
         if failures:

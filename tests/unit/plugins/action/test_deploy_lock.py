@@ -67,8 +67,17 @@ def test_it_is_taken_on_every_host_in_order_and_given_back(hosts: Hosts) -> None
     assert hosts.task("acquired", "first")["changed"]
     assert hosts.holders() == dict.fromkeys(HOSTS, "first")
     assert hosts.asked == [("lb1", "acquired"), ("lb2", "acquired"), ("lb3", "acquired")]
-    assert hosts.task("released", "first")["changed"]
+    ended = hosts.task("released", "first")
+    assert ended["changed"] and ended["warnings"] == []
     assert hosts.holders() == dict.fromkeys(HOSTS)
+
+
+def test_whose_lock_was_taken_after_his_last_move_is_told_so_at_the_end(hosts: Hosts) -> None:
+    hosts.task("acquired", "first")
+    hosts.lock("lb2").acquire("theirs", {"controller": "elsewhere", "pid": 7, "user": "ops"}, force=True)
+    warned = hosts.task("released", "first")["warnings"]
+    assert len(warned) == 1 and warned[0].startswith("state host lb2: the lock was not this deploy's any more when it ended"), warned
+    assert hosts.holders() == {"lb1": None, "lb2": "theirs", "lb3": None}
 
 
 @pytest.mark.claim("lock-all-or-none")

@@ -68,9 +68,11 @@ def test_the_fence_refuses_who_does_not_hold_it(lock):
     with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
         pass
     lock.acquire("d2", ME, over="d1")
-    with pytest.raises(DowntimeError, match="held by deploy d2 .* so deploy d1 may not move anything any more"):
+    with pytest.raises(DowntimeError, match="held by deploy d2 .* so deploy d1 may not move anything any more") as refused:
         with lock.fence("d1", {"state": "drained", "members": ["app2"]}):
             raise AssertionError
+    # By this the deploy knows that all else that it would say of its members is out of date.
+    assert failure(refused.value)["lock_taken"] == str(refused.value)
     assert [entry["members"] for entry in lock.entries()] == [["app1"]] * 2
 
 
@@ -433,7 +435,7 @@ def test_no_lock_where_there_is_no_room_for_a_journal(lock, monkeypatch):
 def test_a_directory_that_somebody_removed_keeps_no_member_out(lock):
     lock.acquire("d1", ME)
     shutil.rmtree(lock.directory)
-    with pytest.raises(DowntimeError, match="is gone, so deploy d1 may not move anything"):
+    with pytest.raises(DowntimeError, match="is gone, taken or removed by somebody else, so deploy d1 may not move"):
         with lock.fence("d1", {"state": "drained", "members": ["app1"]}):
             raise AssertionError
     with lock.fence("d1", {"state": "active", "members": ["app1"]}) as memory:

@@ -151,7 +151,7 @@ def test_whoever_an_interrupted_deploy_left_goes_back_too_when_their_batch_never
     hostvars["localhost"]["__deploy_moved"]["members"]["app3"] = {"failed": True, "msg": "it did not take over", "kept": True}
     assert [entry["restart"] for entry in _outcome.slots_back(the_plan, ["app3"], out, hostvars)] == [False]
     del hostvars["localhost"]["__deploy_moved"]["members"]["app3"]
-    assert "app1, app3 stays out of traffic" in _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"})["sentence"]
+    assert "app1, app3 stay out of traffic" in _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"})["sentence"]
 
 
 def test_who_could_not_be_taken_out_on_every_balancer_keeps_what_it_runs():
@@ -182,6 +182,23 @@ def test_a_release_that_did_not_send_the_header_before_goes_back_by_its_readines
         assert [entry["running"]["proof"] for entry in _outcome.slots_of({**the_plan, "verb": verb}, MEMBERS)] == expected
 
 
+@pytest.mark.parametrize("changes", [{}, {"strategy": "blue_green", "serving_release": OLD, "switch": {"from": "blue", "to": "green", "home": False}}])
+@pytest.mark.claim("lock-taken-is-said")
+def test_whose_lock_was_taken_says_so_and_nothing_of_members_that_he_no_longer_knows(changes):
+    taken = "the lock /run/shop.lock is held by deploy b of ann on c1 (process 7), so deploy a may not move anything any more"
+    gate = {"members": [{"name": "app1", "ok": False}]}
+    known = {"__deploy_begun": 2, "__deploy_fit": gate, "__deploy_problems": ["app1 is not ready"], "__deploy_lock_taken": taken}
+    for why, begins in ((f"balancer lb1: {taken}", f"balancer lb1: {taken}; its lock"), ("app1: it did not start", f"app1: it did not start; {taken}; its lock")):
+        hostvars = facts({**known, "__deploy_why": why}, app1=(OK, None), app2=(BAD, None))
+        found = end(hostvars, plan(**changes))
+        assert found["result"] == "failed" and found["sentence"] == (
+            f"Deploy of shop to 2.0.0 failed: {begins} was taken from it, so what serves now is not known here; "
+            "ansible-playbook zero.downtime.status -e deploy_app=shop tells.")
+        assert {(row["release"], row["state"]) for row in found["members"]} == {(None, "unknown")}
+        # Nobody is asked, and nothing is started anew, on members that are somebody else's by now.
+        assert _outcome.batches_back(plan(), "localhost", hostvars) == []
+
+
 def test_who_was_absent_from_the_start_is_said_and_fails_nothing():
     found = end(measured("clean", "0 of 12 real requests lost"), plan(absent=["app3"], going_back_to={"app1": OLD, "app2": OLD}))
     assert found["result"] == "succeeded"
@@ -194,7 +211,7 @@ def test_whom_a_person_took_out_meanwhile_is_said_and_fails_nothing():
     hostvars["localhost"].update(__deploy_theirs=["app1"], __deploy_returned={"theirs": ["app3"]})
     found = end(hostvars)
     assert found["result"] == "succeeded"
-    assert "app1, app3 stays out of traffic: somebody else took it out meanwhile" in found["sentence"]
+    assert "app1, app3 stay out of traffic: somebody else took them out meanwhile" in found["sentence"]
     assert {row["name"]: row["state"] for row in found["members"]} == {"app1": "drained", "app2": "active", "app3": "drained"}
 
 
