@@ -144,8 +144,8 @@ def _target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: st
             return _rolling.origin(result, interrupted.get("release"))
         found = _rolling.origin(result, origin)
         if not found:
-            raise DowntimeError(f"the idle side {plan['side']} of member {name} has run no release, so there is none to go back to; name one, as in "
-                                + _commands.again({"app": None, **plan}, deploy_release="LABEL"))
+            raise DowntimeError(f"the idle side {plan['side']} of member {name} has run no release, so there is none to go back to; "
+                                + _rolling.another(plan, {name: {**result, "active": _serving(plan, result, name)}}))
         return found
     return result.get("release")
 
@@ -225,7 +225,7 @@ def _to_leave(plan: t.Mapping[str, t.Any]) -> list[str]:
     left = last.get("origin")
     if plan["verb"] != "rollback" or not left or last["release"]["digest"] != (plan["serving_release"] or {}).get("digest"):
         return []
-    command = _commands.command("rollback", plan["app"], deploy_strategy=plan["strategy"], deploy_release=_outcome.label_of(left))
+    command = _commands.command("rollback", plan["app"], deploy_strategy=plan["strategy"], deploy_release=_commands.release(left))
     return [f"rollback {last['deploy_id']} went back to it, and {command} would undo that"]
 
 

@@ -41,6 +41,11 @@ def again(plan: t.Mapping[str, t.Any], **variables: t.Any) -> str:
     return command(plan["verb"], plan["app"], **{**(plan.get("said") or {}), **variables})
 
 
+def release(found: t.Mapping[str, t.Any]) -> str:
+    """A release, as a command names it."""
+    return str(found.get("label") or found["digest"])
+
+
 def _variable(name: str, value: t.Any) -> str:
     if isinstance(value, (list, tuple)):
         value = ",".join(map(str, value))

@@ -216,7 +216,7 @@ class _Call:
             self.artifact = {}
             previous = found.slot(self.slot).previous
             if previous is None:
-                raise DowntimeError(f"release previous is unknown: slot {self.slot} of {self.store.root} has run no release before; staged are {found.known()}")
+                raise DowntimeError(self._none_before(found))
             return found.release(previous)
         digest = _artifact.as_digest(wanted)
         if digest and pinned and digest != pinned:
@@ -241,6 +241,12 @@ class _Call:
             raise DowntimeError(f"release {wanted} is unknown{more}: staged under {self.store.root} are {found.known()}{need}")
         return None
 
+    def _none_before(self, found: Found) -> str:
+        slot = found.slot(self.slot)
+        active, left = found.release(slot.active), found.release(slot.left)
+        runs = f"runs {active}, and has run none before it" + (f" but {left}, which it has gone back from" if left else "") if active else "runs none"
+        return f"release previous is unknown: slot {self.slot} of {self.store.root} {runs}; staged are {found.known()}"
+
     def _with_label(self, found: Found, digest: str, given: str | None) -> Release:
         """A release named by digest. Where the artifact's place is written with the release's name, the checksum file puts the label there."""
         label = found.label_of.get(digest)
@@ -264,7 +270,7 @@ class _Call:
         return result
 
     def _result(self, before: Found, release: Release | None, changed: bool, **more: t.Any) -> dict[str, t.Any]:
-        """What every state returns; C(active) and C(previous) are as found, C(slots) as left."""
+        """What every state returns; C(active), C(previous) and C(left) are as found, C(slots) as left."""
         after = before if self.check_mode or not changed else self.store.read()
         self.warnings += [text for text in after.warnings if text not in self.warnings]
         slot = before.slot(self.slot)
@@ -273,6 +279,7 @@ class _Call:
             "release": release.as_dict() if release else None,
             "active": _dict(before.release(slot.active)),
             "previous": _dict(before.release(slot.previous)),
+            "left": _dict(before.release(slot.left)),
             "slots": {name: {"active": _dict(after.release(one.active)), "previous": _dict(after.release(one.previous)), "link": one.link,
                              "settled": one.settled} for name, one in after.slots.items()},
             "staged": [dict(after.release(digest).as_dict(), time=after.seen[digest])  # type: ignore[union-attr]

@@ -79,6 +79,8 @@ class Slot:
     link: str | None = None
     active: str | None = None
     previous: str | None = None
+    # What its last move went back from; None where that was no way back.
+    left: str | None = None
     # The last thing that completed: activated or stopped; None while an activation has not come to its end.
     settled: str | None = None
 
@@ -305,7 +307,7 @@ class Store:
             head, tail = os.path.split(os.path.normpath(os.path.join(self.root, slot.link)))
             if head == self.releases and HEX.match(tail):
                 slot.active = tail
-        stack = history(events)
+        stack, slot.left = walked(events)
         while stack and stack[-1] == slot.active:
             stack.pop()
         slot.previous = stack[-1] if stack else None
@@ -372,8 +374,8 @@ class Store:
         _durable.sync_directory(self.at(self.root))
 
 
-def history(events: t.Iterable[dict[str, t.Any]]) -> list[str]:
-    """What a slot ran, oldest first, without what was gone back from.
+def walked(events: t.Iterable[dict[str, t.Any]]) -> tuple[list[str], str | None]:
+    """What a slot ran, oldest first, without what was gone back from; and what its last move went back from, if it did.
 
     The last entry is the active release, the one before it is what C(previous) means. Going back takes the failed release out, so that a second
     rollback leads further back and never onto the release that was just left. An activation is going back when it says so, or when the
@@ -381,15 +383,18 @@ def history(events: t.Iterable[dict[str, t.Any]]) -> list[str]:
     """
     stack: list[str] = []
     before: list[str] = []
+    left: str | None = None
     move: dict[str, t.Any] = {}
     for event in events:
         if event.get("event") != "switched" or not event.get("digest"):
             continue
         digest, source, deploy = event["digest"], event.get("from"), event.get("deploy_id")
+        undone = bool(deploy) and move.get("deploy_id") == deploy and move.get("from") == digest
+        left = source if undone or event.get("back") else None
         if source and (not stack or stack[-1] != source):
             # The link was changed without us.
             stack.append(source)
-        if deploy and move.get("deploy_id") == deploy and move.get("from") == digest:
+        if undone:
             stack, before = before, list(stack)
             if not stack or stack[-1] != digest:
                 stack = stack + [digest]
@@ -400,7 +405,7 @@ def history(events: t.Iterable[dict[str, t.Any]]) -> list[str]:
             before = list(stack)
             stack = stack + [digest]
         move = event
-    return stack
+    return stack, left
 
 
 def _names(path: str) -> list[str]:

@@ -28,6 +28,8 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     """
     before = ran_before(plan, interrupted)
     staged, absent = present(plan, staged)
+    if plan["verb"] == "rollback" and plan["release"] == "previous" and not interrupted:
+        _something_before(plan, staged)
     release = agreed(plan, {name: target(plan, result, name, interrupted) for name, result in staged.items()})
     was = {name: origin(staged[name], before.get(name)) for name in staged}
     down = dead(plan, staged)
@@ -62,6 +64,8 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "unsettled": unsettled,
         "unmoved": [name for name in staged if name not in moving],
         "absent": absent,
+        # What a rollback undoes of a deploy that did not end, for whoever wants to undo the rollback.
+        "undone": _undone(plan, staged, interrupted),
         # What runs there, if anything, is begun anew, whatever its slot says.
         "down": [name for name in moving if name in down and (staged[name].get("active") or {}).get("digest") == release["digest"]],
     }
@@ -117,10 +121,9 @@ def on_hosts(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, 
         return
     lacking = [name for name in moving if "staged" in staged[name] and release["digest"] not in {entry["digest"] for entry in staged[name]["staged"]}]
     if lacking:
-        label = release.get("label") or release["digest"][:12]
+        label = _commands.release(release)
         raise DowntimeError(f"{agreeing(lacking, 'has', 'have')} no copy of release {label} any more, which {plan['verb']} does not "
-                            f"fetch; {_commands.again({'app': None, **plan, 'verb': 'deploy'}, deploy_release=label)} fetches it, or name another release: "
-                            + _commands.again({"app": None, **plan}, deploy_release="LABEL"))
+                            f"fetch; {_commands.again({'app': None, **plan, 'verb': 'deploy'}, deploy_release=label)} fetches it, or {another(plan, staged)}")
 
 
 def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str,
@@ -134,7 +137,47 @@ def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str
             return origin(result, interrupted.get("release"))
         # Members that the interrupted deploy did not reach still run what the others go back to.
         return origin(result, ran_before(plan, interrupted).get(name))
+    if plan["verb"] == "rollback" and plan["release"] == "previous":
+        return result.get("previous")
     return result.get("release")
+
+
+def _something_before(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuse a rollback where some members have nothing to go back to, and say what they run, and how to leave that."""
+    lacking = {name: result for name, result in staged.items() if not result.get("previous")}
+    if not lacking:
+        return
+    active, left = ({entry["digest"]: entry for result in lacking.values() if (entry := result.get(key))} for key in ("active", "left"))
+    where = "" if len(lacking) == len(plan["members"]) else f" on {', '.join(lacking)}"
+    serves = " and ".join(_commands.release(entry) for entry in active.values())
+    if len(active) == 1 and len(left) == 1:
+        came_from = _commands.release(next(iter(left.values())))
+        command = _commands.again({"app": None, **plan, "verb": "deploy"}, deploy_release=came_from)
+        raise DowntimeError(f"{serves} serves already{where}: it was gone back to from {came_from}, and nothing ran there before it; {command} undoes that")
+    if not active:
+        raise DowntimeError(f"nothing has run yet{where}, so there is no release to go back to; deploy one first: "
+                            + _commands.command("deploy", plan.get("app"), deploy_release="LABEL"))
+    raise DowntimeError(f"{serves} serves{where}, and nothing ran there before it, so there is no release to go back to; {another(plan, lacking)}")
+
+
+def another(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    """How to name another release, for a sentence: the newest that all of these members have a copy of, and do not run."""
+    copies = [{entry["digest"]: entry for entry in result.get("staged") or ()} for result in staged.values()]
+    run = {(result.get("active") or {}).get("digest") for result in staged.values()}
+    shared = [entry for digest, entry in (copies[0] if copies else {}).items() if digest not in run and all(digest in one for one in copies)]
+    if not shared:
+        return f"{_commands.command('deploy', plan.get('app'), deploy_release='LABEL')} brings another one"
+    newest = max(shared, key=lambda entry: float(entry.get("time") or 0))
+    return f"name one, as in {_commands.again({'app': None, **plan}, deploy_release=_commands.release(newest))}"
+
+
+def _undone(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]],
+            interrupted: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
+    """The release of an interrupted deploy that a rollback takes back from members that run it."""
+    if plan["verb"] != "rollback" or plan["release"] != "previous" or (interrupted or {}).get("verb") != "deploy":
+        return None
+    digest = (interrupted or {}).get("release")
+    return next((dict(active) for result in staged.values() if (active := result.get("active")) and active["digest"] == digest), None)
 
 
 def origin(result: t.Mapping[str, t.Any], digest: str | None) -> dict[str, t.Any] | None:

@@ -382,6 +382,10 @@ previous:
   description: What V(previous) meant for the slot when the call began (C(label), C(digest)), or null.
   returned: success
   type: dict
+left:
+  description: What the slot had last gone back from when the call began (C(label), C(digest)), or null where its last move was no way back.
+  returned: success
+  type: dict
 slots:
   description: All slots of the root as the call left them.
   returned: success

@@ -74,7 +74,7 @@ def runs(site: pathlib.Path) -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((site / "hosts").glob("*/*.runs"))}
 
 
-@pytest.mark.claim("rollback-to-the-release-before", "pick-one-application")
+@pytest.mark.claim("rollback-to-the-release-before", "pick-one-application", "second-rolling-rollback")
 def test_one_application_is_picked(site):
     inventory = site / "inventory.yml"
     unpicked = play("deploy", inventory, deploy_release="1")
@@ -88,6 +88,9 @@ def test_one_application_is_picked(site):
     back = play("rollback", inventory, deploy_app="billing")
     assert back.rc == 0, back.output
     assert runs(site) == {"bw1": "billing 1", "bw2": "billing 1"}
+    again = play("rollback", inventory, deploy_app="billing")
+    assert again.rc == 2 and "refused: 1 serves already: it was gone back to from 2, and nothing ran there before it; ansible-playbook -i " in again.sentence
+    assert "zero.downtime.deploy -e deploy_app=billing -e deploy_release=2 undoes that. Nothing has been changed." in again.sentence, again.output
     assert play("status", inventory, deploy_app="billing").rc == 0
 
 

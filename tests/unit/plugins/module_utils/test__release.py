@@ -559,8 +559,12 @@ def test_back_twice_leads_further_back(three):
     assert result["release"]["label"] == "2" and result["restarted"]
     assert previous(three) == "1"
     three.activate("previous")
-    with pytest.raises(DowntimeError, match="release previous is unknown: slot current .* has run no release before; staged are"):
+    with pytest.raises(DowntimeError, match="release previous is unknown: slot current .* runs 1 .*, and has run none before it but 2 .*, which it has gone back from; staged"):
         three.activate("previous")
+    assert three.call("observed")["left"]["label"] == "2"
+    # Forward once more: then nothing was gone back from.
+    three.activate("2")
+    assert three.call("observed")["left"] is None and previous(three) == "1"
 
 
 @pytest.mark.claim("rollback-to-a-named-release")
@@ -817,7 +821,7 @@ def test_crash_between_link_and_ledger(three):
 
 
 def test_history_of_an_empty_ledger():
-    assert _release_store.history([]) == []
+    assert _release_store.walked([]) == ([], None)
 
 
 def test_sync_tree_works_here(tmp_path):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _rolling
+from ansible_collections.zero.downtime.plugins.module_utils import _going_on, _rolling
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 HOSTS = ["app1", "app2", "app3", "app4"]
@@ -123,6 +123,45 @@ def test_a_rollback_to_a_release_that_a_host_does_not_have_any_more_is_refused_b
         _rolling.lay_out(plan(verb="rollback", release="previous"), results)
     results["app3"]["staged"].append(old)
     assert _rolling.lay_out(plan(verb="rollback", release="previous"), results)["batches"]
+
+
+def test_a_rollback_without_anything_before_says_what_serves_what_it_was_gone_back_from_and_the_command():
+    known = {label: {"digest": label[0] * 64, "label": label} for label in ("1.0.0", "2.0.0", "3.0.0")}
+    here = {"release": None, "active": known["1.0.0"], "previous": None, "left": known["2.0.0"], "staged": list(known.values())}
+    asked = plan(verb="rollback", release="previous", app="shop", said={})
+    undo = "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 undoes that"
+    for results in (
+            dict.fromkeys(HOSTS, here),
+            # As after a deploy that went back by itself from its first batch.
+            {name: {**here, "left": here["left"] if name == "app1" else None} for name in HOSTS}):
+        with pytest.raises(DowntimeError) as refused:
+            _rolling.lay_out(asked, results)
+        assert str(refused.value) == f"1.0.0 serves already: it was gone back to from 2.0.0, and nothing ran there before it; {undo}"
+    with pytest.raises(DowntimeError, match="1.0.0 serves already on app2: it was gone"):
+        _rolling.lay_out(asked, {name: here if name == "app2" else {**here, "previous": known["3.0.0"]} for name in HOSTS})
+    # One that has run nothing else names what could be gone to: the newest of which everybody has a copy.
+    copies = [{**known["1.0.0"], "time": 9}, {**known["2.0.0"], "time": 1}, {**known["3.0.0"], "time": 2}]
+    first = {name: {**here, "left": None, "staged": copies[:2] if name == "app4" else copies} for name in HOSTS}
+    with pytest.raises(DowntimeError, match="1.0.0 serves, and nothing ran there before it.*zero.downtime.rollback .*-e deploy_release=2.0.0$"):
+        _rolling.lay_out(asked, first)
+    with pytest.raises(DowntimeError, match="nothing has run yet, so there is no release to go back to; deploy one first"):
+        _rolling.lay_out(asked, {name: {**here, "active": None, "left": None} for name in HOSTS})
+
+
+def test_a_rollback_of_a_killed_deploy_tells_which_release_it_undoes():
+    results, interrupted = gone_back("deploy")
+    asked = plan(verb="rollback", release="previous")
+    # Killed in its first batch, on its way from n to o; the others have run n all the time.
+    found = _rolling.lay_out(asked, results, ["app1"], interrupted)
+    assert found["undone"] == {"digest": "o" * 64, "label": "o"} and found["release"]["label"] == found["previous"]["label"] == "n"
+    kept = _going_on.kept({**asked, **found, "strategy": "rolling", "deploy_id": "d3", "sides": {"blue": {}, "green": {}}})
+    assert kept and (kept["verb"], kept["release"]["label"], kept["origin"]["label"]) == ("rollback", "n", "o")
+    # One that had moved nobody gave nobody another release.
+    unmoved = {name: {**result, "active": {"digest": "n" * 64, "label": "n"}} for name, result in results.items()}
+    found = _rolling.lay_out(asked, unmoved, ["app1"], interrupted)
+    assert found["undone"] is None and not _going_on.kept({**asked, **found, "strategy": "rolling", "deploy_id": "d3", "sides": {"blue": {}, "green": {}}})
+    # Another rollback that ends one that was killed is kept as that one would have been.
+    assert _rolling.lay_out(asked, *gone_back("rollback")[:1], (), gone_back("rollback")[1])["undone"] is None
 
 
 @pytest.mark.claim("down-is-moved")
