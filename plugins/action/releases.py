@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
             args = _spec.check(self._task.args, _releases.argument_spec())
             return self._move(args, task_vars)
         except DowntimeError as error:
-            problem, more = str(error), {}
+            problem, more = str(error), dict(error.details)
         except Exception as error:  # pylint: disable=broad-except
             # Whatever breaks here, what earlier batches did must not be forgotten: going back relies on it.
             problem, more = f"the action broke: {error!r}", {"exception": traceback.format_exc()}
@@ -92,7 +92,7 @@ class ActionModule(ActionBase):
                 again = {**given, "artifact": _sending.arrived(given["artifact"], remote), "members": left}
                 second = _sending.by_its_own_name(_payload.execute(self, MODULE, again, variables), remote, path)
         except DowntimeError as error:
-            second = {"failed": True, "msg": str(error)}
+            second = {"failed": True, "msg": str(error), **error.details}
         if "done" not in second:
             return second
         for result in second["done"].values():

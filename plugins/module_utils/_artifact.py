@@ -66,6 +66,22 @@ def secrets_in(place: str | None) -> set[str]:
     return {part for part in (found.groups() if found else ()) if part and len(part) >= SECRET}
 
 
+class Unlisted(DowntimeError):
+    """A checksum file without a line for a release."""
+
+    details = {"unlisted": True}
+
+
+class Differs(DowntimeError):
+    """An artifact that is not what its checksum says."""
+
+    details = {"differs": True}
+
+    def __init__(self, what: str, found: str, expected: str, left_undone: str) -> None:
+        super().__init__(f"{what} has the sha256 {found}, but {expected} is expected: it was not {left_undone}; either it was damaged or changed on its "
+                         "way there, or the checksum is that of another build")
+
+
 # --- checksum files -----------------------------------------------------------------------------------------------------
 
 
@@ -127,8 +143,8 @@ def digest_of_label(entries: t.Sequence[tuple[str, str]], label: str, place: str
     digests = sorted({digest for digest, name in found})
     if not digests:
         known = labels_in(entries, label, place)
-        raise DowntimeError(f"release {label} is unknown: artifact.checksums {shown(where)} has no line for {path.rsplit('/', 1)[-1] or label}; "
-                            f"it knows {listed(known)}")
+        raise Unlisted(f"release {label} is unknown: artifact.checksums {shown(where)} has no line for {path.rsplit('/', 1)[-1] or label}; "
+                       f"it knows {listed(known)}")
     if len(digests) > 1:
         raise DowntimeError(f"release {label} is ambiguous: artifact.checksums {shown(where)} gives {len(digests)} digests for it "
                             f"({', '.join(digest[:12] for digest in digests)})")
@@ -339,7 +355,7 @@ def fetch(place: str, target: str, digest: str, headers: t.Mapping[str, str] | N
             with source:
                 found, size = _copy(source, target, clock, deadline, f"{option} {shown}")
         if found != digest:
-            raise DowntimeError(f"{option} {shown} has the sha256 {found} ({size} bytes), but {digest} is expected: it was not unpacked")
+            raise Differs(f"{option} {shown}", f"{found} ({size} bytes)", digest, "unpacked")
         return size
     except BaseException:
         _forget(target)

@@ -55,8 +55,11 @@ class Commands:
             + "  # brings all requests to one side, and so does deploy"
         ]
 
-    def left(self, entry: t.Mapping[str, t.Any]) -> list[str]:
-        """For what C(status) names."""
+    def left(self, entry: t.Mapping[str, t.Any], release: str | None = None) -> list[str]:
+        """For what C(status) names.
+
+        :param release: the one that a deploy would bring, or that most members run.
+        """
         kind, who = entry["kind"], list(entry["who"])
         if kind in ("out", "disagree"):
             return [self.playbook("activate", deploy_members=who)]
@@ -69,7 +72,7 @@ class Commands:
                 "they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout "
                 "(nginx)"
             ]
-        return [f"{self.playbook('deploy', deploy_release='LABEL')}  # puts that right"]
+        return [f"{self.playbook('deploy', deploy_release=release or 'LABEL')}  # puts that right"]
 
 
 def balancer(
@@ -147,13 +150,27 @@ def health(url: str, entry: t.Mapping[str, t.Any]) -> list[str]:
     ]
 
 
-def artifact(found: t.Mapping[str, t.Any], release: str) -> list[str]:
-    """For a release that cannot be had, or that nobody knows the digest of."""
+def artifact(found: t.Mapping[str, t.Any], release: str, failed: t.Mapping[str, t.Any], there: bool) -> list[str]:
+    """For a release that cannot be had, or that nobody knows the digest of.
+
+    :param failed: what staging said of it.
+    :param there: whether the artifact is seen to lie where it should.
+    """
     place, sums = shown(str(found.get("url") or found.get("src") or "")), shown(str(found.get("checksums") or ""))
-    if sums and place:
+    if not place:
+        return [f"deploy_artifact: {{url: …, checksums: …}} say where release {release} and its checksum are"]
+    if failed.get("differs"):
+        return [
+            f"bring {place} there once more from where it was built, whole; where it is the right one, the checksum is "
+            f"another's, and the release has to be built and named anew together with it"
+        ]
+    if failed.get("unlisted") and there:
+        # Of what lies there damaged, or does not, no checksum must be made.
         names = " >> ".join(shlex.quote(os.path.basename(path)) for path in (place, sums))
         return [f"sha256sum {names}  # where {sums} is made, and the artifact at {place}"]
-    return [f"deploy_artifact: {{url: …, checksums: …}} say where release {release} and its checksum are"]
+    missing = sums if "checksums" in str(failed.get("msg")) and not failed.get("unlisted") else place
+    look = "curl -sSI" if "://" in missing else "ls -l"
+    return [f"{look} {shlex.quote(missing)}  # has to be there; deploy_artifact: {{url: …, checksums: …}} say where it is"]
 
 
 def evidence(checked: t.Mapping[str, t.Any]) -> list[str]:

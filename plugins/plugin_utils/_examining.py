@@ -10,6 +10,7 @@ time. Nothing that is found ends it: what cannot be known without what is wrong 
 
 from __future__ import annotations
 
+import collections
 import functools
 import typing as t
 
@@ -17,11 +18,13 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
+    _artifact,
     _doctor,
     _drivers,
     _events,
     _going_on,
     _lock,
+    _outcome,
     _plan,
     _shadow,
     _status,
@@ -29,7 +32,14 @@ from ansible_collections.zero.downtime.plugins.module_utils import (
 from ansible_collections.zero.downtime.plugins.module_utils._checks import Checks
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _holder, _inventory, _reaching, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils import (
+    _asking,
+    _holder,
+    _inventory,
+    _reaching,
+    _sending,
+    _without,
+)
 
 Answers = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -605,13 +615,34 @@ class Examination:
             ],
         )
         self.staged = result.get("members") or {}
-        for text in result.get("problems") or ():
-            checks.wrong("artifact", None, text, _doctor.artifact(artifact, str(release)))
+        if result.get("problems"):
+            # What is wrong with an artifact, each member says; it is mended once.
+            failed: dict[str, t.Any] = next((one for one in self.staged.values() if one.get("failed")), result)
+            there = bool(failed.get("unlisted")) and self._lies_there(artifact)
+            told = _outcome.together({name: str(one["msg"]) for name, one in self.staged.items() if one.get("failed")})
+            checks.wrong(
+                "artifact", None, told or str(result["msg"]), _doctor.artifact(artifact, str(release), failed, there)
+            )
         found = next((entry["release"] for entry in self.staged.values() if entry.get("release")), None)
         if found and not result.get("problems"):
             here = [name for name, entry in self.staged.items() if not entry.get("changed")]
             where = "staged on every member already" if len(here) == len(self.staged) else "can be had"
             checks.well("artifact", None, f"{release} is sha256 {found['digest']}, and {where}")
+
+    def _lies_there(self, artifact: t.Mapping[str, t.Any]) -> bool:
+        """Whether an artifact is seen from this controller."""
+        place = str(artifact.get("url") or artifact.get("src") or "")
+        if not place or artifact.get("remote_src"):
+            return False
+        try:
+            if _artifact.is_url(place):
+                headers = self.checked["deploy_artifact"].get("headers")
+                _artifact.probe(place, headers, ANSWER)
+            else:
+                _sending.Sender(self.action).find(place, "artifact.src")
+        except DowntimeError:
+            return False
+        return True
 
     def _side_of(self, strategy: str) -> str:
         """The side that gets the release."""
@@ -701,8 +732,10 @@ class Examination:
             if other != side and self.told:
                 _status.add_idle(status, plan, self.told, other)
         found = [entry for entry in status["watch"] if entry["kind"] in _doctor.LEFT]
+        run = collections.Counter(str(row["release"] or row["digest"]) for row in status["members"] if row["digest"])
+        release = self.checked["deploy_release"] or next((label for label, _count in run.most_common(1)), None)
         for entry in found:
-            self.checks.wrong("leftovers", None, entry["text"], self.commands.left(entry), [])
+            self.checks.wrong("leftovers", None, entry["text"], self.commands.left(entry, release), [])
         if not found:
             self.checks.well("leftovers", None, "no member is out of traffic, and nothing is half done")
 

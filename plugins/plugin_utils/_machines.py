@@ -34,7 +34,7 @@ def own(answer: dict[str, t.Any], first: str, name: str) -> dict[str, t.Any]:
         return result
     text = str(answer.get("msg") or "it ended without an answer")
     found = {"failed": True, "changed": False, "msg": text.replace(f"member {first} ", f"member {name} ")}
-    return {**found, **{key: answer[key] for key in ("unreachable_host", "exception") if answer.get(key)}}
+    return {**found, **{key: answer[key] for key in ("unreachable_host", "exception", "unlisted", "differs") if answer.get(key)}}
 
 
 def _key(action: ActionBase, host: str, task_vars: t.Mapping[str, t.Any]) -> t.Hashable:

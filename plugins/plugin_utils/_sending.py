@@ -54,7 +54,7 @@ class Sender:
             artifact.pop("checksums")
             entries = None
             if release and not artifact.get("digest"):
-                path = self._find(str(checksums), "artifact.checksums")
+                path = self.find(str(checksums), "artifact.checksums")
                 entries = _artifact.parse_checksums(_artifact.read_text("artifact.checksums", path), path)
             key = "src" if src else "url"
             if entries is not None and known and artifact.get(key):
@@ -75,14 +75,15 @@ class Sender:
                                 "give the checksums as a path on the controller, or artifact.digest")
         local = None
         if not known:
-            local = self._find(str(src), "artifact.src")
+            local = self.find(str(src), "artifact.src")
             artifact["digest"] = self._digest(local)
         # The name is left out: the host has no such file. Its answer tells whether it needs one.
         artifact.pop("src")
         artifact["ask"] = True
         return local or str(src)
 
-    def _find(self, path: str, option: str) -> str:
+    def find(self, path: str, option: str) -> str:
+        """Where a file of the controller lies."""
         try:
             return self._action._find_needle("files", os.path.expanduser(path))
         except AnsibleError as error:
@@ -104,11 +105,11 @@ class Sender:
 
     def verified(self, src: str, args: dict[str, t.Any]) -> str:
         """The artifact on the controller, which must be what is expected before it travels."""
-        path = self._find(src, "artifact.src")
+        path = self.find(src, "artifact.src")
         found = self._digest(path)
         wanted = _artifact.as_digest(str(args["artifact"].get("digest") or "")) or _artifact.as_digest(str(args.get("release") or ""))
         if found != wanted:
-            raise DowntimeError(f"artifact.src {path} has the sha256 {found}, but {wanted} is expected: it was not copied")
+            raise _artifact.Differs(f"artifact.src {path}", found, str(wanted), "copied")
         return path
 
     @contextlib.contextmanager

@@ -81,7 +81,7 @@ def test_no_secret_of_an_address_is_shown():
         "url": "https://u:secret@art.example/shop-1.tar.gz?sig=secret",
         "checksums": "https://art.example/SHA256SUMS?sig=secret",
     }
-    lines = _doctor.artifact(artifact, "1") + _doctor.evidence(
+    lines = _doctor.artifact(artifact, "1", {"unlisted": True}, True) + _doctor.evidence(
         {"deploy_evidence_url": "https://u:secret@shop.example/?key=secret", "deploy_evidence_connect_to": "lb1:443"}
     )
     assert "secret" not in "".join(lines)
@@ -91,6 +91,25 @@ def test_no_secret_of_an_address_is_shown():
         "at https://art.example/shop-1.tar.gz"
     )
     assert "curl -sv --connect-to ::lb1:443 https://shop.example/" in lines[1]
-    assert _doctor.artifact({}, "1") == [
+    assert _doctor.artifact({}, "1", {}, False) == [
         "deploy_artifact: {url: …, checksums: …} say where release 1 and its checksum are"
     ]
+
+
+def test_no_checksum_is_made_of_an_artifact_that_is_damaged_or_not_there():
+    found = {"url": "https://art.example/shop-1.tar.gz", "checksums": "/srv/SHA256SUMS"}
+    unlisted = {"unlisted": True, "msg": "release 1 is unknown: artifact.checksums /srv/SHA256SUMS has no line for it"}
+    cases = [
+        (unlisted, False, "curl -sSI https://art.example/shop-1.tar.gz  # has to be there"),
+        ({"differs": True, "msg": "it has the sha256 a, but b is expected"}, True, "bring https://art.example/shop-1"),
+        ({"msg": "artifact.url: it answers 404"}, False, "curl -sSI https://art.example/shop-1.tar.gz  # has to be"),
+        ({"msg": "artifact.checksums /srv/SHA256SUMS cannot be read"}, False, "ls -l /srv/SHA256SUMS  # has to be there"),
+    ]
+    for failed, there, begins in cases:
+        (line,) = _doctor.artifact(found, "1", failed, there)
+        assert line.startswith(begins) and "sha256sum" not in line, line
+
+
+def test_a_command_names_the_release_where_it_is_known():
+    mixed = {"kind": "mixed_releases", "who": ["app1"], "text": ""}
+    assert COMMANDS.left(mixed, "2.0.0")[0].endswith("-e deploy_release=2.0.0  # puts that right")
