@@ -112,7 +112,13 @@ def test_from_one_backend_to_blue_green_by_the_lines_that_doctor_prints(ordinary
     # The refusal names the same lines.
     assert all(line in refused.sentence for line in lines[1:]), (refused.sentence, lines)
 
-    unknown = ordinary.play("doctor", deploy_release="2.0.1")
+    # Built, and forgotten in the checksum file.
+    built = ordinary.stage.artifacts / "shop-2.0.1.tar.gz"
+    built.touch()
+    try:
+        unknown = ordinary.play("doctor", deploy_release="2.0.1")
+    finally:
+        built.unlink()
     assert unknown.rc == 2, unknown.output
     documented = (playing.REPO / "docs" / "doctor.md").read_text(encoding="utf-8").partition("## An example")[2].split("```\n")[1]
     assert as_documented(ordinary, unknown) == documented.splitlines(), "\n".join(as_documented(ordinary, unknown))
