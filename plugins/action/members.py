@@ -40,7 +40,9 @@ class ActionModule(Once):
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
         own_member = driver.runs_on == "members"
         move = _moving.Move(self, args, task_vars, "member" if own_member else "balancer", members=args["members"], batch=args["batch"])
-        shared = move.shared(_members.common_spec(), "members")
+        shared = move.shared(_members.common_spec(), "members", "restored")
+        if args["restored"]:
+            shared["restored"] = [args["servers"].get(name) or name for name in args["restored"]]
 
         def args_for(host: str) -> dict[str, t.Any]:
             members = [host] if own_member else args["members"]

@@ -532,6 +532,13 @@ def checked_driver(values: t.Mapping[str, t.Any]) -> str:
     return str(values["deploy_traffic"]["driver"])
 
 
+def _anew(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> str:
+    """Of a batch: who does not serve now."""
+    dead = [name for name in members if name in plan.get("not_serving", ())]
+    told = "does not serve now, and is begun anew" if len(dead) == 1 else "do not serve now, and are begun anew"
+    return f" ({', '.join(dead)} {told})" if dead else ""
+
+
 def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
     """The plan as lines for a person."""
     release, previous = plan["release"], plan["previous"]
@@ -539,7 +546,7 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
              + (f" from {previous['label']} ({previous['digest'][:12]})" if previous else ", the first release")]
     lines.append(f"  {plan['strategy']} by {plan['driver']} on {', '.join(plan['balancers'])}; floor {plan['min_active']}"
                  + ("; no member serves yet" if plan["first"] else ""))
-    lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}: drain at most {plan['drain_timeout']} s, activate, "
+    lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}{_anew(plan, batch['members'])}: drain at most {plan['drain_timeout']} s, activate, "
               f"{plan['health']['passes'] if plan['health'].get('path') else 'no'} passes, return" for batch in plan["batches"]]
     if plan.get("switch"):
         small = [step for step in plan.get("steps") or () if step < 100]

@@ -50,6 +50,12 @@ options:
       - Taking out a member that does not serve is always allowed.
     type: str
     default: "0"
+  restored:
+    description:
+      - Members that moves before this one would have brought into traffic. In check mode, where none was made, they count for O(min_active) as if they
+        served. Otherwise this is not looked at.
+    type: list
+    elements: str
   deploy_id:
     description:
       - Name of the deploy on whose behalf members are moved.

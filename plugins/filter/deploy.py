@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _commands, _going_on, _idle, _outcome, _proof
+from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _commands, _going_on, _idle, _outcome, _proof, _rolling
 from ansible_collections.zero.downtime.plugins.plugin_utils import _given
 
 # Some of these end in sentences that tell people what to run next.
@@ -62,6 +62,7 @@ class FilterModule:
             "intent_of": intent_of,
             "active_everywhere": active_everywhere,
             "fit": _outcome.fit,
+            "restored": _rolling.restored,
             "outcome": _outcome.outcome,
             "shares_of": _blue_green.shares,
             "retired": _idle.retired,

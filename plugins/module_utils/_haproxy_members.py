@@ -30,7 +30,8 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
     balancer = balancer_of(params, processes)
     request = Request(
         members=list(params["members"]), state=params["state"], pools=params.get("pools") or None, weight=params.get("weight"), wait=params["wait"],
-        timeout=params["timeout"], timeout_action=params["timeout_action"], min_active=params["min_active"], take_out=params["take_out"],
+        timeout=params["timeout"], timeout_action=params["timeout_action"], min_active=params["min_active"],
+        restored=params.get("restored") or (), take_out=params["take_out"],
         probe_path=params.get("probe_path"), check_mode=check_mode)
     if not request.members:
         raise DowntimeError("members is empty; at least one name is needed")

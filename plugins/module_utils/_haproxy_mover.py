@@ -41,6 +41,8 @@ class Request(t.NamedTuple):
     timeout: float = 60
     timeout_action: str = "fail"
     min_active: str = "0"
+    # Whom earlier moves would have brought back, where none is made.
+    restored: t.Collection[str] = ()
     take_out: str = "auto"
     probe_path: str | None = None
     check_mode: bool = False
@@ -156,7 +158,7 @@ class Mover:
         self.remember(view)
         if request.state != "active":
             view = self.checked(view, {pool for pool, dummy in moved}, started)
-            check_floor(view.servers, moved, request.min_active)
+            check_floor(view.servers, moved, request.min_active, request.restored if request.check_mode else ())
         before = {member: self.summary(view, member) for member in request.members}
         if request.check_mode:
             after = {member: self.predicted(view, member, before[member]) for member in request.members}

@@ -68,13 +68,13 @@ def _listed(names: t.Iterable[str]) -> str:
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") if names else "none"
 
 
-def check_floor(everything: t.Mapping[Key, Server], moved: t.Collection[Key], min_active: str) -> None:
-    """Refuse to take out what a pool needs. What does not serve may always be taken out."""
+def check_floor(everything: t.Mapping[Key, Server], moved: t.Collection[Key], min_active: str, restored: t.Collection[str] = ()) -> None:
+    """Refuse to take out what a pool needs. What does not serve may always be taken out; servers C(restored) count as if they served."""
     for pool in dict.fromkeys(pool for pool, dummy in moved):
         inside = [server for key, server in everything.items() if key[0] == pool and not server.backup]
         floor = floor_of(min_active, len(inside))
         leaving = [server for server in inside if server.key in moved and server.serves]
-        left = [server for server in inside if server.full and server.key not in moved]
+        left = [server for server in inside if (server.full or server.name in restored) and server.key not in moved]
         if leaving and len(left) < floor:
             raise DowntimeError(
                 f"min_active is '{min_active}', which is {floor} of the {len(inside)} members of pool {pool}, but without "

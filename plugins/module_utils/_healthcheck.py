@@ -460,10 +460,11 @@ class Mover:
         if not any(row.in_traffic for row in before.rows):
             return
         leaving = set(self.p.get("together") or []) | {self.name}
+        restored = (self.p.get("restored") or ()) if self.check_mode else ()
         for own in before.rows:
             fleet = [row for row in before.fleet if (row.url, row.pool) == (own.url, own.pool)]
             floor = _members.floor_of(self.p["min_active"], len(fleet))
-            left = sum(1 for row in fleet if row.serves and row.server != own.server and row.server not in leaving)
+            left = sum(1 for row in fleet if (row.serves or row.server in restored) and row.server != own.server and row.server not in leaving)
             if left < floor:
                 raise DowntimeError(
                     f"min_active is {self.p['min_active']}, which of {len(fleet)} members in pool {own.pool} means {floor}, "

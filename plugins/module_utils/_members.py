@@ -23,6 +23,7 @@ def common_spec() -> dict[str, t.Any]:
         "timeout": {"type": "int", "default": 60},
         "timeout_action": {"type": "str", "choices": ["fail", "cut"], "default": "fail"},
         "min_active": {"type": "str", "default": "0"},
+        "restored": {"type": "list", "elements": "str"},
         "deploy_id": {"type": "str"},
         "lock": {"type": "path"},
         "lock_key": {"type": "str", "no_log": False},

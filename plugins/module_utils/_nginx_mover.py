@@ -45,6 +45,8 @@ class Request:
     timeout: float = 60
     timeout_action: str = "fail"
     min_active: str = "0"
+    # Whom earlier moves would have brought back, where none is made.
+    restored: t.Collection[str] = ()
     probe_path: str | None = None
     check_mode: bool = False
 
@@ -154,14 +156,15 @@ class Mover:
             if not floor:
                 continue
             dead = silent(upstream, self.request.probe_path, self.probe)
-            serving = [name for name in upstream.serving() if name not in dead]
+            restored = self.request.restored if self.request.check_mode else ()
+            serving = [name for name in configured if name in restored or (name in upstream.serving() and name not in dead)]
             leaving = [name for name in serving if name in self.request.members]
             left = [name for name in serving if name not in self.request.members]
             if leaving and len(left) < floor:
                 raise DowntimeError(
                     f"min_active is '{self.request.min_active}', which is {floor} of the {len(configured)} members of pool {pool}, but without "
                     f"{', '.join(leaving)} only {len(left)} would serve at full weight ({', '.join(left) or 'none'})"
-                    + "".join(f", since {name} does not ({wrong})" for name, wrong in dead.items() if name not in self.request.members)
+                    + "".join(f", since {name} does not ({wrong})" for name, wrong in dead.items() if name not in (*self.request.members, *restored))
                     + "; nothing was moved")
 
     # -- out ---------------------------------------------------------------------------------------------------------------

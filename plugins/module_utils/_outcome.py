@@ -190,6 +190,10 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     label = label_of(plan["release"])
     if failed and local.get("__deploy_lock_taken"):
         return _overtaken(hostvars, members, plan, f"{title.capitalize()} to {label}")
+    if failed and checking:
+        away = [name for name in members if lost(plan, hostvars, name)]
+        would = full_stop(f"{title.capitalize()} to {label} would fail: {_why(hostvars, members, plan) or 'a step failed'}")
+        return {"result": "failed", "sentence": f"{would} Nothing has been changed.", "members": [], "lost": away}
     own = getattr(_drivers.strategy(plan.get("strategy") or "rolling"), "outcome", None)
     if own:
         away = [name for name in members if failed and lost(plan, hostvars, name)]
@@ -229,7 +233,9 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         if absent:
             sentence += f"; {agreeing(absent, 'could not be reached, serves nobody, and runs what it', 'could not be reached, serve nobody, and run what they')} ran"
         if checking:
-            sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}; nothing has been changed."
+            anew = plan.get("not_serving") or []
+            first = f", and begin {', '.join(anew)} anew, which {agreeing(anew, 'does', 'do')} not serve" if anew else ""
+            sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}{first}; nothing has been changed."
         found = {"result": "succeeded", "sentence": full_stop(sentence), "members": rows, "lost": away}
         return _with_evidence(found, f"{title.capitalize()} to {label}", local, evidence, checking)
 

@@ -66,9 +66,16 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "absent": absent,
         # What a rollback undoes of a deploy that did not end, for whoever wants to undo the rollback.
         "undone": _undone(plan, staged, interrupted),
+        # For whoever reads the plan: they come first, and what they are brought to is a new beginning.
+        "not_serving": [name for name in moving if name in down and staged[name].get("active")],
         # What runs there, if anything, is begun anew, whatever its slot says.
         "down": [name for name in moving if name in down and (staged[name].get("active") or {}).get("digest") == release["digest"]],
     }
+
+
+def restored(plan: t.Mapping[str, t.Any], number: int) -> list[str]:
+    """The members that the batches before the one of this number bring into traffic."""
+    return [name for batch in plan["batches"] if batch["n"] < number for name in batch["members"] if name not in (plan.get("held") or ())]
 
 
 def ran_before(plan: t.Mapping[str, t.Any], interrupted: t.Mapping[str, t.Any] | None) -> t.Mapping[str, str]:

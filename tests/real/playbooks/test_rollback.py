@@ -94,10 +94,18 @@ def test_after_a_switch_that_ended_well_and_after_that_rollback(side):
     assert side.shares() == ("100", "100") and version() == "1.0.0"
 
 
+@pytest.mark.claim("check-counts-who-comes-back")
 def test_members_that_died_are_begun_anew_by_a_rolling_rollback_and_by_the_same_deploy(side):
     rolling = {"deploy_batches": [2]}
     assert side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN, **rolling).rc == 0
     die(side, "blue", "app2")
+    before = side.stage.seen()
+    tight = {"deploy_release": "1.0.0", "deploy_min_active": 3, "deploy_batches": [2]}
+    foretold = side.stage.play("zero.downtime.deploy", "--check", **PLAIN, **tight)
+    assert foretold.rc == 0 and side.stage.seen() == before, foretold.output
+    assert "  batch 1: app2 (app2 does not serve now, and is begun anew): " in foretold.output, foretold.output
+    assert foretold.sentence == ("Deploy of shop would move 4 of 4 members to 1.0.0, and begin app2 anew, which does not serve; "
+                                 "nothing has been changed."), foretold.output
     again = side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN, **rolling)
     assert again.rc == 0 and "1 of 4 members were moved to 2.0.0" in again.sentence, again.output
     die(side, "blue", *layout.MEMBERS)

@@ -401,6 +401,19 @@ def test_floor_allows_what_does_not_serve():
         run(fake, ["app3"], "drained", min_active="1")
 
 
+@pytest.mark.claim("check-counts-who-comes-back")
+def test_in_check_mode_the_floor_counts_whom_earlier_moves_would_have_brought_back():
+    fake = Fake("shop/app1", "shop/app2", "shop/app3")
+    fake.servers["shop/app1"]["op"] = 0
+    given = {"min_active": "2", "restored": ["app1"]}
+    assert run(fake, ["app2"], "drained", check_mode=True, **given)["changed"] and fake.sent == []
+    # Where moves are made, what a balancer has is all that counts.
+    with pytest.raises(DowntimeError, match="only 1 would serve"):
+        run(fake, ["app2"], "drained", **given)
+    with pytest.raises(DowntimeError, match="only 0 would serve"):
+        run(fake, ["app1", "app2", "app3"], "drained", check_mode=True, min_active="1", restored=["app1"])
+
+
 def test_backup_members_are_no_capacity():
     fake = Fake("shop/app1", "shop/app2")
     fake.servers["shop/app2"]["bck"] = "1"

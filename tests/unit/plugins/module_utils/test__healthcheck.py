@@ -360,6 +360,15 @@ def test_floor_does_not_count_members_that_are_not_up_for_good(world: World) -> 
 # --- check mode ---
 
 
+@pytest.mark.claim("check-counts-who-comes-back")
+def test_in_check_mode_the_floor_counts_whom_earlier_moves_would_have_brought_back(world: World) -> None:
+    world.others["app2"] = "DOWN"
+    options = dict(STATS_GIVEN, min_active="3", restored=["app2"])
+    assert call(world, "drained", check_mode=True, **options)["changed"]
+    with pytest.raises(DowntimeError, match="2 would be left"):
+        call(world, "drained", **options)
+
+
 @pytest.mark.parametrize("options", [STATS_GIVEN, GAUGE_GIVEN, COMMANDS])
 def test_check_mode_looks_and_changes_nothing(world: World, options: dict[str, t.Any]) -> None:
     told = call(world, "drained", check_mode=True, **options)

@@ -119,6 +119,17 @@ def test_the_floor_counts_who_really_answers(world):
     assert run(world, ["app3"], "drained", min_active="3")["changed"]
 
 
+@pytest.mark.claim("check-counts-who-comes-back")
+def test_in_check_mode_the_floor_counts_whom_earlier_moves_would_have_brought_back(world):
+    world.answers["192.0.2.13:8000"] = "its port did not answer"
+    given = {"min_active": "2", "restored": ["app3"]}
+    assert run(world, ["app1"], "drained", check_mode=True, **given)["changed"]
+    # Where moves are made, who answers is all that counts.
+    with pytest.raises(DowntimeError, match=r"since app3 does not \(its port did not answer\)"):
+        run(world, ["app1"], "drained", **given)
+    assert world.read() == SHOP
+
+
 def test_members_without_a_line_are_out_and_count(world):
     pools = {"shop": {f"app{number}": f"192.0.2.1{number}:8000" for number in (1, 2, 3, 4)}}
     with pytest.raises(DowntimeError, match="which is 3 of the 4 members"):

@@ -56,6 +56,23 @@ def test_losses_seen_at_the_end_fail_the_deploy():
     assert "2 of 12 requests were lost" in found["sentence"]
 
 
+@pytest.mark.claim("check-says-what-would-be")
+@pytest.mark.parametrize("strategy", ["rolling", "blue_green", "canary"])
+def test_what_fails_under_check_is_told_as_what_would_be(strategy):
+    hostvars = facts({"__deploy_why": "balancer lb1: the floor cannot be held", "__deploy_begun": 2}, app1=(OK, None))
+    the_plan = plan(strategy=strategy, balancers=["lb1"], not_serving=["app1"])
+    found = _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"}, True)
+    assert found["sentence"] == "Deploy of shop to 2.0.0 would fail: balancer lb1: the floor cannot be held. Nothing has been changed."
+    assert found["result"] == "failed"
+
+
+@pytest.mark.claim("check-says-what-would-be")
+def test_who_would_be_begun_anew_is_named_under_check():
+    found = _outcome.outcome(measured("clean", ""), MEMBERS, plan(not_serving=["app2"]), {"verb": "deploy", "app": "shop"}, True)
+    assert found["sentence"] == ("Deploy of shop would move 3 of 3 members to 2.0.0, and begin app2 anew, which does not serve; "
+                                 "nothing has been changed.")
+
+
 def test_refused_before_anything_moved():
     found = end(facts({"__deploy_why": "deploy_release is missing"}), {})
     assert found["result"] == "failed"

@@ -172,7 +172,15 @@ def test_members_that_do_not_serve_are_begun_anew_although_they_have_the_release
     found = _rolling.lay_out(plan(verb=verb, capacity=down, held=["app4"]), {name: staged("n") for name in HOSTS})
     assert found["batches"] == [{"n": 1, "members": ["app1"]}] and found["down"] == ["app1"] and found["unmoved"] == ["app2", "app3", "app4"]
     # One that gets another release is not begun twice.
-    assert _rolling.lay_out(plan(verb=verb, capacity=down), {name: staged("o") for name in HOSTS})["down"] == []
+    other = _rolling.lay_out(plan(verb=verb, capacity=down), {name: staged("o") for name in HOSTS})
+    assert other["down"] == [] and other["not_serving"] == ["app1", "app4"]
+
+
+@pytest.mark.claim("check-counts-who-comes-back")
+def test_who_is_back_in_traffic_when_a_batch_begins():
+    batches = [{"n": 1, "members": ["app1", "app4"]}, {"n": 2, "members": ["app2"]}, {"n": 3, "members": ["app3"]}]
+    laid_out = {"batches": batches, "held": ["app4"]}
+    assert [_rolling.restored(laid_out, number) for number in (1, 2, 3)] == [[], ["app1"], ["app1", "app2"]]
 
 
 def test_what_the_other_side_ran_before_is_nothing_to_go_back_to():
