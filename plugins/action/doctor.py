@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import _doctor, _going_on, _written
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _examining, _given, _inventory, _whole_run, _words
+from ansible_collections.zero.downtime.plugins.plugin_utils import _examining, _inventory, _whole_run, _words
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 display = Display()
@@ -33,9 +33,7 @@ class ActionModule(Once):
             )
         options = command_line.CLIARGS or {}
         picked = any("deploy_app" in str(extra) for extra in options.get("extra_vars") or ())
-        commands = _doctor.Commands(
-            _given.inventories(), str(task_vars.get("deploy_app")) if picked else None
-        )
+        commands = _doctor.Commands(str(task_vars.get("deploy_app")) if picked else None)
         found = _examining.Examination(self, members, task_vars, commands)
         found.run()
         if args["show"]:

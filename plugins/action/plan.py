@@ -20,7 +20,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
-    _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _shadow, _spec)
+    _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _readiness, _shadow, _spec)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
@@ -192,13 +192,13 @@ class ActionModule(ActionBase):
             try:
                 public = _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
             except _probe.BadConfig as error:
-                raise DowntimeError(f"deploy_evidence_url is '{shown_url(checked['deploy_evidence_url'])}': {error}") from error
+                url = f"deploy_evidence_url is '{shown_url(checked['deploy_evidence_url'])}'"
+                raise DowntimeError(f"{url}: {str(error).replace('url is not usable: ', '')}") from error
         elif verb in _plan.SHIFTS:
             warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
 
-        headers = self._headers(checked, verb, by_side, (serving_side, side), capacity, task_vars)
-        unproven = _proof.warning(verb, checked["deploy_health"]["header"], lacking) if (lacking := headers.pop("serving", [])) else None
-        warnings += [unproven] if unproven else []
+        headers, of_serving = self._headers(checked, verb, by_side, (serving_side, side), capacity, task_vars)
+        warnings += of_serving
 
         shadow = None
         if verb == "deploy" and checked["deploy_shadow"] and capacity["first"]:
@@ -214,8 +214,8 @@ class ActionModule(ActionBase):
         given, run_dir = deploy_id, None
         if verb in _plan.SHIFTS:
             deploy_id, run_dir = self._run_dir(records_dir, deploy_id, told, started.timestamp())
-            if unproven:
-                _events.append(run_dir, "plan", "note", text=unproven)
+            for text in of_serving:
+                _events.append(run_dir, "plan", "note", text=text)
         if deploy_id != given:
             warnings.append(f"deploy_id is '{given}', which another deploy has that runs or did not end; this one is {deploy_id}")
         return {
@@ -358,17 +358,24 @@ class ActionModule(ActionBase):
         return found
 
     def _headers(self, checked: dict[str, t.Any], verb: str, by_side: dict[str, dict[str, t.Any]], sides: tuple[str, str], capacity: dict[str, t.Any],
-                 task_vars: dict[str, t.Any]) -> dict[str, list[str]]:
-        """Who sends the header of its release now, and who is ready without it, on the side that gets the release; C(serving) is who is so of those
-        that serve. Nobody is asked where nobody says what he runs, or nothing serves yet."""
+                 task_vars: dict[str, t.Any]) -> tuple[dict[str, list[str]], list[str]]:
+        """Who sends the header of its release now, and who is ready without it, on the side that gets the release; and what is to be said of those
+        that serve. Nobody is asked where nothing serves yet."""
         health, (serving_side, side) = checked["deploy_health"], sides
-        if verb not in _plan.SHIFTS or capacity["first"] or not health.get("path") or not health.get("header"):
-            return {"sent": [], "lacking": []}
-        answers = {one: self._looked(by_side[one], health, task_vars) for one in dict.fromkeys(sides)}
+        headers: dict[str, list[str]] = {"sent": [], "lacking": []}
+        if verb not in _plan.SHIFTS or capacity["first"] or not health.get("path"):
+            return headers, []
+        answers = {one: self._looked(by_side[one], health, task_vars) for one in (dict.fromkeys(sides) if health.get("header") else [serving_side])}
         # Of a side that is not touched, and where no balancer can be asked, all of them.
         serving = capacity.get("serving") or by_side[serving_side]
-        serve = [answer for answer in answers[serving_side] if answer["name"] in serving]
-        return {**_proof.sorted_out(answers[side], health["status"]), "serving": _proof.sorted_out(serve, health["status"])["lacking"]}
+        serve = [answer for answer in answers[serving_side] if answer["name"] in serving and answer["name"] not in capacity.get("down", ())]
+        _readiness.check_restart(verb, health, serve)
+        warnings = _readiness.warnings(verb, side != serving_side, health, serve)
+        if health.get("header"):
+            headers = _proof.sorted_out(answers[side], health["status"])
+            lacking = _proof.sorted_out(serve, health["status"])["lacking"]
+            warnings += [_proof.warning(verb, health["header"], lacking)] if lacking else []
+        return headers, warnings
 
     def _looked(self, hosts: dict[str, t.Any], health: dict[str, t.Any], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         """What each member's readiness check answers now, asked once from where it is asked in the deploy."""

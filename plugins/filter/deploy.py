@@ -12,7 +12,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, 
 from ansible_collections.zero.downtime.plugins.plugin_utils import _given
 
 # Some of these end in sentences that tell people what to run next.
-_commands.found_by(_given.inventories)
+_commands.found_by(_given.inventories, _given.mode)
 
 
 def batches_of(plan: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:

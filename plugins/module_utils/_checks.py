@@ -14,6 +14,8 @@ from ansible_collections.zero.downtime.plugins.module_utils import _written
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 MARKS = {True: "✓", False: "✗", None: "–"}
+# Of what is wrong and keeps no strategy.
+WARNING = "⚠"
 Lines = t.Sequence[str]
 
 
@@ -117,13 +119,17 @@ class Checks:
             names = [name for name in hosts.pop(_same(check), ()) if name]
             if not names and check["host"]:
                 continue
-            lines.append(f"{MARKS[check['ok']]} {', '.join([check['name'], *names])}: {check['text']}")
+            lines.append(f"{_mark(check)} {', '.join([check['name'], *names])}: {check['text']}")
             lines += [f"    {line}" for line in check["mend"]]
         return lines
 
 
+def _mark(check: t.Mapping[str, t.Any]) -> str:
+    return WARNING if check["ok"] is False and not check["bars"] else MARKS[check["ok"]]
+
+
 def _same(check: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:
-    return check["name"], check["ok"], check["text"], tuple(check["mend"]), check["host"] is None
+    return check["name"], _mark(check), check["text"], tuple(check["mend"]), check["host"] is None
 
 
 def _bare(text: str) -> str:

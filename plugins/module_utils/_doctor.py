@@ -14,22 +14,23 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands
+from ansible_collections.zero.downtime.plugins.module_utils import _argv, _commands
 from ansible_collections.zero.downtime.plugins.module_utils._errors import shown_url as shown
 
 # What status names and a deploy can begin with all the same. The rest of it has a check of its own.
-LEFT = ("out", "orphan", "disagree", "mixed_releases", "half_staged", "old_workers", "left_out", "idle_out")
+LEFT = ("out", "dead", "orphan", "disagree", "mixed_releases", "half_staged", "old_workers", "left_out", "idle_out")
+
+# What becomes of a member that nobody took out and that does not serve.
+ANEW = "a deploy, rollback or restart on its side begins it anew"
 
 
 class Commands:
     """Commands as they are typed on this controller. What they are good for is a shell's comment, so that a whole line can be pasted.
 
-    :param inventories: the options that name the inventories of this run.
     :param app: the application, where it was picked on the command line.
     """
 
-    def __init__(self, inventories: t.Sequence[str], app: str | None = None) -> None:
-        self.inventories = inventories
+    def __init__(self, app: str | None = None) -> None:
         self.app = app
 
     def playbook(self, name: str, **variables: t.Any) -> str:
@@ -37,7 +38,7 @@ class Commands:
 
     def unreachable(self, host: str, result: t.Mapping[str, t.Any]) -> list[str]:
         """For a host that gave no answer, or could not be asked."""
-        ping = " ".join(("ansible", *self.inventories, shlex.quote(host), "-m ansible.builtin.ping"))
+        ping = _commands.on_host(host, "ping")
         if result.get("unreachable_host"):
             return [f"{ping}  # shows why; ansible_host, ansible_user and keys are in the inventory"]
         return [f"{ping}  # shows whether modules run there; ansible_become: true in the inventory makes them run as root"]
@@ -45,6 +46,29 @@ class Commands:
     def again(self) -> list[str]:
         """For what a deploy left that did not end."""
         return [f"{self.playbook('rollback')}  # goes back to what was there before, and deploy goes on"]
+
+    def begin_anew(self, name: str, host: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any], sides: bool) -> list[str]:
+        """For a member that has a release and does not serve."""
+        label = release.get("label") or release["digest"]
+        return [f"{_commands.anew(self.app, label, sides)}  # begins it anew", *self.started(name, host, release)]
+
+    def started(self, name: str, host: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any]) -> list[str]:
+        """What starts a member's service by hand; nothing where hooks do it, or one process hands its port on to the next."""
+        service = host.get("service") or {}
+        words = service.get("start") or service.get("command")
+        if service.get("swap") or not (words or service.get("unit")):
+            return []
+        if service.get("unit"):
+            argv = [*(["systemctl", "--user"] if service.get("scope") == "user" else ["systemctl"]), "restart", service["unit"]]
+            return [f"{_commands.on_host(name, 'command', argv=argv)}  # starts it by hand"]
+        found = {
+            "ROOT": host["root"],
+            "SLOT": host["slot"],
+            "DIGEST": release["digest"],
+            "LABEL": release.get("label") or "",
+        }
+        argv = ["env", *(f"RELEASE_{key}={value}" for key, value in found.items()), *_argv.argv_of("service", words)]
+        return [f"{_commands.on_host(name, 'command', argv=argv, chdir=host['root'])}  # starts it by hand"]
 
     def broken(self) -> list[str]:
         return [f"wait for it; if it is known to be dead: {self.playbook('rollback', deploy_lock_break=True)}"]
@@ -63,10 +87,10 @@ class Commands:
         kind, who = entry["kind"], list(entry["who"])
         if kind in ("out", "disagree"):
             return [self.playbook("activate", deploy_members=who)]
-        if kind == "idle_out":
+        if kind in ("dead", "idle_out"):
             # As status says it.
-            told = "".join(entry["text"].partition("ansible-playbook ")[1:]).partition(" brings ")[0]
-            return [told or self.playbook("activate")]
+            told = "".join(entry["text"].partition("ansible-playbook ")[1:])
+            return [re.split(" brings | begins ", told)[0] or self.playbook("activate")]
         if kind == "old_workers":
             return [
                 "they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout "
@@ -150,6 +174,11 @@ def health(url: str, entry: t.Mapping[str, t.Any]) -> list[str]:
     ]
 
 
+def missing_file(command: str | None, lines: t.Sequence[str]) -> list[str]:
+    """For a file that somebody deleted: the command that writes it, or else its lines."""
+    return [f"{command}  # writes it as it was"] if command else list(lines)
+
+
 def artifact(found: t.Mapping[str, t.Any], release: str, failed: t.Mapping[str, t.Any], there: bool) -> list[str]:
     """For a release that cannot be had, or that nobody knows the digest of.
 
@@ -179,6 +208,6 @@ def evidence(checked: t.Mapping[str, t.Any]) -> list[str]:
     to = f" --connect-to ::{other}" if other else ""
     return [
         f"curl -sv{to} {shlex.quote(url)}  # on this controller, shows name, connection, certificate and answer; "
-        "deploy_evidence_connect_to: HOST:PORT asks another "
+        "deploy_evidence_url: URL names another one, deploy_evidence_connect_to: HOST:PORT asks another "
         "address, and deploy_evidence_ca_path: FILE trusts another authority"
     ]

@@ -74,7 +74,8 @@ def _observe(params: t.Mapping[str, t.Any], balancer: Balancer, config: _haproxy
         return None
     findings += [finding("warning", "split", text) for text in found.pop("notes")]
     if found["missing"]:
-        findings.append(finding("warning", MISSING_FILE, found["missing"]["text"], found["missing"]["lines"]))
+        gone = found["missing"]
+        findings.append({**finding("warning", MISSING_FILE, gone["text"], gone["lines"]), "file": None if gone["hindrance"] else found["map"]})
     return found
 
 

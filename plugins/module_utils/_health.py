@@ -618,7 +618,10 @@ def _with_passes(member: t.Mapping[str, t.Any], check: Check) -> dict[str, t.Any
 
 
 def look(params: t.Mapping[str, t.Any], within: float) -> list[dict[str, t.Any]]:
-    """One question to each member, at most C(within) seconds: what it answers now, whatever that is."""
+    """One question to each member, at most C(within) seconds: what it answers now, whatever that is.
+
+    Whoever did not get so far in that time (C(timed_out)) may be ready all the same.
+    """
     targets, check = parse(params)
     if not targets:
         return []
@@ -628,7 +631,7 @@ def look(params: t.Mapping[str, t.Any], within: float) -> list[dict[str, t.Any]]
     members = [_Member(target) for target in targets]
     for member, answer in zip(members, answers):
         member.note(answer, check, 0.0)
-    return [member.result(check) for member in members]
+    return [{**member.result(check), "timed_out": answer.timed_out} for member, answer in zip(members, answers)]
 
 
 def run(params: t.Mapping[str, t.Any], clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> dict[str, t.Any]:

@@ -234,7 +234,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
             sentence += f"; {agreeing(absent, 'could not be reached, serves nobody, and runs what it', 'could not be reached, serve nobody, and run what they')} ran"
         if checking:
             anew = plan.get("not_serving") or []
-            first = f", and begin {', '.join(anew)} anew, which {agreeing(anew, 'does', 'do')} not serve" if anew else ""
+            first = f", and begin {', '.join(anew)} anew, which {'does' if len(anew) == 1 else 'do'} not serve" if anew else ""
             sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}{first}; nothing has been changed."
         found = {"result": "succeeded", "sentence": full_stop(sentence), "members": rows, "lost": away}
         return _with_evidence(found, f"{title.capitalize()} to {label}", local, evidence, checking)

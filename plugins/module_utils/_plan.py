@@ -66,7 +66,7 @@ def check_application(values: t.Mapping[str, t.Any], verb: str, refused: Refused
     checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, VARIABLES, refused=refused)
     if verb == "deploy" and not checked["deploy_release"]:
         refused(DowntimeError("deploy_release is missing; the label or digest of a release is needed, as in "
-                              + _commands.command("deploy", checked["deploy_app"], deploy_strategy=values.get("deploy_strategy"), deploy_release="2.0.0")))
+                              + _commands.again({"verb": "deploy", "app": checked["deploy_app"]}, deploy_strategy=values.get("deploy_strategy"), deploy_release="2.0.0")))
     traffic = dict(checked["deploy_traffic"] or {})
     driver = _drivers.load(str(traffic.pop("driver", None) or ""))
     checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.", refused)

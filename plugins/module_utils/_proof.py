@@ -51,8 +51,13 @@ def sorted_out(answers: t.Iterable[t.Mapping[str, t.Any]], good: t.Collection[in
     return found
 
 
-def warning(verb: str, header: str, names: t.Sequence[str]) -> str:
-    """The sentence of a plan about members whose release does not send the header."""
+def lacking(verb: str, header: str) -> str:
+    """What is to be said of a release that is ready and does not send the header."""
     ahead = {"rollback": "what it goes back to is accepted by its readiness alone, too", "restart": "it is accepted by its readiness alone"}.get(
         verb, "the new one has to send it, and going back to this one is accepted by its readiness alone")
-    return f"deploy_health.header: what runs now on {', '.join(names)} is ready, {without(header)}; {ahead}"
+    return f"is ready, {without(header)}; {ahead}"
+
+
+def warning(verb: str, header: str, names: t.Sequence[str]) -> str:
+    """The sentence of a plan about members whose release does not send the header."""
+    return f"deploy_health.header: what runs now on {', '.join(names)} {lacking(verb, header)}"

@@ -49,7 +49,8 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     # Members that do not serve may be taken out whatever the floor is, and are its room once they serve again: the way out of an outage.
     idle = [] if most is None else [name for name in moving if name in out or name not in plan["capacity"].get("serving", moving)]
     if most is not None:
-        most += len(idle)
+        # Whom a person took out stays out, and is no room.
+        most += sum(1 for name in idle if name not in (plan.get("held") or ()))
         if len(moving) > len(idle) and most < 1:
             raise DowntimeError(f"deploy_min_active is {plan['min_active']}, which cannot be held while a member is out: {plan['capacity']['tightest']}")
     previous = [was[name] for name in moving if was[name]]
@@ -111,9 +112,10 @@ def agreed(plan: t.Mapping[str, t.Any], targets: t.Mapping[str, t.Mapping[str, t
     if len(digests) > 1:
         found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
         labels = sorted({str(entry.get("label") or entry["digest"]) for entry in targets.values() if entry})
+        given = {"app": None, **plan}
         # A restart takes what runs: members that do not agree are brought to one release first.
-        verb = "deploy" if plan["verb"] == "restart" else plan["verb"]
-        commands = [_commands.again({"app": None, **plan, "verb": verb}, deploy_release=label) for label in labels]
+        commands = [_commands.instead(given, "deploy", deploy_release=label) if plan["verb"] == "restart" else
+                    _commands.again(given, deploy_release=label) for label in labels]
         raise DowntimeError(f"the members do not agree which release {plan['release'] or 'runs'} is: {found}; name one: {' or '.join(commands)}")
     # The label is whatever a host knows; one that never staged it by that name does not.
     return max((entry for entry in targets.values() if entry), key=lambda entry: bool(entry.get("label")))
@@ -130,7 +132,7 @@ def on_hosts(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, 
     if lacking:
         label = _commands.release(release)
         raise DowntimeError(f"{agreeing(lacking, 'has', 'have')} no copy of release {label} any more, which {plan['verb']} does not "
-                            f"fetch; {_commands.again({'app': None, **plan, 'verb': 'deploy'}, deploy_release=label)} fetches it, or {another(plan, staged)}")
+                            f"fetch; {_commands.instead({'app': None, **plan}, 'deploy', deploy_release=label)} fetches it, or {another(plan, staged)}")
 
 
 def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str,

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
-from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
+from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, SHOWN, with_lines
 
 
 # A deploy that has had the lock for so long is looked after by nobody, even where its holder cannot be proven dead.
@@ -70,7 +70,7 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
             "in_flight": _sum(entry.get("in_flight") for entry in states[name].values()),
         })
         if active and seen and not (holders and name in orphans):
-            _of_member(name, seen, name in orphans, watch)
+            _of_member(name, seen, name in orphans, watch, _commands.anew(watch.app, active.get("label") or active["digest"], bool(plan.get("sides"))))
     left = [entry for entry in watch.found if entry["kind"] == "orphan"]
     if left and not held:
         left[-1]["text"] += "; " + next(_ends(result, plan["app"]) for result in locks.values() if result.get("journal"))
@@ -156,7 +156,15 @@ def _missing_files(infos: t.Mapping[str, t.Mapping[str, t.Any]], watch: Watch) -
     for balancer, info in infos.items():
         for finding in info.get("findings") or ():
             if finding["setting"] == MISSING_FILE:
-                watch.add("missing_file", [balancer], f"balancer {balancer}: {finding['text']}" + with_lines(finding["lines"]))
+                watch.add("missing_file", [balancer], f"balancer {balancer}: {finding['text']}" + with_lines(finding["lines"])
+                          + (f"; {command} writes them" if (command := written(balancer, finding)) else ""))
+
+
+def written(balancer: str, missing: t.Mapping[str, t.Any]) -> str | None:
+    """The command that writes a deleted file again, by the finding. None where nobody can write it there, or where it is too long to be pasted."""
+    if not missing.get("file") or not 0 < len(missing.get("lines") or ()) <= SHOWN:
+        return None
+    return _commands.on_host(balancer, "copy", content="".join(f"{line}\n" for line in missing["lines"]), dest=missing["file"])
 
 
 def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Mapping[str, str], left_out: t.Mapping[str, str],
@@ -222,13 +230,15 @@ def _ends(result: t.Mapping[str, t.Any], app: str) -> str:
     return f"{_commands.command(verb if verb in ('restart', 'retire') else 'rollback', app)} takes it over"
 
 
-def _of_member(name: str, seen: t.Mapping[str, str], orphan: bool, watch: Watch) -> None:
-    """Whether a member that has a release is where it belongs."""
+def _of_member(name: str, seen: t.Mapping[str, str], orphan: bool, watch: Watch, anew: str) -> None:
+    """Whether a member that has a release is where it belongs; C(anew) is the command that begins it anew."""
     out = [place for place, state in seen.items() if state != "active"]
     if out and len(out) < len(seen):
         # One balancer may have it in several pools.
         who = "balancers disagree" if len({place.partition("/")[0] for place in seen}) > 1 else "pools disagree"
         watch.add("disagree", [name], f"{who} on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
+    elif out and not orphan and set(seen.values()) == {"down"}:
+        watch.add("dead", [name], f"member {name} is out of traffic (down), and nobody took it out; {anew} begins it anew")
     elif out:
         watch.add("orphan" if orphan else "out", [name], f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))})"
                                                          + (", left by a deploy that did not end" if orphan else ""))

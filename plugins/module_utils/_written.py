@@ -38,6 +38,8 @@ _WORDS = "|".join(sorted((name for name in VARIABLES if "_" not in name), key=le
 _NAMES = "|".join(sorted((name for name in VARIABLES if "_" in name), key=len, reverse=True))
 _VALUE = r"'|\"|\[|-?\d|[A-Za-z/{][\w/{}.]*[;,]|missing|empty|given|not usable"
 _WORD = re.compile(rf"(?:^|(?<=[:;(,] ))({_WORDS})(?= (?:is|are) (?:{_VALUE})|: \S+(?:: | redirects )| has '| names )")
+# Those of them that a sentence names with the very value, before it says something about it.
+_WITH_VALUE = re.compile(r"(?:^|(?<=[:;(,] ))(header|root|url)(?= (?:'|/|https?://))")
 _NAME = re.compile(rf"(?<![\w./-])({_NAMES})(?![\w/-]|\.\w)")
 _DOT = re.compile(rf"(?<![\w./-])({'|'.join(DOTTED)})(?=\.[a-z_]+\b(?!/))")
 # Of a result that a task returns: what is made of sentences.
@@ -48,6 +50,7 @@ def sentence(text: str) -> str:
     """A sentence with the user's variables in place of the modules' options; one that has them already stays as it is."""
     text = _DOT.sub(lambda match: DOTTED[match[1]], text)
     text = _NAME.sub(lambda match: VARIABLES[match[1]], text)
+    text = _WITH_VALUE.sub(lambda match: VARIABLES[match[1]], text)
     return _WORD.sub(lambda match: VARIABLES[match[1]], text)
 
 

@@ -57,8 +57,8 @@ status:
     watch:
       description:
         - What is not as it should be, each with C(kind), C(who) and C(text), the sentence.
-        - C(orphan) is a member that a deploy took out and left there, C(out) one that somebody else took out, C(disagree) one that balancers have in
-          different states.
+        - C(orphan) is a member that a deploy took out and left there, C(out) one that somebody else took out, C(dead) one that nobody took out and
+          that does not serve all the same, C(disagree) one that balancers have in different states.
         - C(missing) is a member that a pool has no server for, C(missing_file) a file that a balancer's configuration needs and that somebody deleted
           while it runs, with the lines that bring it back.
         - C(sides) is a balancer that sends requests to both sides, balancers that disagree which one serves, or one whose next reload would

@@ -23,14 +23,19 @@ from ansible_collections.zero.downtime.plugins.module_utils import (
     _drivers,
     _events,
     _going_on,
+    _health,
     _lock,
     _outcome,
     _plan,
+    _proof,
+    _readiness,
+    _rolling,
     _shadow,
     _status,
 )
 from ansible_collections.zero.downtime.plugins.module_utils._checks import Checks
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, told_to
+from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import (
     _asking,
@@ -70,8 +75,9 @@ class Examination:
         self.balancers: list[str] = []
         # What each balancer, member's host and state host answered, less those that did not.
         self.told: Answers = {}
-        # Of balancers, also those that lack some of the pools.
+        # Of balancers, also those that lack some of the pools; and which pools those are.
         self.seen: Answers = {}
+        self.lacking: dict[str, list[str]] = {}
         self.infos: Answers = {}
         self.examined: Answers = {}
         self.locks: Answers = {}
@@ -83,6 +89,9 @@ class Examination:
         self.serving = ""
         # Whether no member serves yet; None as long as nobody can tell.
         self.first: bool | None = None
+        # As the plan has it, once every balancer has all members; and whom nobody took out and who does not serve.
+        self.capacity: dict[str, t.Any] | None = None
+        self.dead: list[str] = []
 
     # -- in order ------------------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -283,6 +292,7 @@ class Examination:
         for pool in pools:
             alone = self._ask(host, [pool])
             if alone.get("failed"):
+                self.lacking.setdefault(host, []).append(pool["name"])
                 self.checks.wrong("pool", host, named("balancer", host, alone), _doctor.pool(pool["name"]))
             else:
                 found += alone["pools"]
@@ -312,9 +322,13 @@ class Examination:
                 f"{finding['setting']}: {finding['text']}",
                 finding["lines"] or _doctor.variable(finding["text"]),
             )
-        self.advice += [
-            {**finding, "balancer": host} for finding in result.get("findings", []) if finding["level"] != "error"
-        ]
+        for finding in result.get("findings", []):
+            if finding["setting"] == MISSING_FILE:
+                # No deploy reads it, so none is kept; the balancer's next start does.
+                mend = _doctor.missing_file(_status.written(host, finding), finding["lines"])
+                self.checks.wrong("file", host, finding["text"], mend, [])
+            elif finding["level"] != "error":
+                self.advice.append({**finding, "balancer": host})
         sides = {pool["name"]: pool.get("side") for pool in self.traffic.get("pools") or []}
         for pool in result["pools"]:
             hosts = self.by_side[sides.get(pool["name"]) or self.sides[0]]
@@ -347,7 +361,7 @@ class Examination:
             return
         self.serving = _plan.most_served([result["split"] for result in self.told.values() if result.get("split")])
         if not self._all_told():
-            checks.passed_over("second_side", None, "which side serves cannot be told before every balancer answers")
+            checks.passed_over("second_side", None, f"which side serves cannot be told {self._before()}")
             return
         before = len(checks.found)
         unknown = _plan.blind(self.told)
@@ -493,7 +507,9 @@ class Examination:
         """Whether any member serves, as far as somebody can tell."""
         side = self.serving or self.sides[0]
         if not self.driver.info:
-            self.first = not self.checked["deploy_health"].get("from") and _reaching.nobody_serves(self.by_side[side])
+            hosts = self.by_side[side]
+            self.dead = [] if self.checked["deploy_health"].get("from") else _reaching.refusing(hosts)
+            self.first = len(self.dead) == len(hosts)
             return
         pools = [pool["name"] for pool in _plan.live_pools(self.traffic, side)]
         entries = [
@@ -508,30 +524,40 @@ class Examination:
         elif self._all_told():
             self.first = True
 
+        if self._all_told() and not any(check["name"] == "server" for check in self.checks.found):
+            self.capacity, held, dummy = self.planner._look(
+                self.driver, self.traffic, self.told, self.by_side, side, side, self.checked["deploy_min_active"], False
+            )
+            self.dead = _rolling.dead({"capacity": self.capacity, "held": held}, self.by_side[side])
+
     def _all_told(self) -> bool:
         """Whether every balancer that is not left out has answered as it has to."""
         return len(self.told) == len(self.balancers) - len(self.without)
+
+    def _before(self) -> str:
+        """What has to come before that, for a sentence."""
+        if len(self.seen) < len(self.balancers) - len(self.without) or not self.lacking:
+            return "before every balancer answers"
+        lacks = "; ".join(f"{host} lacks the pool {', '.join(names)}" for host, names in self.lacking.items())
+        return f"as long as balancer {lacks}"
 
     def of_floor(self) -> None:
         """Whether the floor leaves room for a member that is out."""
         checks, min_active = self.checks, self.checked["deploy_min_active"]
         if not self.driver.info:
             return
-        if not self._all_told() or any(check["name"] == "server" for check in checks.found):
+        capacity = self.capacity
+        if capacity is None:
             checks.passed_over("floor", None, "cannot be told before every balancer has all members")
             return
-        side, mend = self.serving or self.sides[0], _doctor.variable("deploy_min_active")
 
         def rule() -> str:
-            capacity = self.planner._look(
-                self.driver, self.traffic, self.told, self.by_side, side, side, min_active, False
-            )[0]
             _plan.check_floor(capacity, min_active)
             if capacity["first"]:
                 return "no member serves yet, so the next deploy is a first one"
             return f"{capacity['tightest']} (deploy_min_active {min_active})"
 
-        text = checks.tried("floor", None, mend, rule, ["rolling"])
+        text = checks.tried("floor", None, _doctor.variable("deploy_min_active"), rule, ["rolling"])
         if text:
             checks.well("floor", None, text)
 
@@ -545,7 +571,7 @@ class Examination:
             return
         asked = []
         for name, host in hosts.items():
-            active = (self.examined.get(name) or {}).get("active")
+            active = self._active(name)
             if active or self.first is False:
                 digest = {"digest": active["digest"]} if active and health.get("header") else {}
                 asked.append({"name": name, "url": host["url"], **digest})
@@ -553,7 +579,7 @@ class Examination:
                 checks.passed_over("health", name, "runs no release yet")
             else:
                 checks.passed_over(
-                    "health", name, "has no release, and whether it serves cannot be told before every balancer answers"
+                    "health", name, f"has no release, and whether it serves cannot be told {self._before()}"
                 )
         if not asked:
             return
@@ -575,12 +601,35 @@ class Examination:
                 self.commands.unreachable(health.get("from") or "localhost", result),
             )
         for entry in result.get("members") or ():
-            url = hosts[entry["name"]]["url"]
-            if entry["ok"]:
-                with_header = f" with {health['header']} {str(entry['digest'])[:12]}" if health.get("header") else ""
-                checks.well("health", entry["name"], f"{health['path']} {entry['detail']}{with_header}")
-            else:
-                checks.wrong("health", entry["name"], f"{url}: {entry['detail']}", _doctor.health(url, entry))
+            self._of_answer_of(entry, hosts[entry["name"]]["url"])
+
+    def _of_answer_of(self, entry: dict[str, t.Any], url: str) -> None:
+        """What one member's readiness check answered, by the rules of the plan."""
+        checks, health, name = self.checks, self.checked["deploy_health"], entry["name"]
+        active = self._active(name)
+        idle = self.checked["deploy_strategy"] in self.idle
+        if entry["ok"]:
+            with_header = f" with {health['header']} {str(entry['digest'])[:12]}" if health.get("header") else ""
+            checks.well("health", name, f"{health['path']} {entry['detail']}{with_header}")
+        elif name in self.dead and active:
+            checks.wrong("health", name, f"does not serve now ({entry['detail']}); {_doctor.ANEW}", self._anew(name), [])
+        elif entry.get("unproven"):
+            text = f"what runs now {_proof.lacking('deploy', health['header'])}"
+            checks.wrong("health", name, text, _doctor.health(url, entry), [])
+        elif entry["digest"] and active and _health.plain_digest(entry["digest"]) != active["digest"]:
+            checks.wrong("health", name, f"{url}: {entry['detail']}", _doctor.health(url, entry))
+        else:
+            text = f"what runs now {_readiness.unready('deploy', idle, health, entry)}"
+            checks.wrong("health", name, text, _doctor.health(url, entry), [])
+
+    def _active(self, name: str) -> t.Any:
+        """The release that a member has, as its host says; None where it has none, or its host does not say."""
+        return (self.examined.get(name) or {}).get("active")
+
+    def _anew(self, name: str) -> list[str]:
+        """What begins a dead member anew."""
+        hosts = self.by_side[self.serving or self.sides[0]]
+        return self.commands.begin_anew(name, hosts[name], self.examined[name]["active"], len(self.sides) > 1)
 
     def of_artifact(self) -> None:
         """Stage the release in check mode: its digest, its place, and whether it can be had."""
@@ -678,10 +727,7 @@ class Examination:
         asked = result.get("asked") or {}
         shown = _doctor.shown(url)
         if result.get("failed"):
-            # The module calls its option url.
-            msg = str(result["msg"])
-            told = msg if msg.startswith("deploy_") else f"deploy_evidence_{msg}"
-            checks.wrong("evidence", None, told, _doctor.evidence(checked))
+            checks.wrong("evidence", None, str(result["msg"]), _doctor.evidence(checked))
         elif asked.get("ok"):
             checks.well("evidence", None, f"{shown} answers {asked['status']}")
         elif asked.get("status"):
@@ -731,7 +777,12 @@ class Examination:
         for other in self.sides:
             if other != side and self.told:
                 _status.add_idle(status, plan, self.told, other)
-        found = [entry for entry in status["watch"] if entry["kind"] in _doctor.LEFT]
+        told = {check["host"] for check in self.checks.found if check["ok"] is False and _doctor.ANEW in check["text"]}
+        found = [
+            entry
+            for entry in status["watch"]
+            if entry["kind"] in _doctor.LEFT and not (entry["kind"] == "dead" and told.issuperset(entry["who"]))
+        ]
         run = collections.Counter(str(row["release"] or row["digest"]) for row in status["members"] if row["digest"])
         release = self.checked["deploy_release"] or next((label for label, _count in run.most_common(1)), None)
         for entry in found:
@@ -775,7 +826,9 @@ class Examination:
         if staged:
             orphans = [name for name, server in plan["servers"].items() if server in out and name in plan["held"]]
             rule = functools.partial(_drivers.strategy(strategy).lay_out, plan, staged, orphans, interrupted)
-            self.checks.tried("plan", None, _doctor.variable("deploy_min_active"), rule, [strategy])
+            dead = [name for name in self.dead if strategy == "rolling" and self._active(name)]
+            mend = [line for name in dead for line in self._anew(name)[1:]] + _doctor.variable("deploy_min_active")
+            self.checks.tried("plan", None, mend, rule, [strategy])
 
     def _begun(self) -> tuple[list[str], dict[str, t.Any] | None]:
         """The servers that a deploy before left out, and what it had set out to do, as the next one finds it."""

@@ -33,7 +33,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import _commands
 from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _given, _here, _payload
 
 # Whoever asks hosts tells people what to run next.
-_commands.found_by(_given.inventories)
+_commands.found_by(_given.inventories, _given.mode)
 
 Work = t.Callable[[dict[str, t.Any], dict[str, t.Any]], dict[str, t.Any]]
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The inventories that a run was given, for the commands that its sentences print. Private to the collection."""
+"""The inventories that a run was given, and whether it only looks, for the commands that its sentences print. Private to the collection."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def inventories() -> list[str]:
     if given == list(constants.DEFAULT_HOST_LIST):
         return []
     return [word for place in given for word in ("-i", shlex.quote(_as_given(place)))]
+
+
+def mode() -> list[str]:
+    """The option of a run that changes nothing."""
+    return ["--check"] if context.CLIARGS.get("check") else []
 
 
 def _as_given(place: str) -> str:

@@ -52,7 +52,7 @@ def looked_over(machine: Machine, words: str, **variables: str) -> None:
     doctor = machine.play("zero.downtime.doctor", **variables)
     assert doctor.rc == 0 and words in doctor.output, doctor.output
     assert doctor.sentence.startswith("ready for rolling; not ready for blue_green, canary because "), doctor.output
-    wrong = [line for line in doctor.output.splitlines() if line.startswith("✗")]
+    wrong = [line for line in doctor.output.splitlines() if line.startswith(("✗", "⚠"))]
     assert all(line.startswith("✗ second_side: a second side needs pools of both sides") for line in wrong), doctor.output
 
 

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
+import subprocess
 import sys
 import time
 
@@ -22,6 +24,9 @@ sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
 
 import layout  # noqa: E402  pylint: disable=wrong-import-position
 import stage as stage_code  # noqa: E402  pylint: disable=wrong-import-position
+
+# Of a shell that has Ansible's commands, as whoever runs the playbooks has.
+PASTED = {**os.environ, **playing.ENV, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 @pytest.mark.claim("bg-rollback-is-one-switch", "bg-idle-side-put-back")
@@ -174,12 +179,23 @@ def test_a_restart_that_died_on_the_serving_side_is_ended_first(side):
     assert status.rc == 0, status.output
 
 
+@pytest.mark.claim("doctor-with-a-deleted-file")
 def test_a_map_that_was_deleted_is_named_by_status_and_written_again_by_the_switch(side):
     before = pathlib.Path(side.split).read_text(encoding="utf-8")
     pathlib.Path(side.split).unlink()
     status = side.play("status")
     assert status.rc == 2 and f"{side.split}, the map of the shares, does not exist any more" in status.sentence, status.output
-    assert status.sentence.endswith("with these lines it is what haproxy has of it now: shop 0"), status.sentence
+    told, dummy, rest = status.sentence.partition("with these lines it is what haproxy has of it now: shop 0; ")
+    assert told and rest.endswith(" writes them"), status.sentence
+    # HAProxy goes on without it until its next start, and so does a deploy.
+    doctor = side.play("doctor")
+    assert doctor.rc == 0 and f"⚠ file, lb1: {side.split}, the map of the shares, does not exist any more" in doctor.output, doctor.output
+    command = rest.removesuffix(" writes them")
+    assert f"    {command}  # writes it as it was\n" in doctor.output, doctor.output
+    # As a person pastes it.
+    pasted = subprocess.run(command, shell=True, cwd=playing.REPO, capture_output=True, text=True, check=False, timeout=120, env=PASTED)
+    assert pasted.returncode == 0 and pathlib.Path(side.split).read_text(encoding="utf-8").split() == before.split(), pasted.stdout + pasted.stderr
+    pathlib.Path(side.split).unlink()
     rolled = side.stage.play("zero.downtime.deploy", "--check", deploy_release="2.0.0")
     assert rolled.rc == 0 and "missing file: " in rolled.output and not pathlib.Path(side.split).exists(), rolled.output
     played = side.play("deploy", deploy_release="2.0.0")

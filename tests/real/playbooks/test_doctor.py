@@ -186,10 +186,16 @@ def test_many_faults_are_told_in_one_run(stage, tmp_path):
         f"pool shop_{side} on balancer lb1 has no server app9 for member app3; it has app1, app2, app3, app4"
         for side in layout.SLOTS
     ]
-    assert len(wrong["health"]) == 4 and all(text.endswith("/nope: answered 404") for text in wrong["health"])
-    assert (
-        len(wrong["evidence"]) == 1 and f"http://127.0.0.1:{closed}/ does not answer: refused" in wrong["evidence"][0]
+    # The release that brings the path is legitimate, so it keeps nobody; a deploy says the same in its plan.
+    assert len(wrong["health"]) == 4 and all(
+        text.startswith("what runs now answered 404 at /nope; the new release has to answer 200 there, or its gate fails after 60 s; ")
+        for text in wrong["health"]
+    )
+    assert [check["bars"] for check in looked.of("health")] == [[]] * 4 and "⚠ health, app1: " in looked.output
+    assert len(wrong["evidence"]) == 1 and wrong["evidence"][0].startswith(
+        f"deploy_evidence_url http://127.0.0.1:{closed}/ does not answer: refused"
     ), wrong
+    assert "deploy_evidence_url: URL names another one" in looked.of("evidence")[0]["mend"][0]
     assert wrong["lock"] == [
         text for text in wrong["lock"] if text.startswith("deploy d1 of ops on ") and "its controller has died" in text
     ]
@@ -239,6 +245,8 @@ def test_hosts_out_of_reach_and_a_pool_that_is_not_there_are_lines_of_their_own(
     assert wrong["pool"] == [
         "balancer lb1: pool 'nope' is not a backend with servers of this haproxy; it has shop_blue, shop_green"
     ]
+    # That lb2 does not answer is said of lb2; of the two it is the reason why nobody knows the side, too.
+    assert looked.of("second_side")[0]["text"] == "which side serves cannot be told before every balancer answers"
     assert len(wrong["member"]) == 1 and wrong["member"][0].startswith("member app5 cannot be reached"), wrong
     # What can be asked is asked all the same.
     assert [check["host"] for check in looked.of("health") if check["ok"]] == list(layout.MEMBERS)

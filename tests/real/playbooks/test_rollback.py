@@ -94,19 +94,27 @@ def test_after_a_switch_that_ended_well_and_after_that_rollback(side):
     assert side.shares() == ("100", "100") and version() == "1.0.0"
 
 
-@pytest.mark.claim("check-counts-who-comes-back")
+@pytest.mark.claim("check-counts-who-comes-back", "doctor-with-a-dead-member", "status-begins-the-dead-anew")
 def test_members_that_died_are_begun_anew_by_a_rolling_rollback_and_by_the_same_deploy(side):
     rolling = {"deploy_batches": [2]}
     assert side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN, **rolling).rc == 0
     die(side, "blue", "app2")
     before = side.stage.seen()
+    begins = "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_strategy=rolling -e deploy_release=2.0.0"
+    status = side.stage.play("zero.downtime.status")
+    assert status.rc == 2 and status.sentence == f"member app2 is out of traffic (down), and nobody took it out; {begins} begins it anew", status.output
+    doctor = side.stage.play("zero.downtime.doctor")
+    assert doctor.rc == 0 and doctor.sentence == "ready for rolling, blue_green, canary", doctor.output
+    told = [line for line in doctor.output.splitlines() if line.startswith("⚠")]
+    assert told == ["⚠ health, app2: does not serve now (127.0.0.1:8102 refused the connection); a deploy, rollback or restart on its side begins it anew"]
+    assert f"\n    {begins.replace(' -e deploy_app=shop', '')}  # begins it anew\n    ansible app2 -m ansible.builtin.command -a " in doctor.output
     tight = {"deploy_release": "1.0.0", "deploy_min_active": 3, "deploy_batches": [2]}
     foretold = side.stage.play("zero.downtime.deploy", "--check", **PLAIN, **tight)
     assert foretold.rc == 0 and side.stage.seen() == before, foretold.output
     assert "  batch 1: app2 (app2 does not serve now, and is begun anew): " in foretold.output, foretold.output
     assert foretold.sentence == ("Deploy of shop would move 4 of 4 members to 1.0.0, and begin app2 anew, which does not serve; "
                                  "nothing has been changed."), foretold.output
-    again = side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN, **rolling)
+    again = side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_strategy="rolling", **PLAIN, **rolling)
     assert again.rc == 0 and "1 of 4 members were moved to 2.0.0" in again.sentence, again.output
     die(side, "blue", *layout.MEMBERS)
     back = rollback(side, deploy_release="2.0.0")

@@ -58,6 +58,8 @@ def test_the_sentence_names_each_strategy_once():
     )
     checks.wrong("lock", "lb1", "a dead deploy has the lock", ["deploy again"], [])
     assert checks.ready() == ["rolling"] and not checks.mended()
+    # A deploy goes on with it, so it is a warning.
+    assert checks.lines()[-2:] == ["⚠ lock, lb1: a dead deploy has the lock", "    deploy again"]
     checks.wrong("evidence", None, "refused", ["curl"])
     assert checks.ready() == [] and checks.sentence().startswith(
         "not ready for rolling because refused; not ready for blue_green because"

@@ -61,6 +61,18 @@ def test_a_run_is_told_with_what_was_given_for_it() -> None:
         "-e deploy_lock_break=true")
 
 
+@pytest.mark.claim("check-again-is-a-check")
+def test_what_runs_a_check_once_more_only_looks_again_and_what_mends_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_commands, "_mode", _given.mode)
+    plan = {"verb": "restart", "app": "shop"}
+    for given, told in ({"check": True}, " --check"), ({"check": False}, ""), ({}, ""):
+        monkeypatch.setattr("ansible.context.CLIARGS", given)
+        assert _commands.again(plan) == f"ansible-playbook zero.downtime.restart{told} -e deploy_app=shop"
+        assert _commands.instead(plan, "deploy", deploy_release="2.0.0") == "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0"
+        assert _commands.command("rollback", "shop") == "ansible-playbook zero.downtime.rollback -e deploy_app=shop"
+        assert "--check" not in _commands.on_host("lb1", "ping") + _commands.anew("shop", "2.0.0", True)
+
+
 @pytest.mark.claim("advice-is-a-command")
 def test_no_sentence_advises_a_playbook_otherwise() -> None:
     """What a person is told to run is written by this one function: a playbook's name leaves him to find out what it needs."""

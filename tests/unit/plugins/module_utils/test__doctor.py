@@ -4,18 +4,27 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _doctor
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _doctor
 
-COMMANDS = _doctor.Commands(["-i", "inventories/local", "-i", "'my hosts'"], "shop")
+COMMANDS = _doctor.Commands("shop")
+RELEASE = {"digest": "d" * 64, "label": "1.0.0"}
+
+
+@pytest.fixture
+def two_inventories(monkeypatch):
+    monkeypatch.setattr(_commands, "_inventories", lambda: ["-i", "inventories/local", "-i", "'my hosts'"])
 
 
 def test_commands_are_those_of_this_controller():
     assert COMMANDS.playbook("rollback", deploy_lock_break=True) == (
         "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_lock_break=true"
     )
-    assert _doctor.Commands([]).playbook("status") == "ansible-playbook zero.downtime.status"
+    assert _doctor.Commands().playbook("status") == "ansible-playbook zero.downtime.status"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,7 @@ def test_a_refusal_that_names_no_variable_has_a_place_to_look_at():
     assert _doctor.variable("the play has no members") == ["the variables are described in docs/variables.md"]
 
 
-def test_who_cannot_be_reached_and_who_does_not_answer_are_mended_in_other_ways():
+def test_who_cannot_be_reached_and_who_does_not_answer_are_mended_in_other_ways(two_inventories):
     away = _doctor.balancer("haproxy", {"socket": "/s"}, "lb1", {"unreachable_host": True}, COMMANDS)
     assert away == [
         "ansible -i inventories/local -i 'my hosts' lb1 -m ansible.builtin.ping  # shows why; ansible_host, "
@@ -63,6 +72,38 @@ def test_everything_that_status_may_have_left_is_mended_by_a_command():
     )
     for kind in _doctor.LEFT:
         assert COMMANDS.left({"kind": kind, "who": ["app1"], "text": ""})[0].strip(), kind
+
+
+@pytest.mark.claim("doctor-with-a-dead-member")
+def test_a_dead_member_is_mended_by_the_deploy_that_begins_it_anew_and_by_its_service():
+    host = {"root": "/srv/my shop", "slot": "blue", "service": {"unit": "shop@blue.service"}}
+    of_unit = COMMANDS.begin_anew("app2", host, RELEASE, True)
+    assert of_unit[0] == (
+        "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_strategy=rolling -e deploy_release=1.0.0"
+        "  # begins it anew"
+    )
+    argv = ["systemctl", "restart", "shop@blue.service"]
+    assert run_by(of_unit[1]) == ("app2", "ansible.builtin.command", {"argv": argv})
+    user = COMMANDS.started("app2", {**host, "service": {"unit": "shop", "scope": "user"}}, RELEASE)
+    assert run_by(user[0])[2]["argv"] == ["systemctl", "--user", "restart", "shop"]
+    # A command finds the release in its environment, and runs in the root.
+    own = {**host, "service": {"start": "bin/start 'my shop'", "stop": "bin/stop"}}
+    told = run_by(COMMANDS.begin_anew("app2", own, {"digest": "d" * 64, "label": None}, False)[1])[2]
+    assert told["chdir"] == "/srv/my shop"
+    assert told["argv"][0] == "env" and told["argv"][-2:] == ["bin/start", "my shop"]
+    assert set(told["argv"][1:-2]) == {
+        "RELEASE_ROOT=/srv/my shop", "RELEASE_SLOT=blue", f"RELEASE_DIGEST={'d' * 64}", "RELEASE_LABEL="
+    }
+    # Where hooks start it, or a process hands over to the next, nobody does that by hand.
+    for service in (None, {"command": "gunicorn", "swap": "command"}):
+        assert COMMANDS.started("app2", {**host, "service": service}, RELEASE) == []
+
+
+def run_by(line):
+    """Host, module and options of a command of ansible, as a shell and ansible read it; what stands behind it is a comment."""
+    words = shlex.split(line, comments=True)
+    assert words[0] == "ansible" and words[2] == "-m" and words[4] == "-a" and len(words) == 6, words
+    return words[1], words[3], json.loads(words[5])
 
 
 def test_servers_that_are_no_members_are_named():

@@ -116,6 +116,16 @@ def test_a_floor_that_cannot_be_held_with_everybody_back_is_refused():
         _rolling.lay_out(plan(capacity=tight), {name: staged("o") for name in HOSTS})
 
 
+def test_whom_a_person_took_out_is_no_room_for_the_others():
+    """It gets the release, and does not come back: the batch behind it would be the first to find out."""
+    tight = {"first": False, "most": 0, "tightest": "pool shop on lb1: 3 of 4 serve, and 3 have to", "serving": ["app1", "app2", "app3"]}
+    with pytest.raises(DowntimeError, match="deploy_min_active is 3.*3 of 4 serve, and 3 have to"):
+        _rolling.lay_out(plan(capacity=tight, held=["app4"], min_active="3"), {name: staged("o") for name in HOSTS})
+    # One that an interrupted deploy left out comes back.
+    found = _rolling.lay_out(plan(capacity=tight, min_active="3"), {name: staged("o") for name in HOSTS}, ["app4"])
+    assert [batch["members"] for batch in found["batches"]] == [["app4"], ["app1"], ["app2"], ["app3"]]
+
+
 def test_a_rollback_to_a_release_that_a_host_does_not_have_any_more_is_refused_before_anything_moves():
     old, new = {"digest": "o" * 64, "label": "1.0.0"}, {"digest": "n" * 64, "label": "2.0.0"}
     results = {name: {"release": old, "active": new, "previous": old, "staged": [new] if name == "app3" else [old, new]} for name in HOSTS}

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _status
@@ -138,6 +141,21 @@ def test_what_a_balancer_without_a_line_for_a_member_says_is_no_state():
     assert _status.build(PLAN, {"app1": {"active": None}, "app2": {"active": None}}, {"lb1": gone})["problems"] == []
 
 
+@pytest.mark.claim("status-begins-the-dead-anew")
+def test_a_member_that_nobody_took_out_and_that_does_not_serve_has_a_command_that_begins_it_anew():
+    releases = {"app1": {"active": ONE}, "app2": {"active": ONE}}
+    found = _status.build(PLAN, releases, {"lb1": info(app1="active", app2="down"), "lb2": info(app1="active", app2="down")})
+    command = "ansible-playbook zero.downtime.deploy -e deploy_app=shop {}-e deploy_release=" + ONE["label"]
+    assert found["watch"] == [{"kind": "dead", "who": ["app2"], "text": "member app2 is out of traffic (down), and nobody took it out; "
+                               + command.format("") + " begins it anew"}]
+    # Of two sides, it is the one that serves.
+    sided = _status.build({**PLAN, "sides": SIDES}, releases, {"lb1": info(app1="active", app2="down")})
+    assert command.format("-e deploy_strategy=rolling ") in sided["sentence"]
+    # One that somebody took out on one of them is out, and one that only one of them has down is theirs to agree on.
+    mixed = _status.build(PLAN, releases, {"lb1": info(app1="active", app2="down"), "lb2": info(app1="down", app2="drained")})
+    assert [entry["kind"] for entry in mixed["watch"]] == ["disagree", "out"]
+
+
 @pytest.mark.claim("status-names-a-deleted-file")
 def test_a_deleted_file_is_named_with_the_lines_that_bring_it_back():
     seen = info(app1="active", app2="active")
@@ -145,6 +163,12 @@ def test_a_deleted_file_is_named_with_the_lines_that_bring_it_back():
                         {"level": "warning", "setting": "retries", "text": "whatever", "lines": []}]
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
     assert [entry["kind"] for entry in found["watch"]] == ["missing_file"]
+    # What can be pasted is a command.
+    seen["findings"][0].update(file="/etc/haproxy/split.map", lines=["shop 0", "it's 5"])
+    short = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
+    command = short["sentence"].partition("; ")[2].removesuffix(" writes them")
+    assert shlex.split(command)[:4] == ["ansible", "lb1", "-m", "ansible.builtin.copy"] and json.loads(shlex.split(command)[-1]) == {
+        "content": "shop 0\nit's 5\n", "dest": "/etc/haproxy/split.map"}
     silent = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}},
                            {"lb1": {"failed": True, "msg": "/x/shop.split.conf was deleted", "missing_file": "/x/shop.split.conf"}})
     assert [(entry["kind"], entry["text"]) for entry in silent["watch"]] == [("missing_file", "balancer lb1: /x/shop.split.conf was deleted")]

@@ -26,6 +26,9 @@ FILLED_IN = {
 }
 
 
+VALUES = {"header": "'X'", "root": "/X", "url": "http://X"}
+
+
 def options() -> set[str]:
     """Every option of a module of the collection."""
     found: set[str] = set()
@@ -51,13 +54,15 @@ def sentences() -> t.Iterator[tuple[str, str]]:
             else:
                 continue
             if " " in text and "\n" not in text:
-                yield f"{path.name}:{node.lineno}", text
+                # Of some the value stands behind the name: as a quotation, a path or an address.
+                yield f"{path.name}:{node.lineno}", re.sub(r"^(header|root|url) X", lambda match: f"{match[1]} {VALUES[match[1]]}", text)
 
 
 def named(text: str, known: t.Collection[str]) -> list[str]:
     """The options that a sentence names."""
     found = [word for word in re.findall(r"(?<![\w./\-{$'])([a-z]+_[a-z_]+)(?![\w(/])", text) if word in known]
-    begins = re.match(r"([a-z_]+)(?:\[[^\]]*\])?(?:\.[a-z_]+)?(?: is | are | has ['\"]| names |: X)", text)
+    begins = (re.match(r"([a-z_]+)(?:\[[^\]]*\])?(?:\.[a-z_]+)?(?: is | are | has ['\"]| names |: X)", text)
+              or re.match(r"(header|root|url) (?:['/]|https?://)", text))
     return found + ([begins[1]] if begins and begins[1] in known else [])
 
 
@@ -79,6 +84,9 @@ def test_no_sentence_of_a_deploy_names_an_option_that_its_user_did_not_write():
     ("sh ended (service.timeout)", "sh ended (deploy_service.timeout)"),
     ("pools: shop: members: app1 is 'x'", "deploy_traffic.pools: shop: members: app1 is 'x'"),
     ("after 3 s not drained (take_out=maint sends those elsewhere, too)", "after 3 s not drained (deploy_traffic.take_out=maint sends those elsewhere, too)"),
+    ("url http://127.0.0.1:1/ does not answer: refused", "deploy_evidence_url http://127.0.0.1:1/ does not answer: refused"),
+    ("header 'x y' is not the name of an HTTP header", "deploy_health.header 'x y' is not the name of an HTTP header"),
+    ("member app1: root /srv/shop is not usable", "member app1: deploy_artifact.root /srv/shop is not usable"),
     # What has the user's words already, and what are no options.
     ("deploy_min_active is 9; deploy_traffic.take_out and deploy_artifact.url", "deploy_min_active is 9; deploy_traffic.take_out and deploy_artifact.url"),
     ("release 9.9 is unknown; service shop is down; the root is full", "release 9.9 is unknown; service shop is down; the root is full"),
