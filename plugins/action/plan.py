@@ -178,9 +178,8 @@ class ActionModule(ActionBase):
         whole_sides = {name: _plan.side_of(by_side[name], _plan.live_pools(whole_traffic, name)) for name in sides} if len(sides) > 1 else {}
         capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
         if not driver.info and verb in ("deploy", "rollback") and not checked["deploy_health"].get("from"):
-            # No balancer can be asked, so the members are: where each of them refuses, this is the first release, or all of them have died.
-            capacity["down"] = _reaching.refusing(hosts)
-            capacity["first"] = bool(hosts) and len(capacity["down"]) == len(hosts)
+            # No balancer can be asked, so the members are.
+            capacity = _reaching.capacity(driver.name, hosts, _reaching.refusing(hosts), checked["deploy_min_active"])
         if not looking:
             _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
@@ -484,9 +483,9 @@ class ActionModule(ActionBase):
         orphans = [name for name in plan["held"] if plan["servers"][name] in locked.get("out", [])]
         plan = {**plan, "held": [name for name in plan["held"] if name not in orphans]}
         if "serving" not in plan["capacity"]:
-            # No balancer can be asked: whoever cannot be reached by Ansible is asked for a connection.
+            # No balancer can be asked.
             away = [name for name, result in staged.items() if result.get("unreachable_host")]
-            serving = [name for name in away if plan["hosts"][name]["port"] and _reaching.connects(plan["hosts"][name])]
+            serving = _reaching.serving(plan["hosts"], plan["capacity"].get("down", ()), away)
             plan = {**plan, "capacity": {**plan["capacity"], "serving": serving}}
         plan = {**plan, **_drivers.strategy(plan["strategy"]).lay_out(plan, staged, orphans, locked.get("interrupted"))}
         if self._task.check_mode or display.verbosity:

@@ -10,6 +10,8 @@ import concurrent.futures
 import socket
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _plan
+
 
 def refusing(
     hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection
@@ -31,11 +33,30 @@ def refusing(
         return [name for name, refused in zip(hosts, pool.map(refuses, hosts.values())) if refused]
 
 
-def nobody_serves(
-    hosts: t.Mapping[str, t.Mapping[str, t.Any]], connect: t.Callable[..., t.Any] = socket.create_connection
-) -> bool:
-    """Whether every member's port refuses a connection."""
-    return bool(hosts) and len(refusing(hosts, connect)) == len(hosts)
+def capacity(
+    driver: str, hosts: t.Mapping[str, t.Any], down: t.Collection[str], min_active: str
+) -> dict[str, t.Any]:
+    """What a plan goes by: whoever does not refuse (C(down) do) counts as one that serves. Where all of them refuse, this
+    is the first release, or all of them have died.
+    """
+    found = _plan.capacity({driver: [{"full": name not in down} for name in hosts]}, min_active)
+    return {**found, "first": bool(hosts) and len(down) == len(hosts), "down": list(down)}
+
+
+def serving(
+    hosts: t.Mapping[str, t.Mapping[str, t.Any]],
+    down: t.Collection[str],
+    away: t.Collection[str],
+    connect: t.Callable[..., t.Any] = socket.create_connection,
+) -> list[str]:
+    """Who serves: whoever does not refuse, and of those that Ansible cannot reach (C(away)) whoever takes a
+    connection.
+    """
+
+    def serves(name: str, host: t.Mapping[str, t.Any]) -> bool:
+        return bool(host["port"]) and connects(host, connect) if name in away else name not in down
+
+    return [name for name, host in hosts.items() if serves(name, host)]
 
 
 def connects(host: t.Mapping[str, t.Any], connect: t.Callable[..., t.Any] = socket.create_connection) -> bool:
