@@ -36,8 +36,8 @@ def refusing(
 def capacity(
     driver: str, hosts: t.Mapping[str, t.Any], down: t.Collection[str], min_active: str
 ) -> dict[str, t.Any]:
-    """What a plan goes by: whoever does not refuse (C(down) do) counts as one that serves. Where all of them refuse, this
-    is the first release, or all of them have died.
+    """What a plan goes by: whoever does not refuse (C(down) do) counts as one that serves. Where all of them refuse,
+    this is the first release, or all of them have died.
     """
     found = _plan.capacity({driver: [{"full": name not in down} for name in hosts]}, min_active)
     return {**found, "first": bool(hosts) and len(down) == len(hosts), "down": list(down)}
