@@ -16,7 +16,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _evidence, _probe, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
@@ -30,6 +30,7 @@ SPEC: dict[str, t.Any] = {
     "timeout": {"type": "float", "default": 10.0},
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},
+    "http2": {"type": "str", "choices": list(_probe.HTTP2), "default": "auto"},
     "max_failed": {"type": "int", "default": 0, "minimum": 0},
     "driver": {"type": "str"},
     "traffic": {"type": "dict", "default": {}},
@@ -140,7 +141,8 @@ class Keeper:
         args = self.args
         if not args["url"]:
             return None
-        config = {name: args[name] for name in ("url", "connect_to", "rate", "streams", "timeout", "validate_certs", "ca_path", "expect_serving")}
+        config = {name: args[name] for name in (
+            "url", "connect_to", "rate", "streams", "timeout", "validate_certs", "ca_path", "http2", "expect_serving")}
         config.update(run_dir=self.run_dir or None, events=os.path.join(self.run_dir, _events.FILE) if self.run_dir else None,
                       release_header=args["health_header"])
         parent = os.getppid()
@@ -160,7 +162,10 @@ class Keeper:
             self.sleep(0.5)
             outcome = _probe.once(config)
         asked = {"ok": outcome.kind is None, "kind": outcome.kind, "status": outcome.status or None, "version": outcome.version,
-                 "release": outcome.release, "detail": outcome.detail}
+                 "release": outcome.release, "protocol": outcome.protocol, "detail": outcome.detail}
+        if outcome.kind == "no_http2":
+            raise DowntimeError("http2 is true, and the server of %s does not choose it (%s); auto and false are accepted there"
+                                % (shown_url(config["url"]), outcome.detail))
         if outcome.kind is not None and self.args["expect_serving"]:
             what = "answers %d" % outcome.status if outcome.kind.startswith("status_") else "does not answer: %s" % (
                 "%s (%s)" % (outcome.kind, outcome.detail) if outcome.detail else outcome.kind)

@@ -188,11 +188,7 @@ class ActionModule(ActionBase):
             raise DowntimeError("; ".join(errors))
         public = None
         if checked["deploy_evidence_url"]:
-            try:
-                public = _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
-            except _probe.BadConfig as error:
-                url = f"deploy_evidence_url is '{shown_url(checked['deploy_evidence_url'])}'"
-                raise DowntimeError(f"{url}: {str(error).replace('url is not usable: ', '')}") from error
+            public = _public(checked)
         elif verb in _plan.SHIFTS:
             warnings.append("deploy_evidence_url is not set: no probe asks the public address, so this deploy lacks one of its three lines of evidence")
 
@@ -238,7 +234,7 @@ class ActionModule(ActionBase):
             "evidence": {"url": checked["deploy_evidence_url"], "rate": checked["deploy_evidence_rate"],
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"],
                          "streams": _plan.streams(checked["deploy_evidence_methods"]), "validate_certs": checked["deploy_evidence_validate_certs"],
-                         "ca_path": checked["deploy_evidence_ca_path"]},
+                         "ca_path": checked["deploy_evidence_ca_path"], "http2": checked["deploy_evidence_http2"]},
             "shadow": shadow, "records_dir": records_dir, "run_dir": run_dir,
             "keep": checked["deploy_keep_releases"], "pinned": checked["deploy_pinned"], "chosen": checked["deploy_members"],
             "lock": lock, "without": without,
@@ -492,6 +488,20 @@ class ActionModule(ActionBase):
             for line in describe(plan):
                 display.display(line)
         return plan
+
+
+def _public(checked: t.Mapping[str, t.Any]) -> _probe.Target:
+    """Where the probe will ask, and that it can speak there what was chosen."""
+    try:
+        target = _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
+    except _probe.BadConfig as error:
+        url = f"deploy_evidence_url is '{shown_url(checked['deploy_evidence_url'])}'"
+        raise DowntimeError(f"{url}: {str(error).replace('url is not usable: ', '')}") from error
+    try:
+        _probe.http2_of(checked["deploy_evidence_http2"], target.scheme)
+    except _probe.BadConfig as error:
+        raise DowntimeError(f"deploy_evidence_{error}") from error
+    return target
 
 
 def _stay_out(plan: dict[str, t.Any]) -> list[str]:

@@ -13,13 +13,15 @@ Three streams: ``fresh`` (a new connection each), ``keepalive`` (connections use
 milliseconds to many seconds, which is where idle-close races are) and ``post`` (a body sent in pieces over longer
 than p99, so that requests are always in flight when something is taken away).
 
-It runs as a process of its own, without Ansible: ``python _probe.py CONFIG.json``. It needs the standard library only.
+It runs as a process of its own, without Ansible: ``python _probe.py CONFIG.json``. It needs the standard library only. With the library
+hpack it speaks HTTP/2 (_probe_h2.py) to servers that choose it: then what is kept is one connection, which carries several requests at a time.
 """
 
 from __future__ import annotations
 
 import errno
 import heapq
+import importlib
 import ipaddress
 import json
 import math
@@ -51,6 +53,7 @@ DEFAULTS: dict[str, t.Any] = {
     "expect_serving": True,      # False: failures before the first member is admitted do not count (a first deploy)
     "validate_certs": True,
     "ca_path": None,
+    "http2": "auto",             # auto: where the server chooses it and the library is there; true: nothing else; false
     "release_header": "x-release",
     "method": "GET",
     "bucket_s": 0.5,
@@ -59,12 +62,16 @@ DEFAULTS: dict[str, t.Any] = {
 }
 
 # Transport: no whole answer came. Everything that is answered is named status_<code>.
-TRANSPORT = ("refused", "unreachable", "reset", "timeout", "eof_fresh", "eof_reused", "truncated", "malformed", "tls", "dns")
+TRANSPORT = ("refused", "unreachable", "reset", "timeout", "eof_fresh", "eof_reused", "truncated", "malformed", "tls", "dns",
+             "stream_reset", "stream_refused", "no_http2")
+HTTP2 = ("auto", "true", "false")
 
 _MAX_HEAD = 65536
 _MAX_BODY = 65536
 _MAX_LOSSES = 1000
 _IDLE_POOL = 10
+# How often a request is asked again of which the server says that it has not begun with it.
+_AGAIN = 5
 _STEP = math.log(1.04)
 _TINY = 1e-5
 # A request that could not be sent within this time of its place in the timetable is left out: after a suspended
@@ -179,6 +186,33 @@ def complete(config: dict[str, t.Any]) -> dict[str, t.Any]:
     return full
 
 
+# -- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+def _load_http2() -> t.Any:
+    """The file beside this one, which a process of its own finds by its place."""
+    if __package__:
+        return importlib.import_module("._probe_h2", __package__)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    return importlib.import_module("_probe_h2")
+
+
+def http2_of(choice: t.Any, scheme: str) -> t.Any:
+    """What speaks HTTP/2, or None for HTTP/1.1 alone. Raises BadConfig, in one sentence, for a choice that cannot be kept to."""
+    if choice not in HTTP2:
+        raise BadConfig("http2 is %r; accepted are %s." % (choice, ", ".join(HTTP2)))
+    if choice == "false" or (choice == "auto" and scheme != "https"):
+        return None
+    if scheme != "https":
+        raise BadConfig("http2 is true, which needs an https address: HTTP/2 is chosen in the TLS handshake; for %s:// auto and false are accepted." % scheme)
+    found = _load_http2()
+    if not found.MISSING:
+        return found
+    if choice == "true":
+        raise BadConfig("http2 is true, which needs the Python library hpack on the controller, where auto and false do without: %s -m pip install hpack"
+                        % sys.executable)
+    return None
+
+
 # -- latencies: sparse logarithmic histograms, 4 % wide, which can be added up over any window --------------------
 
 def hist_slot(seconds: float) -> int:
@@ -287,7 +321,8 @@ class Answer:
         else:
             self._mode, self.keep = "close", False
 
-    def _take(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
+        """Keep of the body what is looked at."""
         room = _MAX_BODY - len(self.body)
         if room > 0:
             self.body += data[:room]
@@ -295,14 +330,14 @@ class Answer:
     def _read_body(self, data: bytes) -> None:
         if self._mode == "length":
             part = data[:self._left]
-            self._take(part)
+            self.take(part)
             self._left -= len(part)
             if not self._left:
                 self.whole = True
                 if len(data) > len(part):
                     self.keep = False
         elif self._mode == "close":
-            self._take(data)
+            self.take(data)
         else:
             self._read_chunks(data)
 
@@ -310,7 +345,7 @@ class Answer:
         while data and not self.whole:
             if self._mode == "chunk":
                 part = data[:self._left]
-                self._take(part)
+                self.take(part)
                 self._left -= len(part)
                 data = data[len(part):]
                 if not self._left:
@@ -361,7 +396,8 @@ class Exchange:
     """One attempt: what was planned, its socket, and how far it came."""
 
     __slots__ = ("stream", "scheduled", "answer_from", "sock", "state", "reused", "out", "pieces", "answer", "deadline", "grace", "done",
-                 "mask", "send_error", "rested")
+                 "mask", "send_error", "rested", "link", "number", "left",
+                 "tries")
 
     def __init__(self, stream: str, scheduled: float) -> None:
         self.stream = stream
@@ -379,6 +415,10 @@ class Exchange:
         self.mask = 0
         self.send_error: str | None = None
         self.rested = 0.0           # how long its kept connection had been idle
+        self.link: t.Any = None     # over HTTP/2: its connection, and its number there
+        self.number = 0
+        self.left: int | None = None     # of its answer's body, where that says how long it is
+        self.tries = 0              # how often it was turned away unanswered
 
 
 class Outcome(t.NamedTuple):
@@ -389,6 +429,7 @@ class Outcome(t.NamedTuple):
     status: int
     version: str | None
     release: str | None
+    protocol: str | None = None      # of the answer
 
     @property
     def by_application(self) -> bool:
@@ -418,6 +459,7 @@ class Tally:
         self.releases: dict[str, dict[str, t.Any]] = {}
         self.by_release: dict[str, dict[str, t.Any]] = {}
         self.streams = {name: {"sent": 0, "failed": 0} for name in STREAMS}
+        self.protocols: dict[str, int] = {}
         self.losses: list[dict[str, t.Any]] = []
         self.losses_left_out = 0
         self.first_ok: float | None = None
@@ -495,6 +537,8 @@ class Tally:
         self._row(max(scheduled, self.started))["sent"] += 1
         self.streams[stream]["sent"] += 1
         row = self._row(now)
+        if outcome.protocol is not None:
+            self.protocols[outcome.protocol] = self.protocols.get(outcome.protocol, 0) + 1
         if outcome.version is not None:
             self._seen(self.versions, outcome.version, now)
             row["versions"][outcome.version] = row["versions"].get(outcome.version, 0) + 1
@@ -585,7 +629,7 @@ class Tally:
             "longest_gap_ms": round(self.gap * 1000, 1), "longest_gap_at": self.gap_at,
             "p50_ms": hist_percentile_ms(self.hist, 0.5), "p99_ms": hist_percentile_ms(self.hist, 0.99),
             "max_ms": round(self.max_latency * 1000, 2),
-            "versions": self.versions, "releases": self.releases, "streams": self.streams,
+            "versions": self.versions, "releases": self.releases, "streams": self.streams, "protocols": self.protocols,
             "bound": bound(self.failed, self.sent),
             "losses": self.losses, "losses_left_out": self.losses_left_out,
             "uncounted": self._uncounted(), "first_ok": self.first_ok,
@@ -643,9 +687,14 @@ class Probe:
         self.tally = Tally(self.config, self.epoch(self.now))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.max_open = max(16, min(4000, (soft if soft > 0 else 4096) - 64))
+        self.http2 = http2_of(self.config["http2"], self.target.scheme)
+        self.links: list[t.Any] = []                         # the connections that speak HTTP/2
+        self.repeated = 0
         self.tls = self._tls() if self.target.scheme == "https" else None
         self.header = self.config["release_header"].lower().encode("ascii")
-        common = "Host: %s\r\nUser-Agent: zero.downtime-probe\r\nAccept: */*\r\nCache-Control: no-cache\r\n" % self.target.authority
+        always = (("User-Agent", "zero.downtime-probe"), ("Accept", "*/*"), ("Cache-Control", "no-cache"))
+        form = "application/x-www-form-urlencoded"
+        common = "Host: %s\r\n%s" % (self.target.authority, "".join("%s: %s\r\n" % pair for pair in always))
         get = "%s %s HTTP/1.1\r\n%s" % (self.config["method"], self.target.path, common)
         self.wire = {
             "fresh": (get + "Connection: close\r\n\r\n").encode("ascii"),
@@ -653,9 +702,14 @@ class Probe:
         }
         self.piece = b"x=" + b"0" * 253 + b"&"
         self.piece_count = 4
-        self.wire["post"] = ("POST %s HTTP/1.1\r\n%sConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-                             "Content-Length: %d\r\n\r\n" % (self.target.path, common, len(self.piece) * self.piece_count)
-                             ).encode("ascii") + self.piece
+        length = len(self.piece) * self.piece_count
+        self.wire["post"] = ("POST %s HTTP/1.1\r\n%sConnection: close\r\nContent-Type: %s\r\n"
+                             "Content-Length: %d\r\n\r\n" % (self.target.path, common, form, length)).encode("ascii")
+        # The same, as HTTP/2 has it.
+        named = [(":scheme", self.target.scheme), (":authority", self.target.authority), (":path", self.target.path),
+                 *((name.lower(), value) for name, value in always)]
+        self.heads = dict.fromkeys(("fresh", "keepalive"), [(":method", self.config["method"]), *named])
+        self.heads["post"] = [(":method", "POST"), *named, ("content-type", form), ("content-length", str(length))]
         self.last_outcome: Outcome | None = None
 
     def epoch(self, monotonic: float) -> float:
@@ -669,7 +723,7 @@ class Probe:
         if not self.config["validate_certs"]:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols((["h2"] if self.http2 else []) + ([] if self.config["http2"] == "true" else ["http/1.1"]))
         return context
 
     # -- names --
@@ -740,7 +794,15 @@ class Probe:
             for number in range(1, self.piece_count):
                 self.at(scheduled + pause * number, self.send_piece, exchange)
         heapq.heappush(self.deadlines, (exchange.deadline, self.tick(), exchange))
-        exchange.out = self.wire[exchange.stream]
+        self.begin(exchange)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Send a request on a kept connection, or on a new one."""
+        link = self.take_link() if exchange.stream != "fresh" else None
+        if link is not None:
+            link.ask(exchange)
+            return
+        exchange.out = self.wire[exchange.stream] + self.body(exchange)
         exchange.sock = self.take_idle() if exchange.stream == "keepalive" else None
         if exchange.sock is None:
             self.connect(exchange)
@@ -752,6 +814,21 @@ class Probe:
         exchange.mask = selectors.EVENT_READ
         self.selector.modify(exchange.sock, exchange.mask, exchange)
         self.flush(exchange)
+
+    def body(self, exchange: Exchange) -> bytes:
+        """What was due by now of a request's body."""
+        return self.piece * (self.piece_count - exchange.pieces) if exchange.stream == "post" else b""
+
+    def again(self, exchange: Exchange, why: str) -> None:
+        """The server says that it has not begun with a request: it is asked once more, within the same time-out."""
+        exchange.link = None
+        exchange.tries += 1
+        if exchange.tries > _AGAIN:
+            self.lose(exchange, "stream_refused", "turned away %d times, the last time by %s" % (exchange.tries, why))
+            return
+        self.repeated += 1
+        exchange.answer = Answer()
+        self.begin(exchange)
 
     def post_pause(self) -> float:
         """The time between two pieces of a POST's body, which takes longer than p99, so that it is in flight across whatever happens."""
@@ -868,10 +945,30 @@ class Probe:
             self.lose(exchange, "eof_fresh", "in the TLS handshake")
             return False
         except OSError as exc:          # SSLError is one
-            self.lose(exchange, "tls", str(exc)[:200])
+            # Whoever speaks nothing that was offered may say so by ending the handshake.
+            refused = self.config["http2"] == "true" and "no application protocol" in str(exc).lower().replace("_", " ")
+            self.lose(exchange, "no_http2" if refused else "tls", str(exc)[:200])
+            return False
+        chosen = exchange.sock.selected_alpn_protocol() if self.http2 else None
+        if chosen == "h2":
+            self.link(exchange)
+            return False
+        if self.config["http2"] == "true":
+            self.lose(exchange, "no_http2", "the server chose %s" % (chosen or "none of the protocols that were offered"))
             return False
         exchange.state = "talk"
         return True
+
+    def link(self, exchange: Exchange) -> None:
+        """The server has chosen HTTP/2: from now on the connection may carry several requests."""
+        kept = exchange.stream != "fresh" and sum(link.takes_more for link in self.links) < self.links_kept
+        sock, exchange.sock = exchange.sock, None
+        if exchange.mask:
+            self.selector.unregister(sock)
+            exchange.mask = 0
+        link = self.http2.Link(self, sock, kept)
+        self.links.append(link)
+        link.ask(exchange)
 
     def send_piece(self, exchange: Exchange) -> None:
         """The next piece of a slow POST is due."""
@@ -879,7 +976,9 @@ class Probe:
             return
         exchange.pieces -= 1
         exchange.out += self.piece
-        if exchange.state == "talk":
+        if exchange.link is not None:
+            exchange.link.push(exchange)
+        elif exchange.state == "talk":
             self.flush(exchange)
 
     def flush(self, exchange: Exchange) -> None:
@@ -912,15 +1011,8 @@ class Probe:
                     self.lose(exchange, "reset", "while sending: %s" % exchange.send_error)
                     return True
                 return False
-            except ConnectionResetError:
-                if answer.received:
-                    self.lose(exchange, "truncated", "reset after %d bytes" % answer.received)
-                else:
-                    self.lose(exchange, "reset", "on a reused connection" if exchange.reused else "before the first byte")
-                return True
             except OSError as exc:
-                kind = "timeout" if exc.errno == errno.ETIMEDOUT else "truncated" if answer.received else "reset"
-                self.lose(exchange, kind, str(exc)[:200])
+                self.broke(exchange, exc)
                 return True
             if not data:
                 self.closed(exchange)
@@ -935,6 +1027,15 @@ class Probe:
                 return True
             if self.tls is None and len(data) < 65536:
                 return False
+
+    def broke(self, exchange: Exchange, exc: OSError) -> None:
+        answer = exchange.answer
+        if not isinstance(exc, ConnectionResetError):
+            self.lose(exchange, "timeout" if exc.errno == errno.ETIMEDOUT else "truncated" if answer.received else "reset", str(exc)[:200])
+        elif answer.received:
+            self.lose(exchange, "truncated", "reset after %d bytes" % answer.received)
+        else:
+            self.lose(exchange, "reset", "on a reused connection" if exchange.reused else "before the first byte")
 
     def closed(self, exchange: Exchange) -> None:
         answer = exchange.answer
@@ -960,7 +1061,7 @@ class Probe:
         if latency is not None and latency < 0:
             latency = None          # answered before the body was sent: says nothing about speed
         reuse = answer.keep and exchange.stream == "keepalive" and not exchange.out and not self.stopping and len(self.idle) < _IDLE_POOL
-        self.settle(exchange, latency, Outcome(kind, detail, status, version, digest), keep=reuse)
+        self.settle(exchange, latency, Outcome(kind, detail, status, version, digest, "HTTP/2" if exchange.link else "HTTP/1.1"), keep=reuse)
 
     def judge_post(self, status: int, kind: str | None) -> str | None:
         """An address that never took a POST is no failure: the stream stops, and says so."""
@@ -989,6 +1090,9 @@ class Probe:
     def drop(self, exchange: Exchange, keep: bool = False) -> None:
         exchange.done = True
         self.open.discard(exchange)
+        if exchange.link is not None:
+            exchange.link.leave(exchange)
+            return
         sock, exchange.sock = exchange.sock, None
         if sock is None:
             return
@@ -1010,9 +1114,22 @@ class Probe:
             return
         where = {"connect": "while connecting", "tls": "in the TLS handshake"}.get(
             exchange.state, "in the answer" if exchange.answer.received else "waiting for the answer")
+        if exchange.link is not None:
+            # What answers nothing in time gets no more requests, as over HTTP/1.1, where such a connection is closed.
+            exchange.link.retired = True
         self.lose(exchange, "timeout", where)
 
     # -- kept connections --
+
+    @property
+    def links_kept(self) -> int:
+        """How many connections are kept over HTTP/2: one, and where several addresses take turns, as many as there are."""
+        return max(1, min(_IDLE_POOL, len(self.addresses)))
+
+    def take_link(self) -> t.Any:
+        """A kept connection that carries another request over HTTP/2, or None for a new one."""
+        usable = [link for link in self.links if link.takes_more]
+        return self.random.choice(usable) if usable and len(usable) >= self.links_kept else None
 
     def take_idle(self) -> t.Any:
         """A kept connection that is still open, or None for a new one. Half the time the one used last, else one that rested longer:
@@ -1043,12 +1160,15 @@ class Probe:
 
     def forget_idle(self, sock: t.Any) -> None:
         """The server closed it while nothing was asked: allowed, and no loss. The next request opens a new one."""
-        self.reopened += 1
-        self.idle_closes.append((self.now, self.now - self.idle_since.pop(sock)))
-        del self.idle_closes[:-200]
+        self.idle_closed(self.idle_since.pop(sock))
         self.idle.remove(sock)
         self.selector.unregister(sock)
         sock.close()
+
+    def idle_closed(self, since: float) -> None:
+        self.reopened += 1
+        self.idle_closes.append((self.now, self.now - since))
+        del self.idle_closes[:-200]
 
     def is_idle_race(self, rested: float) -> bool:
         """Whether the server's own idle time-out met the request on its way.
@@ -1081,6 +1201,8 @@ class Probe:
                     key.fileobj.recv(512)       # only the wake-up of a signal
                 except BlockingIOError:
                     continue
+            elif item in self.links:
+                item.ready(mask)
             elif item in self.idle and not self.is_quiet(item):
                 self.forget_idle(item)
         self.now = self.clock()
@@ -1176,7 +1298,7 @@ class Probe:
             "url": self.target.shown, "rate": self.config["rate"],
             "started": round(self.tally.started, 3), "finished": round(self.epoch(self.now), 3),
             "unfinished": len(self.open), "open_since": round(self.epoch(min(one.scheduled for one in self.open)), 3) if self.open else None,
-            "skipped": self.skipped, "reopened": self.reopened, "idle_races": self.idle_races,
+            "skipped": self.skipped, "reopened": self.reopened, "idle_races": self.idle_races, "repeated": self.repeated,
             "stall_ms": round(self.stall * 1000, 1), "stall_at": self.stall_at,
             "ended": self.ended, "notes": list(self.notes),
             "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
@@ -1191,6 +1313,8 @@ class Probe:
         report = self.account()
         for exchange in list(self.open):
             self.drop(exchange)
+        for link in list(self.links):
+            link.close()
         while self.idle:
             sock = self.idle.pop()
             self.selector.unregister(sock)

@@ -585,6 +585,11 @@ def _probe_tile(record: Record) -> str:
     for kind, count in sorted(_mapping(probe.get("failures")).items()):
         if _number(count):
             facts.append((str(kind), _count(count)))
+    protocols = _mapping(probe.get("protocols"))
+    if protocols:
+        facts.append(("spoke", ", ".join(f"{name} ({_count(count)})" if len(protocols) > 1 else str(name) for name, count in sorted(protocols.items()))))
+    if _number(probe.get("repeated")):
+        facts.append(("asked again", _count(probe.get("repeated"))))
     if probe.get("stall_ms") is not None:
         facts.append(("the probe's own stall", _ms(probe.get("stall_ms"))))
     bound = probe.get("bound")

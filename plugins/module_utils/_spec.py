@@ -86,6 +86,9 @@ def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any], refused: Re
             raise TypeError
         if kind == "float" and isinstance(value, bool):
             raise TypeError
+        if kind == "str" and isinstance(value, bool) and option.get("choices"):
+            # What YAML reads as a boolean was written as one of the words.
+            value = str(value).lower()
         value = _listed(value) if kind == "list" and isinstance(value, str) else validator(value)
     except (TypeError, ValueError) as error:
         raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} is accepted") from error

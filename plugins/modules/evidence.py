@@ -70,6 +70,18 @@ options:
     description:
       - File with the certificates of the authorities to trust, in place of the system's.
     type: path
+  http2:
+    description:
+      - V(auto) speaks HTTP/2 to an https address whose server chooses it in the TLS handshake (ALPN), if the Python library C(hpack) is there for the Python
+        that runs ansible-playbook, and HTTP/1.1 otherwise. What is kept is then one connection, or one for each address of the name, and it carries
+        several requests at a time, the slow POSTs too.
+      - V(true) speaks nothing else. An http address, a controller without the library, and a server that does not choose HTTP/2 are refused.
+      - V(false) never does.
+      - A request with which the server says that it has not begun, as it may when it reloads (GOAWAY), is not lost. It is asked again, up to five
+        times within its O(timeout), and counted as repeated.
+    type: str
+    choices: ["auto", "true", "false"]
+    default: auto
   max_failed:
     description:
       - Budget of transport failures. Errors that the application answers with do not count here, they are compared with the time before.
@@ -166,7 +178,7 @@ asked:
   description: How the address answered before the probe began; null without O(url).
   returned: when O(state=started)
   type: dict
-  sample: {ok: true, kind: null, status: 200, version: 1.0.0, release: null, detail: ""}
+  sample: {ok: true, kind: null, status: 200, version: 1.0.0, release: null, protocol: HTTP/2, detail: ""}
 pid:
   description: Process of the probe on the controller; null when none was started.
   returned: when O(state=started)
@@ -200,7 +212,7 @@ evidence:
   type: dict
   contains:
     probe:
-      description: Counts by kind, gap, latencies, versions, own stall, bound, phases, series; null without O(url).
+      description: Counts by kind, gap, latencies, versions, protocols, own stall, bound, phases, series; null without O(url).
       type: dict
     balance:
       description: What became of every real request; null where no balancer can be asked.

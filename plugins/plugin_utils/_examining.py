@@ -721,19 +721,19 @@ class Examination:
             state="started",
             expect_serving=self._serves(),
             validate_certs=checked["deploy_evidence_validate_certs"],
+            http2=checked["deploy_evidence_http2"],
             health_header=checked["deploy_health"]["header"] or "x-release",
             **{key: value for key, value in options.items() if value},
         )
         asked = result.get("asked") or {}
         shown = _doctor.shown(url)
+        answers = f"{shown} answers {asked.get('status')} over {asked.get('protocol')}"
         if result.get("failed"):
             checks.wrong("evidence", None, str(result["msg"]), _doctor.evidence(checked))
         elif asked.get("ok"):
-            checks.well("evidence", None, f"{shown} answers {asked['status']}")
+            checks.well("evidence", None, answers)
         elif asked.get("status"):
-            checks.passed_over(
-                "evidence", None, f"{shown} answers {asked['status']}, as it may while no release serves"
-            )
+            checks.passed_over("evidence", None, f"{answers}, as it may while no release serves")
         else:
             checks.wrong(
                 "evidence",

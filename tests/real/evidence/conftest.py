@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,26 @@ def measure(tmp_path):
         return Measurement(run_dir, url, stage, config)
 
     return begin
+
+
+class Certificate(t.NamedTuple):
+    """For shop.example, which nobody has signed but itself."""
+
+    path: str
+    key: str
+    both: str
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl makes the certificate")
+    made = Certificate(*(str(tmp_path / ("shop." + name)) for name in ("crt", "key", "pem")))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", made.key, "-out", made.path,
+                    "-days", "2", "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"], check=True, capture_output=True)
+    parts = [pathlib.Path(part).read_text(encoding="ascii") for part in (made.path, made.key)]
+    pathlib.Path(made.both).write_text("".join(parts), encoding="ascii")
+    return made
 
 
 @pytest.fixture

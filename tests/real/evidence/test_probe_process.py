@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -130,42 +129,26 @@ def test_a_release_header_names_the_version_where_no_body_does():
         assert _probe.once({"url": "http://127.0.0.1:%d/" % port}).version == "abc"
 
 
-def certificate(key, path):
-    """A certificate for shop.example that nobody has signed but itself."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", path,
-                    "-days", "2", "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"], check=True, capture_output=True)
-
-
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
-def test_https_is_verified_unless_told_otherwise(tmp_path):
-    pem = str(tmp_path / "both.pem")
-    certificate(pem, pem + ".crt")
+def test_https_is_verified_unless_told_otherwise(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem + ".crt", pem)
+    context.load_cert_chain(certificate.path, certificate.key)
     with server(say(OK), context) as port:
         there = {"connect_to": "127.0.0.1:%d" % port, "timeout": 3}
         assert _probe.once({"url": "https://shop.example/", **there}).kind == "tls"
-        assert _probe.once({"url": "https://shop.example/", "ca_path": pem + ".crt", **there}).kind is None
-        assert _probe.once({"url": "https://other.example/", "ca_path": pem + ".crt", **there}).kind == "tls"
+        assert _probe.once({"url": "https://shop.example/", "ca_path": certificate.path, **there}).kind is None
+        assert _probe.once({"url": "https://other.example/", "ca_path": certificate.path, **there}).kind == "tls"
         assert _probe.once({"url": "https://other.example/", "validate_certs": False, **there}).kind is None
 
 
-def test_https_streams_through_a_real_balancer(stage, measure, pause, tmp_path):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl makes the certificate")
-    pem = str(tmp_path / "both.pem")
-    certificate(pem + ".key", pem + ".crt")
-    with open(pem, "w", encoding="ascii") as both:
-        for part in (pem + ".crt", pem + ".key"):
-            with open(part, encoding="ascii") as stream:
-                both.write(stream.read())
+def test_https_streams_through_a_real_balancer(stage, measure, pause, certificate):
     port = free_port()
-    st = stage({"shop": ["a"]}, frontend_lines=["bind 127.0.0.1:%d ssl crt %s" % (port, pem)])
-    with measure("https://shop.example/", st, connect_to="127.0.0.1:%d" % port, ca_path=pem + ".crt", rate=40) as run:
+    st = stage({"shop": ["a"]}, frontend_lines=["bind 127.0.0.1:%d ssl crt %s" % (port, certificate.both)])
+    with measure("https://shop.example/", st, connect_to="127.0.0.1:%d" % port, ca_path=certificate.path, rate=40) as run:
         pause(2)
     assert run.evidence["probe"]["failures"] == {}
     assert all(one["sent"] for one in run.evidence["probe"]["streams"].values())
     assert run.evidence["balance"]["received"] == run.evidence["probe"]["sent"]
+    assert run.evidence["probe"]["protocols"] == {"HTTP/1.1": run.evidence["probe"]["sent"]}
 
 
 def start(tmp_path, **config):

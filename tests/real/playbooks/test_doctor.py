@@ -218,7 +218,7 @@ def test_many_faults_are_told_in_one_run(stage, tmp_path):
     )
 
 
-@pytest.mark.claim("doctor-names-who-is-out-of-reach")
+@pytest.mark.claim("doctor-names-who-is-out-of-reach", "doctor-says-the-protocol")
 def test_hosts_out_of_reach_and_a_pool_that_is_not_there_are_lines_of_their_own(stage, tmp_path):
     inventory = tmp_path / "more.yml"
     away = (
@@ -251,6 +251,7 @@ def test_hosts_out_of_reach_and_a_pool_that_is_not_there_are_lines_of_their_own(
     # What can be asked is asked all the same.
     assert [check["host"] for check in looked.of("health") if check["ok"]] == list(layout.MEMBERS)
     assert looked.of("lock", "lb1")[0]["ok"] is True and looked.of("evidence")[0]["ok"] is True
+    assert looked.of("evidence")[0]["text"].endswith(" answers 200 over HTTP/1.1")
 
 
 def test_a_socket_that_is_not_there(stage, tmp_path):

@@ -179,6 +179,7 @@ class Shop(one_machine.Machine):
             (place / "webshop-green.json").write_text(json.dumps(green), encoding="utf-8")
             self.on_host(host, "systemctl daemon-reload")
         doctor = self.run("ansible-playbook -i inventory zero.downtime.doctor")
+        assert "shop.example/ answers 200 over HTTP/2" in doctor.output, doctor.output
         lines = next(found for found in messages(doctor.output) if isinstance(found, list) and f"{BALANCER}, info, split: " in found[0])
         haproxy_lines.apply(pathlib.Path(self.edge.config), lines[1:], lambda server: self.ports["webshop"] if server == "sorry" else self.green_port)
         path = self.dir / "inventory" / "group_vars" / "webshop.yml"

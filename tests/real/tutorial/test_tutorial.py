@@ -83,7 +83,7 @@ def follow(shop: Shop, sections: t.Container[int]) -> t.Iterator[tuple[str, str,
             yield (*last, block.text)
 
 
-@pytest.mark.claim("tutorial-loses-nothing", "tutorial-spares-the-neighbour")
+@pytest.mark.claim("tutorial-loses-nothing", "tutorial-spares-the-neighbour", "record-says-the-protocol")
 def test_the_tutorial_as_it_stands_there():
     with Shop() as shop:
         shop.write_inventory()
@@ -114,6 +114,8 @@ def test_the_tutorial_as_it_stands_there():
         assert [(record["result"], record["evidence"]["probe"]["failed"]) for record in records] == [
             ("succeeded", 0), ("rolled_back", 0), ("succeeded", 0), ("succeeded", 0)]
         assert all(record["evidence"]["balance"]["received"] > 0 for record in records)
+        # As its users do: the page's bind line has alpn h2.
+        assert [set(record["evidence"]["probe"]["protocols"]) for record in records] == [{"HTTP/2"}] * 4
 
 
 def switch(shop: Shop) -> None:

@@ -72,6 +72,20 @@ def test_an_address_that_does_not_serve_is_refused(tmp_path, monkeypatch, outcom
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("expect_serving", [True, False])
+def test_a_server_that_does_not_choose_http_2_is_refused(tmp_path, monkeypatch, expect_serving):
+    answers(monkeypatch, *[Outcome("no_http2", "the server chose http/1.1", 0, None, None)] * 3)
+    with pytest.raises(DowntimeError) as caught:
+        keeper(tmp_path, url="https://shop.example/?token=s3cret", http2=True, check_mode=True, expect_serving=expect_serving).started()
+    assert str(caught.value) == ("http2 is true, and the server of https://shop.example/ does not choose it (the server chose http/1.1); "
+                                 "auto and false are accepted there")
+
+
+def test_what_it_spoke_is_returned(tmp_path, monkeypatch):
+    answers(monkeypatch, Outcome(None, "", 200, "1.0.0", "abc", "HTTP/2"))
+    assert keeper(tmp_path, url=URL, check_mode=True).started()["asked"]["protocol"] == "HTTP/2"
+
+
 def test_one_unlucky_request_does_not_refuse_the_address(tmp_path, monkeypatch):
     answers(monkeypatch, REFUSED, GOOD)
     assert keeper(tmp_path, url=URL, check_mode=True).started()["asked"]["ok"]

@@ -81,6 +81,14 @@ def sample(text=""):
 
 
 @pytest.mark.claim("page-headline")
+def test_what_the_probe_spoke():
+    record = sample()
+    record["evidence"]["probe"].update(protocols={"HTTP/2": 1000}, repeated=0)
+    assert "<dt>spoke</dt><dd>HTTP/2</dd>" in page(record)[0] and "asked again" not in page(record)[0]
+    record["evidence"]["probe"].update(protocols={"HTTP/2": 1000, "HTTP/1.1": 12}, repeated=7)
+    assert "<dd>HTTP/1.1 (12), HTTP/2 (1,000)</dd>" in page(record)[0] and "<dt>asked again</dt><dd>7</dd>" in page(record)[0]
+
+
 def test_headline():
     record = sample()
     assert _report.headline(record) == "1 of 1,203,441 real requests lost"

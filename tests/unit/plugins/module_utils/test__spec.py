@@ -16,6 +16,11 @@ def test_what_lacks_something_is_refused_by_the_first_that_is_missing():
         _spec.has({"a": None}, "plan", ("a", "b", "c"), "a plan")
 
 
+@pytest.mark.parametrize("written, found", [(True, "true"), (False, "false"), ("auto", "auto")])
+def test_a_word_that_yaml_reads_as_a_boolean_is_the_word(written, found):
+    assert _spec.check({"http2": written}, {"http2": {"type": "str", "choices": ["auto", "true", "false"]}}) == {"http2": found}
+
+
 @pytest.mark.parametrize("written, found", [
     ("a,b", ["a", "b"]), ("[a,b]", ["a", "b"]), ("[a, b]", ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("['a','b']", ["a", "b"]),
     ("a", ["a"]), ("[]", []), ("a, b,", ["a", "b"]),
