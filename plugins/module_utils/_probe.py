@@ -203,13 +203,14 @@ def http2_of(choice: t.Any, scheme: str) -> t.Any:
     if choice == "false" or (choice == "auto" and scheme != "https"):
         return None
     if scheme != "https":
-        raise BadConfig("http2 is true, which needs an https address: HTTP/2 is chosen in the TLS handshake; for %s:// auto and false are accepted." % scheme)
+        raise BadConfig("http2 is true, which needs an https address: HTTP/2 is chosen in the TLS handshake; for %s:// auto and false are accepted."
+                        % scheme)
     found = _load_http2()
     if not found.MISSING:
         return found
     if choice == "true":
-        raise BadConfig("http2 is true, which needs the Python library hpack on the controller, where auto and false do without: %s -m pip install hpack"
-                        % sys.executable)
+        raise BadConfig("http2 is true, which needs the Python library hpack on the controller, where auto and false do without: "
+                        "%s -m pip install hpack" % sys.executable)
     return None
 
 

@@ -5,11 +5,11 @@
 
 Private to the collection: it may change without notice.
 
-The compression of headers is the library hpack's, which the controller may lack. The framing (RFC 9113) is written here,
-since a library for clients ends a whole connection for what this has to tell request by request. h2 takes a GOAWAY for
-the end and refuses the answers that still come, while a server that reloads says GOAWAY first and then answers all that
-it has accepted. And it ends a connection over a body that is shorter than its content-length, which is what HAProxy makes
-of each answer that a member breaks off: every truncated answer would cut others that are fine.
+The compression of headers is the library hpack's, which the controller may lack. The framing (RFC 9113) is written
+here, since the library for it, h2, ends a whole connection where this has to tell request by request. It takes a GOAWAY
+for the end and refuses the answers that still come, while a server that reloads says GOAWAY first and then answers all
+that it has accepted. And it ends a connection over a body that is shorter than its content-length, which is what
+HAProxy makes of each answer that a member breaks off: every truncated answer would cut others that are fine.
 
 What became of a request is told in the words of HTTP/1.1. Two things are known here only. A GOAWAY says which requests
 the server has not begun with: they are asked again, and none of them is lost. A RST_STREAM gives up one request alone,
@@ -36,8 +36,22 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 END_STREAM = ACK = 1
 END_HEADERS, PADDED, WITH_PRIORITY = 4, 8, 32
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = range(1, 6)
-ERRORS = ("NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR",
-          "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED")
+ERRORS = (
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 _HEAD = 9
@@ -45,7 +59,7 @@ _HEAD = 9
 _LARGEST = 16384
 _WINDOW = 65535
 _MAX_BLOCK = 65536
-_HIGHEST = 2 ** 31 - 1
+_HIGHEST = 2**31 - 1
 # Lengths that a frame has to have.
 _FIXED = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 _OF_STREAMS = (DATA, HEADERS, RST_STREAM, CONTINUATION)
@@ -121,20 +135,20 @@ class Talk:
 
     def __init__(self) -> None:
         self.out = bytearray(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", ENABLE_PUSH, 0)))
-        self.most = 100              # requests at a time, until the server says how many it takes
+        self.most = 100  # requests at a time, until the server says how many it takes
         self._came = bytearray()
         self._decoder, self._encoder = Decoder(max_header_list_size=_MAX_BLOCK), Encoder()
-        self._block: tuple[int, bool, bytearray] | None = None      # a header of which CONTINUATION has to bring the rest
+        self._block: tuple[int, bool, bytearray] | None = None  # a header of which CONTINUATION has to bring the rest
         self._next = 1
         self._largest = _LARGEST
         self._window = self._first_window = _WINDOW
-        self._windows: dict[int, int] = {}                          # of each request that neither side has given up
-        self._ended: set[int] = set()                               # those of them that the server has answered to the end
+        self._windows: dict[int, int] = {}  # of each request that neither side has given up
+        self._ended: set[int] = set()  # those of them that the server has answered to the end
 
     # -- what comes --
 
     def receive(self, data: bytes) -> t.Iterator[Event]:
-        """The events of what came, one frame after the other: what a frame says holds, whatever comes after it. Raises Broken."""
+        """The events of what came. Raises Broken; what frames before that said holds."""
         self._came += data
         while len(self._came) >= _HEAD:
             length = int.from_bytes(self._came[:3], "big")
@@ -148,9 +162,12 @@ class Talk:
             yield from self._events(kind, flags, stream, payload)
 
     def _events(self, kind: int, flags: int, stream: int, payload: bytes) -> t.Iterator[Event]:
-        if (self._block is not None) != (kind == CONTINUATION) or (self._block is not None and self._block[0] != stream):
-            raise Broken("a header that is not whole" if self._block is not None else "CONTINUATION of no header")
-        if (kind in _OF_STREAMS and (not stream or stream >= self._next or not stream % 2)) or (kind in _OF_CONNECTIONS and stream):
+        if self._block is not None and (kind, stream) != (CONTINUATION, self._block[0]):
+            raise Broken("a header that is not whole")
+        if self._block is None and kind == CONTINUATION:
+            raise Broken("CONTINUATION of no header")
+        asked = stream % 2 == 1 and stream < self._next
+        if (kind in _OF_STREAMS and not asked) or (kind in _OF_CONNECTIONS and stream):
             raise Broken("a frame of kind %d for stream %d" % (kind, stream))
         if len(payload) != _FIXED.get(kind, len(payload)):
             raise Broken("a frame of kind %d with %d bytes" % (kind, len(payload)))
@@ -253,7 +270,7 @@ class Talk:
         return sent
 
     def forget(self, stream: int, unsent: bool) -> None:
-        """A request is over. The server is told where it still answers, or still waits for C(unsent) parts of the body."""
+        """A request is over. The server is told where it still answers, or waits for C(unsent) parts of the body."""
         if self._windows.pop(stream, None) is not None and (unsent or stream not in self._ended):
             self.out += frame(RST_STREAM, 0, stream, struct.pack(">I", ERRORS.index("CANCEL")))
         self._ended.discard(stream)
@@ -274,7 +291,7 @@ class Link:
         self.probe = probe
         self.sock = sock
         self.kept = kept
-        self.retired = False         # gets no more requests, and ends with the last one that it has
+        self.retired = False  # gets no more requests, and ends with the last one that it has
         self.talk = Talk()
         self.streams: dict[int, t.Any] = {}
         self.used = False
@@ -352,7 +369,9 @@ class Link:
                 data = self.sock.recv(65536)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 if self.send_error:
-                    self._end(lambda exchange: self.probe.lose(exchange, "reset", "while sending: %s" % self.send_error))
+                    self._end(
+                        lambda exchange: self.probe.lose(exchange, "reset", "while sending: %s" % self.send_error)
+                    )
                 return
             except OSError as exc:
                 error = exc
@@ -389,8 +408,11 @@ class Link:
     def _on_answer(self, event: Head | Body | Reset, exchange: t.Any) -> None:
         answer = exchange.answer
         if isinstance(event, Reset):
-            self.probe.lose(exchange, "stream_refused" if event.error == "REFUSED_STREAM" else "stream_reset",
-                            "%s after %d bytes" % (event.error, answer.received))
+            self.probe.lose(
+                exchange,
+                "stream_refused" if event.error == "REFUSED_STREAM" else "stream_reset",
+                "%s after %d bytes" % (event.error, answer.received),
+            )
             return
         wrong = self._on_head(event, exchange) if isinstance(event, Head) else self._on_body(event, exchange)
         if wrong:
@@ -416,7 +438,7 @@ class Link:
         if length is not None and not length.isdigit():
             return "content-length %r" % length[:40]
         if status.startswith(b"1"):
-            return None                 # 100 and 103 come before the real one
+            return None  # 100 and 103 come before the real one
         answer.status, answer.headers = int(status), event.headers
         if length is not None and answer.status != 304:
             exchange.left = int(length)
@@ -450,6 +472,6 @@ class Link:
         self.probe.selector.unregister(sock)
         if not self.send_error:
             self.talk.farewell()
-            with contextlib.suppress(OSError):          # a courtesy: the other end may be gone
+            with contextlib.suppress(OSError):  # a courtesy: the other end may be gone
                 sock.send(self.talk.out)
         sock.close()

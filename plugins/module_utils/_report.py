@@ -587,7 +587,8 @@ def _probe_tile(record: Record) -> str:
             facts.append((str(kind), _count(count)))
     protocols = _mapping(probe.get("protocols"))
     if protocols:
-        facts.append(("spoke", ", ".join(f"{name} ({_count(count)})" if len(protocols) > 1 else str(name) for name, count in sorted(protocols.items()))))
+        parts = [f"{name} ({_count(count)})" if len(protocols) > 1 else str(name) for name, count in sorted(protocols.items())]
+        facts.append(("spoke", ", ".join(parts)))
     if _number(probe.get("repeated")):
         facts.append(("asked again", _count(probe.get("repeated"))))
     if probe.get("stall_ms") is not None:

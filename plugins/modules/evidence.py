@@ -72,9 +72,9 @@ options:
     type: path
   http2:
     description:
-      - V(auto) speaks HTTP/2 to an https address whose server chooses it in the TLS handshake (ALPN), if the Python library C(hpack) is there for the Python
-        that runs ansible-playbook, and HTTP/1.1 otherwise. What is kept is then one connection, or one for each address of the name, and it carries
-        several requests at a time, the slow POSTs too.
+      - V(auto) speaks HTTP/2 to an https address whose server chooses it in the TLS handshake (ALPN), if the library C(hpack) is there for the
+        Python that runs ansible-playbook, and HTTP/1.1 otherwise. What is kept is then one connection, or one for each address of the name, and it
+        carries several requests at a time, the slow POSTs too.
       - V(true) speaks nothing else. An http address, a controller without the library, and a server that does not choose HTTP/2 are refused.
       - V(false) never does.
       - A request with which the server says that it has not begun, as it may when it reloads (GOAWAY), is not lost. It is asked again, up to five

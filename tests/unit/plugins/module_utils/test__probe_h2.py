@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP/2 as planted bytes: the probe's connections end at sockets of the test, which speaks as servers do and as none should."""
+"""HTTP/2 as planted bytes: the probe's connections end at the test, which speaks as servers do and as none should."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import _probe, _prob
 DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
 REFUSED_STREAM, INTERNAL_ERROR, NO_ERROR = 7, 2, 0
-EVERY = 2 ** 31 - 1
+EVERY = 2**31 - 1
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -31,7 +31,11 @@ def number(value):
 
 def block(status="200", **more):
     # Without the dynamic table, whose state would differ between what a test says and what it leaves out.
-    headers = [(":status", status), ("x-release", "abc"), *((name.replace("_", "-"), value) for name, value in more.items())]
+    headers = [
+        (":status", status),
+        ("x-release", "abc"),
+        *((name.replace("_", "-"), value) for name, value in more.items()),
+    ]
     return hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*pair) for pair in headers])
 
 
@@ -70,11 +74,11 @@ class Peer:
                 break
             self.came += data
         assert self.came.startswith(PREFACE)
-        rest, found = self.came[len(PREFACE):], []
+        rest, found = self.came[len(PREFACE) :], []
         while rest:
             length = int.from_bytes(rest[:3], "big")
-            found.append((rest[3], rest[4], int.from_bytes(rest[5:9], "big"), rest[9:9 + length]))
-            rest = rest[9 + length:]
+            found.append((rest[3], rest[4], int.from_bytes(rest[5:9], "big"), rest[9 : 9 + length]))
+            rest = rest[9 + length :]
         return found
 
     def asked(self):
@@ -88,13 +92,22 @@ class Peer:
         return kinds[-1] == GOAWAY and self.sock.recv(1) == b""
 
 
+class Plain(_probe.Probe):
+    """Reads no certificates: the handshake is left out."""
+
+    def _tls(self):
+        return None
+
+
 class Site:
     """A probe whose connections end here, in the handshake's place."""
 
     def __init__(self, **config):
         self.peers = []
-        self.probe = _probe.Probe({"url": "https://shop.example/", "http2": "true", **config}, resolve=lambda *dummy, **more: [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))])
+        self.probe = Plain(
+            {"url": "https://shop.example/", "http2": "true", **config},
+            resolve=lambda *dummy, **more: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))],
+        )
         self.probe.lookup()
         self.probe.connect = self.connect
 
@@ -150,14 +163,21 @@ def site():
 CUT = block()
 GOOD = {
     "whole": whole(),
-    "one byte of a body at a time": head() + b"".join(frame(DATA, 0, 1, b"x") for dummy in range(3)) + frame(DATA, END_STREAM, 1),
+    "one byte of a body at a time": head()
+    + b"".join(frame(DATA, 0, 1, b"x") for dummy in range(3))
+    + frame(DATA, END_STREAM, 1),
     "header alone": head(flags=END_HEADERS | END_STREAM, status="204"),
     "an interim answer first": head(status="103") + whole(),
-    "padding": frame(HEADERS, END_HEADERS | PADDED, 1, b"\x03" + CUT + bytes(3)) + frame(DATA, END_STREAM | PADDED, 1, b"\x05hi" + bytes(5)),
-    "a header in three frames": frame(HEADERS, 0, 1, CUT[:2]) + frame(CONTINUATION, 0, 1, CUT[2:5]) + frame(CONTINUATION, END_HEADERS, 1, CUT[5:])
-                                + frame(DATA, END_STREAM, 1, b"hi"),
-    "trailers": head() + frame(DATA, 0, 1, b"hi") + frame(HEADERS, END_HEADERS | END_STREAM, 1, hpack.Encoder().encode([("x-sum", "1")])),
-    "an unknown frame": frame(0xbe, 0xff, 1, b"whatever") + whole(),
+    "padding": frame(HEADERS, END_HEADERS | PADDED, 1, b"\x03" + CUT + bytes(3))
+    + frame(DATA, END_STREAM | PADDED, 1, b"\x05hi" + bytes(5)),
+    "a header in three frames": frame(HEADERS, 0, 1, CUT[:2])
+    + frame(CONTINUATION, 0, 1, CUT[2:5])
+    + frame(CONTINUATION, END_HEADERS, 1, CUT[5:])
+    + frame(DATA, END_STREAM, 1, b"hi"),
+    "trailers": head()
+    + frame(DATA, 0, 1, b"hi")
+    + frame(HEADERS, END_HEADERS | END_STREAM, 1, hpack.Encoder().encode([("x-sum", "1")])),
+    "an unknown frame": frame(0xBE, 0xFF, 1, b"whatever") + whole(),
     "its length": head(content_length="2") + frame(DATA, END_STREAM, 1, b"hi"),
     "RST_STREAM once it is whole": whole() + reset(1, NO_ERROR),
     "GOAWAY that accepts it": goaway(1) + whole(),
@@ -172,7 +192,7 @@ def test_what_is_an_answer(site, said, step):
     one = site()
     peer = one.ask()
     for start in range(0, len(said), step):
-        one.say(peer, said[start:start + step])
+        one.say(peer, said[start : start + step])
     assert (one.probe.tally.ok, one.failures, one.probe.repeated) == (1, {}, 0), one.details
     assert one.probe.tally.protocols == {"HTTP/2": 1} and one.probe.last_outcome.release == "abc"
     assert not one.probe.open and len(one.peers) == 1
@@ -183,24 +203,52 @@ BAD = {
     "a header": ("truncated", head(), "closed after "),
     "half of a body": ("truncated", head(content_length="4") + frame(DATA, 0, 1, b"hi"), "closed after "),
     "half of a frame": ("truncated", head() + frame(DATA, END_STREAM, 1, b"hi there")[:-3], "closed after "),
-    "less than its length": ("truncated", head(content_length="4") + frame(DATA, END_STREAM, 1, b"hi"), "2 bytes of a body of 4"),
-    "more than its length": ("truncated", head(content_length="1") + frame(DATA, END_STREAM, 1, b"hi"), "2 bytes of a body of 1"),
+    "less than its length": (
+        "truncated",
+        head(content_length="4") + frame(DATA, END_STREAM, 1, b"hi"),
+        "2 bytes of a body of 4",
+    ),
+    "more than its length": (
+        "truncated",
+        head(content_length="1") + frame(DATA, END_STREAM, 1, b"hi"),
+        "2 bytes of a body of 1",
+    ),
     "given up": ("stream_reset", reset(1, INTERNAL_ERROR), "INTERNAL_ERROR after 0 bytes"),
     "given up for an unknown reason": ("stream_reset", reset(1, 77), "error 77 after 0 bytes"),
     "given up, and it may be asked again": ("stream_refused", reset(1, REFUSED_STREAM), "REFUSED_STREAM after 0 bytes"),
     "given up within": ("stream_reset", head() + frame(DATA, 0, 1, b"hi") + reset(1, NO_ERROR), "NO_ERROR after "),
     "accepted and cut": ("eof_fresh", goaway(EVERY), "closed without an answer"),
-    "no body where one was told": ("truncated", head(flags=END_HEADERS | END_STREAM, content_length="4"), "0 bytes of a body of 4"),
-    "HTTP/1.1": ("malformed", b"HTTP/1.1 400 Bad Request\r\n\r\n", "a frame of 4740180 bytes, where at most 16384 are accepted"),
+    "no body where one was told": (
+        "truncated",
+        head(flags=END_HEADERS | END_STREAM, content_length="4"),
+        "0 bytes of a body of 4",
+    ),
+    "HTTP/1.1": (
+        "malformed",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        "a frame of 4740180 bytes, where at most 16384 are accepted",
+    ),
     "a frame that is too large": ("malformed", frame(DATA, 0, 1, bytes(16385)), "a frame of 16385 bytes"),
     "a header that cannot be read": ("malformed", frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\xff"), ""),
     "no status": ("malformed", frame(HEADERS, END_HEADERS, 1, hpack.Encoder().encode([("x-a", "1")])), ""),
     "an odd status": ("malformed", head(status="2x0"), "status b'2x0'"),
     "an odd length": ("malformed", head(content_length="-1"), "content-length b'-1'"),
     "a second header": ("malformed", head() + head(), "a second header"),
-    "an interim answer alone": ("malformed", head(status="103", flags=END_HEADERS | END_STREAM), "an end without an answer"),
-    "an endless header": ("malformed", frame(HEADERS, 0, 1, CUT) + b"".join(frame(CONTINUATION, 0, 1, bytes(16384)) for dummy in range(4)), "a header of more"),
-    "something within a header": ("malformed", frame(HEADERS, 0, 1, CUT) + frame(PING, 0, 0, bytes(8)), "a header that is not whole"),
+    "an interim answer alone": (
+        "malformed",
+        head(status="103", flags=END_HEADERS | END_STREAM),
+        "an end without an answer",
+    ),
+    "an endless header": (
+        "malformed",
+        frame(HEADERS, 0, 1, CUT) + b"".join(frame(CONTINUATION, 0, 1, bytes(16384)) for dummy in range(4)),
+        "a header of more",
+    ),
+    "something within a header": (
+        "malformed",
+        frame(HEADERS, 0, 1, CUT) + frame(PING, 0, 0, bytes(8)),
+        "a header that is not whole",
+    ),
     "an answer to nothing": ("malformed", head(7), "a frame of kind 1 for stream 7"),
     "a PING of one request": ("malformed", frame(PING, 0, 1, bytes(8)), "a frame of kind 6 for stream 1"),
     "a short PING": ("malformed", frame(PING, 0, 0, b"1234567"), "a frame of kind 6 with 7 bytes"),
@@ -239,8 +287,11 @@ def test_requests_share_a_connection_and_a_fresh_one_has_its_own(site):
 
 
 @pytest.mark.claim("probe-http2-turned-away")
-@pytest.mark.parametrize("said, gone", [(goaway(1), [3, 5]), (goaway(EVERY) + goaway(3), [5]), (goaway(0, INTERNAL_ERROR), [1, 3, 5])],
-                         ids=["GOAWAY", "GOAWAY in two steps", "GOAWAY of all"])
+@pytest.mark.parametrize(
+    "said, gone",
+    [(goaway(1), [3, 5]), (goaway(EVERY) + goaway(3), [5]), (goaway(0, INTERNAL_ERROR), [1, 3, 5])],
+    ids=["GOAWAY", "GOAWAY in two steps", "GOAWAY of all"],
+)
 def test_what_the_server_has_not_begun_with_is_asked_again(site, said, gone):
     one = site()
     first = one.ask(count=3)
@@ -282,9 +333,15 @@ def test_who_is_turned_away_again_and_again_is_lost(site):
 
 
 @pytest.mark.claim("probe-http2-each-is-lost")
-@pytest.mark.parametrize("before, kinds", [
-    (b"", {"eof_fresh": 1, "eof_reused": 2}), (goaway(EVERY), {"eof_fresh": 1, "eof_reused": 2}), (head(3), {"eof_fresh": 1, "truncated": 1, "eof_reused": 1})],
-                         ids=["unannounced", "accepted by GOAWAY", "one begun"])
+@pytest.mark.parametrize(
+    "before, kinds",
+    [
+        (b"", {"eof_fresh": 1, "eof_reused": 2}),
+        (goaway(EVERY), {"eof_fresh": 1, "eof_reused": 2}),
+        (head(3), {"eof_fresh": 1, "truncated": 1, "eof_reused": 1}),
+    ],
+    ids=["unannounced", "accepted by GOAWAY", "one begun"],
+)
 def test_each_request_on_a_connection_that_ends_is_lost(site, before, kinds):
     one = site()
     one.say(one.ask(count=3), before, close=True)
@@ -294,7 +351,14 @@ def test_each_request_on_a_connection_that_ends_is_lost(site, before, kinds):
 def test_one_bad_answer_is_not_the_others_fault(site):
     one = site()
     peer = one.ask(count=5)
-    one.say(peer, head(3, content_length="4"), frame(DATA, END_STREAM, 3, b"hi"), reset(5, INTERNAL_ERROR), reset(7, REFUSED_STREAM), head(9, status="2x0"))
+    one.say(
+        peer,
+        head(3, content_length="4"),
+        frame(DATA, END_STREAM, 3, b"hi"),
+        reset(5, INTERNAL_ERROR),
+        reset(7, REFUSED_STREAM),
+        head(9, status="2x0"),
+    )
     assert one.failures == {"truncated": 1, "stream_reset": 1, "stream_refused": 1, "malformed": 1}
     # What the server has given up itself, or ended, is not given up by the client as well.
     assert [stream for kind, dummy, stream, dummy in peer.heard() if kind == RST_STREAM] == [9]
@@ -308,8 +372,15 @@ def test_whatever_comes_it_is_an_answer_or_one_of_the_known_failures(site, seed)
     chance = random.Random(seed)
     one = site()
     peer = one.ask(count=3)
-    parts = [frame(chance.randrange(11), chance.choice((0, 1, 4, 5, 8, 32, 0xff)), chance.choice((0, 1, 3, 5)), chance.randbytes(chance.randrange(20)))
-             for dummy in range(chance.randrange(4))]
+    parts = [
+        frame(
+            chance.randrange(11),
+            chance.choice((0, 1, 4, 5, 8, 32, 0xFF)),
+            chance.choice((0, 1, 3, 5)),
+            chance.randbytes(chance.randrange(20)),
+        )
+        for dummy in range(chance.randrange(4))
+    ]
     said = bytearray(b"".join([head(5), *parts, *GOOD.values()]))
     for dummy in range(chance.randrange(3)):
         said[chance.randrange(len(said))] = chance.randrange(256)
@@ -324,12 +395,18 @@ def test_pings_settings_and_windows(site):
     one = site()
     peer = one.ask()
     one.say(peer, frame(SETTINGS, 0, 0), frame(PING, 0, 0, b"12345678"), frame(PING, ACK, 0, b"87654321"))
-    answers = [(kind, payload) for kind, flags, dummy, payload in peer.heard() if kind in (PING, SETTINGS) and flags & ACK]
+    answers = [
+        (kind, payload) for kind, flags, dummy, payload in peer.heard() if kind in (PING, SETTINGS) and flags & ACK
+    ]
     assert answers == [(SETTINGS, b""), (PING, b"12345678")]
     # More than the first window holds: the rest can come only if the client makes room.
     for dummy in range(5):
         one.say(peer, *([head()] if not dummy else []), *(frame(DATA, 0, 1, bytes(10000)) for dummy in range(3)))
-    room = sum(int.from_bytes(payload, "big") for kind, dummy, stream, payload in peer.heard() if kind == WINDOW_UPDATE and stream == 1)
+    room = sum(
+        int.from_bytes(payload, "big")
+        for kind, dummy, stream, payload in peer.heard()
+        if kind == WINDOW_UPDATE and stream == 1
+    )
     assert room > 80000
     one.say(peer, frame(DATA, END_STREAM, 1))
     assert one.probe.tally.ok == 1
@@ -387,14 +464,20 @@ def test_a_connection_that_closes_at_rest_is_no_loss(site):
     assert len(one.peers) == 2
 
 
-@pytest.mark.parametrize("choice, scheme, spoken", [("false", "https", False), ("auto", "http", False), ("auto", "https", True), ("true", "https", True)])
+@pytest.mark.parametrize(
+    "choice, scheme, spoken",
+    [("false", "https", False), ("auto", "http", False), ("auto", "https", True), ("true", "https", True)],
+)
 def test_when_it_is_spoken(choice, scheme, spoken):
     assert (_probe.http2_of(choice, scheme) is not None) == spoken
 
 
 @pytest.mark.claim("probe-http2-refused")
 def test_what_cannot_be_chosen_is_one_sentence(monkeypatch):
-    with pytest.raises(_probe.BadConfig, match="^http2 is true, which needs an https address: .*; for http:// auto and false are accepted.$"):
+    with pytest.raises(
+        _probe.BadConfig,
+        match="^http2 is true, which needs an https address: .*; for http:// auto and false are accepted.$",
+    ):
         _probe.http2_of("true", "http")
     with pytest.raises(_probe.BadConfig, match="^http2 is 'yes'; accepted are auto, true, false.$"):
         _probe.http2_of("yes", "https")
@@ -402,5 +485,7 @@ def test_what_cannot_be_chosen_is_one_sentence(monkeypatch):
     assert _probe.http2_of("auto", "https") is None
     with pytest.raises(_probe.BadConfig) as caught:
         _probe.http2_of("true", "https")
-    assert str(caught.value) == ("http2 is true, which needs the Python library hpack on the controller, where auto and false do without: "
-                                 f"{sys.executable} -m pip install hpack")
+    assert str(caught.value) == (
+        "http2 is true, which needs the Python library hpack on the controller, where auto and false do without: "
+        f"{sys.executable} -m pip install hpack"
+    )
