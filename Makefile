@@ -118,4 +118,4 @@ changelog: setup  ## Build CHANGELOG.rst out of the fragments.
 
 .PHONY: clean
 clean: stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
-	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/demo $(BUILD)/integration $(BUILD)/isolated $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/saved-stage $(BUILD)/stage
+	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/compiled $(BUILD)/demo $(BUILD)/integration $(BUILD)/isolated $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/saved-stage $(BUILD)/stage

@@ -62,7 +62,7 @@ def start(argv: t.Sequence[str], output: t.Any = subprocess.DEVNULL, env: t.Mapp
     environment = {**os.environ, **ENV, **(env or {})}
     if os.path.basename(argv[0]) == "ansible-playbook":
         return warm.start(argv, str(REPO), environment, output)
-    return subprocess.Popen(argv, cwd=REPO, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    return subprocess.Popen(argv, cwd=REPO, env=warm.keeping.environment(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
 
 def play(argv: t.Sequence[str], timeout: float = 300, env: t.Mapping[str, str] | None = None) -> Played:

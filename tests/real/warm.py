@@ -6,6 +6,9 @@
 Nothing of a run can reach the next one, since each begins as a fresh copy of a process in which no playbook has ever run. What Ansible reads
 while it is imported (its settings, the home directory) is the same for all runs of one such process; each environment gets one of its own.
 
+What Ansible works out of files alone, and would work out again in each run, is kept for the next one: what it has compiled (keeping.py), and the
+archives that it packs modules into.
+
 C(start) is what tests call. C(warm.py FD) is the process itself.
 """
 
@@ -26,6 +29,10 @@ import threading
 import time
 import typing as t
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "suite", "keeping"))
+
+import keeping  # noqa: E402  pylint: disable=wrong-import-position
+
 # Imported by every run, and nothing of a run's own.
 IMPORTS = (
     "ansible.cli.playbook", "ansible.executor.module_common", "ansible.executor.playbook_executor", "ansible.module_utils.basic",
@@ -34,6 +41,10 @@ IMPORTS = (
     "ansible.plugins.inventory.yaml", "ansible.plugins.shell.sh", "ansible.plugins.strategy.linear", "ansible.plugins.vars.host_group_vars",
     "asyncio", "concurrent.futures", "http.client", "ssl", "urllib.request",
 )
+
+
+# Where Ansible keeps the archives of modules, in a run's temporary directory.
+ARCHIVES = "ansiballz_cache"
 
 
 class Process:
@@ -136,6 +147,7 @@ _LOCK = threading.Lock()
 
 def start(argv: t.Sequence[str], cwd: str, environment: t.Mapping[str, str], output: t.Any, new_session: bool = False) -> Process:
     """Start C(argv), which is ansible-playbook and its arguments; what it prints goes to C(output), as with C(subprocess.Popen)."""
+    environment = keeping.environment(environment)
     # What Ansible or Python read before the run's own environment is there.
     key = tuple(sorted((name, value) for name, value in environment.items()
                        if name.startswith(("ANSIBLE_", "PYTHON", "LC_")) or name in ("HOME", "LANG", "TMPDIR")))
@@ -181,7 +193,9 @@ def _child(message: dict[str, t.Any], output: int, connection: socket.socket, mi
     try:
         from ansible import constants  # pylint: disable=import-outside-toplevel
         from ansible.cli.playbook import PlaybookCLI  # pylint: disable=import-outside-toplevel
+        shared = os.path.join(constants.DEFAULT_LOCAL_TMP, ARCHIVES)
         constants.DEFAULT_LOCAL_TMP = constants.config.get_config_value("DEFAULT_LOCAL_TMP", variables=vars(constants))
+        os.symlink(shared, os.path.join(constants.DEFAULT_LOCAL_TMP, ARCHIVES))
         sys.argv = message["argv"]
         try:
             PlaybookCLI.cli_executor(message["argv"])
@@ -209,6 +223,8 @@ def _collect(connection: socket.socket, runs: dict[int, int]) -> None:
 def _serve(fd: int) -> None:
     for name in IMPORTS:
         __import__(name)
+    keeping.in_collections()
+    os.mkdir(os.path.join(sys.modules["ansible.constants"].DEFAULT_LOCAL_TMP, ARCHIVES))
     gc.collect()
     gc.freeze()
     ended, wake = os.pipe()

@@ -56,6 +56,17 @@ def test_nothing_of_a_run_reaches_the_next(play, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "first.log", "home", "play.yml", "second", "second.log", "third", "third.log"]
 
 
+def test_a_module_is_packed_once_for_all_runs(play, tmp_path):
+    def archives() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (tmp_path / "home" / "tmp").glob("ansible-local-*/ansiballz_cache/*") if path.suffix != ".lock"}
+
+    assert play(SHOW, "first").wait(120) == 0
+    packed = archives()
+    assert any("copy" in name for name in packed), packed
+    assert play(SHOW, "second").wait(120) == 0
+    assert archives() == packed
+
+
 def test_ends_are_told_as_of_any_process(play):
     assert play("- not a playbook", "broken").wait(120) not in (0, None)
     run = play(HANG, "hangs", new_session=True)
