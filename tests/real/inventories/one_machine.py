@@ -26,15 +26,15 @@ import threading
 import typing as t
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [path for path in (str(HERE.parent), str(HERE.parents[1] / "stage")) if path not in sys.path]
+sys.path[:0] = [path for path in (str(HERE.parent), str(HERE.parents[1] / "load"), str(HERE.parents[1] / "stage")) if path not in sys.path]
 
 import artifacts  # noqa: E402  pylint: disable=wrong-import-position
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import nginx_stage  # noqa: E402  pylint: disable=wrong-import-position
 import playing  # noqa: E402  pylint: disable=wrong-import-position
+import under_load  # noqa: E402  pylint: disable=wrong-import-position
 import unit  # noqa: E402  pylint: disable=wrong-import-position
 
-LOAD = playing.REPO / "tests" / "load" / "load.py"
 SHARED = HERE / "on_one_machine" / "common.yml"
 
 
@@ -203,15 +203,14 @@ class Machine:
 
     def under_load(self, app: str, playbook: str, *more: str, **variables: t.Any) -> tuple[dict[str, t.Any], str]:
         """The load generator's report, and what the playbook printed."""
-        report, output = self.dir / "load.json", self.dir / "output"
-        argv = [sys.executable, str(LOAD), "--before", "0.5", "--after", "0.5", "--rate", "6", "--report", str(report), "--output", str(output), *more]
         targets = [f"{balancer.address}:{self.fronts[app]}" for balancer in self.balancers.values()]
         # Without a balancer people ask the members themselves.
-        for target in targets or [f"{self.net}.{last}:{self.ports[app]}" for last in self.apps[app].values()]:
-            argv += ["--target", f"http://{target}"]
-        process = playing.play([*argv, "--", *self.command(playbook, **variables)], env=self.ENV)
-        assert process.rc == 0, process.output
-        return json.loads(report.read_text(encoding="utf-8")), output.read_text(encoding="utf-8")
+        targets = targets or [f"{self.net}.{last}:{self.ports[app]}" for last in self.apps[app].values()]
+        # Enough to meet every moment of a deploy; more would only take the machine's two processors from it.
+        with under_load.Load([f"http://{target}" for target in targets], self.dir, "", "--rate", "4" if len(targets) > 1 else "6", *more) as load:
+            played = self.play(playbook, **variables)
+        assert played.rc == 0, played.output
+        return load.report, played.output
 
     def records(self) -> list[dict[str, t.Any]]:
         found = (json.loads(path.read_text(encoding="utf-8")) for path in (self.dir / "records").glob("*.json"))
