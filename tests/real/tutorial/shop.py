@@ -217,14 +217,14 @@ class Shop(one_machine.Machine):
         return self.play(words[3], *words[4:], machine_service=self.service(), **variables)
 
     # -- who looks on --------------------------------------------------------------------------------------------------
-    def users(self, app: str, name: str) -> under_load.Load:
+    def users(self, app: str, name: str, per_second: int) -> under_load.Load:
         path = {"webshop": "/", "billing": "/billing/"}[app]
         return under_load.Load([f"https://{self.edge.address}:{self.edge.port}"], self.dir, f"{name}-{app}", "--ca", str(self.edge.ca),
-                               "--host", "www.shop.example", "--path", path, "--mind-idle-close")
+                               "--rate", str(per_second), "--host", "www.shop.example", "--path", path, "--mind-idle-close")
 
-    def sticky_user(self, cookie: str) -> http2.Curl:
+    def sticky_user(self, cookie: str, per_second: int) -> http2.Curl:
         """Speaks HTTP/2, and has the cookie of one server."""
-        return http2.Curl("https://www.shop.example/", f"{self.edge.address}:{self.edge.port}", self.edge.ca, self.dir, cookie)
+        return http2.Curl("https://www.shop.example/", f"{self.edge.address}:{self.edge.port}", self.edge.ca, self.dir, cookie, per_second)
 
     def neighbour(self) -> list[dict[str, str]]:
         """What the balancer knows of the neighbour's servers, less what requests change."""

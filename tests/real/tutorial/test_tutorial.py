@@ -34,10 +34,10 @@ COOKIES = ("", "SRV=a", "SRV=b", "SRV=c")
 class Crowd:
     """All who ask while something happens: users of both applications, and users who speak HTTP/2 and stick to a server."""
 
-    def __init__(self, shop: Shop, name: str) -> None:
+    def __init__(self, shop: Shop, name: str, per_second: int = 5) -> None:
         self.shop = shop
-        self.loads = {app: shop.users(app, name) for app in ("webshop", "billing")}
-        self.sticky = [shop.sticky_user(cookie) for cookie in COOKIES]
+        self.loads = {app: shop.users(app, name, per_second) for app in ("webshop", "billing")}
+        self.sticky = [shop.sticky_user(cookie, per_second) for cookie in COOKIES]
 
     def __enter__(self) -> Crowd:
         with contextlib.ExitStack() as stack:
@@ -138,7 +138,7 @@ def test_restarting_host_after_host_loses_requests():
     """What the page says of the way from before; the witnesses are the same."""
     with Shop() as shop:
         for number in range(ROUNDS):
-            with Crowd(shop, f"naive-{number}") as crowd:
+            with Crowd(shop, f"naive-{number}", per_second=10) as crowd:
                 for host in WEBSHOP:
                     shop.on_host(host, "systemctl restart webshop")
             assert crowd.report("billing")["failed"] == 0
