@@ -66,9 +66,10 @@ def modules(processes: str) -> list[str]:
     return [line for line in processes.splitlines() if "ansible" in line.lower() or re.fullmatch(r"(.*sh -c )?/usr/bin/python3( && sleep 0)?", line.strip())]
 
 
-def ask(name: str) -> dict[str, str]:
-    """What a host says to each of the questions; a command that fails says why."""
+def ask(name: str, *keys: str) -> dict[str, str]:
+    """What a host says to each of the questions, or to those of these keys; a command that fails says why."""
     questions = {**(ASK_BALANCER if name in BALANCERS else ASK_MEMBER), **ASK_ALL}
+    questions = {key: questions[key] for key in keys or questions}
     script = "\n".join(f"echo '== {key}'; {command} 2>&1" for key, command in questions.items())
     said = subprocess.run(["podman", "exec", name, "sh", "-c", script],
                           check=True, stdout=subprocess.PIPE, text=True).stdout

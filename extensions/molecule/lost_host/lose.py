@@ -1,13 +1,14 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deploys of which each loses a host at another step, each followed by one that finds it again. In the last one the host loses its controller.
+"""Deploys of which each loses a host at another step, each followed by one that finds it again. Before the last of these, a host loses its controller.
 
     python lose.py RESULTS ansible-playbook OPTION…
 
 A step is hit exactly: the run's own events tell when it has come there, the controller stands still while the host is cut off, and no event must
 have been added when that is done. What only the host can see, its own restart, cuts it off from inside. What was seen goes to
-C(RESULTS/points.json), each run's output to C(RESULTS/<point>.log) and C(RESULTS/<point>-again.log), the records where deploys put them.
+C(RESULTS/points.json), each run's output to C(RESULTS/<point>.log), C(RESULTS/<point>-again.log) and C(RESULTS/killed.log), the records where deploys
+put them.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Point(t.NamedTuple):
     again: str = "1.0.0"
     # Of its own, where its health gate is what a host is lost in: as many passes as leave the time to do it.
     health: t.Mapping[str, t.Any] = {}
+    # The host that has to be restarted by the deploy that follows: the first controller that does so is killed meanwhile.
+    killed: str = ""
 
 
 def inside(script: str) -> t.Sequence[str]:
@@ -99,7 +102,7 @@ POINTS = (
     Point("before_return", [Loss("app2", Fact("gate", "started", 2), [UNPLUG], [PLUG])], health={"passes": 8, "timeout": 15}),
     # Its application tells the balancers first that it goes, or requests would be lost before any deploy began.
     Point("absent", [Loss("app4", None, [inside("touch /var/lib/shop/off"), ("down", "%s"), PAUSE], [UNPAUSE, inside("rm /var/lib/shop/off"), ("up", "%s")])],
-          {"deploy_max_absent": 1, "deploy_min_active": "1", "deploy_batches": [2]}, again="2.0.0"),
+          {"deploy_max_absent": 1, "deploy_min_active": "1", "deploy_batches": [2]}, again="2.0.0", killed="app4"),
 )
 
 
@@ -127,6 +130,10 @@ def do(commands: t.Iterable[t.Sequence[str]], host: str) -> None:
             until_checked(host, command[0].upper())
         else:
             subprocess.run([word.replace("%s", host).replace("%a", MEMBERS[host]) for word in command], check=True, stdout=subprocess.DEVNULL)
+
+
+def processes(host: str) -> str:
+    return look.ask(host, "processes")["processes"]
 
 
 def tree_of(pid: int) -> list[int]:
@@ -203,25 +210,25 @@ class Runs:
         seen["running"] = running([name for name in MEMBERS if name not in silent])
         for loss in point.losses:
             do(loss.mend, loss.host)
+        if point.killed:
+            seen["left"] = self.kill(point.killed, point.again)
         # The load goes on and counts what is lost: this deploy needs no probe of its own.
         seen["again"] = self.start(f"{point.name}-again", deploy_release=point.again, deploy_batches=[2], deploy_evidence_url="").wait()
         seen["running_again"] = running()
         seen["servers_again"] = {balancer: ask(balancer, "show servers state shop") for balancer in BALANCERS}
         return seen
 
-    def kill(self, host: str) -> dict[str, t.Any]:
-        """A controller is killed, with all that it started here, while a module on a host waits for a service."""
+    def kill(self, host: str, release: str) -> list[str]:
+        """A controller is killed, with all that it started here, while a module on a host waits for a service; what was left there."""
         do([inside(HOLD_RESTART)], host)
-        process = self.start("killed", deploy_release="1.0.0")
-        self._until("the module waits for the service", lambda: process.poll() is None and "systemctl restart shop" in look.ask(host)["processes"])
+        process = self.start("killed", deploy_release=release)
+        self._until("the module waits for the service", lambda: process.poll() is None and "systemctl restart shop" in processes(host))
         tell(tree_of(process.pid), signal.SIGKILL)
         process.wait()
-        seen: dict[str, t.Any] = {"left": look.modules(look.ask(host)["processes"])}
+        left = look.modules(processes(host))
         do([inside("rm /run/hold")], host)
-        self._until("the module has ended", lambda: not look.modules(look.ask(host)["processes"]))
-        seen["again"] = self.start("killed-again", deploy_release="2.0.0", deploy_batches=[2], deploy_evidence_url="").wait()
-        seen["running_again"] = running()
-        return seen
+        self._until("the module has ended", lambda: not look.modules(processes(host)))
+        return left
 
     @staticmethod
     def _until(what: str, fact: t.Callable[[], bool]) -> None:
@@ -250,10 +257,6 @@ def main(results: str, *command: str) -> None:
             seen[point.name] = runs.lose(point)
             print(f"{point.name}: {time.monotonic() - began:.1f} s", flush=True)
             (runs.results / "points.json").write_text(json.dumps(seen, indent=1), encoding="utf-8")
-        began = time.monotonic()
-        killed = runs.kill("app2")
-        print(f"killed: {time.monotonic() - began:.1f} s", flush=True)
-        (runs.results / "killed.json").write_text(json.dumps(killed, indent=1), encoding="utf-8")
     finally:
         runs.end()
 

@@ -117,8 +117,8 @@ def test_in_the_end_all_is_as_it_should_be(stage, nobody_left_out, nothing_left_
 
 
 @pytest.mark.claim("module-outlives-no-controller")
-def test_a_module_whose_controller_was_killed_ends_and_the_next_deploy_goes_on(stage):
-    seen = json.loads((stage.results / "killed.json").read_text(encoding="utf-8"))
+def test_a_module_whose_controller_was_killed_ends_and_the_next_deploy_goes_on(stage, points):
+    seen = points["absent"]
     # It was at work, and nobody was left to hear of it.
     assert seen["left"]
     assert seen["again"] == 0 and seen["running_again"] == dict.fromkeys(stage.members, "2.0.0")
