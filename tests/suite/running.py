@@ -17,9 +17,12 @@ import threading
 import time
 import typing as t
 
-import cpu
-import results
-from pieces import REPO, Piece
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeping"))
+
+import cpu  # noqa: E402  pylint: disable=wrong-import-position
+import keeping  # noqa: E402  pylint: disable=wrong-import-position
+import results  # noqa: E402  pylint: disable=wrong-import-position
+from pieces import REPO, Piece  # noqa: E402  pylint: disable=wrong-import-position
 
 BUILD = REPO / "build"
 RESULTS = BUILD / "results"
@@ -51,7 +54,7 @@ class Running:
         self.child = subprocess.Popen(
             self._group.wrap(argv), cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             text=True, errors="replace",
-            env={**os.environ, **environment, "SUITE_CPU": self._group.account or "", "SUITE_CGROUP": self._group.parent or "",
+            env={**keeping.environment(os.environ), **environment, "SUITE_CPU": self._group.account or "", "SUITE_CGROUP": self._group.parent or "",
                  "SUITE_TESTS": str(self._tests)})
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

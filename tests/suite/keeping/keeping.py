@@ -60,7 +60,9 @@ def _keep(path: str, data: bytes) -> None:
 
 def environment(given: t.Mapping[str, str]) -> dict[str, str]:
     """C(given) for a process whose modules keep what they have compiled. Whoever has a C(sitecustomize) of his own does without."""
-    return {**given, "PYTHONPATH": os.pathsep.join(filter(None, (given.get("PYTHONPATH"), os.path.dirname(os.path.abspath(__file__)))))}
+    mine = os.path.dirname(os.path.abspath(__file__))
+    others = [path for path in given.get("PYTHONPATH", "").split(os.pathsep) if path and path != mine]
+    return {**given, "PYTHONPATH": os.pathsep.join([*others, mine])}
 
 
 def in_archives() -> None:
@@ -73,4 +75,4 @@ def in_archives() -> None:
 def in_collections() -> None:
     """Of what this process and its children import from Ansible's collections."""
     from ansible.utils.collection_loader import _collection_finder  # pylint: disable=import-outside-toplevel
-    _collection_finder.compile = lambda source, filename, mode, flags, dont_inherit: compiled(source, filename)
+    _collection_finder.compile = lambda source, filename, **_how: compiled(source, filename)
