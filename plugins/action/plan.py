@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Resolve and check everything before anything moves (C(state=resolved)), then lay out the batches (C(state=batched))."""
+"""Resolve and check everything before anything moves (C(state=resolved)), then lay out the batches (C(state=batched)). Before all that, whether an
+earlier run has left something on the idle side (C(state=looked))."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ POLL = 0.2
 LOOK = 2.0
 
 SPEC = {
-    "state": {"type": "str", "choices": ["resolved", "batched"], "default": "resolved"},
+    "state": {"type": "str", "choices": ["resolved", "batched", "looked"], "default": "resolved"},
     "verb": {"type": "str", "choices": list(_plan.VERBS), "default": "deploy"},
     "strategy": {"type": "str", "choices": list(_drivers.STRATEGIES)},
     "plan": {"type": "dict"},
@@ -58,6 +59,8 @@ class ActionModule(ActionBase):
         try:
             _whole_run.check(self._task.get_play())
             args = _spec.check(self._task.args, SPEC)
+            if args["state"] == "looked":
+                return self._looked_back(task_vars)
             if args["state"] == "resolved":
                 plan = self._resolve(args["verb"], task_vars, args["strategy"])
                 _events.append(plan["run_dir"], "plan", "finished")
@@ -251,6 +254,19 @@ class ActionModule(ActionBase):
     def _goes_on(self, verb: str, checked: dict[str, t.Any], said: t.Mapping[str, t.Any], driver: _drivers.Driver, members: list[str],
                  task_vars: dict[str, t.Any]) -> tuple[str, dict[str, t.Any] | None]:
         """The strategy, and the last deploy that ended well: by what was set, and what state hosts know of deploys before."""
+        lock, interrupted, last = self._left(checked, driver, members, task_vars)
+        try:
+            named = checked["deploy_release"] or checked["deploy_side"]
+            given = said.get("deploy_strategy") or (_going_on.SWITCH if verb == "rollback" and checked["deploy_side"] else None)
+            return _going_on.strategy(verb, checked["deploy_app"], given, named, interrupted, last), last
+        except DowntimeError as error:
+            # Where somebody is at it, he is the reason.
+            raise DowntimeError(self._at_work(checked, lock, task_vars) or str(error)) from error
+
+    def _left(self, checked: dict[str, t.Any], driver: _drivers.Driver, members: list[str],
+              task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, dict[str, t.Any] | None]:
+        """The lock, what was left unfinished, and the last that ended well, where an application has two sides."""
+        lock: dict[str, t.Any] = {}
         interrupted = last = None
         if len({pool.get("side") for pool in checked["deploy_traffic"].get("pools") or ()} & set(_plan.SIDES)) == len(_plan.SIDES):
             # With one side there is one way.
@@ -259,13 +275,17 @@ class ActionModule(ActionBase):
             lock = self._lock(checked, driver, balancers, members, list(left_out), task_vars)
             answers = _asking.locks(self, lock, task_vars)
             interrupted, last = _lock.interrupted_of(_lock.journal_of(answers)), _lock.newest(answers)
-        try:
-            named = checked["deploy_release"] or checked["deploy_side"]
-            given = said.get("deploy_strategy") or (_going_on.SWITCH if verb == "rollback" and checked["deploy_side"] else None)
-            return _going_on.strategy(verb, checked["deploy_app"], given, named, interrupted, last), last
-        except DowntimeError as error:
-            # Where somebody is at it, he is the reason.
-            raise DowntimeError(self._at_work(checked, lock, task_vars) or str(error)) from error
+        return lock, interrupted, last
+
+    def _looked_back(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Whether a run that has not ended moved the idle side: the next one goes on there, and nobody restarts what serves before."""
+        members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
+        checked, driver = _plan.check_application(_inventory.Variables(self, task_vars).of(members[0]), "deploy")
+        _lock_of, interrupted, _last = self._left(checked, driver, members, task_vars)
+        begun = _going_on.begun(interrupted)
+        return {"changed": False, "begun": begun, "warnings": [
+            f"{_going_on.told(interrupted)} has not ended: this one goes on from there, and what serves is not restarted before"
+        ] if interrupted and begun else []}
 
     def _lines(self, checked: dict[str, t.Any], driver: _drivers.Driver, members: list[str], task_vars: dict[str, t.Any]) -> str:
         """For a sentence, the lines that give the application a second side, as far as a balancer can tell them."""

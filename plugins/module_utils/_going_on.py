@@ -58,6 +58,11 @@ def of_interrupted(interrupted: t.Mapping[str, t.Any]) -> str:
     return SWITCH if side and serving and side != serving else DEFAULT
 
 
+def begun(interrupted: Known) -> bool:
+    """Whether what was left unfinished has moved the idle side: it is gone on with, and nothing may be restarted before."""
+    return interrupted is not None and interrupted.get("verb") in ("deploy", "rollback") and idle(of_interrupted(interrupted))
+
+
 def idle(name: str) -> bool:
     """Whether a strategy brings the release to the side that does not serve."""
     return bool(_drivers.strategy(name).SIDE == "idle")

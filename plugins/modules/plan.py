@@ -12,13 +12,14 @@ description:
   - O(state=resolved) reads the C(deploy_*) variables of the members, checks every one of them, asks the balancers what they have, and
     refuses with one sentence before anything has been changed.
   - O(state=batched) takes what staging found on the hosts, and lays out the batches within the capacity floor.
+  - O(state=looked) tells whether a deploy or rollback that has not ended moved the idle side, by the journal on the state hosts.
   - The task runs once, whatever the number of hosts of the play. In check mode it really asks, and shows the plan.
 options:
   state:
     description:
-      - Which half of the plan to make.
+      - Which half of the plan to make, or to look only for what an earlier run has left.
     type: str
-    choices: [resolved, batched]
+    choices: [resolved, batched, looked]
     default: resolved
   verb:
     description:
@@ -67,8 +68,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+begun:
+  description: Whether an earlier run has left something on the idle side, which the next one goes on from. Only with O(state=looked).
+  returned: success
+  type: bool
 plan:
-  description: The plan.
+  description: The plan. Not with O(state=looked).
   returned: success
   type: dict
   contains:

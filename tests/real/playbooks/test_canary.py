@@ -66,6 +66,18 @@ def test_a_fresh_baseline_is_restarted_first(side):
         "r7": ("deploy", "canary", "2.0.0", "succeeded"), "r7-restart": ("restart", "rolling", "1.0.0", "succeeded")}
 
 
+@pytest.mark.claim("canary-fresh-baseline-goes-on")
+def test_one_with_a_fresh_baseline_that_was_killed_is_gone_on_with_and_restarts_nothing_once_more(side):
+    fresh = {"deploy_canary": {**QUICK, "baseline": "fresh"}, "deploy_state_dir": str(side.path)}
+    intent = {"verb": "deploy", "strategy": "canary", "release": "0" * 64, "label": "2.0.0", "serving": "blue", "side": "green", "before": {}}
+    move = {"deploy_id": "d1", "time": 1.0, "state": "active", "members": ["app1"], "done": True, "intent": intent}
+    (side.path / "local-shop.journal").write_text(json.dumps(move) + "\n", encoding="utf-8")
+    played = side.stage.play("zero.downtime.deploy", "--check", **{**CANARY, **fresh}, deploy_release="2.0.0")
+    assert played.rc == 0 and "Deploy of shop would bring 2.0.0 to the idle side green" in played.output, played.output
+    assert "Restart of shop" not in played.output, played.output
+    assert "the deploy to 2.0.0 (d1) has not ended: this one goes on from there, and what serves is not restarted before" in " ".join(played.output.split())
+
+
 @pytest.mark.claim("canary-inconclusive-holds")
 def test_one_that_nobody_uses_is_held_until_the_deadline(side):
     # Nobody asks, and without a probe nobody counts either.

@@ -53,6 +53,15 @@ def test_the_strategy(verb: str, given: str | None, interrupted: t.Any, before: 
     assert _going_on.strategy(verb, "shop", given, None, interrupted, before) == found
 
 
+@pytest.mark.parametrize("interrupted, begun", [
+    (None, False), (killed("canary"), True), (killed("blue_green"), True), (killed("blue_green", "rollback"), True), (killed(None), True),
+    # What serves may be half restarted, or half moved: a restart ends the one and refuses the other.
+    (killed("rolling", "restart"), False), (killed("rolling"), False),
+])
+def test_what_moved_the_idle_side_is_gone_on_with_without_a_restart_before(interrupted: t.Any, begun: bool) -> None:
+    assert _going_on.begun(interrupted) is begun
+
+
 @pytest.mark.claim("contradicting-strategy-refused")
 @pytest.mark.parametrize("verb, given, interrupted, words", [
     ("rollback", "rolling", killed("canary"), [
