@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import errno
 import heapq
-import importlib
 import ipaddress
 import json
 import math
@@ -189,11 +188,14 @@ def complete(config: dict[str, t.Any]) -> dict[str, t.Any]:
 # -- HTTP/2 ----------------------------------------------------------------------------------------------------------
 
 def _load_http2() -> t.Any:
-    """The file beside this one, which a process of its own finds by its place."""
+    """The file beside this one, with the library; not before they are needed."""
     if __package__:
-        return importlib.import_module("._probe_h2", __package__)
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    return importlib.import_module("_probe_h2")
+        from ansible_collections.zero.downtime.plugins.module_utils import _probe_h2
+    else:
+        # A process of its own knows no collections: it finds the file by its place.
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        import _probe_h2
+    return _probe_h2
 
 
 def http2_of(choice: t.Any, scheme: str) -> t.Any:

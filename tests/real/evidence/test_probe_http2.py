@@ -109,7 +109,9 @@ def test_what_members_lose_is_counted_as_over_http_1(balancer, measure):
         control(st, "fault=")
         answered(run, 10)
     probe, sheet = over_http2(run), run.evidence["balance"]
-    assert probe["failures"] == {"truncated": sheet["truncated"]} and run.evidence["verdict"] == "lost", sheet
+    # HAProxy 2.6 ends such an answer as if it were whole; another may give it up.
+    assert set(probe["failures"]) <= {"truncated", "stream_reset"} and run.evidence["verdict"] == "lost"
+    assert sum(probe["failures"].values()) == sheet["truncated"] > 0, (sheet, probe["failures"])
     assert probe["streams"]["fresh"]["failed"] and probe["streams"]["keepalive"]["failed"]
     # Each cost itself alone: no other request on its connection was cut, or asked again.
     assert (probe["repeated"], sheet["client_aborts"]) == (0, 0)
