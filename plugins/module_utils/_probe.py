@@ -216,6 +216,11 @@ def http2_of(choice: t.Any, scheme: str) -> t.Any:
     return None
 
 
+def lacks_http2(choice: t.Any, url: str) -> bool:
+    """Whether HTTP/2 would be spoken to an address that chooses it, and is not since the library is not there."""
+    return choice == "auto" and url.startswith("https://") and http2_of(choice, "https") is None
+
+
 # -- latencies: sparse logarithmic histograms, 4 % wide, which can be added up over any window --------------------
 
 def hist_slot(seconds: float) -> int:

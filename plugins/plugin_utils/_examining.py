@@ -27,6 +27,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import (
     _lock,
     _outcome,
     _plan,
+    _probe,
     _proof,
     _readiness,
     _rolling,
@@ -728,6 +729,8 @@ class Examination:
         asked = result.get("asked") or {}
         shown = _doctor.shown(url)
         answers = f"{shown} answers {asked.get('status')} over {asked.get('protocol')}"
+        if _probe.lacks_http2(checked["deploy_evidence_http2"], url):
+            answers += "; for HTTP/2 the controller's Python would need the library hpack"
         if result.get("failed"):
             checks.wrong("evidence", None, str(result["msg"]), _doctor.evidence(checked))
         elif asked.get("ok"):

@@ -483,6 +483,8 @@ def test_what_cannot_be_chosen_is_one_sentence(monkeypatch):
         _probe.http2_of("yes", "https")
     monkeypatch.setattr(_probe_h2, "MISSING", "No module named 'hpack'")
     assert _probe.http2_of("auto", "https") is None
+    lacking = [_probe.lacks_http2(choice, url) for choice, url in (("auto", "https://a/"), ("auto", "http://a/"), ("false", "https://a/"))]
+    assert lacking == [True, False, False]
     with pytest.raises(_probe.BadConfig) as caught:
         _probe.http2_of("true", "https")
     assert str(caught.value) == (
