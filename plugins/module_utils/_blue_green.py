@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _outcome, _rolling
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _outcome, _proof, _rolling
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
 
 # The side that gets the release.
@@ -78,6 +78,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "going_back_to": {name: idle_was[name] for name in moving},
         "unsettled": [],
         "unmoved": [name for name in here if name not in moving],
+        "tells": _proof.tells(plan, here, digest),
         "absent": absent,
         # Nobody may be asked while its release changes.
         "clear_first": bool(moving) and not plan.get("sides_agree", True),

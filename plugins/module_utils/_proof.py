@@ -27,9 +27,12 @@ def without(header: str) -> str:
 def forward(plan: t.Mapping[str, t.Any], name: str) -> str:
     """What is asked of the release that a member gets.
 
-    A rollback, or a restart of what does not send it, goes to what served before there was a header: nobody can add one to it.
+    A rollback, or a restart of what does not send it, may go to what served before there was a header: nobody can add one to it. What has sent it
+    before has to send it again; an answer without it is then of a process that was there before.
     """
     headers = plan.get("headers") or {}
+    if plan["verb"] == "rollback" and name in plan.get("tells", ()):
+        return NEEDED
     if plan["verb"] == "rollback" or (plan["verb"] == "restart" and name in headers.get("lacking", ())):
         return OPTIONAL
     return SEEN if name in headers.get("sent", ()) else NEEDED
@@ -38,6 +41,12 @@ def forward(plan: t.Mapping[str, t.Any], name: str) -> str:
 def back(plan: t.Mapping[str, t.Any], name: str) -> str:
     """What is asked of the release that a member goes back to: the header only where it was seen to send it."""
     return NEEDED if name in (plan.get("headers") or {}).get("sent", ()) else OPTIONAL
+
+
+def tells(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]], digest: str) -> list[str]:
+    """The members on whose hosts a release has said by the plan's header that it runs, by what staging found there."""
+    header = str((plan.get("health") or {}).get("header") or "").lower()
+    return [name for name, result in staged.items() if header and (result.get("told") or {}).get(digest) == header]
 
 
 def sorted_out(answers: t.Iterable[t.Mapping[str, t.Any]], good: t.Collection[int]) -> dict[str, list[str]]:
@@ -53,7 +62,8 @@ def sorted_out(answers: t.Iterable[t.Mapping[str, t.Any]], good: t.Collection[in
 
 def lacking(verb: str, header: str) -> str:
     """What is to be said of a release that is ready and does not send the header."""
-    ahead = {"rollback": "what it goes back to is accepted by its readiness alone, too", "restart": "it is accepted by its readiness alone"}.get(
+    ahead = {"rollback": "what it goes back to is accepted by its readiness alone, too, unless it has sent it before",
+             "restart": "it is accepted by its readiness alone"}.get(
         verb, "the new one has to send it, and going back to this one is accepted by its readiness alone")
     return f"is ready, {without(header)}; {ahead}"
 

@@ -284,6 +284,8 @@ class _Call:
                              "settled": one.settled} for name, one in after.slots.items()},
             "staged": [dict(after.release(digest).as_dict(), time=after.seen[digest])  # type: ignore[union-attr]
                        for digest in sorted(after.staged, key=lambda digest: after.seen[digest])],
+            # As found, of releases that are here.
+            "told": {digest: before.told[digest] for digest in before.staged if digest in before.told},
             "restarted": False,
             "running": None,
         }
@@ -468,7 +470,7 @@ class _Call:
         if self.params.get("running"):
             running = self._read_back(release, stands)
         with self.store.lock("root"):
-            self.store.note("activated", release, self.deploy_id, slot=self.slot)
+            self.store.note("activated", release, self.deploy_id, slot=self.slot, told=self._told(running, release))
         return self._result(found, release, True, restarted=self.service is not None, running=running, diff=diff)
 
     def _link(self, before: str | None, release: Release, back: bool, serves: str | None = None) -> None:
@@ -531,7 +533,7 @@ class _Call:
         cost = swap.cost(told["summary"])
         self.warnings += swap.warnings + ([cost] if cost else [])
         with self.store.lock("root"):
-            self.store.note("activated", release, self.deploy_id, slot=self.slot)
+            self.store.note("activated", release, self.deploy_id, slot=self.slot, told=self._told(answer, release))
         return self._result(found, release, True, restarted=True, running=answer, diff=diff,
                             swap={"method": swap.method, "resumed": unfinished, **told})
 
@@ -612,6 +614,10 @@ class _Call:
         digest = _artifact.as_digest((value or "").strip())
         detail = f"status {status}, {running['header']}: {value}" if value else f"status {status} without the header {running['header']}"
         return {"digest": digest, "status": status, "bare": not value and status < 400, "detail": detail}
+
+    def _told(self, answer: t.Mapping[str, t.Any] | None, release: Release) -> str | None:
+        """The header in which a release has said that it runs, if it did: a rollback to it may ask for that again."""
+        return str(self.params["running"]["header"]).lower() if answer and answer["digest"] == release.digest else None
 
     def _enough(self, answer: t.Mapping[str, t.Any]) -> bool:
         """Whether readiness alone is accepted, and given."""

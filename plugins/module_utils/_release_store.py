@@ -97,6 +97,8 @@ class Found:
     last: dict[str, dict[str, t.Any]]
     leftovers: list[str]
     warnings: list[str]
+    # The header in which each release that ran here has said last that it does; of others nothing is known.
+    told: dict[str, str]
 
     def release(self, digest: str | None) -> Release | None:
         return Release(digest, self.label_of.get(digest)) if digest else None
@@ -267,6 +269,7 @@ class Store:
         seen = dict(staged)
         digest_of: dict[str, str] = {}
         last: dict[str, dict[str, t.Any]] = {}
+        told: dict[str, str] = {}
         by_slot: dict[str, list[dict[str, t.Any]]] = {}
         for event in events:
             digest, label, what = event.get("digest"), event.get("label"), event.get("event")
@@ -274,6 +277,8 @@ class Store:
                 label_of[digest], digest_of[label] = label, digest
             if digest and what in ("staged", "switched", "activated"):
                 seen[digest] = max(seen.get(digest, 0), event.get("time", 0))
+            if digest and isinstance(event.get("told"), str):
+                told[digest] = event["told"]
             if event.get("slot"):
                 by_slot.setdefault(event["slot"], []).append(event)
         for digest in staged:
@@ -295,7 +300,7 @@ class Store:
         # A directory with a release's name and no marker: made by hand, or a copy of a root that was interrupted.
         linked = {slot.active for slot in slots.values()}
         leftovers += [self.path(name) for name in _names(self.at(self.releases)) if HEX.match(name) and name not in staged and name not in linked]
-        return Found(staged, slots, label_of, digest_of, seen, last, sorted(leftovers), warnings)
+        return Found(staged, slots, label_of, digest_of, seen, last, sorted(leftovers), warnings, told)
 
     def _slot(self, name: str, events: list[dict[str, t.Any]]) -> Slot:
         slot = Slot(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _plan
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _plan, _proof
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
 
 # The side that gets the release.
@@ -64,6 +64,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         # What an interrupted deploy left of them is this one's to put right, also when it fails before their batch.
         "unsettled": unsettled,
         "unmoved": [name for name in staged if name not in moving],
+        "tells": _proof.tells(plan, staged, release["digest"]),
         "absent": absent,
         # What a rollback undoes of a deploy that did not end, for whoever wants to undo the rollback.
         "undone": _undone(plan, staged, interrupted),

@@ -92,7 +92,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         "body": {"type": "str", "description": "Regular expression that the answer's body has to match."},
         "header": {"type": "str", "description": "Header that carries the digest of the running release. It proves that the restart really happened. "
                    "The plan asks who sends it now, and names who does not. An answer that is ready and lacks it fails a deploy as unproven, within seconds "
-                   "where what ran before sends it. Going back to a release that does not send it is accepted by readiness alone, and said."},
+                   "where what ran before sends it. Going back to a release that does not send it is accepted by readiness alone, and said. "
+                   "A rollback asks for it where that release has sent it before."},
         "passes": {"type": "int", "default": 3, "minimum": 1, "description": "Passes in a row that are needed."},
         "interval": {"type": "float", "default": 0.2, "minimum": 0.01, "description": "Seconds between two checks of a member."},
         "timeout": {"type": "int", "default": 60, "minimum": 1, "description": "Seconds after which a release that is not ready counts as bad. What users "

@@ -386,6 +386,10 @@ left:
   description: What the slot had last gone back from when the call began (C(label), C(digest)), or null where its last move was no way back.
   returned: success
   type: dict
+told:
+  description: By digest, the header in which each staged release has said last that it runs; those that never did are not among them.
+  returned: success
+  type: dict
 slots:
   description: All slots of the root as the call left them.
   returned: success
