@@ -79,6 +79,10 @@ class Commands:
             + "  # brings all requests to one side, and so does deploy"
         ]
 
+    def brought_back(self, names: t.Sequence[str]) -> str:
+        """For members that a person took out."""
+        return f"{self.playbook('activate', deploy_members=list(names))}  # brings back whom a person took out"
+
     def left(self, entry: t.Mapping[str, t.Any], release: str | None = None) -> list[str]:
         """For what C(status) names.
 

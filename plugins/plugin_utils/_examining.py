@@ -828,10 +828,12 @@ class Examination:
             plan, staged = {**plan, "verb": "restart"}, self.examined
         if staged:
             orphans = [name for name, server in plan["servers"].items() if server in out and name in plan["held"]]
+            # The dead and those that a deploy left out count as back, and whom a person took out does not.
+            held = [name for name in plan["held"] if name not in orphans]
+            plan = {**plan, "held": held}
             rule = functools.partial(_drivers.strategy(strategy).lay_out, plan, staged, orphans, interrupted)
-            dead = [name for name in self.dead if strategy == "rolling" and self._active(name)]
-            mend = [line for name in dead for line in self._anew(name)[1:]] + _doctor.variable("deploy_min_active")
-            self.checks.tried("plan", None, mend, rule, [strategy])
+            mend = [self.commands.brought_back(held)] if held and strategy == "rolling" else []
+            self.checks.tried("plan", None, mend + _doctor.variable("deploy_min_active"), rule, [strategy])
 
     def _begun(self) -> tuple[list[str], dict[str, t.Any] | None]:
         """The servers that a deploy before left out, and what it had set out to do, as the next one finds it."""
