@@ -21,7 +21,8 @@ from sides import version
 # The value of a header, what signs an address, and a header's value that only the controller sends.
 TOKEN, SIGNATURE, METRICS = "planted-token-5d1f0a", "planted-signature-7c2e9b", "planted-metrics-3e8b41"
 SECRETS = (TOKEN, SIGNATURE, METRICS)
-LOOK = 0.002
+# Seconds between two looks: who carries arguments about is a Python or a shell that waits for one, and takes ten times as long to start.
+LOOK = 0.01
 # A deploy that fails: an artifact that is not there, and a canary whose metrics nobody gives.
 FAILS: dict[str, tuple[str, dict[str, t.Any]]] = {
     "unknown": ("9.9.9", {}),
