@@ -23,6 +23,7 @@ from ansible.utils.display import Display
 from ansible_collections.zero.downtime.plugins.module_utils import (
     _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _readiness, _shadow, _spec)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
+from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
@@ -185,7 +186,8 @@ class ActionModule(ActionBase):
             capacity = _reaching.capacity(driver.name, hosts, _reaching.refusing(hosts), checked["deploy_min_active"])
         if not looking:
             _plan.distinct_servers(hosts)
-        warnings += [f"{finding['setting']}: {finding['text']}" for finding in findings if finding["level"] == "warning"]
+        warnings += [f"{finding['setting']}: {finding['text']}" + (with_lines(finding["lines"]) if finding["setting"] == MISSING_FILE else "")
+                     for finding in findings if finding["level"] == "warning"]
         errors = [finding["text"] for finding in findings if finding["level"] == "error"]
         if errors and verb in _plan.SHIFTS:
             raise DowntimeError("; ".join(errors))

@@ -49,6 +49,11 @@ def on_host(host: str, module: str, **options: t.Any) -> str:
     return " ".join([*words, *([f"-a {shlex.quote(json.dumps(options, ensure_ascii=False))}"] if options else [])])
 
 
+def in_shell(host: str, line: str) -> str:
+    """As C(on_host), for a line of the host's shell; without a double quote, which the output of Ansible would put a backslash before."""
+    return " ".join(["ansible", *_inventories(), shlex.quote(host), f"-m ansible.builtin.shell -a {shlex.quote(line)}"])
+
+
 def anew(app: str | None, label: str, sides: bool) -> str:
     """The command that begins members anew which should serve and do not, and leaves alone whoever serves that release.
 

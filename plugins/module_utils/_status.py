@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import typing as t
 
@@ -164,7 +165,9 @@ def written(balancer: str, missing: t.Mapping[str, t.Any]) -> str | None:
     """The command that writes a deleted file again, by the finding. None where nobody can write it there, or where it is too long to be pasted."""
     if not missing.get("file") or not 0 < len(missing.get("lines") or ()) <= SHOWN:
         return None
-    return _commands.on_host(balancer, "copy", content="".join(f"{line}\n" for line in missing["lines"]), dest=missing["file"])
+    # Word by word, since plain words need no quotes.
+    echoed = "; ".join(f"echo {shlex.join(line.split(' '))}" for line in missing["lines"])
+    return _commands.in_shell(balancer, f"({echoed}) > {shlex.quote(missing['file'])}")
 
 
 def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Mapping[str, str], left_out: t.Mapping[str, str],

@@ -59,7 +59,7 @@ def test_members_of_the_idle_side_are_taken_out_named_and_brought_back_by_hand(s
     assert "zero.downtime.activate -e deploy_app=shop -e deploy_side=blue -e deploy_members=app1,app3 brings them back" in seen.sentence
     foretold = side.stage.play("zero.downtime.deploy", "--check", **BLUE_GREEN, deploy_release="1.0.0")
     told = foretold.text
-    assert "app1, app3 was taken out of traffic before this deploy: it gets the release and stays out; ansible-playbook " in told, told
+    assert "app1, app3 were taken out of traffic before this deploy: they get the release and stay out; ansible-playbook " in told, told
     assert side.play("activate", **by_hand).rc == 0 and admin_states(side) == {"0"}
     assert side.play("status").rc == 0 and version() == "2.0.0"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 
 import pytest
 
@@ -157,18 +158,25 @@ def test_a_member_that_nobody_took_out_and_that_does_not_serve_has_a_command_tha
 
 
 @pytest.mark.claim("status-names-a-deleted-file")
-def test_a_deleted_file_is_named_with_the_lines_that_bring_it_back():
+def test_a_deleted_file_is_named_with_the_lines_that_bring_it_back(tmp_path):
     seen = info(app1="active", app2="active")
     seen["findings"] = [{"level": "warning", "setting": "missing file", "text": "/etc/haproxy/split.map is gone", "lines": [f"k{n} 0" for n in range(62)]},
                         {"level": "warning", "setting": "retries", "text": "whatever", "lines": []}]
     found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
     assert [entry["kind"] for entry in found["watch"]] == ["missing_file"]
     # What can be pasted is a command.
-    seen["findings"][0].update(file="/etc/haproxy/split.map", lines=["shop 0", "it's 5"])
+    seen["findings"][0].update(file="/etc/haproxy/split.map", lines=["shop 0", "api 5"])
+    plain = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
+    # Ansible prints sentences as JSON, where a double quote could not be pasted.
+    assert json.dumps(plain["sentence"]) == f'"{plain["sentence"]}"'
+    seen["findings"][0].update(lines=["shop 0", "it's 5"])
     short = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": seen})
     command = short["sentence"].partition("; ")[2].removesuffix(" writes them")
-    assert shlex.split(command)[:4] == ["ansible", "lb1", "-m", "ansible.builtin.copy"] and json.loads(shlex.split(command)[-1]) == {
-        "content": "shop 0\nit's 5\n", "dest": "/etc/haproxy/split.map"}
+    words = shlex.split(command)
+    assert words[:4] == ["ansible", "lb1", "-m", "ansible.builtin.shell"]
+    where = tmp_path / "split.map"
+    subprocess.run(words[-1].replace("/etc/haproxy/split.map", str(where)), shell=True, check=True)
+    assert where.read_text(encoding="utf-8") == "shop 0\nit's 5\n"
     silent = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}},
                            {"lb1": {"failed": True, "msg": "/x/shop.split.conf was deleted", "missing_file": "/x/shop.split.conf"}})
     assert [(entry["kind"], entry["text"]) for entry in silent["watch"]] == [("missing_file", "balancer lb1: /x/shop.split.conf was deleted")]
