@@ -231,7 +231,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         if removed := _removed(local):
             sentence += f"; {removed}"
         if absent:
-            sentence += f"; {agreeing(absent, 'could not be reached, serves nobody, and runs what it', 'could not be reached, serve nobody, and run what they')} ran"
+            were = agreeing(absent, "could not be reached, serves nobody, and runs what it", "could not be reached, serve nobody, and run what they")
+            sentence += f"; {were} ran"
         if checking:
             anew = plan.get("not_serving") or []
             first = f", and begin {', '.join(anew)} anew, which {'does' if len(anew) == 1 else 'do'} not serve" if anew else ""

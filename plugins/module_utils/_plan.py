@@ -65,8 +65,8 @@ def check_application(values: t.Mapping[str, t.Any], verb: str, refused: Refused
     # What a team calls by such a name of its own is warned of (check_names), and no reason to refuse anything.
     checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, VARIABLES, refused=refused)
     if verb == "deploy" and not checked["deploy_release"]:
-        refused(DowntimeError("deploy_release is missing; the label or digest of a release is needed, as in "
-                              + _commands.again({"verb": "deploy", "app": checked["deploy_app"]}, deploy_strategy=values.get("deploy_strategy"), deploy_release="2.0.0")))
+        example = _commands.again({"verb": "deploy", "app": checked["deploy_app"]}, deploy_strategy=values.get("deploy_strategy"), deploy_release="2.0.0")
+        refused(DowntimeError(f"deploy_release is missing; the label or digest of a release is needed, as in {example}"))
     traffic = dict(checked["deploy_traffic"] or {})
     driver = _drivers.load(str(traffic.pop("driver", None) or ""))
     checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.", refused)

@@ -97,8 +97,8 @@ def present(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     absent = [name for name, result in staged.items() if result.get("unreachable_host")]
     serving = [name for name in absent if name in plan["capacity"].get("serving", ())]
     if serving:
-        raise DowntimeError(f"{agreeing(serving, 'cannot be reached, but serves: it', 'cannot be reached, but serve: each')} would go on with the release that it runs; "
-                            "deploy_max_absent is for members that do not serve")
+        would = agreeing(serving, "cannot be reached, but serves: it", "cannot be reached, but serve: each")
+        raise DowntimeError(f"{would} would go on with the release that it runs; deploy_max_absent is for members that do not serve")
     return {name: result for name, result in staged.items() if name not in absent}, absent
 
 

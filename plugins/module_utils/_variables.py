@@ -146,7 +146,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                                 "File of PEM certificates on the controller that the probe trusts, in place of those of the system."},
     "deploy_evidence_http2": {"type": "str", "choices": ["auto", "true", "false"], "default": "auto", "description":
                               "Whether the probe speaks HTTP/2 to an https O(deploy_evidence_url). V(auto): where the server chooses it and the Python library "
-                              "C(hpack) is on the controller, else HTTP/1.1. V(true): nothing else; without either of the two a deploy is refused. V(false): never."},
+                              "C(hpack) is on the controller, else HTTP/1.1. V(true): nothing else; without either of the two a deploy is refused. "
+                              "V(false): never."},
     "deploy_evidence_max_failed": {"type": "int", "default": 0, "minimum": 0, "description": "Transport failures that a deploy may cause."},
     "deploy_evidence_connect_to": {"type": "str", "description": "host:port that the probe connects to in place of the address of O(deploy_evidence_url)."},
     "deploy_records_dir": {"type": "path", "default": "~/deploy-records", "description": "Directory on the controller for the records."},

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from haproxy_load import Load
-from haproxy_stage import ask
+from haproxy_stage import ask, get, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
@@ -86,7 +88,7 @@ def test_a_reload_in_the_middle_of_a_roll_loses_nothing_of_the_members(stage, mo
 def test_sticky_clients_that_never_pause_can_be_sent_elsewhere(stage, move):
     balancer = stage(POOL, backend_lines=["stick-table type ip size 100 expire 1m", "stick on src"])
     with Load(balancer.port, keepalive=1, fresh=1, posts=4, pause=0) as load:
-        end, busy = time.monotonic() + 10, ""
+        end, busy = time.monotonic() + 60, ""
         while not busy:
             # The first requests come before the first entry of the table: wait until one server has them all.
             rows = [line.split(",") for line in ask(balancer.socket, "show stat -1 4 -1").splitlines()[1:] if line]
@@ -94,8 +96,14 @@ def test_sticky_clients_that_never_pause_can_be_sent_elsewhere(stage, move):
             busy = used[0] if len(used) == 1 and sum(int(row[4]) for row in rows) >= 3 else ""
             assert time.monotonic() < end, rows
             time.sleep(0.05)
-        with pytest.raises(DowntimeError, match="clients that stick to them"):
-            move(balancer, [busy], "drained", timeout=1)
+        # One of them is in flight all the time, however slow the machine is.
+        with ThreadPoolExecutor() as pool:
+            held = pool.submit(get, balancer.url + "/held", 60)
+            wait_until(lambda: json.loads(get(balancer.app_url(busy) + "/in_flight")[1])["held"] == 1, "a request is held where its client sticks")
+            with pytest.raises(DowntimeError, match="clients that stick to them"):
+                move(balancer, [busy], "drained", timeout=1)
+            get(balancer.app_url(busy) + "/ctl?let_go=1")
+            assert held.result()[0] == 200
         out = move(balancer, [busy], "drained", take_out="maint")
         assert out["changed"] and out["members"][0]["in_flight"] == 0
         balancer.kill(busy)

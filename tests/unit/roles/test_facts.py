@@ -17,7 +17,7 @@ def numbers() -> list[str]:
     """The facts that are numbers when a deploy begins."""
     tasks = yaml.safe_load((ROLES / "deploy" / "tasks" / "main.yml").read_text(encoding="utf-8"))
     begun = next(task["ansible.builtin.set_fact"] for task in tasks if task["name"] == "Forget an earlier deploy of the same run")
-    return [name for name, value in begun.items() if type(value) is int]
+    return [name for name, value in begun.items() if isinstance(value, int) and not isinstance(value, bool)]
 
 
 def test_numbers_are_read_as_numbers():

@@ -205,7 +205,8 @@ def test_whose_lock_was_taken_says_so_and_nothing_of_members_that_he_no_longer_k
     taken = "the lock /run/shop.lock is held by deploy b of ann on c1 (process 7), so deploy a may not move anything any more"
     gate = {"members": [{"name": "app1", "ok": False}]}
     known = {"__deploy_begun": 2, "__deploy_fit": gate, "__deploy_problems": ["app1 is not ready"], "__deploy_lock_taken": taken}
-    for why, begins in ((f"balancer lb1: {taken}", f"balancer lb1: {taken}; its lock"), ("app1: it did not start", f"app1: it did not start; {taken}; its lock")):
+    for why, begins in ((f"balancer lb1: {taken}", f"balancer lb1: {taken}; its lock"),
+                        ("app1: it did not start", f"app1: it did not start; {taken}; its lock")):
         hostvars = facts({**known, "__deploy_why": why}, app1=(OK, None), app2=(BAD, None))
         found = end(hostvars, plan(**changes))
         assert found["result"] == "failed" and found["sentence"] == (

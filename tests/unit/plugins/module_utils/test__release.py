@@ -561,7 +561,8 @@ def test_back_twice_leads_further_back(three):
     assert result["release"]["label"] == "2" and result["restarted"]
     assert previous(three) == "1"
     three.activate("previous")
-    with pytest.raises(DowntimeError, match="release previous is unknown: slot current .* runs 1 .*, and has run none before it but 2 .*, which it has gone back from; staged"):
+    unknown = "release previous is unknown: slot current .* runs 1 .*, and has run none before it but 2 .*, which it has gone back from; staged"
+    with pytest.raises(DowntimeError, match=unknown):
         three.activate("previous")
     assert three.call("observed")["left"]["label"] == "2"
     # Forward once more: then nothing was gone back from.
