@@ -15,7 +15,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _evidence, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _evidence, _probe, _seen, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
@@ -40,6 +40,8 @@ SPEC: dict[str, t.Any] = {
     "settle": {"type": "float", "default": 0.0, "minimum": 0},
     "batch": {"type": "int"},
     "baseline": {"type": "bool", "default": False},
+    "pools": {"type": "list", "elements": "dict", "default": []},
+    "failed": {"type": "bool", "default": False},
 }
 
 CONFIG, PROCESS, ACCOUNT, SNAPSHOT, PROGRESS, RESULT, LOG = (
@@ -72,13 +74,24 @@ class ActionModule(ActionBase):
             args = _spec.check(self._task.args, SPEC)
             sampler = self._sampler(args, task_vars)
             keeper = Keeper(args, sampler, self._task.check_mode)
-            return getattr(keeper, args["state"])()
+            result = getattr(keeper, args["state"])()
+            if args["state"] == "stopped" and args["pools"] and not self._task.check_mode and (args["failed"] or result["verdict"] != "clean"):
+                result["seen"] = self._seen(args, task_vars)
+            return result
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
         except _probe.BadConfig as error:
             return {"failed": True, "msg": str(error)}
         except OSError as error:
             return {"failed": True, "msg": f"the evidence in run_dir {self._task.args.get('run_dir')} cannot be kept: {error.strerror or error}"}
+
+    def _seen(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any] | None:
+        """How every balancer has the members by now; None for a driver whose balancers cannot be asked."""
+        driver = _drivers.load(args["driver"])
+        if not driver.info or driver.info_args is None:
+            return None
+        traffic = _spec.check({**args["traffic"], "pools": args["pools"]}, driver.traffic_spec, "traffic.")
+        return _seen.told(_asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars))
 
     def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Sampler | None:
         """What reads every balancer's counters at the same time; None for a driver whose balancers tell none."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _outcome, _proof, _rolling
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _outcome, _proof, _rolling, _seen
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
 
 # The side that gets the release.
@@ -169,10 +169,13 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     held = plan.get("held") or []
     rows = [{"name": name, "release": None if name in plan["absent"] else label if new else old,
              "state": "absent" if name in plan["absent"] else "drained" if name in held else "active"} for name in plan["members"]]
+    seen = _seen.look(rows, local, plan, now or plan["serving_side"])
+    mended = _seen.mended(seen, plan, lambda _name: plan["release"] if new else plan["serving_release"])
     problems = list(dict.fromkeys(_outcome.first_line(text).rstrip(".") for text in local.get("__deploy_problems") or []))
 
     def told(result: str, parts: t.Sequence[str]) -> dict[str, t.Any]:
-        return {"shares": _last_told(local), "result": result, "sentence": _outcome.full_stop("; ".join(parts)), "members": rows, "lost": list(plan["absent"])}
+        return {"shares": _last_told(local), "result": result, "sentence": _outcome.full_stop("; ".join(parts)), "members": seen.rows, "lost": list(plan["absent"]),
+                **({"beside": [*([seen.unknown] if seen.unknown else []), *mended]} if why is None else {})}
 
     if why is None:
         if switch is None:
@@ -208,7 +211,10 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
         parts.append(_nobody_knows(plan.get("balancers") or ()))
     else:
         serving = label if new else old
-        parts.append(f"{now} serves {serving}" if serving else "no member serves")
+        nobody = bool(seen.dead) and not any(row["state"] == "active" for row in seen.rows)
+        parts.append("no member serves" if not serving else f"{now} has {serving}, and no member serves there" if nobody else
+                     f"every request goes to {now}, which has {serving}" if seen.unknown else f"{now} serves {serving}")
+    parts += [*([seen.unknown] if seen.unknown else []), *mended]
     whole = now is not None and not new and not problems and not local.get("__deploy_stay")
     return told("rolled_back" if whole else "failed", parts)
 

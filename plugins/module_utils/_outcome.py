@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _drivers, _proof
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _drivers, _going_on, _proof, _seen
 from ansible_collections.zero.downtime.plugins.module_utils._errors import agreeing
 from ansible_collections.zero.downtime.plugins.module_utils._plan import ran, well, where
 
@@ -237,7 +237,9 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
             anew = plan.get("not_serving") or []
             first = f", and begin {', '.join(anew)} anew, which {'does' if len(anew) == 1 else 'do'} not serve" if anew else ""
             sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}{first}; nothing has been changed."
-        found = {"result": "succeeded", "sentence": full_stop(sentence), "members": rows, "lost": away}
+        now = _seen.look(rows, local, plan)
+        found = {"result": "succeeded", "sentence": full_stop(sentence), "members": now.rows, "lost": away,
+                 "beside": [*([now.unknown] if now.unknown else []), *_seen.mended(now, plan, lambda _name: plan["release"])]}
         return _with_evidence(found, f"{title.capitalize()} to {label}", local, evidence, checking)
 
     why = _why(hostvars, members, plan) or (f"{', '.join(away)} cannot be reached" if away else "a step failed")
@@ -245,11 +247,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     still_new = [row["name"] for row in rows if row["name"] in moved_once and row["release"] == label and plan["verb"] != "restart"]
     out = [row["name"] for row in rows if row["state"] == "drained" and row["name"] not in held and row["name"] not in theirs]
     problems = [first_line(problem) for problem in local.get("__deploy_problems") or []]
-    serving: dict[str, list[str]] = {}
-    for row in rows:
-        if row["state"] == "active":
-            serving.setdefault(row["release"] or "what ran there before", []).append(row["name"])
-    served = "; ".join(f"{len(names)} of {len(rows)} members serve {release}" for release, names in serving.items()) or "no member serves"
+    now = _seen.look(rows, local, plan)
     whole = not (still_new or out or away or problems or local.get("__deploy_stay"))
     parts = [f"{title.capitalize()} to {label} failed: {why.rstrip('.')}"]
     if local.get("__deploy_stay"):
@@ -274,8 +272,28 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     # A dead balancer fails at every step, in the same words; a lost host in other words each time, and it is named already.
     known = tuple(f"member {name} cannot be reached" for name in away)
     parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why and not problem.startswith(known)]
-    parts.append(served)
-    return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": rows, "lost": away}
+    parts += _who_serves(now)
+    way = _going_on.ways(_unfinished(plan), plan["app"]) if (still_new or out) and any(plan["going_back_to"].values()) else ""
+    parts += _seen.mended(now, plan, lambda name: plan["release"] if place(local, name) == "new" or name not in plan["going_back_to"]
+                          else plan["going_back_to"][name], way)
+    return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": now.rows, "lost": away}
+
+
+def _who_serves(now: _seen.Look) -> list[str]:
+    """Parts of the sentence: how many members serve which release; where no balancer told, how many run it."""
+    serving: dict[str, list[str]] = {}
+    for row in now.rows:
+        if row["state"] == ("unknown" if now.unknown else "active"):
+            serving.setdefault(row["release"] or "what ran there before", []).append(row["name"])
+    verb = "run" if now.unknown else "serve"
+    told = [f"{len(names)} of {len(now.rows)} members {verb} {release}" for release, names in serving.items()]
+    return [*(told or ["no member serves"]), *([now.unknown] if now.unknown and told else [])]
+
+
+def _unfinished(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What this deploy leaves in the journal, for what ends it."""
+    return {"verb": plan["verb"], "strategy": plan.get("strategy"), "release": plan["release"]["digest"], "label": plan["release"].get("label"),
+            "side": plan.get("side"), "serving": plan.get("serving_side")}
 
 
 def _overtaken(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any], what: str) -> dict[str, t.Any]:
@@ -304,13 +322,18 @@ def _removed(local: t.Mapping[str, t.Any]) -> str:
 
 
 def _with_evidence(found: dict[str, t.Any], what: str, local: t.Mapping[str, t.Any], evidence: t.Mapping[str, t.Any], checking: bool) -> dict[str, t.Any]:
-    """An outcome with what was measured: a deploy that went well is no success when requests were lost."""
+    """An outcome with what was measured: a deploy that went well is no success when requests were lost.
+
+    C(beside) of the outcome are parts of a sentence for that case: who does not serve by now.
+    """
+    beside = found.pop("beside", [])
     if found["result"] != "succeeded" or checking:
         return found
     verdict = evidence.get("verdict", "clean")
     problem = local.get("__deploy_evidence_problem")
     if verdict in ("lost", "degraded", "unconfirmed") or problem:
-        return {**found, "result": "failed", "sentence": full_stop(f"{what} is in place, but {problem or _lower(evidence.get('sentence', verdict))}")}
+        why = f"{what} is in place, but {problem or _lower(evidence.get('sentence', verdict))}"
+        return {**found, "result": "failed", "sentence": full_stop("; ".join([why.rstrip("."), *beside]))}
     if evidence.get("sentence"):
         return {**found, "sentence": full_stop(f"{found['sentence'].rstrip('.')}; {_lower(evidence['sentence'])}")}
     return found

@@ -125,6 +125,19 @@ options:
     description:
       - Number of the batch in the events.
     type: int
+  pools:
+    description:
+      - For O(state=stopped), the pools of both sides, as C(deploy_traffic.pools) has them. When the deploy failed (O(failed)), or requests were
+        lost, every balancer is asked once more how it has their members, and RV(seen) says it.
+      - Without them nobody is asked, nor where the driver's balancers cannot be.
+    type: list
+    elements: dict
+    default: []
+  failed:
+    description:
+      - For O(state=stopped), whether the deploy failed.
+    type: bool
+    default: false
 version_added: 0.1.0
 author:
   - zero.downtime contributors (@zero-downtime)
@@ -206,6 +219,13 @@ sentence:
   returned: when O(state=stopped), or O(state=checked) found nothing wrong
   type: str
   sample: "No request was lost: 0 of 1,203 probe requests and 0 of 12,034 real requests; longest gap 23 ms, own stall 3 ms."
+seen:
+  description: >-
+    Of each balancer the pools, and of each pool the servers with their states (active, draining, drained or down); null for a balancer that did not
+    answer, and null as a whole where none can be asked.
+  returned: when O(state=stopped), O(pools) are given, and the deploy failed or lost requests
+  type: dict
+  sample: {lb1: {shop: {app1: active, app2: down}}}
 evidence:
   description: The three lines, attribution and verdict. A check leaves out series and losses.
   returned: when O(state=stopped), or O(state=checked) found nothing wrong

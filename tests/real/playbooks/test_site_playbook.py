@@ -137,6 +137,36 @@ def test_a_hook_that_fails_takes_the_deploy_back(stage: t.Any, tmp_path: pathlib
     assert version() == "1.0.0"
 
 
+# A member that is in no batch yet dies, and the balancer sees it.
+KILL = """
+import os, sys
+sys.path[:0] = {paths}
+import layout, stage
+from haproxy_stage import ask, wait_until
+stage.end(lambda: layout.member_processes("app4", "blue"), kindly=False)
+socket = os.path.join(layout.run_dir(), "admin.sock")
+wait_until(lambda: any(row.startswith("shop_blue,app4,") and ",DOWN," in row for row in ask(socket, "show stat").splitlines()), "app4 is down")
+"""
+
+
+@pytest.mark.claim("failed-deploy-asks-who-serves")
+def test_a_member_that_dies_while_a_deploy_fails_is_not_said_to_serve(stage: t.Any, tmp_path: pathlib.Path) -> None:
+    script, dies = tmp_path / "kill.py", tmp_path / "kill.yml"
+    script.write_text(KILL.format(paths=[str(playing.REPO / "tests" / room) for room in ("real", "stage", "suite")]), encoding="utf-8")
+    dies.write_text(f"- name: Kill app4\n  ansible.builtin.command: {sys.executable} {script}\n  changed_when: true\n"
+                    "- name: Find something wrong\n  ansible.builtin.fail:\n    msg: the cache could not be warmed\n", encoding="utf-8")
+    played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[1], deploy_hooks={"after_activate": str(dies)})
+    begins = "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_strategy=rolling -e deploy_release=1.0.0 begins it anew"
+    assert played.rc == 2, played.output
+    said = f"app1 went back; 3 of 4 members serve 1.0.0; app4 does not serve, and nobody took it out; {begins}"
+    assert said in played.sentence, played.sentence
+    record = json.loads(max((stage.dir.parent / "records").glob("*.json"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
+    assert {row["name"]: row["state"] for row in record["members"]} == {"app1": "active", "app2": "active", "app3": "active", "app4": "down"}
+    status = stage.play("zero.downtime.status")
+    assert begins in status.sentence, status.output
+    assert stage.play("zero.downtime.deploy", deploy_release="1.0.0", deploy_strategy="rolling").rc == 0
+
+
 @pytest.mark.claim("never-ready-goes-back")
 def test_a_release_that_never_becomes_ready_goes_back(stage: t.Any) -> None:
     played = stage.play("zero.downtime.deploy", deploy_release="3.0.0-bad", deploy_health={"path": "/ready", "header": "x-release", "timeout": 8})

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import json
 import os
+import types
 
 import pytest
 import yaml
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.action import evidence as action
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._probe import Outcome
 from ansible_collections.zero.downtime.plugins.modules import evidence as twin
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
 
 class Balancer:
@@ -231,3 +234,33 @@ def test_a_deploy_whose_probe_died_goes_back_between_batches_and_stays_when_all_
     watching._snapshot = lambda: (None, "the probe ended without an account")
     result = watching.checked()
     assert result["failed"] and result["verdict"] == "unconfirmed" and result["stay"] is stay
+
+
+ASKED = {"lb1": {"pools": [{"name": "b", "members": [{"name": "app1", "state": "active"}, {"name": "app2", "state": "down"},
+                                                     {"name": "app9", "state": "down", "status": "absent"}]}]},
+         "lb2": {"failed": True, "msg": "balancer lb2 cannot be reached"}}
+POOLS = [{"name": "b", "side": "blue", "port": 80}, {"name": "g", "side": "green", "port": 80}]
+
+
+@pytest.mark.claim("failed-deploy-asks-who-serves")
+@pytest.mark.parametrize("args, asked", [
+    ({"failed": True}, True), ({"failed": False}, False), ({"failed": True, "pools": []}, False), ({"failed": True, "state": "checked"}, False),
+    ({"failed": True, "driver": "none", "traffic": {}}, None),
+])
+def test_when_a_deploy_failed_every_balancer_is_asked_once_who_serves(monkeypatch, args, asked):
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
+    calls = []
+
+    def run_on(action, hosts, module, args_for, task_vars, **options):
+        calls.append((module, sorted(hosts), [pool["name"] if isinstance(pool, dict) else pool for pool in args_for("lb1")["pools"]]))
+        return {host: dict(ASKED[host]) for host in hosts}
+
+    monkeypatch.setattr(_fanout, "run_on", run_on)
+    one = action.ActionModule.__new__(action.ActionModule)
+    traffic = {"balancers": "lbs", "socket": "/s", "pools": POOLS[:1]}
+    one._task = types.SimpleNamespace(args={"state": "stopped", "driver": "haproxy", "traffic": traffic, "pools": POOLS, **args}, check_mode=False)
+    one._play_context = types.SimpleNamespace(timeout=10)
+    result = one.run(task_vars={"hostvars": {}, "groups": {"lbs": list(ASKED)}})
+    assert not result.get("failed"), result
+    assert calls == ([("zero.downtime.haproxy_info", ["lb1", "lb2"], ["b", "g"])] if asked else [])
+    assert result.get("seen") == ({"lb1": {"b": {"app1": "active", "app2": "down"}}, "lb2": None} if asked else None)

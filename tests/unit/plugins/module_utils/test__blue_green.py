@@ -150,6 +150,24 @@ def test_how_it_ended(local, why, result, sentence):
     assert {row["release"] for row in found["members"]} == {serves}
 
 
+@pytest.mark.claim("failed-deploy-asks-who-serves")
+@pytest.mark.parametrize("down, sentence", [
+    (["app2"], "blue serves o; app2 does not serve, and nobody took it out; ansible-playbook zero.downtime.deploy -e deploy_app=shop "
+               "-e deploy_strategy=rolling -e deploy_release=o begins it anew."),
+    (HOSTS, "blue has o, and no member serves there; app1, app2, app3 do not serve, and nobody took them out; ansible-playbook zero.downtime.deploy "
+            "-e deploy_app=shop -e deploy_strategy=rolling -e deploy_release=o begins them anew."),
+])
+def test_members_that_died_on_the_side_that_serves_are_named_when_a_deploy_fails(down, sentence):
+    sides = {side: {"pools": [f"shop_{side}"], "hosts": {name: {"server": f"s-{name}"} for name in HOSTS}} for side in ("blue", "green")}
+    known = plan(app="shop", balancers=["lb1"], sides=sides)
+    laid = {**known, **_blue_green.lay_out(known, everybody(idle="p"))}
+    pools = {"shop_blue": {f"s-{name}": "down" if name in down else "active" for name in HOSTS}, "shop_green": {f"s-{name}": "down" for name in HOSTS}}
+    local = {"__deploy_switched": SWITCHED, "__deploy_switched_back": {"shares": {"blue": 100, "green": 0}}, "__deploy_evidence": {"seen": {"lb1": pools}}}
+    found = _blue_green.outcome(local, laid, "Deploy of shop", "2 requests were lost", False)
+    assert found["result"] == "rolled_back" and found["sentence"].endswith(sentence), found["sentence"]
+    assert {row["name"] for row in found["members"] if row["state"] == "down"} == set(down)
+
+
 @pytest.mark.parametrize("why, result, sentence", [
     (None, "succeeded", "Deploy of shop: every request goes to blue again, which serves o."),
     ("the application got worse", "rolled_back", "Deploy of shop to o failed: the application got worse; every request goes to blue again; blue serves o."),

@@ -303,3 +303,79 @@ def test_a_first_deploy_that_fails_says_of_the_others_what_the_balancers_said():
 def test_what_going_back_had_to_cut_is_told():
     hostvars = facts({"__deploy_begun": 1, "__deploy_readmitted": ["app1"], "__deploy_cut": 2}, app1=(OK, OK))
     assert "app1 went back; 2 connections were cut on the way back, at the end of deploy_drain_timeout" in end(hostvars)["sentence"]
+
+
+LIVE = {"pools": ["shop"], "balancers": ["lb1"], "servers": {name: name for name in MEMBERS}, "strategy": "rolling"}
+BACK_IN = {"__deploy_begun": 1, "__deploy_readmitted": ["app1"], "__deploy_why": "app1 did not become ready"}
+
+
+def seen(*balancers, **states):
+    """What each balancer said of the members at the end; who is not named is active."""
+    pool = {**dict.fromkeys(MEMBERS, "active"), **states}
+    return {"__deploy_evidence": {"seen": {balancer: {"shop": pool} for balancer in balancers or ("lb1",)}}}
+
+
+def states_of(found):
+    return {row["name"]: row["state"] for row in found["members"]}
+
+
+@pytest.mark.claim("failed-deploy-asks-who-serves")
+def test_a_member_that_died_during_a_failed_deploy_is_not_said_to_serve():
+    found = end(facts({**BACK_IN, **seen(app3="down")}, app1=(OK, OK)), plan(**LIVE))
+    assert found["result"] == "rolled_back" and states_of(found) == {"app1": "active", "app2": "active", "app3": "down"}
+    assert found["sentence"] == (
+        "Deploy of shop to 2.0.0 failed: app1 did not become ready; app1 went back; 2 of 3 members serve 1.0.0; app3 does not serve, and nobody took it out; "
+        "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=1.0.0 begins it anew.")
+
+
+@pytest.mark.claim("failed-deploy-asks-who-serves")
+def test_where_a_member_kept_the_release_and_others_died_the_way_out_is_that_of_the_unfinished_deploy():
+    why = "balancer lb1: deploy_min_active is '2'; only 1 would serve; nothing was moved"
+    local = {"__deploy_begun": 1, "__deploy_readmitted": ["app1"], "__deploy_why": "app1 did not become ready", "__deploy_problems": [why]}
+    found = end(facts({**local, **seen(app2="down", app3="down")}, app1=(OK, SKIPPED)), plan(**LIVE))
+    assert found["result"] == "failed" and states_of(found) == {"app1": "active", "app2": "down", "app3": "down"}
+    assert found["sentence"].endswith(
+        "1 of 3 members serve 2.0.0; app2, app3 do not serve, and nobody took them out; ansible-playbook zero.downtime.rollback -e deploy_app=shop "
+        "-e deploy_strategy=rolling undoes it, or ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 "
+        "-e deploy_strategy=rolling goes on with it."), found["sentence"]
+
+
+def test_whom_somebody_took_out_during_a_failed_deploy_is_no_dead_member():
+    found = end(facts({**BACK_IN, **seen(app2="drained")}, app1=(OK, OK)), plan(**LIVE))
+    assert states_of(found)["app2"] == "drained"
+    assert found["sentence"].endswith("2 of 3 members serve 1.0.0; app2 is out of traffic: somebody else took it out meanwhile."), found["sentence"]
+
+
+def test_a_member_that_one_of_two_balancers_has_is_named_with_the_other():
+    evidence = {"seen": {"lb1": {"shop": dict.fromkeys(MEMBERS, "active")}, "lb2": {"shop": {**dict.fromkeys(MEMBERS, "active"), "app3": "down"}}}}
+    found = end(facts({**BACK_IN, "__deploy_evidence": evidence}, app1=(OK, OK)), plan(**{**LIVE, "balancers": ["lb1", "lb2"]}))
+    assert states_of(found)["app3"] == "active"
+    assert found["sentence"].endswith("3 of 3 members serve 1.0.0; app3 does not serve on lb2/shop."), found["sentence"]
+
+
+@pytest.mark.claim("failed-deploy-asks-who-serves")
+def test_a_balancer_that_does_not_tell_leaves_it_unknown_who_serves():
+    found = end(facts({**BACK_IN, "__deploy_evidence": {"seen": {"lb1": None}}}, app1=(OK, OK)), plan(**LIVE))
+    assert set(states_of(found).values()) == {"unknown"} and {row["release"] for row in found["members"]} == {"1.0.0"}
+    assert found["sentence"].endswith(
+        "3 of 3 members run 1.0.0; who of them serves is not known, since lb1 did not tell; "
+        "ansible-playbook zero.downtime.status -e deploy_app=shop asks again."), found["sentence"]
+    one = {**seen("lb1")["__deploy_evidence"]["seen"], "lb2": None}
+    found = end(facts({**BACK_IN, "__deploy_evidence": {"seen": one}}, app1=(OK, OK)), plan(**{**LIVE, "balancers": ["lb1", "lb2"]}))
+    assert set(states_of(found).values()) == {"active"}
+    assert found["sentence"].endswith("3 of 3 members serve 1.0.0; who serves on lb2 is not known, since it did not tell."), found["sentence"]
+
+
+def test_a_deploy_that_lost_requests_since_a_member_died_names_it():
+    hostvars = measured("lost", "2 of 12 requests were lost")
+    hostvars["localhost"]["__deploy_evidence"].update(seen(app2="down")["__deploy_evidence"])
+    found = end(hostvars, plan(**LIVE))
+    assert found["result"] == "failed" and states_of(found)["app2"] == "down"
+    assert found["sentence"].endswith(
+        "is in place, but 2 of 12 requests were lost; app2 does not serve, and nobody took it out; "
+        "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release=2.0.0 begins it anew."), found["sentence"]
+
+
+def test_when_everybody_is_dead_no_member_serves():
+    found = end(facts({**BACK_IN, **seen(app1="down", app2="down", app3="down")}, app1=(OK, OK)), plan(**LIVE))
+    assert "; no member serves; app1, app2, app3 do not serve, and nobody took them out; " in found["sentence"], found["sentence"]
