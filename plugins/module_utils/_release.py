@@ -460,9 +460,10 @@ class _Call:
             self._halt(found, slot, was_up)
         if move:
             self._link(slot.active, release, self._goes_back())
-        stands = f"slot {self.slot} now points at {release}" + (f", before at {found.release(slot.active)}" if move and slot.active else "")
+        # Whoever reads this reads it after the way back, when it is so no more.
+        stands = f"slot {self.slot} pointed at {release} by then" + (f", before at {found.release(slot.active)}" if move and slot.active else "")
         if not move:
-            stands = f"slot {self.slot} still points at {release}"
+            stands = f"slot {self.slot} pointed at {release} as before"
         if self.service and apart:
             self.service.start(self.store.root, self.slot, release, stands)
         elif self.service:
@@ -526,7 +527,7 @@ class _Call:
                     self.store.note("swapping", release, self.deploy_id, slot=self.slot, serves=serves)
             if self.params["restart"] or swap.leftover() or not self._there(port, release):
                 self._take_over(swap, release, found.release(serves), unfinished and slot.active == release.digest, port)
-            answer = self._read_back(release, f"slot {self.slot} points at {release}")
+            answer = self._read_back(release, f"slot {self.slot} pointed at {release} by then")
         finally:
             end()
         told = watch.told()
@@ -551,7 +552,7 @@ class _Call:
         except (_swaps().Failed, DowntimeError) as failure:
             text, details = f"release {release} did not take over: {failure}", getattr(failure, "details", {})
         if swap.final or before is None:
-            raise ActivationError(f"{text}; slot {self.slot} points at {release}", **details)
+            raise ActivationError(f"{text}; slot {self.slot} pointed at {release} by then", **details)
         if before.digest != release.digest:
             # Before the processes: one that brings its workers back loads what the link names.
             self._link(release.digest, before, True, before.digest)

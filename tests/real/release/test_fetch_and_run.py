@@ -308,7 +308,7 @@ def test_a_real_service_is_restarted_and_read_back(tmp_path: pathlib.Path) -> No
         with pytest.raises(_service.ActivationError) as caught:
             call(root, "activated", "3.0.0-bad", **options)
         assert "failed with rc 3" in str(caught.value) and "this release never comes up" in str(caught.value)
-        assert "now points at 3.0.0-bad" in str(caught.value) and caught.value.details["rc"] == 3
+        assert "pointed at 3.0.0-bad" in str(caught.value) and caught.value.details["rc"] == 3
         # Nothing runs now, so stop fails; that must not stand in the way back.
         back = call(root, "activated", "previous", **options)
         assert "stopping it did not succeed" in back["warnings"][0]
