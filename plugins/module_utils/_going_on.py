@@ -84,9 +84,6 @@ def kept(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
         return {"verb": "deploy", "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], **plan["ended"]}
     previous, release = plan.get("previous") or {}, plan["release"]
     switched = bool(plan.get("switch")) and not plan["switch"]["home"]
-    if plan.get("undone"):
-        # Of members that a killed deploy did not reach, none has run anything else.
-        previous = plan["undone"]
     rolled = bool(plan["going_back_to"]) and previous.get("digest") != release["digest"]
     moved = switched if idle(plan["strategy"]) else rolled
     if plan["verb"] not in ("deploy", "rollback") or not moved:

@@ -53,7 +53,9 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         most += sum(1 for name in idle if name not in (plan.get("held") or ()))
         if len(moving) > len(idle) and most < 1:
             raise DowntimeError(f"deploy_min_active is {plan['min_active']}, which cannot be held while a member is out: {plan['capacity']['tightest']}")
-    previous = [was[name] for name in moving if was[name]]
+    undone = _undone(plan, staged, interrupted)
+    # What users leave: with a rollback of a deploy that did not end that is its release, where some members still serve it.
+    previous = [undone] if undone else [was[name] for name in moving if was[name]]
     return {
         "release": release,
         "previous": previous[0] if previous else None,
@@ -67,7 +69,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "tells": _proof.tells(plan, staged, release["digest"]),
         "absent": absent,
         # What a rollback undoes of a deploy that did not end, for whoever wants to undo the rollback.
-        "undone": _undone(plan, staged, interrupted),
+        "undone": undone,
         # For whoever reads the plan: they come first, and what they are brought to is a new beginning.
         "not_serving": [name for name in moving if name in down and staged[name].get("active")],
         # What runs there, if anything, is begun anew, whatever its slot says.
