@@ -79,9 +79,9 @@ class ActionModule(ActionBase):
                 result["seen"] = self._seen(args, task_vars)
             return result
         except DowntimeError as error:
-            return {"failed": True, "msg": str(error)}
+            return {"failed": True, "msg": str(error), **error.details}
         except _probe.BadConfig as error:
-            return {"failed": True, "msg": str(error)}
+            return {"failed": True, "msg": str(error), "cause": error.cause}
         except OSError as error:
             return {"failed": True, "msg": f"the evidence in run_dir {self._task.args.get('run_dir')} cannot be kept: {error.strerror or error}"}
 
@@ -110,6 +110,12 @@ class ActionModule(ActionBase):
             return found
 
         return sample
+
+
+class NoHttp2(DowntimeError):
+    """The server does not choose what it has to."""
+
+    details: t.ClassVar[dict[str, t.Any]] = {"cause": _probe.NO_HTTP2}
 
 
 class Keeper:
@@ -176,9 +182,9 @@ class Keeper:
             outcome = _probe.once(config)
         asked = {"ok": outcome.kind is None, "kind": outcome.kind, "status": outcome.status or None, "version": outcome.version,
                  "release": outcome.release, "protocol": outcome.protocol, "detail": outcome.detail}
-        if outcome.kind == "no_http2":
-            raise DowntimeError("http2 is true, and the server of %s does not choose it (%s); auto and false are accepted there"
-                                % (shown_url(config["url"]), outcome.detail))
+        if outcome.kind == _probe.NO_HTTP2:
+            raise NoHttp2("http2 is true, and the server of %s does not choose it (%s); auto and false are accepted there"
+                          % (shown_url(config["url"]), outcome.detail))
         if outcome.kind is not None and self.args["expect_serving"]:
             what = "answers %d" % outcome.status if outcome.kind.startswith("status_") else "does not answer: %s" % (
                 "%s (%s)" % (outcome.kind, outcome.detail) if outcome.detail else outcome.kind)

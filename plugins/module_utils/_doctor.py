@@ -14,7 +14,7 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _argv, _commands
+from ansible_collections.zero.downtime.plugins.module_utils import _argv, _commands, _probe, _written
 from ansible_collections.zero.downtime.plugins.module_utils._errors import shown_url as shown
 
 # What status names and a deploy can begin with all the same. The rest of it has a check of its own.
@@ -206,12 +206,44 @@ def artifact(found: t.Mapping[str, t.Any], release: str, failed: t.Mapping[str, 
     return [f"{look} {shlex.quote(missing)}  # has to be there; deploy_artifact: {{url: …, checksums: …}} say where it is"]
 
 
-def evidence(checked: t.Mapping[str, t.Any]) -> list[str]:
-    """For a public address that the probe cannot use."""
+def evidence(checked: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any]) -> list[str]:
+    """For a public address that the probe cannot use.
+
+    :param result: what the evidence returned, with the cause where no request could show it.
+    """
+    either = "deploy_evidence_http2: auto  # in the inventory"
+    cause = result.get("cause")
+    if cause == _probe.TLS_NEEDED:
+        return [f"{either}; or deploy_evidence_url: https://…, where the site has such an address"]
+    if cause == _probe.LIBRARY_NEEDED:
+        return [f"{_probe.INSTALL_HTTP2}  # on this controller", f"or {either}, which does without"]
+    if cause == _probe.NO_HTTP2:
+        return [f"{either}; or switch HTTP/2 on in the server, as alpn h2,http/1.1 of a bind line does in haproxy"]
+    if cause == _probe.NO_AUTHORITY:
+        return [
+            f"ls -l {shlex.quote(str(checked['deploy_evidence_ca_path']))}  # on this controller, has to be readable, "
+            "with certificates as PEM; deploy_evidence_ca_path: FILE names another one"
+        ]
+    if cause == _probe.SETTING:
+        return variable(_written.sentence(str(result["msg"])))
+    return _asked(checked)
+
+
+def _asked(checked: t.Mapping[str, t.Any]) -> list[str]:
+    """The request that shows what the probe has met, as the probe makes it."""
     url, other = shown(str(checked["deploy_evidence_url"])), checked["deploy_evidence_connect_to"]
-    to = f" --connect-to ::{other}" if other else ""
+    words = ["curl -sv"]
+    if url.startswith("https:"):
+        if not checked["deploy_evidence_validate_certs"]:
+            words.append("-k")
+        elif checked["deploy_evidence_ca_path"]:
+            words.append(f"--cacert {shlex.quote(str(checked['deploy_evidence_ca_path']))}")
+        if checked["deploy_evidence_http2"] == "false":
+            words.append("--http1.1")
+    if other:
+        words.append(f"--connect-to ::{other}")
     return [
-        f"curl -sv{to} {shlex.quote(url)}  # on this controller, shows name, connection, certificate and answer; "
+        f"{' '.join(words)} {shlex.quote(url)}  # on this controller, shows name, connection, certificate and answer; "
         "deploy_evidence_url: URL names another one, deploy_evidence_connect_to: HOST:PORT asks another "
         "address, and deploy_evidence_ca_path: FILE trusts another authority"
     ]

@@ -64,6 +64,8 @@ DEFAULTS: dict[str, t.Any] = {
 TRANSPORT = ("refused", "unreachable", "reset", "timeout", "eof_fresh", "eof_reused", "truncated", "malformed", "tls", "dns",
              "stream_reset", "stream_refused", "no_http2")
 HTTP2 = ("auto", "true", "false")
+# The command that installs what HTTP/2 needs.
+INSTALL_HTTP2 = "%s -m pip install hpack" % sys.executable
 
 _MAX_HEAD = 65536
 _MAX_BODY = 65536
@@ -87,8 +89,19 @@ _ADMITTING = ("return", "switch")
 _GATEWAY = ("status_502", "status_503", "status_504")
 
 
+# Why the configuration cannot work, or the server does not do as it says: a value that is not accepted, or what else may mend it.
+SETTING, TLS_NEEDED, LIBRARY_NEEDED, NO_AUTHORITY, NO_HTTP2 = "setting", "tls_needed", "library_needed", "no_authority", "no_http2"
+
+
 class BadConfig(ValueError):
-    """The configuration cannot work; the text is one sentence for the user."""
+    """The configuration cannot work; the text is one sentence for the user.
+
+    C(cause) is one of those above.
+    """
+
+    def __init__(self, text: str, cause: str = SETTING) -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 def start_time_of(pid: int) -> str | None:
@@ -206,13 +219,13 @@ def http2_of(choice: t.Any, scheme: str) -> t.Any:
         return None
     if scheme != "https":
         raise BadConfig("http2 is true, which needs an https address: HTTP/2 is chosen in the TLS handshake; for %s:// auto and false are accepted."
-                        % scheme)
+                        % scheme, TLS_NEEDED)
     found = _load_http2()
     if not found.MISSING:
         return found
     if choice == "true":
-        raise BadConfig("http2 is true, which needs the Python library hpack on the controller, where auto and false do without: "
-                        "%s -m pip install hpack" % sys.executable)
+        raise BadConfig("http2 is true, which needs the Python library hpack on the controller, where auto and false do without: %s"
+                        % INSTALL_HTTP2, LIBRARY_NEEDED)
     return None
 
 
@@ -727,7 +740,7 @@ class Probe:
         try:
             context = ssl.create_default_context(cafile=self.config["ca_path"])
         except (OSError, ssl.SSLError) as exc:
-            raise BadConfig("ca_path %r cannot be read as certificates: %s." % (self.config["ca_path"], exc)) from exc
+            raise BadConfig("ca_path %r cannot be read as certificates: %s." % (self.config["ca_path"], exc), NO_AUTHORITY) from exc
         if not self.config["validate_certs"]:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -955,14 +968,14 @@ class Probe:
         except OSError as exc:          # SSLError is one
             # Whoever speaks nothing that was offered may say so by ending the handshake.
             refused = self.config["http2"] == "true" and "no application protocol" in str(exc).lower().replace("_", " ")
-            self.lose(exchange, "no_http2" if refused else "tls", str(exc)[:200])
+            self.lose(exchange, NO_HTTP2 if refused else "tls", str(exc)[:200])
             return False
         chosen = exchange.sock.selected_alpn_protocol() if self.http2 else None
         if chosen == "h2":
             self.link(exchange)
             return False
         if self.config["http2"] == "true":
-            self.lose(exchange, "no_http2", "the server chose %s" % (chosen or "none of the protocols that were offered"))
+            self.lose(exchange, NO_HTTP2, "the server chose %s" % (chosen or "none of the protocols that were offered"))
             return False
         exchange.state = "talk"
         return True

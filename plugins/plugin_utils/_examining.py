@@ -732,7 +732,7 @@ class Examination:
         if _probe.lacks_http2(checked["deploy_evidence_http2"], url):
             answers += "; for HTTP/2 the controller's Python would need the library hpack"
         if result.get("failed"):
-            checks.wrong("evidence", None, str(result["msg"]), _doctor.evidence(checked))
+            checks.wrong("evidence", None, str(result["msg"]), _doctor.evidence(checked, result))
         elif asked.get("ok"):
             checks.well("evidence", None, answers)
         elif asked.get("status"):
@@ -742,7 +742,7 @@ class Examination:
                 "evidence",
                 None,
                 f"deploy_evidence_url {shown} does not answer: {asked.get('detail') or asked.get('kind')}",
-                _doctor.evidence(checked),
+                _doctor.evidence(checked, result),
             )
 
     def _serves(self) -> bool:

@@ -332,3 +332,21 @@ def test_what_a_deploy_left_on_the_side_that_serves_bars_a_switch(stage, tmp_pat
         deploy_state_dir=str(tmp_path / "state"),
     )
     assert refused.rc == 2 and wrong["plan"][0].partition("; ")[0] in refused.sentence, refused.output
+
+
+@pytest.mark.parametrize(
+    "variables, text, mends",
+    [
+        ({"deploy_evidence_http2": True}, "deploy_evidence_http2 is true, which needs an https address", ["deploy_evidence_http2: auto  # in the inventory"]),
+        (
+            {"deploy_evidence_url": "https://127.0.0.1/", "deploy_evidence_ca_path": "/nowhere/ca.pem"},
+            "deploy_evidence_ca_path '/nowhere/ca.pem' cannot be read as certificates",
+            ["ls -l /nowhere/ca.pem  # on this controller"],
+        ),
+    ],
+)
+def test_a_public_address_that_cannot_be_asked_so_is_mended_by_its_cause(stage, tmp_path, variables, text, mends):
+    looked = Looked(stage, tmp_path, **variables)
+    (found,) = looked.of("evidence")
+    assert looked.rc == 2 and looked.wrong()["evidence"][0].startswith(text), looked.output
+    assert [line for line, begins in zip(found["mend"], mends) if line.startswith(begins)] == found["mend"], found

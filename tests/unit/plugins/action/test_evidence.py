@@ -82,6 +82,13 @@ def test_a_server_that_does_not_choose_http_2_is_refused(tmp_path, monkeypatch, 
         keeper(tmp_path, url="https://shop.example/?token=s3cret", http2=True, check_mode=True, expect_serving=expect_serving).started()
     assert str(caught.value) == ("http2 is true, and the server of https://shop.example/ does not choose it (the server chose http/1.1); "
                                  "auto and false are accepted there")
+    assert caught.value.details == {"cause": _probe.NO_HTTP2}
+
+
+def test_a_file_without_certificates_is_the_cause(tmp_path):
+    with pytest.raises(_probe.BadConfig, match="^ca_path '/nowhere/ca.pem' cannot be read as certificates: .*") as caught:
+        keeper(tmp_path, url="https://shop.example/", ca_path="/nowhere/ca.pem").started()
+    assert caught.value.cause == _probe.NO_AUTHORITY
 
 
 def test_what_it_spoke_is_returned(tmp_path, monkeypatch):

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _doctor
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _doctor, _probe
 
 COMMANDS = _doctor.Commands("shop")
 RELEASE = {"digest": "d" * 64, "label": "1.0.0"}
@@ -117,13 +118,55 @@ def test_servers_that_are_no_members_are_named():
     )
 
 
+def public(**checked):
+    """The variables of the public address, as a plan has checked them."""
+    return {
+        "deploy_evidence_url": "https://shop.example/", "deploy_evidence_connect_to": None, "deploy_evidence_ca_path": None,
+        "deploy_evidence_validate_certs": True, "deploy_evidence_http2": "auto", **checked,
+    }
+
+
+@pytest.mark.parametrize(
+    "checked, asked",
+    [
+        ({}, "curl -sv https://shop.example/"),
+        ({"deploy_evidence_ca_path": "/etc/our ca.pem"}, "curl -sv --cacert '/etc/our ca.pem' https://shop.example/"),
+        # Nothing is checked, whatever the file says.
+        ({"deploy_evidence_ca_path": "/ca.pem", "deploy_evidence_validate_certs": False}, "curl -sv -k https://shop.example/"),
+        ({"deploy_evidence_http2": "false", "deploy_evidence_connect_to": "lb1:443"},
+         "curl -sv --http1.1 --connect-to ::lb1:443 https://shop.example/"),
+        ({"deploy_evidence_url": "http://shop.example/", "deploy_evidence_ca_path": "/ca.pem"}, "curl -sv http://shop.example/"),
+    ],
+)
+def test_what_asks_the_public_address_asks_as_the_probe_does(checked, asked):
+    (line,) = _doctor.evidence(public(**checked), {"failed": True, "msg": "url does not answer"})
+    assert line.startswith(f"{asked}  # on this controller"), line
+
+
+@pytest.mark.parametrize(
+    "result, mends",
+    [
+        ({"cause": _probe.TLS_NEEDED}, ["deploy_evidence_http2: auto  # in the inventory"]),
+        ({"cause": _probe.LIBRARY_NEEDED},
+         [f"{sys.executable} -m pip install hpack  # on this controller", "or deploy_evidence_http2: auto  # in the inventory"]),
+        ({"cause": _probe.NO_HTTP2}, ["deploy_evidence_http2: auto  # in the inventory"]),
+        ({"cause": _probe.NO_AUTHORITY}, ["ls -l /etc/ca.pem  # on this controller"]),
+        ({"cause": _probe.SETTING, "msg": "connect_to 'lb1' is not usable: give host:port"}, ["deploy_evidence_connect_to: …"]),
+    ],
+)
+def test_what_no_request_can_show_is_mended_by_what_caused_it(result, mends):
+    lines = _doctor.evidence(public(deploy_evidence_ca_path="/etc/ca.pem"), {"failed": True, **result})
+    assert len(lines) == len(mends) and "curl" not in "".join(lines)
+    assert all(line.startswith(begins) for line, begins in zip(lines, mends)), lines
+
+
 def test_no_secret_of_an_address_is_shown():
     artifact = {
         "url": "https://u:secret@art.example/shop-1.tar.gz?sig=secret",
         "checksums": "https://art.example/SHA256SUMS?sig=secret",
     }
     lines = _doctor.artifact(artifact, "1", {"unlisted": True}, True) + _doctor.evidence(
-        {"deploy_evidence_url": "https://u:secret@shop.example/?key=secret", "deploy_evidence_connect_to": "lb1:443"}
+        public(deploy_evidence_url="https://u:secret@shop.example/?key=secret", deploy_evidence_connect_to="lb1:443"), {}
     )
     assert "secret" not in "".join(lines)
     assert (

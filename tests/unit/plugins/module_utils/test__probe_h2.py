@@ -477,10 +477,11 @@ def test_what_cannot_be_chosen_is_one_sentence(monkeypatch):
     with pytest.raises(
         _probe.BadConfig,
         match="^http2 is true, which needs an https address: .*; for http:// auto and false are accepted.$",
-    ):
+    ) as plain:
         _probe.http2_of("true", "http")
-    with pytest.raises(_probe.BadConfig, match="^http2 is 'yes'; accepted are auto, true, false.$"):
+    with pytest.raises(_probe.BadConfig, match="^http2 is 'yes'; accepted are auto, true, false.$") as unknown:
         _probe.http2_of("yes", "https")
+    assert (plain.value.cause, unknown.value.cause) == (_probe.TLS_NEEDED, _probe.SETTING)
     monkeypatch.setattr(_probe_h2, "MISSING", "No module named 'hpack'")
     assert _probe.http2_of("auto", "https") is None
     lacking = [_probe.lacks_http2(choice, url) for choice, url in (("auto", "https://a/"), ("auto", "http://a/"), ("false", "https://a/"))]
@@ -491,3 +492,4 @@ def test_what_cannot_be_chosen_is_one_sentence(monkeypatch):
         "http2 is true, which needs the Python library hpack on the controller, where auto and false do without: "
         f"{sys.executable} -m pip install hpack"
     )
+    assert caught.value.cause == _probe.LIBRARY_NEEDED
