@@ -120,7 +120,7 @@ def balancer(
 
 def variable(text: str) -> list[str]:
     """The variable that a refusal begins with, or names; as it is written in the inventory."""
-    found = re.search(r"\bdeploy_[a-z_]+(?:\.[a-z_]+)*", text)
+    found = re.search(r"\bdeploy_[a-z0-9_]+(?:\.[a-z0-9_]+)*", text)
     if not found:
         return ["the variables are described in docs/variables.md"]
     first, *rest = found[0].split(".")

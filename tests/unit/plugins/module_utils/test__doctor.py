@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands, _doctor, _probe
+from ansible_collections.zero.downtime.plugins.module_utils._variables import VARIABLES
 
 COMMANDS = _doctor.Commands("shop")
 RELEASE = {"digest": "d" * 64, "label": "1.0.0"}
@@ -42,6 +43,11 @@ def test_commands_are_those_of_this_controller():
 )
 def test_a_refusal_names_the_variable_that_mends_it(text, line):
     assert _doctor.variable(text) == [f"{line}  # in the inventory; docs/variables.md"]
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_variable_is_named_whole(name):
+    assert _doctor.variable(f"{name} is 'x'") == [f"{name}: …  # in the inventory; docs/variables.md"]
 
 
 def test_a_refusal_that_names_no_variable_has_a_place_to_look_at():

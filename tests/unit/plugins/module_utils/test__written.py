@@ -60,8 +60,8 @@ def sentences() -> t.Iterator[tuple[str, str]]:
 
 def named(text: str, known: t.Collection[str]) -> list[str]:
     """The options that a sentence names."""
-    found = [word for word in re.findall(r"(?<![\w./\-{$'])([a-z]+_[a-z_]+)(?![\w(/])", text) if word in known]
-    begins = (re.match(r"([a-z_]+)(?:\[[^\]]*\])?(?:\.[a-z_]+)?(?: is | are | has ['\"]| names |: X)", text)
+    found = [word for word in re.findall(r"(?<![\w./\-{$'])([a-z]+_[a-z0-9_]+)(?![\w(/])", text) if word in known]
+    begins = (re.match(r"([a-z][a-z0-9_]*)(?:\[[^\]]*\])?(?:\.[a-z_]+)?(?: is | are | has ['\"]| names |: X)", text)
               or re.match(r"(header|root|url) (?:['/]|https?://)", text))
     return found + ([begins[1]] if begins and begins[1] in known else [])
 
