@@ -202,7 +202,7 @@ class ActionModule(ActionBase):
 
         shadow = None
         if verb == "deploy" and checked["deploy_shadow"] and capacity["first"]:
-            warnings.append("deploy_shadow is set, but no member serves yet, so there is nothing to compare the first release with")
+            warnings.append("deploy_shadow is set, but no member serves, so there is nothing to compare the release with")
         elif verb == "deploy" and checked["deploy_shadow"]:
             shadow = self._shadow(checked, told, by_side, (serving_side, side), whole_traffic, task_vars)
         if verb in _plan.SHIFTS:
@@ -583,7 +583,7 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
     lines = [f"Plan: {plan['verb']} {plan['app']} ({plan['environment']}) to {release['label']} ({release['digest'][:12]})"
              + (f" from {previous['label']} ({previous['digest'][:12]})" if previous else ", the first release")]
     lines.append(f"  {plan['strategy']} by {plan['driver']} on {', '.join(plan['balancers'])}; floor {plan['min_active']}"
-                 + ("; no member serves yet" if plan["first"] else ""))
+                 + (f"; no member serves {'now' if previous else 'yet'}" if plan["first"] else ""))
     lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}{_anew(plan, batch['members'])}: drain at most {plan['drain_timeout']} s, activate, "
               f"{plan['health']['passes'] if plan['health'].get('path') else 'no'} passes, return" for batch in plan["batches"]]
     if plan.get("switch"):

@@ -15,6 +15,7 @@ import shlex
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _argv, _commands, _probe, _written
+from ansible_collections.zero.downtime.plugins.module_utils._errors import agreeing
 from ansible_collections.zero.downtime.plugins.module_utils._errors import shown_url as shown
 
 # What status names and a deploy can begin with all the same. The rest of it has a check of its own.
@@ -51,6 +52,34 @@ class Commands:
         """For a member that has a release and does not serve."""
         label = release.get("label") or release["digest"]
         return [f"{_commands.anew(self.app, label, sides)}  # begins it anew", *self.started(name, host, release)]
+
+    def no_room(
+        self,
+        dead: t.Sequence[str],
+        left: t.Sequence[str],
+        held: t.Sequence[str],
+        release: t.Mapping[str, t.Any] | None,
+        sides: bool,
+    ) -> tuple[str, list[str]]:
+        """Why nobody may leave now, by who is out: what a deploy does with them, and what mends it.
+
+        :param dead: those whom nobody took out.
+        :param left: those whom a deploy left out that did not end.
+        :param held: those whom a person took out.
+        :param release: what one of the members has.
+        """
+        said, mend = "", []
+        if dead:
+            label = (release.get("label") or release["digest"]) if release else "LABEL"
+            said += f"; a deploy begins {', '.join(dead)} anew first"
+            mend.append(f"{_commands.anew(self.app, label, sides)}  # begins {', '.join(dead)} anew")
+        if left:
+            said += f"; a deploy brings back {', '.join(left)}, which one before left out"
+            mend += self.again()
+        if held:
+            said += f"; {agreeing(held, 'was', 'were')} taken out by a person, and {'stays' if len(held) == 1 else 'stay'} out"
+            mend.append(self.brought_back(held))
+        return said, mend or [f"{self.playbook('status')}  # says who serves"]
 
     def started(self, name: str, host: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any]) -> list[str]:
         """What starts a member's service by hand; nothing where hooks do it, or one process hands its port on to the next."""
@@ -176,6 +205,12 @@ def health(url: str, entry: t.Mapping[str, t.Any]) -> list[str]:
         f"curl -si {shlex.quote(url)}  # shows the answer; deploy_health: {{path: …, status: […], header: …}} say "
         "what is asked and what has to be answered"
     ]
+
+
+def nothing_left(dead: t.Sequence[str]) -> str:
+    """Where a deploy left nothing, although C(dead), which are named elsewhere, do not serve."""
+    beside = f"beside {', '.join(dead)}, which {'does' if len(dead) == 1 else 'do'} not serve, " if dead else ""
+    return f"{beside}no member is out of traffic, and nothing is half done"
 
 
 def missing_file(command: str | None, lines: t.Sequence[str]) -> list[str]:

@@ -90,8 +90,10 @@ class Examination:
         self.serving = ""
         # Whether no member serves yet; None as long as nobody can tell.
         self.first: bool | None = None
-        # As the plan has it, once every balancer has all members; and whom nobody took out and who does not serve.
+        # As the plan has it, once every balancer has all members; whom somebody has out; and whom nobody took out and
+        # who does not serve.
         self.capacity: dict[str, t.Any] | None = None
+        self.held: list[str] = []
         self.dead: list[str] = []
 
     # -- in order ------------------------------------------------------------------------------------------------------
@@ -526,10 +528,10 @@ class Examination:
             self.first = True
 
         if self._all_told() and not any(check["name"] == "server" for check in self.checks.found):
-            self.capacity, held, dummy = self.planner._look(
+            self.capacity, self.held, dummy = self.planner._look(
                 self.driver, self.traffic, self.told, self.by_side, side, side, self.checked["deploy_min_active"], False
             )
-            self.dead = _rolling.dead({"capacity": self.capacity, "held": held}, self.by_side[side])
+            self.dead = _rolling.dead({"capacity": self.capacity, "held": self.held}, self.by_side[side])
 
     def _all_told(self) -> bool:
         """Whether every balancer that is not left out has answered as it has to."""
@@ -554,13 +556,24 @@ class Examination:
 
         def rule() -> str:
             _plan.check_floor(capacity, min_active)
-            if capacity["first"]:
+            if capacity["first"] and not any(self._active(name) for name in self.members):
                 return "no member serves yet, so the next deploy is a first one"
+            if capacity["first"]:
+                return "no member serves now, so there is no floor to keep"
             return f"{capacity['tightest']} (deploy_min_active {min_active})"
 
         text = checks.tried("floor", None, _doctor.variable("deploy_min_active"), rule, ["rolling"])
-        if text:
+        if not text:
+            return
+        release = next((active for name in self.members if (active := self._active(name))), None)
+        if capacity["most"] is None or capacity["most"] > 0 or (capacity["first"] and not release):
             checks.well("floor", None, text)
+            return
+        hosts, out = self.by_side[self.serving or self.sides[0]], self._begun()[0]
+        left = [name for name in self.held if hosts[name]["server"] in out]
+        held = [name for name in self.held if name not in left]
+        said, mend = self.commands.no_room(self.dead, left, held, release, len(self.sides) > 1)
+        checks.wrong("floor", None, text + said, mend, [])
 
     def of_health(self) -> None:
         """Ask what runs now, as a gate would ask."""
@@ -791,7 +804,8 @@ class Examination:
         for entry in found:
             self.checks.wrong("leftovers", None, entry["text"], self.commands.left(entry, release), [])
         if not found:
-            self.checks.well("leftovers", None, "no member is out of traffic, and nothing is half done")
+            dead = [name for name in self.dead if self._active(name)]
+            self.checks.well("leftovers", None, _doctor.nothing_left(dead))
 
     # -- the last word -------------------------------------------------------------------------------------------------
     def plans(self) -> None:

@@ -108,7 +108,11 @@ def test_members_that_died_are_begun_anew_by_a_rolling_rollback_and_by_the_same_
     told = [line for line in doctor.output.splitlines() if line.startswith("⚠")]
     assert told == ["⚠ health, app2: does not serve now (127.0.0.1:8102 refused the connection); a deploy, rollback or restart on its side begins it anew"]
     assert f"\n    {begins.replace(' -e deploy_app=shop', '')}  # begins it anew\n    ansible app2 -m ansible.builtin.command -a " in doctor.output
+    assert "✓ leftovers: beside app2, which does not serve, no member is out of traffic, and nothing is half done" in doctor.output, doctor.output
     tight = {"deploy_release": "1.0.0", "deploy_min_active": 3, "deploy_batches": [2]}
+    floor = side.stage.play("zero.downtime.doctor", deploy_min_active=3)
+    assert floor.rc == 0, floor.output
+    assert "⚠ floor: pool shop_blue on lb1: 3 of 4 serve, and 3 have to (deploy_min_active 3); a deploy begins app2 anew first" in floor.output
     foretold = side.stage.play("zero.downtime.deploy", "--check", **PLAIN, **tight)
     assert foretold.rc == 0 and side.stage.seen() == before, foretold.output
     assert "  batch 1: app2 (app2 does not serve now, and is begun anew): " in foretold.output, foretold.output
@@ -117,6 +121,9 @@ def test_members_that_died_are_begun_anew_by_a_rolling_rollback_and_by_the_same_
     again = side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_strategy="rolling", **PLAIN, **rolling)
     assert again.rc == 0 and "1 of 4 members were moved to 2.0.0" in again.sentence, again.output
     die(side, "blue", *layout.MEMBERS)
+    doctor = side.stage.play("zero.downtime.doctor")
+    assert doctor.rc == 0 and "no member serves yet" not in doctor.output, doctor.output
+    assert "⚠ floor: no member serves now, so there is no floor to keep; a deploy begins app1, app2, app3, app4 anew first\n" in doctor.output
     back = rollback(side, deploy_release="2.0.0")
     assert back.rc == 0 and "4 of 4 members were moved to 2.0.0" in back.sentence, back.output
     assert version() == "2.0.0" and side.stage.play("zero.downtime.status").rc == 0
