@@ -221,9 +221,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     away = [row["name"] for row in rows if row["state"] == "lost"]
 
     if not failed:
-        count = len(plan["going_back_to"])
-        sentence = (f"{title.capitalize()}: {count} of {len(plan['members'])} members were moved to {label}" if count
-                    else f"{title.capitalize()}: all {len(plan['members'])} members run {label} already, and nothing was moved")
+        sentence = f"{title.capitalize()}: {_moves(plan, label)}"
         if held:
             sentence += f"; {agreeing(held, 'stays out of traffic, as it was', 'stay out of traffic, as they were')} found"
         if theirs:
@@ -234,9 +232,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
             were = agreeing(absent, "could not be reached, serves nobody, and runs what it", "could not be reached, serve nobody, and run what they")
             sentence += f"; {were} ran"
         if checking:
-            anew = plan.get("not_serving") or []
-            first = f", and begin {', '.join(anew)} anew, which {'does' if len(anew) == 1 else 'do'} not serve" if anew else ""
-            sentence = f"{title.capitalize()} would move {count} of {len(plan['members'])} members to {label}{first}; nothing has been changed."
+            sentence = f"{title.capitalize()} would {_would_move(plan, label)}; nothing has been changed."
         now = _seen.look(rows, local, plan)
         found = {"result": "succeeded", "sentence": full_stop(sentence), "members": now.rows, "lost": away,
                  "beside": [*([now.unknown] if now.unknown else []), *_seen.mended(now, plan, lambda _name: plan["release"])]}
@@ -277,6 +273,33 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     parts += _seen.mended(now, plan, lambda name: plan["release"] if place(local, name) == "new" or name not in plan["going_back_to"]
                           else plan["going_back_to"][name], way)
     return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": now.rows, "lost": away}
+
+
+def _counted(plan: t.Mapping[str, t.Any]) -> tuple[int, t.Sequence[str]]:
+    """How many members get another release, and who is begun anew since it does not serve. A restart brings all to what they have."""
+    again = plan.get("down") or () if plan["verb"] != "restart" else ()
+    return len([name for name in plan["going_back_to"] if name not in again]), plan.get("not_serving") or ()
+
+
+def _moves(plan: t.Mapping[str, t.Any], label: str | None) -> str:
+    """What a deploy that went well did, as C(_would_move) foretold it."""
+    count, anew = _counted(plan)
+    if not count and not anew:
+        return f"all {len(plan['members'])} members run {label} already, and nothing was moved"
+    begun = agreeing(anew, "was begun anew", "were begun anew")
+    if not count:
+        others = "" if len(anew) == len(plan["members"]) else ", and nobody else was moved"
+        return f"{begun} with {label}, since {'it' if len(anew) == 1 else 'they'} did not serve{others}"
+    return f"{count} of {len(plan['members'])} members were moved to {label}" + (f", and {begun}, which did not serve" if anew else "")
+
+
+def _would_move(plan: t.Mapping[str, t.Any], label: str | None) -> str:
+    """What a deploy under check mode would do."""
+    count, anew = _counted(plan)
+    who = f"begin {', '.join(anew)} anew"
+    if anew and not count:
+        return f"{who} with {label}, since {'it does' if len(anew) == 1 else 'they do'} not serve"
+    return f"move {count} of {len(plan['members'])} members to {label}" + (f", and {who}, which {'does' if len(anew) == 1 else 'do'} not serve" if anew else "")
 
 
 def _who_serves(now: _seen.Look) -> list[str]:

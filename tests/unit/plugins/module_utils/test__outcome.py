@@ -73,6 +73,31 @@ def test_who_would_be_begun_anew_is_named_under_check():
                                  "nothing has been changed.")
 
 
+@pytest.mark.claim("check-says-what-would-be")
+@pytest.mark.parametrize("dead, again, would, was", [
+    (["app2"], [], "would move 3 of 3 members to 2.0.0, and begin app2 anew, which does not serve; nothing has been changed.",
+     "3 of 3 members were moved to 2.0.0, and app2 was begun anew, which did not serve; 0 lost."),
+    (["app1", "app2"], ["app2"], "would move 2 of 3 members to 2.0.0, and begin app1, app2 anew, which do not serve; nothing has been changed.",
+     "2 of 3 members were moved to 2.0.0, and app1, app2 were begun anew, which did not serve; 0 lost."),
+    (MEMBERS, MEMBERS, "would begin app1, app2, app3 anew with 2.0.0, since they do not serve; nothing has been changed.",
+     "app1, app2, app3 were begun anew with 2.0.0, since they did not serve; 0 lost."),
+])
+def test_the_last_sentence_says_who_was_begun_anew_as_check_foretold(dead, again, would, was):
+    the_plan = plan(not_serving=dead, down=again)
+    hostvars = measured("clean", "0 lost")
+    assert _outcome.outcome(hostvars, MEMBERS, the_plan, {"verb": "deploy", "app": "shop"}, True)["sentence"] == "Deploy of shop " + would
+    assert end(hostvars, the_plan)["sentence"] == "Deploy of shop: " + was
+
+
+def test_a_member_begun_anew_with_what_it_had_is_not_said_to_have_been_moved():
+    alone = plan(going_back_to={"app2": NEW}, not_serving=["app2"], down=["app2"])
+    assert end(measured("clean", "0 lost"), alone)["sentence"] == (
+        "Deploy of shop: app2 was begun anew with 2.0.0, since it did not serve, and nobody else was moved; 0 lost.")
+    # A restart begins everybody anew.
+    whole = plan(verb="restart", not_serving=["app2"], down=["app2"])
+    assert "3 of 3 members were moved to 2.0.0, and app2 was begun anew, which did not serve" in end(measured("clean", ""), whole)["sentence"]
+
+
 def test_refused_before_anything_moved():
     found = end(facts({"__deploy_why": "deploy_release is missing"}), {})
     assert found["result"] == "failed"
