@@ -234,8 +234,9 @@ def _worker(name: str, worker: t.Any, series: list[Reading], opening: list[dict[
             if len(run) > len(group) or base is None:
                 last = _middle(group, high=False)
         elif number == len(runs) - 1 and (last[1].get("open") or last[1].get("current")):
-            gaps.append("%s: worker %s ended after its last reading, with %d requests open%s" % (
-                name, worker, last[1].get("open") or 0, "" if not last[1].get("current") else " and new ones coming in"))
+            still = last[1].get("open") or 0
+            gaps.append("%s: worker %s ended after its last reading, with %d request%s open%s" % (
+                name, worker, still, "" if still == 1 else "s", "" if not last[1].get("current") else " and new ones coming in"))
         windows.append(_split(run, base, last, moved_at))
     return windows
 

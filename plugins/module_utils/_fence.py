@@ -52,7 +52,7 @@ def told(lock: t.Mapping[str, t.Any]) -> str:
     """The holder, for a sentence."""
     holder = lock.get("holder") or {}
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(lock["since"])) if lock.get("since") else "an unknown time"
-    return (f"deploy {lock.get('deploy_id')} of {holder.get('user', 'an unknown user')} on {holder.get('controller', 'an unknown controller')} "
+    return (f"{holder.get('verb') or 'deploy'} {lock.get('deploy_id')} of {holder.get('user', 'an unknown user')} on {holder.get('controller', 'an unknown controller')} "
             f"(process {holder.get('pid', 'unknown')}), since {since}")
 
 

@@ -289,6 +289,11 @@ def _tls_context(check: Check) -> ssl.SSLContext:
         raise DowntimeError(f"ca_path {check.ca_path!r} cannot be read ({exc}); accepted: a file of PEM certificates") from exc
 
 
+def _seconds(limit: float) -> str:
+    """A limit for a sentence: what is left of the whole time has digits that nobody reads."""
+    return f"{round(limit, 2) or limit:g}"
+
+
 def request(
     url: str,
     connect_timeout: float,
@@ -353,8 +358,8 @@ def request(
             sock.close()
     except socket.timeout:
         if phase == "answer":
-            return Answer(error=f"{where} did not answer within {read_timeout:g} s", timed_out=True)
-        return Answer(error=f"{where} did not accept a connection within {connect_timeout:g} s", timed_out=True)
+            return Answer(error=f"{where} did not answer within {_seconds(read_timeout)} s", timed_out=True)
+        return Answer(error=f"{where} did not accept a connection within {_seconds(connect_timeout)} s", timed_out=True)
     except ConnectionRefusedError:
         return Answer(error=f"{where} refused the connection")
     except socket.gaierror as exc:

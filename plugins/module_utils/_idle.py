@@ -72,7 +72,8 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
         "wait": round(wait, 3), "when": None if why or begin else round(now + wait, 3), "due": not why and wait <= 0, "begin": begin and not why,
         "shares": shares if not _of_shares(side, told, []) and len(told) == len(infos) else None,
     }
-    return {**found, "sentence": sentence({**found, "retires": _commands.command("retire", plan.get("app"))})}
+    asked = any(split[side] for split in splits.values())
+    return {**found, "sentence": sentence({**found, "asked": asked, "retires": _commands.command("retire", plan.get("app"))})}
 
 
 def _of_shares(side: str, told: Answers, known: t.Sequence[str]) -> list[str]:
@@ -149,7 +150,8 @@ def sentence(found: t.Mapping[str, t.Any]) -> str:
     side, label = found["side"], label_of(found["release"])
     if not label:
         return f"{side} is idle and has no release"
-    parts = [f"{side} is idle and has {label}, {found['state']}"]
+    # Where a canary was left in the middle, both sides serve.
+    parts = [f"{side} has {label}, {found['state']}, and gets some of the requests" if found.get("asked") else f"{side} is idle and has {label}, {found['state']}"]
     if found["since"] is not None:
         parts[0] += f", since {at(found['since'])}"
     if found["state"] == "stopped":

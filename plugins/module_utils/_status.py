@@ -53,6 +53,7 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
     _missing(infos, plan["servers"], plan["members"], left_out, served, watch)
     _missing_files(infos, watch)
     rows = []
+    dead_by_way: dict[str, list[str]] = {}
     for name in plan["members"]:
         result = releases[name]
         active = None if result.get("failed") else result.get("active")
@@ -71,7 +72,14 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
             "in_flight": _sum(entry.get("in_flight") for entry in states[name].values()),
         })
         if active and seen and not (holders and name in orphans):
-            _of_member(name, seen, name in orphans, watch, _commands.anew(watch.app, active.get("label") or active["digest"], bool(plan.get("sides"))))
+            if set(seen.values()) == {"down"} and name not in orphans:
+                way = _commands.anew(watch.app, active.get("label") or active["digest"], bool(plan.get("sides")))
+                dead_by_way.setdefault(way, []).append(name)
+            else:
+                _of_member(name, seen, name in orphans, watch)
+    for way, names in dead_by_way.items():
+        _of_dead(names, watch, way)
+    _nobody_serves(rows, watch)
     left = [entry for entry in watch.found if entry["kind"] == "orphan"]
     if left and not held:
         left[-1]["text"] += "; " + next(_ends(result, plan["app"]) for result in locks.values() if result.get("journal"))
@@ -233,18 +241,32 @@ def _ends(result: t.Mapping[str, t.Any], app: str) -> str:
     return f"{_commands.command(verb if verb in ('restart', 'retire') else 'rollback', app)} takes it over"
 
 
-def _of_member(name: str, seen: t.Mapping[str, str], orphan: bool, watch: Watch, anew: str) -> None:
-    """Whether a member that has a release is where it belongs; C(anew) is the command that begins it anew."""
+def _of_member(name: str, seen: t.Mapping[str, str], orphan: bool, watch: Watch) -> None:
+    """Whether a member that has a release, and is not dead, is where it belongs."""
     out = [place for place, state in seen.items() if state != "active"]
     if out and len(out) < len(seen):
         # One balancer may have it in several pools.
         who = "balancers disagree" if len({place.partition("/")[0] for place in seen}) > 1 else "pools disagree"
         watch.add("disagree", [name], f"{who} on member {name}: " + ", ".join(f"{place} has it {state}" for place, state in seen.items()))
-    elif out and not orphan and set(seen.values()) == {"down"}:
-        watch.add("dead", [name], f"member {name} is out of traffic (down), and nobody took it out; {anew} begins it anew")
     elif out:
         watch.add("orphan" if orphan else "out", [name], f"member {name} is out of traffic ({', '.join(sorted(set(seen.values())))})"
                                                          + (", left by a deploy that did not end" if orphan else ""))
+
+
+def _of_dead(names: t.Sequence[str], watch: Watch, anew: str) -> None:
+    """Name the members that do not serve, though nobody took them out; C(anew) is the one command that begins all of them anew."""
+    if len(names) == 1:
+        watch.add("dead", names, f"member {names[0]} is out of traffic (down), and nobody took it out; {anew} begins it anew")
+        return
+    watch.add("dead", names, f"members {', '.join(names[:-1])} and {names[-1]} are out of traffic (down), and nobody took them out; {anew} begins them anew")
+
+
+def _nobody_serves(rows: t.Sequence[t.Mapping[str, t.Any]], watch: Watch) -> None:
+    """Say it with the first of the members that are out: a list of all of them does not."""
+    out = [entry for entry in watch.found if entry["kind"] in ("dead", "out", "orphan")]
+    states = [state for row in rows for state in row["states"].values()]
+    if out and states and "active" not in states:
+        out[0]["text"] = f"no member serves: {out[0]['text']}"
 
 
 def _left_out(plan: t.Mapping[str, t.Any], locks: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, str]:

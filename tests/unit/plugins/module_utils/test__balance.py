@@ -111,6 +111,7 @@ def test_a_reload_starts_new_counters_and_the_old_workers_last_ones_count():
 @pytest.mark.claim("balance-incomplete-said")
 @pytest.mark.parametrize("last, part", [
     (row(1, 150, open_now=2, current=False), "with 2 requests open"),
+    (row(1, 150, open_now=1, current=False), "with 1 request open"),
     (row(1, 150), "new ones coming in"),
 ])
 def test_a_worker_that_vanished_with_work_makes_the_sheet_incomplete(last, part):

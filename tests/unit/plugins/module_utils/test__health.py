@@ -282,6 +282,8 @@ def test_no_answer_is_a_time_out() -> None:
     answer = Wire(b"", close=False).request(read_timeout=0.05)
     assert answer.timed_out
     assert answer.error == "app1.example:8000 did not answer within 0.05 s"
+    # What is left of a limit is told as a person would.
+    assert (Wire(b"", close=False).request(read_timeout=0.058831).error or "").endswith("did not answer within 0.06 s")
 
 
 def test_a_trickling_answer_meets_the_same_deadline() -> None:

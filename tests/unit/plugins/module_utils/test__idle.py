@@ -88,6 +88,11 @@ def test_what_is_in_the_way_is_named(changes, words):
     assert any(re.match(words, text) for text in found["why"]), found["why"]
 
 
+def test_a_side_that_gets_requests_is_not_called_idle():
+    assert look(lb1=balancer(green=60))["sentence"].startswith("blue has 1.0.0, warm, and gets some of the requests"), look(lb1=balancer(green=60))["sentence"]
+    assert look()["sentence"].startswith("blue is idle and has 1.0.0, warm")
+
+
 def test_one_that_died_while_it_stopped_the_side_is_not_in_the_way():
     found = look(state=keeper(lock={"deploy_id": "d9", "holder": {"verb": "retire"}}))
     assert found["due"] and found["left"] and not look()["left"] and not look(state=keeper(lock={"deploy_id": "me", "holder": {"verb": "retire"}}))["left"]

@@ -157,6 +157,31 @@ def test_a_member_that_nobody_took_out_and_that_does_not_serve_has_a_command_tha
     assert [entry["kind"] for entry in mixed["watch"]] == ["disagree", "out"]
 
 
+@pytest.mark.claim("status-begins-the-dead-anew")
+def test_members_that_died_together_are_one_sentence_and_that_nobody_serves_is_said():
+    command = "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release="
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="down", app2="down")})
+    assert found["watch"] == [{"kind": "dead", "who": ["app1", "app2"], "text": (
+        f"no member serves: members app1 and app2 are out of traffic (down), and nobody took them out; {command}1.0.0 begins them anew")}]
+    plan = {**PLAN, "members": ["app1", "app2", "app3"], "servers": {name: name for name in ("app1", "app2", "app3")}}
+    releases = {"app1": {"active": ONE}, "app2": {"active": TWO}, "app3": {"active": ONE}}
+    partly = _status.build(plan, releases, {"lb1": info(app1="down", app2="active", app3="down")})
+    assert partly["problems"][0] == f"members app1 and app3 are out of traffic (down), and nobody took them out; {command}1.0.0 begins them anew"
+    # Each release has a command of its own.
+    mixed = _status.build(PLAN, releases, {"lb1": info(app1="down", app2="down")})
+    assert [entry["who"] for entry in mixed["watch"] if entry["kind"] == "dead"] == [["app1"], ["app2"]]
+    assert mixed["sentence"].startswith("no member serves: member app1 is out of traffic (down)") and mixed["sentence"].count("no member serves") == 1
+    held = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="drained", app2="drained")})
+    assert held["sentence"] == "no member serves: member app1 is out of traffic (drained); member app2 is out of traffic (drained)"
+
+
+def test_whoever_has_the_lock_is_called_by_what_it_does():
+    lock = {"deploy_id": "d1", "holder": {"user": "ops", "controller": "ctl1", "pid": 7, "verb": "restart"}}
+    found = _status.build(PLAN, {"app1": {"active": ONE}, "app2": {"active": ONE}}, {"lb1": info(app1="active", app2="active")},
+                          {"lb1": {"lock": lock, "journal": []}}, lambda lock: True)
+    assert found["sentence"].startswith("restart d1 of ops on ctl1 (process 7), since "), found["sentence"]
+
+
 @pytest.mark.claim("status-names-a-deleted-file")
 def test_a_deleted_file_is_named_with_the_lines_that_bring_it_back(tmp_path):
     seen = info(app1="active", app2="active")
