@@ -269,7 +269,9 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     known = tuple(f"member {name} cannot be reached" for name in away)
     parts += [problem for problem in dict.fromkeys(text.rstrip(".") for text in problems) if problem not in why and not problem.startswith(known)]
     parts += _who_serves(now)
-    way = _going_on.ways(_unfinished(plan), plan["app"]) if (still_new or out) and any(plan["going_back_to"].values()) else ""
+    # Of what this deploy has not begun nothing can be undone: a rollback would undo the one before.
+    begun = (int(local.get("__deploy_begun") or 0) or unsettled(plan)) and any(plan["going_back_to"].values())
+    way = _going_on.ways(_unfinished(plan), plan["app"]) if begun and (still_new or out or away) else ""
     parts += _seen.mended(now, plan, lambda name: plan["release"] if place(local, name) == "new" or name not in plan["going_back_to"]
                           else plan["going_back_to"][name], way)
     return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": now.rows, "lost": away}

@@ -404,3 +404,11 @@ def test_a_deploy_that_lost_requests_since_a_member_died_names_it():
 def test_when_everybody_is_dead_no_member_serves():
     found = end(facts({**BACK_IN, **seen(app1="down", app2="down", app3="down")}, app1=(OK, OK)), plan(**LIVE))
     assert "; no member serves; app1, app2, app3 do not serve, and nobody took them out; " in found["sentence"], found["sentence"]
+
+
+@pytest.mark.parametrize("begun, way", [(1, True), (0, False)])
+def test_a_rollback_is_a_way_out_only_of_what_this_deploy_has_begun(begun, way):
+    """Before its first batch there is nothing of it to undo: a rollback would undo the deploy before."""
+    away = {**BAD, "unreachable_host": True, "msg": "member app1 cannot be reached: no route"}
+    found = end(facts({"__deploy_begun": begun, **seen()}, app1=(away, away)), plan(**LIVE))
+    assert found["lost"] == ["app1"] and ("zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=rolling undoes it" in found["sentence"]) is way
