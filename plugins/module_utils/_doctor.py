@@ -21,6 +21,9 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import shown
 # What status names and a deploy can begin with all the same. The rest of it has a check of its own.
 LEFT = ("out", "dead", "orphan", "disagree", "mixed_releases", "half_staged", "old_workers", "left_out", "idle_out")
 
+# Stands for the release of a deploy where none is named.
+ANY = {"digest": "0" * 64, "label": "LABEL"}
+
 # What becomes of a member that nobody took out and that does not serve.
 ANEW = "a deploy, rollback or restart on its side begins it anew"
 
@@ -112,10 +115,13 @@ class Commands:
         """For members that a person took out."""
         return f"{self.playbook('activate', deploy_members=list(names))}  # brings back whom a person took out"
 
-    def left(self, entry: t.Mapping[str, t.Any], release: str | None = None) -> list[str]:
+    def left(
+        self, entry: t.Mapping[str, t.Any], releases: t.Sequence[str] = (), unfinished: bool = False
+    ) -> list[str]:
         """For what C(status) names.
 
-        :param release: the one that a deploy would bring, or that most members run.
+        :param releases: the one that a deploy would bring, or those that members run, that of the most first.
+        :param unfinished: whether a deploy moved some of them and did not end.
         """
         kind, who = entry["kind"], list(entry["who"])
         if kind in ("out", "disagree"):
@@ -129,7 +135,11 @@ class Commands:
                 "they end with their last connection, or by hard-stop-after (haproxy) or worker_shutdown_timeout "
                 "(nginx)"
             ]
-        return [f"{self.playbook('deploy', deploy_release=release or 'LABEL')}  # puts that right"]
+        deploys = [self.playbook("deploy", deploy_release=release) for release in releases or ("LABEL",)]
+        if kind == "mixed_releases" and len(deploys) > 1:
+            back = self.again() if unfinished else []
+            return back + [f"{command}  # brings all members to it" for command in deploys]
+        return [f"{deploys[0]}  # puts that right"]
 
 
 def balancer(

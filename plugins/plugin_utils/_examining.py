@@ -800,9 +800,11 @@ class Examination:
             if entry["kind"] in _doctor.LEFT and not (entry["kind"] == "dead" and told.issuperset(entry["who"]))
         ]
         run = collections.Counter(str(row["release"] or row["digest"]) for row in status["members"] if row["digest"])
-        release = self.checked["deploy_release"] or next((label for label, _count in run.most_common(1)), None)
+        named = self.checked["deploy_release"]
+        releases = [named] if named else [label for label, _count in run.most_common()]
+        unfinished = bool((self._begun()[1] or {}).get("release"))
         for entry in found:
-            self.checks.wrong("leftovers", None, entry["text"], self.commands.left(entry, release), [])
+            self.checks.wrong("leftovers", None, entry["text"], self.commands.left(entry, releases, unfinished), [])
         if not found:
             dead = [name for name in self.dead if self._active(name)]
             self.checks.well("leftovers", None, _doctor.nothing_left(dead))
@@ -831,6 +833,7 @@ class Examination:
 
     def _laid_out(self, strategy: str, plan: dict[str, t.Any]) -> None:
         """Go on with a plan as far as a deploy does before anything moves."""
+        plan = {**plan, "verb": "deploy"}
         out, interrupted = self._begun()
         ended = [self.commands.playbook("rollback", deploy_strategy="rolling") + " undoes it"]
         whole = functools.partial(_plan.serves_whole, plan, out, interrupted)
@@ -838,8 +841,8 @@ class Examination:
         staged = self.staged if self._side_of(strategy) == self.staged_side else {}
         everywhere = all((self.examined.get(name) or {}).get("active") for name in self.members)
         if not staged and strategy == "rolling" and everywhere:
-            # Without a release, what runs now stands for it.
-            plan, staged = {**plan, "verb": "restart"}, self.examined
+            # Without a release, one that nobody runs stands for it: it moves all members, whatever each of them runs.
+            staged = {name: {**result, "release": _doctor.ANY} for name, result in self.examined.items()}
         if staged:
             orphans = [name for name, server in plan["servers"].items() if server in out and name in plan["held"]]
             # The dead and those that a deploy left out count as back, and whom a person took out does not.

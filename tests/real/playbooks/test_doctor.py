@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 import typing as t
@@ -18,7 +19,7 @@ import typing as t
 import layout
 import playing
 import pytest
-from haproxy_stage import ask, free_port
+from haproxy_stage import ask, free_port, wait_until
 
 STRATEGIES = ["rolling", "blue_green", "canary"]
 POOLS = [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port }}}}"} for side in layout.SLOTS]
@@ -350,3 +351,30 @@ def test_a_public_address_that_cannot_be_asked_so_is_mended_by_its_cause(stage, 
     (found,) = looked.of("evidence")
     assert looked.rc == 2 and looked.wrong()["evidence"][0].startswith(text), looked.output
     assert [line for line, begins in zip(found["mend"], mends) if line.startswith(begins)] == found["mend"], found
+
+
+@pytest.mark.claim("doctor-with-two-releases")
+def test_members_on_two_releases_keep_no_deploy_and_what_settles_it_is_printed(stage, tmp_path):
+    process = stage.start("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[1])
+    try:
+        wait_until(
+            lambda: re.search(
+                r"^\d+ shop_blue \d+ app2 \S+ \d+ [1-9]", ask(stage.socket(), "show servers state shop_blue"), re.MULTILINE
+            ),
+            "app1 has moved, and app2 is out",
+            timeout=120,
+        )
+    finally:
+        process.kill()
+        process.wait(30)
+    looked = Looked(stage, tmp_path)
+    assert looked.rc == 0 and looked.sentence.startswith("ready for rolling; not ready for blue_green, canary because app2 is out"), looked.output
+    assert "do not agree" not in looked.output
+    mixed = next(check for check in looked.of("leftovers") if check["text"].startswith("members run different releases: 1.0.0 on "))
+    assert [line.partition("  # ")[0] for line in mixed["mend"]] == [
+        "ansible-playbook zero.downtime.rollback",
+        "ansible-playbook zero.downtime.deploy -e deploy_release=1.0.0",
+        "ansible-playbook zero.downtime.deploy -e deploy_release=2.0.0",
+    ]
+    back = stage.play("zero.downtime.rollback")
+    assert back.rc == 0 and Looked(stage, tmp_path).wrong() == {}, back.output

@@ -200,6 +200,13 @@ def test_no_checksum_is_made_of_an_artifact_that_is_damaged_or_not_there():
         assert line.startswith(begins) and "sha256sum" not in line, line
 
 
-def test_a_command_names_the_release_where_it_is_known():
+def test_a_command_names_the_releases_that_are_known():
     mixed = {"kind": "mixed_releases", "who": ["app1"], "text": ""}
-    assert COMMANDS.left(mixed, "2.0.0")[0].endswith("-e deploy_release=2.0.0  # puts that right")
+    deploy = "ansible-playbook zero.downtime.deploy -e deploy_app=shop -e deploy_release"
+    assert COMMANDS.left(mixed, ["2.0.0"]) == [f"{deploy}=2.0.0  # puts that right"]
+    assert COMMANDS.left(mixed) == [f"{deploy}=LABEL  # puts that right"]
+    # Without one that is to come, either of those that run settles it, and so does to go back from what did not end.
+    either = [f"{deploy}=1.8  # brings all members to it", f"{deploy}=1.1  # brings all members to it"]
+    assert COMMANDS.left(mixed, ["1.8", "1.1"]) == either
+    assert COMMANDS.left(mixed, ["1.8", "1.1"], True) == [*COMMANDS.again(), *either]
+    assert COMMANDS.left({**mixed, "kind": "half_staged"}, ["1.8", "1.1"], True) == [f"{deploy}=1.8  # puts that right"]

@@ -103,3 +103,25 @@ def test_who_does_not_serve_is_not_said_to_be_in_traffic():
     assert _doctor.nothing_left([]) == "no member is out of traffic, and nothing is half done"
     assert _doctor.nothing_left(["app2"]) == "beside app2, which does not serve, no member is out of traffic, and nothing is half done"
     assert _doctor.nothing_left(["app2", "app3"]).startswith("beside app2, app3, which do not serve, no member")
+
+
+def rolling_plan(looked):
+    """The plan that doctor gets without a release, of members that a deploy left on two releases."""
+    return {
+        "verb": "rollback", "release": "previous", "app": "shop", "strategy": "rolling", "side": "blue", "serving_side": "blue", "said": {},
+        "members": MEMBERS, "servers": {name: f"s-{name}" for name in MEMBERS}, "held": list(looked.held), "health": {}, "batch_sizes": [1],
+        "min_active": looked.checked["deploy_min_active"], "capacity": {**looked.capacity, "serving": [], "down": list(looked.dead)},
+    }
+
+
+@pytest.mark.parametrize("min_active, bars", [("50%", []), ("4", ["rolling"])])
+def test_members_on_two_releases_keep_no_deploy_of_a_release_that_is_named(min_active, bars):
+    looked = examined(MEMBERS, min_active)
+    looked.examined["app1"] = {"active": {"digest": "e" * 64, "label": "1.1"}, "previous": {"digest": "d" * 64, "label": "1.0.0"}}
+    looked.staged, looked.staged_side = {}, ""
+    looked.driver = types.SimpleNamespace(info="info", strategies=["rolling"])
+    plan = rolling_plan(looked)
+    plan["capacity"]["serving"] = MEMBERS
+    looked._laid_out("rolling", plan)
+    assert [check["text"][:17] for check in looked.checks.found] == ["deploy_min_active" for _bar in bars], looked.checks.found
+    assert [check["bars"] for check in looked.checks.found] == [[bar] for bar in bars]
