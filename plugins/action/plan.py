@@ -114,7 +114,7 @@ class ActionModule(ActionBase):
         try:
             sides = _plan.sides_of(checked["deploy_traffic"], strategy, app)
         except DowntimeError as error:
-            raise DowntimeError(f"{error}{self._lines(checked, driver, members, task_vars)}") from error
+            raise DowntimeError(f"{error}{self._lines(values, checked, driver, members, variables, task_vars)}") from error
         by_side: dict[str, dict[str, t.Any]] = {side: {} for side in sides}
         hooks: dict[str, tuple[str, list[str]]] = {}
         own_traffic = {}
@@ -289,9 +289,12 @@ class ActionModule(ActionBase):
             f"{_going_on.told(interrupted)} has not ended: this one goes on from there, and what serves is not restarted before"
         ] if interrupted and begun else []}
 
-    def _lines(self, checked: dict[str, t.Any], driver: _drivers.Driver, members: list[str], task_vars: dict[str, t.Any]) -> str:
+    def _lines(self, values: dict[str, t.Any], checked: dict[str, t.Any], driver: _drivers.Driver, members: list[str],
+               variables: _inventory.Variables, task_vars: dict[str, t.Any]) -> str:
         """For a sentence, the lines that give the application a second side, as far as a balancer can tell them."""
-        traffic = _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)
+        own = {name: _plan.check_application({**values, **variables.of(name, _inventory.PER_MEMBER)}, "status")[0] for name in members}
+        servers = {pool.get("server") or name for name, one in own.items() for pool in one["deploy_traffic"].get("pools") or ()}
+        traffic = {**_plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec), "members": sorted(servers)}
         answers = _asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, members, task_vars), task_vars)
         lines = [line for result in answers.values() for finding in result.get("findings") or () if finding["setting"] == "split" for line in finding["lines"]]
         return f": {' | '.join(dict.fromkeys(lines))}" if lines else ""

@@ -31,8 +31,8 @@ def member_args(traffic: dict[str, t.Any], members: list[str]) -> dict[str, t.An
 
 
 def info_args(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Options of C(haproxy_info) from deploy_traffic."""
-    return _shared(traffic, SPLITTING)
+    """Options of C(haproxy_info) from deploy_traffic; C(members) are server names, where whoever asks knows them."""
+    return {**_shared(traffic, SPLITTING), **({"members": list(traffic["members"])} if traffic.get("members") else {})}
 
 
 def split_args(traffic: dict[str, t.Any], app: str | None) -> dict[str, t.Any]:

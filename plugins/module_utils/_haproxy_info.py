@@ -104,7 +104,8 @@ def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str],
                              "not what is written, and that reload, which must not fall into a deploy, changes more than expected"))
     names = params.get("frontends") or [name for name in frontends if name not in config.pure_stats]
     place = full_path(look.current, processes)
-    return found + _haproxy_lint.lint(config, pools, names) + _haproxy_lint.of_split(config, pools, names, lambda path: _haproxy_lint.read_map(place(path)))
+    sides = _haproxy_lint.of_split(config, pools, names, lambda path: _haproxy_lint.read_map(place(path)), params.get("members"))
+    return found + _haproxy_lint.lint(config, pools, names) + sides
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:  # pylint: disable=unused-argument

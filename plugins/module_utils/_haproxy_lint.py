@@ -161,14 +161,18 @@ def _of_reloads(config: Config, pools: t.Sequence[str]) -> list[dict[str, t.Any]
 
 
 def of_split(config: Config, pools: t.Sequence[str], frontends: t.Sequence[str],
-             read: t.Callable[[str], str | None] = read_map) -> list[dict[str, t.Any]]:
-    """For each pool, whether it is one of two sides, and otherwise the lines that make it one. C(read) gives the text of a map's file."""
+             read: t.Callable[[str], str | None] = read_map, members: t.Collection[str] | None = None) -> list[dict[str, t.Any]]:
+    """For each pool, whether it is one of two sides, and otherwise the lines that make it one.
+
+    :param read: gives the text of a map's file.
+    :param members: the servers that have a second slot; None where nobody has said it, so that all may.
+    """
     found = []
     told: set[tuple[str, str]] = set()
     for pool in pools:
         split = next((one for one in config.splits if any(pool in names for names in one.pools.values())), None)
         if split is None:
-            found += _lacking(config, pool, frontends, read)
+            found += _lacking(config, pool, frontends, read, members)
         elif (split.map, split.key) not in told:
             told.add((split.map, split.key))
             sides = "; ".join(f"{side} is {', '.join(names)}" for side, names in split.pools.items())
@@ -183,7 +187,8 @@ def ways_to(config: Config, pool: str, frontends: t.Collection[str], read: t.Cal
             for route in _haproxy_routes.routes(name, frontend.lines, pool, read, frontend.value("default_backend"))]
 
 
-def _lacking(config: Config, pool: str, frontends: t.Sequence[str], read: t.Callable[[str], str | None]) -> list[dict[str, t.Any]]:
+def _lacking(config: Config, pool: str, frontends: t.Sequence[str], read: t.Callable[[str], str | None],
+             members: t.Collection[str] | None) -> list[dict[str, t.Any]]:
     ways = ways_to(config, pool, frontends, read)
     if not ways:
         unclear = [(name, line[1]) for name in frontends if name in config.frontends for line in config.frontends[name].all("use_backend")
@@ -196,7 +201,7 @@ def _lacking(config: Config, pool: str, frontends: t.Sequence[str], read: t.Call
                         "elsewhere by a share: rolling works")]
     place = os.path.dirname(config.files[0]) if config.files else "/etc/haproxy"
     return [finding("info", "split", f"pool {pool} has no second side: rolling works, blue/green and canary need these lines and a reload{_routed(ways)}",
-                    second_side(ways, config, pool, os.path.join(place, "split.map")))]
+                    second_side(ways, config, pool, os.path.join(place, "split.map"), members))]
 
 
 def _routed(ways: t.Sequence[Route]) -> str:
@@ -209,7 +214,7 @@ def _routed(ways: t.Sequence[Route]) -> str:
     return f"; requests come to it by {' and '.join(rules)}" if rules else ""
 
 
-def second_side(ways: t.Sequence[Route], config: Config, pool: str, path: str) -> list[str]:
+def second_side(ways: t.Sequence[Route], config: Config, pool: str, path: str, members: t.Collection[str] | None = None) -> list[str]:
     """What gives C(pool), to which C(ways) lead, a second side; C(pool) is blue from then on."""
     # One that is chosen among others must not share its variables with them.
     alone = all(route.is_default for route in ways) and not any(frontend.mentions(r"set-var\(txn\.(green|draw)") for frontend in config.frontends.values())
@@ -219,8 +224,9 @@ def second_side(ways: t.Sequence[Route], config: Config, pool: str, path: str) -
     green = green if there else f"{pool}_green"
     lines = [f"file {path}: {pool} 0"]
     for name in dict.fromkeys(route.frontend for route in ways):
-        lines += [f"frontend {name}: http-request set-var(txn.{word}green) str({pool}),map_str_int({path},0)",
-                  f"frontend {name}: http-request set-var(txn.{word}draw) rand(100)"]
+        place = f"frontend {name}{_drawn(config.frontends[name])}"
+        lines += [f"{place}: http-request set-var(txn.{word}green) str({pool}),map_str_int({path},0)",
+                  f"{place}: http-request set-var(txn.{word}draw) rand(100)"]
     for route in ways:
         draw = ("{", f"var(txn.{word}draw),sub(txn.{word}green)", "-m", "int", "lt", "0", "}")
         condition = _haproxy_routes.written([(*together, draw) for together in route.conditions], _written)
@@ -229,10 +235,16 @@ def second_side(ways: t.Sequence[Route], config: Config, pool: str, path: str) -
         return lines
     return [
         *lines,
-        *_second_backend(pool, config.pools.get(pool)),
+        *_second_backend(pool, config.pools.get(pool), members),
         f"deploy_traffic.pools: [{{name: {pool}, side: blue, port: …}}, {{name: {green}, side: green, port: …}}]",
         "deploy_service: {blue: {…, slot: …}, green: {…}} (blue is what runs now, with the slot that it has, current unless you named one)",
     ]
+
+
+def _drawn(frontend: Section) -> str:
+    """Where in a frontend the draw has to stand: haproxy makes it before all that chooses a backend, and warns where it is written behind."""
+    first = next((line for line in frontend.lines if line[0] in ("redirect", "use_backend")), None)
+    return f", before '{' '.join(map(_written, first))}'" if first else ""
 
 
 def _before(route: Route, config: Config) -> str:
@@ -243,8 +255,11 @@ def _before(route: Route, config: Config) -> str:
     return ", after its last use_backend" if frontend and any(line[0] == "use_backend" for line in frontend.lines) else ""
 
 
-def _second_backend(pool: str, section: Section | None) -> list[str]:
-    """The lines of a second backend: those of the first, with the ports of the members' second slots, which only the team knows."""
+def _second_backend(pool: str, section: Section | None, members: t.Collection[str] | None) -> list[str]:
+    """The lines of a second backend: those of the first, with the ports of the members' second slots, which only the team knows.
+
+    A server that is no member, such as one with a holding page, stays where it is.
+    """
     if section is None or section.kind != "backend":
         return [f"backend {pool}_green: as backend {pool}, with the ports of the members' second slots"]
     lines = []
@@ -256,7 +271,8 @@ def _second_backend(pool: str, section: Section | None) -> list[str]:
         if place is not None and len(words) > place:
             words = list(words)
             host, colon, port = words[place].rpartition(":")
-            words[place] = f"{host if colon and port.isdigit() else words[place]}:{SECOND_PORT}"
+            if words[0] != "server" or members is None or words[1] in members:
+                words[place] = f"{host if colon and port.isdigit() else words[place]}:{SECOND_PORT}"
             for name in ("id", "guid"):
                 if name in words[place:-1]:
                     at = words.index(name, place)

@@ -44,7 +44,8 @@ def members_spec() -> dict[str, t.Any]:
 
 
 def info_spec() -> dict[str, t.Any]:
-    return {**CONNECTION, **SPLITTING, "pools": {"type": "list", "elements": "str"}}
+    names = {name: {"type": "list", "elements": "str"} for name in ("pools", "members")}
+    return {**CONNECTION, **SPLITTING, **names}
 
 
 def split_spec() -> dict[str, t.Any]:

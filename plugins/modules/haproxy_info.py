@@ -34,6 +34,12 @@ options:
       - Backends to tell about. Without it, every backend that has servers.
     type: list
     elements: str
+  members:
+    description:
+      - Servers that have a second slot, for the lines that give a pool a second side. Others are printed there with the address that they have.
+      - Without it, every server is taken for one.
+    type: list
+    elements: str
 seealso:
   - module: zero.downtime.haproxy_members
   - module: zero.downtime.haproxy_split

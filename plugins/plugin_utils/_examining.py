@@ -239,6 +239,8 @@ class Examination:
             traffic["counted_pools"] = [pool["name"] for pool in traffic["pools"]]
         if driver.complete:
             traffic = driver.complete(traffic, _plan.with_all_ports(self.by_side))
+        # For the lines of a second side: servers that are no members have no second slot.
+        traffic["members"] = sorted({host["server"] for hosts in self.by_side.values() for host in hosts.values()})
         self.traffic = traffic
         self.balancers = (
             checks.tried(

@@ -30,7 +30,7 @@ def apply(config: pathlib.Path, lines: t.Iterable[str], port: t.Callable[[str], 
         elif kind == "backend":
             server = re.match(r"server (\S+) ", content)
             backends.setdefault(rest, []).append(
-                content.replace("GREEN_PORT", str(port(server[1]))) if server else content
+                content.replace("GREEN_PORT", str(port(server[1]))) if server and "GREEN_PORT" in content else content
             )
         elif kind.startswith("deploy_"):
             others[kind] = content

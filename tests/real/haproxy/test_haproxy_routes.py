@@ -10,9 +10,11 @@ from __future__ import annotations
 import http.client
 import json
 import pathlib
+import subprocess
 
 import haproxy_lines
 import pytest
+from haproxy_stage import HAPROXY
 
 POOLS = {"rest": ["r1"], "shop": ["app1", "app2"], "api": ["a1"]}
 BLUE, GREEN = {"blue": 100, "green": 0}, {"blue": 0, "green": 100}
@@ -74,6 +76,8 @@ def test_the_printed_lines_split_what_rules_lead_to_and_nothing_else(stage, info
     ), lacking
 
     haproxy_lines.apply(pathlib.Path(balancer.config), lacking["lines"], lambda member: balancer.ports[second[member]])
+    checked = subprocess.run([HAPROXY, "-c", "-f", balancer.config], capture_output=True, text=True, check=True)
+    assert "will still be processed before" not in checked.stdout + checked.stderr, checked
     balancer.reload()
     there = info(balancer, pools=["shop", "shop_green"])
     assert there["split"]["blue"] == 100 and there["split"]["pools"] == {"blue": ["shop"], "green": ["shop_green"]}

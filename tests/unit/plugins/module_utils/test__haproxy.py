@@ -21,6 +21,9 @@ def test_driver_is_found_and_takes_its_traffic():
     assert args["members"] == ["app1"] and args["pools"] == ["shop_blue", "shop_green"] and args["master_socket"] == "/run/master.sock"
     assert set(args) <= set(_haproxy_options.members_spec())
     assert set(driver.info_args(traffic)) <= set(_haproxy_options.info_spec())
+    # Who the members are, where whoever asks knows it.
+    assert "members" in _haproxy_options.info_spec() and "members" not in driver.info_args(traffic)
+    assert driver.info_args({**traffic, "members": ["app1"]}) == {**driver.info_args(traffic), "members": ["app1"]}
     split = driver.split_args(traffic, "shop")
     assert set(split) <= set(_haproxy_options.split_spec()) and split["sides"] == {"blue": ["shop_blue"], "green": ["shop_green"]} and split["app"] == "shop"
 

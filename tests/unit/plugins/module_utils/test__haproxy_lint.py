@@ -103,6 +103,26 @@ backend shop
     assert "(GREEN_PORT is the port of each member's second slot)" in lines
 
 
+def test_a_server_that_is_no_member_keeps_its_address(tmp_path):
+    found = read("""
+defaults
+    mode http
+frontend front
+    default_backend shop
+backend shop
+    server app1 192.0.2.1:8000 check
+    server holding 192.0.2.9:9000 id 4 check backup
+""", tmp_path)
+
+    def servers(members):
+        lines = _haproxy_lint.of_split(found, ["shop"], ["front"], members=members)[0]["lines"]
+        return [line.partition(": server ")[2] for line in lines if ": server " in line]
+
+    assert servers(["app1"]) == ["app1 192.0.2.1:GREEN_PORT check", "holding 192.0.2.9:9000 check backup"]
+    # Where nobody has said who the members are, each may be one.
+    assert servers(None) == ["app1 192.0.2.1:GREEN_PORT check", "holding 192.0.2.9:GREEN_PORT check backup"]
+
+
 def test_the_lines_of_a_second_side_are_a_split(tmp_path):
     text = GOOD
     lacking = _haproxy_lint.of_split(read(text, tmp_path), ["shop"], ["front"])

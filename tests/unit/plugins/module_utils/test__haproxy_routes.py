@@ -29,18 +29,19 @@ def lacking(rules, tmp_path, maps=None, pool="shop"):
     return found, _haproxy_lint.of_split(found, [pool], ["front"], (maps or {}).get)
 
 
-def applied(finding, rules, tmp_path):
+def applied(finding, rules, tmp_path, pool="shop"):
     """The configuration with the lines of a finding, each at its place."""
-    rules = list(rules)
+    rules, plain = list(rules), 0
     for line in finding["lines"]:
         place, dummy, rule = line.partition(": ")
         if place == "frontend front":
-            rules.insert(0, rule)
+            rules.insert(plain, rule)
+            plain += 1
         elif place.startswith("frontend front, before '"):
             rules.insert(rules.index(place.partition(" before '")[2][:-1]), rule)
         elif place.startswith("frontend front, after"):
             rules.append(rule)
-    return lacking(rules, tmp_path)
+    return lacking(rules, tmp_path, pool=pool)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,25 @@ def test_the_default_pool_is_split_after_all_other_rules_and_two_splits_share_no
     )
     (tmp_path / "haproxy.cfg").write_text(text + "    use_backend shop if is_shop\n")
     lines = _haproxy_lint.of_split(config.read([str(tmp_path / "haproxy.cfg")]), ["shop"], ["front"])[0]["lines"]
-    assert "frontend front: http-request set-var(txn.shop_draw) rand(100)" in lines
+    # haproxy warns of such a rule behind a use_backend, and of one behind a redirect.
+    first = "use_backend rest_green if { var(txn.draw),sub(txn.green) -m int lt 0 }"
+    assert f"frontend front, before '{first}': http-request set-var(txn.shop_draw) rand(100)" in lines
+
+
+@pytest.mark.parametrize(
+    "rules, place",
+    [
+        (["use_backend api if is_api", "use_backend rest if is_rest"], ", before 'use_backend api if is_api'"),
+        (["redirect scheme https if !{ ssl_fc }", "use_backend api if is_api"], ", before 'redirect scheme https if !{ ssl_fc }'"),
+        (["http-request deny if { path /x }"], ""),
+    ],
+)
+def test_the_draw_is_made_before_the_first_rule_that_haproxy_warns_of(tmp_path, rules, place):
+    dummy, found = lacking(rules, tmp_path, pool="rest")
+    drawn = [line.partition(": ") for line in found[0]["lines"] if "http-request set-var" in line]
+    assert [where for where, dummy, _rule in drawn] == [f"frontend front{place}"] * 2, found
+    again, split = applied(found[0], rules, tmp_path, "rest")
+    assert again.splits[0].pools == {"blue": ["rest"], "green": ["rest_green"]} and "blue/green and canary work" in split[0]["text"]
 
 
 def test_a_second_pool_that_is_there_already_only_lacks_its_rules(tmp_path):
