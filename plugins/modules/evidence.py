@@ -194,8 +194,8 @@ asked:
   sample: {ok: true, kind: null, status: 200, version: 1.0.0, release: null, protocol: HTTP/2, detail: ""}
 cause:
   description: >-
-    Why the address could not be asked as it was to be: V(setting), a value that is not accepted, V(tls_needed), V(library_needed) or V(no_http2), of O(http2),
-    or V(no_authority), of O(ca_path).
+    Why the address could not be asked as it was to be: V(setting), a value that is not accepted, V(tls_needed), V(library_needed) or V(no_http2),
+    of O(http2), or V(no_authority), of O(ca_path).
   returned: when O(state=started) failed for such a reason
   type: str
   sample: no_http2

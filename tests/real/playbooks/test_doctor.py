@@ -338,7 +338,11 @@ def test_what_a_deploy_left_on_the_side_that_serves_bars_a_switch(stage, tmp_pat
 @pytest.mark.parametrize(
     "variables, text, mends",
     [
-        ({"deploy_evidence_http2": True}, "deploy_evidence_http2 is true, which needs an https address", ["deploy_evidence_http2: auto  # in the inventory"]),
+        (
+            {"deploy_evidence_http2": True},
+            "deploy_evidence_http2 is true, which needs an https address",
+            ["deploy_evidence_http2: auto  # in the inventory"],
+        ),
         (
             {"deploy_evidence_url": "https://127.0.0.1/", "deploy_evidence_ca_path": "/nowhere/ca.pem"},
             "deploy_evidence_ca_path '/nowhere/ca.pem' cannot be read as certificates",

@@ -43,7 +43,10 @@ ANEW = "ansible-playbook zero.downtime.deploy -e deploy_release=1.0.0"
 
 
 def examined(serving, min_active, runs=True, held=(), left=()):
-    """An examination of four members before one balancer; those that do not serve and are not held are dead, and C(left) were left out by a deploy."""
+    """An examination of four members before one balancer.
+
+    Those that do not serve and are not C(held) are dead; C(left) were left out by a deploy.
+    """
     looked = _examining.Examination.__new__(_examining.Examination)
     looked.checks, looked.commands = _checks.Checks(["rolling", "blue_green"]), _doctor.Commands()
     looked.driver = types.SimpleNamespace(info="info")
