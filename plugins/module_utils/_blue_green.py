@@ -170,7 +170,10 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     rows = [{"name": name, "release": None if name in plan["absent"] else label if new else old,
              "state": "absent" if name in plan["absent"] else "drained" if name in held else "active"} for name in plan["members"]]
     seen = _seen.look(rows, local, plan, now or plan["serving_side"])
-    mended = _seen.mended(seen, plan, lambda _name: plan["release"] if new else plan["serving_release"])
+    # The release gets requests, although the deploy failed. Where nobody knows who gets them, status has to be asked first.
+    there = why is not None and bool(at and switch and not home and at.get(switch["to"]))
+    way = _going_on.ways(_outcome.unfinished(plan), plan.get("app")) if there else ""
+    mended = _seen.mended(seen, plan, lambda _name: plan["release"] if new else plan["serving_release"], way)
     problems = list(dict.fromkeys(_outcome.first_line(text).rstrip(".") for text in local.get("__deploy_problems") or []))
 
     def told(result: str, parts: t.Sequence[str]) -> dict[str, t.Any]:

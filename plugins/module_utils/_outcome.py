@@ -271,7 +271,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     parts += _who_serves(now)
     # Of what this deploy has not begun nothing can be undone: a rollback would undo the one before.
     begun = (int(local.get("__deploy_begun") or 0) or unsettled(plan)) and any(plan["going_back_to"].values())
-    way = _going_on.ways(_unfinished(plan), plan["app"]) if begun and (still_new or out or away) else ""
+    way = _going_on.ways(unfinished(plan), plan["app"]) if begun and (still_new or out or away) else ""
     parts += _seen.mended(now, plan, lambda name: plan["release"] if place(local, name) == "new" or name not in plan["going_back_to"]
                           else plan["going_back_to"][name], way)
     return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": now.rows, "lost": away}
@@ -315,7 +315,7 @@ def _who_serves(now: _seen.Look) -> list[str]:
     return [*(told or ["no member serves"]), *([now.unknown] if now.unknown and told else [])]
 
 
-def _unfinished(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def unfinished(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What this deploy leaves in the journal, for what ends it."""
     return {"verb": plan["verb"], "strategy": plan.get("strategy"), "release": plan["release"]["digest"], "label": plan["release"].get("label"),
             "side": plan.get("side"), "serving": plan.get("serving_side")}

@@ -132,6 +132,10 @@ def test_shares():
 SWITCHED, BACK = {"shares": {"blue": 0, "green": 100}}, {"shares": {"blue": 100, "green": 0}}
 
 
+WAY = ("ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green undoes it, or ansible-playbook zero.downtime.deploy "
+       "-e deploy_app=shop -e deploy_release=n -e deploy_strategy=blue_green goes on with it.")
+
+
 @pytest.mark.parametrize("local, why, result, sentence", [
     ({"__deploy_switched": SWITCHED}, None, "succeeded", "Deploy of shop: n serves on green (3 of 3 members); blue keeps o warm."),
     ({}, "smoke failed", "rolled_back", "Deploy of shop to n failed: smoke failed; no request had been switched; blue serves o."),
@@ -140,10 +144,13 @@ SWITCHED, BACK = {"shares": {"blue": 0, "green": 100}}, {"shares": {"blue": 100,
     ({"__deploy_switched": SWITCHED, "__deploy_switched_back": {"shares": None}, "__deploy_problems": ["balancer lb2 cannot be reached"]}, "lost", "failed",
      "Deploy of shop to n failed: lost; the switch back failed; balancer lb2 cannot be reached; the balancers disagree which side serves; status names them."),
     ({"__deploy_switched": SWITCHED, "__deploy_stay": True}, "one vantage lost 1", "failed",
-     "Deploy of shop to n failed: one vantage lost 1; nothing was switched back; green serves n."),
+     "Deploy of shop to n failed: one vantage lost 1; nothing was switched back; green serves n; " + WAY),
+    ({"__deploy_switched": {"shares": {"blue": 60, "green": 40}}, "__deploy_switched_back": {"shares": {"blue": 60, "green": 40}},
+      "__deploy_problems": ["balancer lb1 refused it"]}, "lost", "failed",
+     "Deploy of shop to n failed: lost; the switch back failed; balancer lb1 refused it; green still gets 40 % of the requests; " + WAY),
 ])
 def test_how_it_ended(local, why, result, sentence):
-    laid = {**plan(), **_blue_green.lay_out(plan(), everybody(idle="p"))}
+    laid = {**plan(app="shop"), **_blue_green.lay_out(plan(), everybody(idle="p"))}
     found = _blue_green.outcome(local, laid, "Deploy of shop", why, False)
     assert (found["result"], found["sentence"]) == (result, sentence)
     serves = "n" if "green serves" in sentence or "on green" in sentence else "o"
