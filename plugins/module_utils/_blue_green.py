@@ -177,8 +177,8 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
     problems = list(dict.fromkeys(_outcome.first_line(text).rstrip(".") for text in local.get("__deploy_problems") or []))
 
     def told(result: str, parts: t.Sequence[str]) -> dict[str, t.Any]:
-        return {"shares": _last_told(local), "result": result, "sentence": _outcome.full_stop("; ".join(parts)), "members": seen.rows, "lost": list(plan["absent"]),
-                **({"beside": [*([seen.unknown] if seen.unknown else []), *mended]} if why is None else {})}
+        return {"shares": _last_told(local), "result": result, "sentence": _outcome.full_stop("; ".join(parts)), "members": seen.rows,
+                "lost": list(plan["absent"]), **({"beside": [*([seen.unknown] if seen.unknown else []), *mended]} if why is None else {})}
 
     if why is None:
         if switch is None:

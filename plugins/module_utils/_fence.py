@@ -52,8 +52,8 @@ def told(lock: t.Mapping[str, t.Any]) -> str:
     """The holder, for a sentence."""
     holder = lock.get("holder") or {}
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(lock["since"])) if lock.get("since") else "an unknown time"
-    return (f"{holder.get('verb') or 'deploy'} {lock.get('deploy_id')} of {holder.get('user', 'an unknown user')} on {holder.get('controller', 'an unknown controller')} "
-            f"(process {holder.get('pid', 'unknown')}), since {since}")
+    return (f"{holder.get('verb') or 'deploy'} {lock.get('deploy_id')} of {holder.get('user', 'an unknown user')} "
+            f"on {holder.get('controller', 'an unknown controller')} (process {holder.get('pid', 'unknown')}), since {since}")
 
 
 class Memory:

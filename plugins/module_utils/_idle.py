@@ -151,7 +151,8 @@ def sentence(found: t.Mapping[str, t.Any]) -> str:
     if not label:
         return f"{side} is idle and has no release"
     # Where a canary was left in the middle, both sides serve.
-    parts = [f"{side} has {label}, {found['state']}, and gets some of the requests" if found.get("asked") else f"{side} is idle and has {label}, {found['state']}"]
+    has = f"has {label}, {found['state']}"
+    parts = [f"{side} {has}, and gets some of the requests" if found.get("asked") else f"{side} is idle and {has}"]
     if found["since"] is not None:
         parts[0] += f", since {at(found['since'])}"
     if found["state"] == "stopped":

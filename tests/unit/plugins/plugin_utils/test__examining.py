@@ -126,5 +126,5 @@ def test_members_on_two_releases_keep_no_deploy_of_a_release_that_is_named(min_a
     plan = rolling_plan(looked)
     plan["capacity"]["serving"] = MEMBERS
     looked._laid_out("rolling", plan)
-    assert [check["text"][:17] for check in looked.checks.found] == ["deploy_min_active" for _bar in bars], looked.checks.found
-    assert [check["bars"] for check in looked.checks.found] == [[bar] for bar in bars]
+    assert [check["text"][:17] for check in looked.checks.found] == ["deploy_min_active" for dummy in bars], looked.checks.found
+    assert [check["bars"] for check in looked.checks.found] == [[strategy] for strategy in bars]
