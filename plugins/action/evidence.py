@@ -72,12 +72,19 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         try:
             args = _spec.check(self._task.args, SPEC)
-            sampler = self._sampler(args, task_vars)
-            keeper = Keeper(args, sampler, self._task.check_mode)
-            result = getattr(keeper, args["state"])()
-            if args["state"] == "stopped" and args["pools"] and not self._task.check_mode and (args["failed"] or result["verdict"] != "clean"):
+            result = self._kept(args, task_vars)
+            if args["state"] == "stopped" and args["pools"] and not self._task.check_mode and (
+                    args["failed"] or result.get("failed") or result["verdict"] != "clean"):
                 result["seen"] = self._seen(args, task_vars)
             return result
+        except DowntimeError as error:
+            return {"failed": True, "msg": str(error), **error.details}
+
+    def _kept(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """What became of the evidence. Who serves can be asked also where it cannot be kept."""
+        try:
+            keeper = Keeper(args, self._sampler(args, task_vars), self._task.check_mode)
+            return t.cast("dict[str, t.Any]", getattr(keeper, args["state"])())
         except DowntimeError as error:
             return {"failed": True, "msg": str(error), **error.details}
         except _probe.BadConfig as error:

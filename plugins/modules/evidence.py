@@ -230,7 +230,7 @@ seen:
   description: >-
     Of each balancer the pools, and of each pool the servers with their states (active, draining, drained or down); null for a balancer that did not
     answer, and null as a whole where none can be asked.
-  returned: when O(state=stopped), O(pools) are given, and the deploy failed or lost requests
+  returned: when O(state=stopped), O(pools) are given, and the deploy failed or lost requests, also where the evidence could not be kept
   type: dict
   sample: {lb1: {shop: {app1: active, app2: down}}}
 evidence:

@@ -255,6 +255,25 @@ POOLS = [{"name": "b", "side": "blue", "port": 80}, {"name": "g", "side": "green
     ({"failed": True, "driver": "none", "traffic": {}}, None),
 ])
 def test_when_a_deploy_failed_every_balancer_is_asked_once_who_serves(monkeypatch, args, asked):
+    result, calls = stopped(monkeypatch, args)
+    assert not result.get("failed"), result
+    assert calls == ([("zero.downtime.haproxy_info", ["lb1", "lb2"], ["b", "g"])] if asked else [])
+    assert result.get("seen") == ({"lb1": {"b": {"app1": "active", "app2": "down"}}, "lb2": None} if asked else None)
+
+
+@pytest.mark.claim("failed-deploy-asks-who-serves")
+def test_evidence_that_cannot_be_kept_keeps_nobody_from_asking_who_serves(monkeypatch):
+    def gone(keeper):
+        raise NotADirectoryError(20, "Not a directory")
+
+    monkeypatch.setattr(action.Keeper, "stopped", gone)
+    result, dummy = stopped(monkeypatch, {"run_dir": "/records/r1"})
+    assert result["failed"] and result["msg"] == "the evidence in run_dir /records/r1 cannot be kept: Not a directory"
+    assert result["seen"]["lb1"] == {"b": {"app1": "active", "app2": "down"}}
+
+
+def stopped(monkeypatch, args):
+    """What the end of the evidence returned, and the calls to balancers that it took."""
     monkeypatch.setattr(ActionBase, "run", lambda self, tmp=None, task_vars=None: {})
     calls = []
 
@@ -267,7 +286,4 @@ def test_when_a_deploy_failed_every_balancer_is_asked_once_who_serves(monkeypatc
     traffic = {"balancers": "lbs", "socket": "/s", "pools": POOLS[:1]}
     one._task = types.SimpleNamespace(args={"state": "stopped", "driver": "haproxy", "traffic": traffic, "pools": POOLS, **args}, check_mode=False)
     one._play_context = types.SimpleNamespace(timeout=10)
-    result = one.run(task_vars={"hostvars": {}, "groups": {"lbs": list(ASKED)}})
-    assert not result.get("failed"), result
-    assert calls == ([("zero.downtime.haproxy_info", ["lb1", "lb2"], ["b", "g"])] if asked else [])
-    assert result.get("seen") == ({"lb1": {"b": {"app1": "active", "app2": "down"}}, "lb2": None} if asked else None)
+    return one.run(task_vars={"hostvars": {}, "groups": {"lbs": list(ASKED)}}), calls
