@@ -53,9 +53,9 @@ ASK_MEMBER = {
 PLANTED = "plante[d]-on-hosts-4f7a"
 ASK_ALL = {
     # Of modules: what this collection, and what Ansible makes. Its word is written so that who looks for processes with it does not find this question.
-    "temporary": "find /root/.ansibl[e]/tmp /tmp -mindepth 1 -maxdepth 1 '(' -name 'zero-downtime-*' -o -name '*_payload_*' -o -name 'ansibl[e]-tmp-*' ')' "
+    "temporary": "find ~root/.ansibl[e]/tmp /tmp -mindepth 1 -maxdepth 1 '(' -name 'zero-downtime-*' -o -name '*_payload_*' -o -name 'ansibl[e]-tmp-*' ')' "
                  "2> /dev/null || true",
-    "secret": f"grep -rsle '{PLANTED}' /root /tmp /var/log /var/lib/zero-downtime /srv; journalctl --quiet | grep -e '{PLANTED}'; "
+    "secret": f"grep -rsle '{PLANTED}' ~root /tmp /var/log /var/lib/zero-downtime /srv; journalctl --quiet | grep -e '{PLANTED}'; "
               f"cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2> /dev/null | grep -ace '{PLANTED}' | grep -v '^0$' || true",
     "masked": "journalctl --quiet | grep -c \"'headers': \" || true",
 }
