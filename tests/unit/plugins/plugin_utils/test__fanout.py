@@ -127,6 +127,10 @@ def test_the_time_of_a_host_begins_with_its_own_turn(run_on: t.Callable[..., dic
     assert not any(result.get("failed") for result in results.values())
 
 
+# What a host may take, in seconds.
+HAS = 4.0
+
+
 @pytest.mark.claim("standing-controller")
 def test_a_machine_that_stands_still_does_not_make_its_hosts_silent(run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path) -> None:
     def work(host: str) -> dict[str, t.Any]:
@@ -139,14 +143,16 @@ def test_a_machine_that_stands_still_does_not_make_its_hosts_silent(run_on: t.Ca
     controller = os.fork()
     if not controller:
         try:
-            results = run_on(work, ["lb1"], timeout=4.0)
+            results = run_on(work, ["lb1"], timeout=HAS)
             (tmp_path / "result").write_text(str(results["lb1"].get("msg")), encoding="utf-8")
         finally:
             os._exit(0)
     stopped = (controller, begun(tmp_path))
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(5)  # how long it stands still, longer than the host has
+    # It stands still for longer than its host has: for as long as another run takes to give up one that hangs.
+    (tmp_path / "other").mkdir()
+    assert run_on(lambda host: hang(tmp_path / "other") or {}, ["lb2"], timeout=HAS)["lb2"]["timed_out"]
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
     (tmp_path / "on").touch()
