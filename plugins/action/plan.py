@@ -283,7 +283,7 @@ class ActionModule(ActionBase):
         """Whether a run that has not ended moved the idle side: the next one goes on there, and nobody restarts what serves before."""
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
         checked, driver = _plan.check_application(_inventory.Variables(self, task_vars).of(members[0]), "deploy")
-        _lock_of, interrupted, _last = self._left(checked, driver, members, task_vars)
+        interrupted = self._left(checked, driver, members, task_vars)[1]
         begun = _going_on.begun(interrupted)
         return {"changed": False, "begun": begun, "warnings": [
             f"{_going_on.told(interrupted)} has not ended: this one goes on from there, and what serves is not restarted before"
@@ -521,7 +521,7 @@ def _public(checked: t.Mapping[str, t.Any]) -> _probe.Target:
         target = _probe.parse_target(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
     except _probe.BadConfig as error:
         url = f"deploy_evidence_url is '{shown_url(checked['deploy_evidence_url'])}'"
-        raise DowntimeError(f"{url}: {str(error).replace('url is not usable: ', '')}") from error
+        raise DowntimeError(f"{url}: {error.reason}") from error
     try:
         _probe.http2_of(checked["deploy_evidence_http2"], target.scheme)
     except _probe.BadConfig as error:

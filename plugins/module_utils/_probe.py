@@ -96,12 +96,13 @@ SETTING, TLS_NEEDED, LIBRARY_NEEDED, NO_AUTHORITY, NO_HTTP2 = "setting", "tls_ne
 class BadConfig(ValueError):
     """The configuration cannot work; the text is one sentence for the user.
 
-    C(cause) is one of those above.
+    C(cause) is one of those above; C(reason) is the sentence without C(what) it is about, for whoever has shown that already.
     """
 
-    def __init__(self, text: str, cause: str = SETTING) -> None:
-        super().__init__(text)
+    def __init__(self, reason: str, cause: str = SETTING, what: str = "") -> None:
+        super().__init__(what + reason)
         self.cause = cause
+        self.reason = reason
 
 
 def start_time_of(pid: int) -> str | None:
@@ -134,26 +135,28 @@ class Target(t.NamedTuple):
 def parse_target(url: str | None, connect_to: str | None = None) -> Target:
     """Read ``url`` and ``connect_to`` or say in one sentence what is wrong with them."""
     # Less the address itself: its user, password or query may be secrets, and this goes into records and logs. Whoever gave it can show what is none.
-    shape = "url is not usable: "
+    def bad(reason: str) -> BadConfig:
+        return BadConfig(reason, what="url is not usable: ")
+
     if not isinstance(url, str) or not url.strip():
-        raise BadConfig(shape + "give http://host[:port]/path or https://host[:port]/path.")
+        raise bad("give http://host[:port]/path or https://host[:port]/path.")
     if any(ord(c) <= 32 or ord(c) == 127 for c in url):
-        raise BadConfig(shape + "it holds a space or a control character; write it percent-encoded.")
+        raise bad("it holds a space or a control character; write it percent-encoded.")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadConfig(shape + "its host or port cannot be read; give http://host[:port]/path or https://host[:port]/path.") from None
+        raise bad("its host or port cannot be read; give http://host[:port]/path or https://host[:port]/path.") from None
     if parts.username is not None or parts.password is not None:
-        raise BadConfig("url is not usable: it carries a user name, which would end up in records and logs.")
+        raise bad("it carries a user name, which would end up in records and logs.")
     if parts.scheme not in ("http", "https"):
-        raise BadConfig(shape + "the scheme is %r, and http and https are accepted." % parts.scheme)
+        raise bad("the scheme is %r, and http and https are accepted." % parts.scheme)
     if not parts.hostname:
-        raise BadConfig(shape + "it names no host.")
+        raise bad("it names no host.")
     if port == 0:
-        raise BadConfig(shape + "port 0 is no port; 1 to 65535 are accepted.")
+        raise bad("port 0 is no port; 1 to 65535 are accepted.")
     if not url.isascii():
-        raise BadConfig(shape + "only ASCII is accepted; write the rest percent-encoded or in punycode.")
+        raise bad("only ASCII is accepted; write the rest percent-encoded or in punycode.")
     standard = 443 if parts.scheme == "https" else 80
     connect_host, connect_port = parts.hostname, port or standard
     if connect_to:
