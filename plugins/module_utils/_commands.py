@@ -45,13 +45,17 @@ def _written(verb: str, options: t.Sequence[str], variables: t.Mapping[str, t.An
 
 def on_host(host: str, module: str, **options: t.Any) -> str:
     """The command that runs one of Ansible's own modules on a host, with the connection and the rights that the inventory has for it."""
-    words = ["ansible", *_inventories(), shlex.quote(host), f"-m ansible.builtin.{module}"]
-    return " ".join([*words, *([f"-a {shlex.quote(json.dumps(options, ensure_ascii=False))}"] if options else [])])
+    return _ad_hoc(host, module, json.dumps(options, ensure_ascii=False) if options else None)
 
 
 def in_shell(host: str, line: str) -> str:
     """As C(on_host), for a line of the host's shell; without a double quote, which the output of Ansible would put a backslash before."""
-    return " ".join(["ansible", *_inventories(), shlex.quote(host), f"-m ansible.builtin.shell -a {shlex.quote(line)}"])
+    return _ad_hoc(host, "shell", line)
+
+
+def _ad_hoc(host: str, module: str, args: str | None) -> str:
+    words = ["ansible", *_inventories(), shlex.quote(host), f"-m ansible.builtin.{module}"]
+    return " ".join([*words, *([] if args is None else [f"-a {shlex.quote(args)}"])])
 
 
 def anew(app: str | None, label: str, sides: bool) -> str:

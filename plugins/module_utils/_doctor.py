@@ -53,8 +53,7 @@ class Commands:
 
     def begin_anew(self, name: str, host: t.Mapping[str, t.Any], release: t.Mapping[str, t.Any], sides: bool) -> list[str]:
         """For a member that has a release and does not serve."""
-        label = release.get("label") or release["digest"]
-        return [f"{_commands.anew(self.app, label, sides)}  # begins it anew", *self.started(name, host, release)]
+        return [f"{_commands.anew(self.app, _commands.release(release), sides)}  # begins it anew", *self.started(name, host, release)]
 
     def no_room(
         self,
@@ -73,7 +72,7 @@ class Commands:
         """
         said, mend = "", []
         if dead:
-            label = (release.get("label") or release["digest"]) if release else "LABEL"
+            label = _commands.release(release or ANY)
             said += f"; a deploy begins {', '.join(dead)} anew first"
             mend.append(f"{_commands.anew(self.app, label, sides)}  # begins {', '.join(dead)} anew")
         if left:

@@ -114,7 +114,7 @@ def agreed(plan: t.Mapping[str, t.Any], targets: t.Mapping[str, t.Mapping[str, t
         digests.setdefault(release["digest"], []).append(name)
     if len(digests) > 1:
         found = "; ".join(f"{digest[:12]} on {', '.join(names)}" for digest, names in sorted(digests.items()))
-        labels = sorted({str(entry.get("label") or entry["digest"]) for entry in targets.values() if entry})
+        labels = sorted({_commands.release(entry) for entry in targets.values() if entry})
         given = {"app": None, **plan}
         # A restart takes what runs: members that do not agree are brought to one release first.
         commands = [_commands.instead(given, "deploy", deploy_release=label) if plan["verb"] == "restart" else

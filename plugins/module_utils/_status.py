@@ -73,7 +73,7 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
         })
         if active and seen and not (holders and name in orphans):
             if set(seen.values()) == {"down"} and name not in orphans:
-                way = _commands.anew(watch.app, active.get("label") or active["digest"], bool(plan.get("sides")))
+                way = _commands.anew(watch.app, _commands.release(active), bool(plan.get("sides")))
                 dead_by_way.setdefault(way, []).append(name)
             else:
                 _of_member(name, seen, name in orphans, watch)

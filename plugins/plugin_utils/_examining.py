@@ -95,6 +95,8 @@ class Examination:
         self.capacity: dict[str, t.Any] | None = None
         self.held: list[str] = []
         self.dead: list[str] = []
+        # Those of them that have a line of their own.
+        self.told_dead: set[str] = set()
 
     # -- in order ------------------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -629,6 +631,7 @@ class Examination:
             checks.well("health", name, f"{health['path']} {entry['detail']}{with_header}")
         elif name in self.dead and active:
             checks.wrong("health", name, f"does not serve now ({entry['detail']}); {_doctor.ANEW}", self._anew(name), [])
+            self.told_dead.add(name)
         elif entry.get("unproven"):
             text = f"what runs now {_proof.lacking('deploy', health['header'])}"
             checks.wrong("health", name, text, _doctor.health(url, entry), [])
@@ -795,11 +798,10 @@ class Examination:
         for other in self.sides:
             if other != side and self.told:
                 _status.add_idle(status, plan, self.told, other)
-        told = {check["host"] for check in self.checks.found if check["ok"] is False and _doctor.ANEW in check["text"]}
         found = [
             entry
             for entry in status["watch"]
-            if entry["kind"] in _doctor.LEFT and not (entry["kind"] == "dead" and told.issuperset(entry["who"]))
+            if entry["kind"] in _doctor.LEFT and not (entry["kind"] == "dead" and self.told_dead.issuperset(entry["who"]))
         ]
         run = collections.Counter(str(row["release"] or row["digest"]) for row in status["members"] if row["digest"])
         named = self.checked["deploy_release"]
