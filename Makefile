@@ -93,7 +93,7 @@ unit lint sanity conformance playbooks real integration molecule: setup
 	@$(SUITE) $@
 
 .PHONY: stress
-stress: setup  ## Run TEST (a file of tests, a piece of the suite, molecule:SCENARIO) N times on a machine without time for it; TEST= shows the runs so far.
+stress: setup  ## Run TEST (a file of tests, a piece of the suite, molecule:SCENARIO, all) N times on a machine without time for it; TEST= shows the runs so far.
 	@$(VENV)/bin/python tests/suite/stress.py -n $(or $(N),20) --table $(TEST)
 
 .PHONY: chaos

@@ -128,7 +128,8 @@ def main() -> int:
     if any(piece.section == "molecule" for piece in chosen) and not os.geteuid():
         subprocess.run(["tests/bin/system-packages", "--containers"], check=True)
     figures = known()
-    runner = running.Runner(chosen, {name: one["seconds"] for name, one in figures["pieces"].items()}, layout.isolates())
+    runner = running.Runner(chosen, {name: one["seconds"] for name, one in figures["pieces"].items()}, layout.isolates(),
+                            least=int(os.environ.get("SUITE_BESIDE") or 0))
     ended = runner.run()
     pace = runner.pace.factor
     keep(figures["pieces"], ended, pace)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the pieces of the suite: the longest first, as many at the same time as there are processors and room for.
 
-As many pieces as processors always run. One more begins while the processors idle, since most tests wait more than they compute, and while there
-is memory for it. On a machine that another load keeps busy nothing is added, so that what runs gets its share.
+As many pieces as processors always run (SUITE_BESIDE: as many as it says). One more begins while the processors idle, since most tests wait more
+than they compute, and while there is memory for it. On a machine that another load keeps busy nothing is added, so that what runs gets its share.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Runner:
     """All pieces of one run of the suite."""
 
     def __init__(self, pieces: t.Sequence[Piece], seconds: t.Mapping[str, float], isolates: bool, environment: t.Mapping[str, str] | None = None,
-                 most: int | None = None) -> None:
+                 most: int | None = None, least: int | None = None) -> None:
         # What nobody has ever timed may be long.
         self._left = sorted(pieces, key=lambda piece: -seconds.get(piece.name, float("inf")))
         self.live = len(self._left) == 1
@@ -131,6 +131,7 @@ class Runner:
         self._isolates = isolates and not self.live
         self._environment = environment or {}
         self._most = most
+        self._least = least or os.cpu_count() or 1
         self._running: list[Running] = []
         self._machine = cpu.Machine()
         self._settled = 0.0
@@ -158,10 +159,9 @@ class Runner:
 
     def _next(self) -> Piece | None:
         """The longest piece that can begin now."""
-        processors = os.cpu_count() or 1
-        if not self._left or len(self._running) >= (self._most or MOST * processors):
+        if not self._left or len(self._running) >= (self._most or MOST * (os.cpu_count() or 1)):
             return None
-        if len(self._running) >= processors and (self._machine.idle < IDLE or time.monotonic() < self._settled):
+        if len(self._running) >= self._least and (self._machine.idle < IDLE or time.monotonic() < self._settled):
             return None
         staged = any(one.piece.own for one in self._running)  # where the stage is everybody's
         for piece in self._left:
@@ -181,7 +181,8 @@ class Runner:
             self.ended[piece.name] = results.Ended(results.Count(skipped=1))
             return
         # Limits that a healthy host must not hit are as much longer as this machine is slower.
-        environment = {"SUITE_STRETCH": "%.2f" % max(1.0, self.pace.factor), **self._environment}
+        stretch = max(1.0, self.pace.factor, float(os.environ.get("SUITE_STRETCH") or 1.0))
+        environment = {"SUITE_STRETCH": "%.2f" % stretch, **self._environment}
         self._running.append(Running(piece, piece.own is not None and self._isolates, self.live, environment))
         self._settled = time.monotonic() + SETTLE
         self._machine.look()

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """stress.py [-n N] [--table] TEST…: runs tests again and again on a machine that has no time for them.
 
-TEST is a file or a test as pytest names it, a piece of the suite ("integration", "playbooks/faults"), or "molecule:SCENARIO". Each run is in a
-random order, whose seed is told. Beside it runs a busy loop for each processor, and at random moments each processor is taken away altogether for
-up to half a second, by a process with real-time priority (without the right to that: by one with the highest priority that is allowed).
+TEST is a file or a test as pytest names it, a piece of the suite ("integration", "playbooks/faults"), "molecule:SCENARIO", or "all": the whole suite,
+several pieces of it beside each other. Each run is in a random order, whose seed is told. Beside it runs a busy loop for each processor, and at
+random moments each processor is taken away altogether for up to half a second, by a process with real-time priority (without the right to that:
+by one with the highest priority that is allowed).
 
 Each run adds a line to build/stress/runs.jsonl; --table shows what all runs so far came to. The exit code is 0 only if no run failed.
 """
@@ -20,6 +21,8 @@ import multiprocessing
 import os
 import pathlib
 import random
+import re
+import subprocess
 import sys
 import time
 import typing as t
@@ -33,14 +36,19 @@ import running  # noqa: E402  pylint: disable=wrong-import-position
 from pieces import PIECES, Piece, pytest  # noqa: E402  pylint: disable=wrong-import-position
 
 RUNS = running.BUILD / "stress" / "runs.jsonl"
-# How long a processor is taken away, and how long it is left alone: a third of it is gone.
-TAKEN, LEFT = (0.05, 0.5), (0.1, 1.0)
+# How long a processor is taken away, and how long it is left alone: a sixth of it is gone.
+TAKEN, LEFT = (0.05, 0.5), (0.5, 2.3)
 # A machine under this stress is several times slower for each test.
 STRETCH = "3"
+# Pieces of the whole suite that run beside each other. They are a load for each other: the busy loops then only fill what they leave.
+BESIDE, LEFT_OVER = "5", 5
+# What the suite prints of each piece at its end.
+PIECE = re.compile(r"(\S+) +(\d+) passed +(\d+) failed +\d+ skipped +(\d+) s ")
 
 
-def _busy(processor: int) -> None:
+def _busy(processor: int, niceness: int) -> None:
     os.sched_setaffinity(0, {processor})
+    os.nice(niceness)
     while os.getppid() != 1:
         for _number in range(1_000_000):
             pass
@@ -62,10 +70,10 @@ def _taking(processor: int, seed: int) -> None:
 
 
 @contextlib.contextmanager
-def stressed(seed: int) -> t.Iterator[None]:
+def stressed(seed: int, niceness: int = 0) -> t.Iterator[None]:
     """Both kinds of load on each processor while the block runs."""
     processors = sorted(os.sched_getaffinity(0))
-    load = [multiprocessing.Process(target=_busy, args=(processor,), daemon=True) for processor in processors]
+    load = [multiprocessing.Process(target=_busy, args=(processor, niceness), daemon=True) for processor in processors]
     load += [multiprocessing.Process(target=_taking, args=(processor, seed + processor), daemon=True) for processor in processors]
     for process in load:
         process.start()
@@ -106,6 +114,26 @@ def run(name: str, seed: int) -> dict[str, t.Any]:
             "at": int(time.time()), "reasons": results.reasons(ended.lines)[:3] if ended.count.failed else []}
 
 
+def run_all(seed: int) -> list[dict[str, t.Any]]:
+    """The whole suite as `make test` runs it: a result for each of its pieces, and one for the whole."""
+    began = time.monotonic()
+    environment = {"SUITE_SHUFFLE": str(seed), "SUITE_STRETCH": STRETCH, "SUITE_BESIDE": BESIDE}
+    with stressed(seed, LEFT_OVER), subprocess.Popen(
+            [sys.executable, "tests/bin/suite.py"], text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, **environment}) as child:
+        assert child.stdout is not None
+        lines = []
+        for line in child.stdout:
+            lines.append(line.rstrip("\n"))
+            print(line, end="", flush=True)
+    at = int(time.time())
+    found = [{"test": one[1], "seed": seed, "passed": int(one[2]), "failed": int(one[3]), "seconds": float(one[4]), "at": at, "reasons": []}
+             for one in map(PIECE.match, lines) if one]
+    passed, failed = (sum(int(one[key]) for one in found) for key in ("passed", "failed"))
+    return [*found, {"test": "all", "seed": seed, "passed": passed, "failed": failed or int(child.returncode != 0),
+                     "seconds": round(time.monotonic() - began, 1), "at": at, "reasons": []}]
+
+
 def table() -> str:
     """All runs so far, a line for each test."""
     runs: dict[str, list[dict[str, t.Any]]] = collections.defaultdict(list)
@@ -129,14 +157,16 @@ def main() -> int:
     running.RESULTS.mkdir(parents=True, exist_ok=True)
     failed = 0
     for name in wanted.tests:
-        piece_of(name)
+        if name != "all":
+            piece_of(name)
     for number in range(wanted.n):
         for name in wanted.tests:
             seed = wanted.seed if wanted.seed is not None else random.randrange(1 << 30)
-            found = run(name, seed)
-            failed += bool(found["failed"])
+            several = run_all(seed) if name == "all" else [run(name, seed)]
             with open(RUNS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(found) + "\n")
+                file.writelines(json.dumps(one) + "\n" for one in several)
+            found = several[-1]
+            failed += bool(found["failed"])
             print("%s %s, run %d of %d, seed %d (%.0f s)%s" % (
                 "not ok" if found["failed"] else "ok", name, number + 1, wanted.n, seed, found["seconds"],
                 "".join("\n    " + reason for reason in found["reasons"])), flush=True)

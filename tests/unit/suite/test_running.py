@@ -23,7 +23,7 @@ def runner(monkeypatch, tmp_path):
         monkeypatch.setattr(running.os, "cpu_count", lambda: processors)
         monkeypatch.setattr(running.cpu.Machine, "look", lambda self: setattr(self, "idle", idle))
         monkeypatch.setattr(running.cpu.Machine, "free_mb", property(lambda self: free_mb))
-        return running.Runner(pieces, more.pop("seconds", {}), more.pop("isolates", True))
+        return running.Runner(pieces, more.pop("seconds", {}), more.pop("isolates", True), least=more.pop("least", 0))
     return make
 
 
@@ -51,6 +51,10 @@ def test_longest_first_and_what_nobody_has_timed_before_them(runner, monkeypatch
 
 def test_as_many_as_processors_while_they_are_busy(runner, monkeypatch):
     assert len(begin(runner(*map(piece, "abcd")), monkeypatch)) == 2
+
+
+def test_as_many_as_asked_for_however_busy_they_are(runner, monkeypatch):
+    assert len(begin(runner(*map(piece, "abcdefgh"), least=5), monkeypatch)) == 5
 
 
 def test_one_more_while_they_idle_each_after_the_last_has_settled(runner, monkeypatch):
@@ -103,3 +107,10 @@ def test_limits_are_as_much_longer_as_the_machine_is_slower(runner, monkeypatch)
         one = runner(piece("a"))
         begin(one, monkeypatch)
         assert one._running[0].environment["SUITE_STRETCH"] == stretch
+
+
+def test_limits_are_never_shorter_than_asked_for(runner, monkeypatch):
+    monkeypatch.setenv("SUITE_STRETCH", "3")
+    one = runner(piece("a"))
+    begin(one, monkeypatch)
+    assert one._running[0].environment["SUITE_STRETCH"] == "3.00"
