@@ -79,7 +79,7 @@ def small_disk(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
 @pytest.mark.claim("full-disk-keeps-nobody-out")
 def test_the_state_directory_is_full_in_the_middle(stage: t.Any, tmp_path: pathlib.Path, small_disk: pathlib.Path) -> None:
     """The first batch is out when the disk fills. It comes back, and the room that was kept carries the deploy to its end; another one is refused."""
-    fill = hook(tmp_path / "fill.yml", "Fill the disk", f"head -c 2M /dev/zero > {small_disk}/filler || [ -s {small_disk}/filler ]", "rolling_batch.n == 1")
+    fill = hook(tmp_path / "fill.yml", "Fill the disk", f"head -c 2M /dev/zero >> {small_disk}/filler || [ -s {small_disk}/filler ]", "rolling_batch.n == 1")
     own = {"deploy_state_dir": str(small_disk), "deploy_batches": [2]}
     played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", **own, deploy_hooks={"after_activate": fill})
     assert played.rc == 0 and "4 of 4 members were moved to 2.0.0; no request was lost" in played.sentence, played.output

@@ -159,9 +159,10 @@ def told(
     try:
         with story.load:
             tell(story)
-        yield story
     finally:
+        # Before another story begins: its second balancer has the same port, and the kernel would share the connections between them.
         story.pair.stop()
+    yield story
 
 
 # -- rolling ---------------------------------------------------------------------------------------------------------
