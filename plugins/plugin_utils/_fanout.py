@@ -43,6 +43,8 @@ MARGIN = 2.0
 QUESTION = 5.0
 # So often this looks whether its machine stood still, and what it takes for that, in seconds.
 WATCH, STANDSTILL = 1.0, 0.5
+# Signals that end this process, and its children with it.
+ENDING = (signal.SIGINT, signal.SIGTERM)
 # What a child writes when it asks its host.
 ASKED = b"\0"
 # The variable, and its default: seconds of silence after which a host on an open ssh connection counts as lost.
@@ -77,8 +79,9 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
         while left or running:
             while left and len(running) < forks:
                 host = left.pop(0)
-                child = _spawn(action, host, module_name, args_for(host), task_vars, what, work, timeout)
-                running[host] = child
+                args = args_for(host)
+                with _undisturbed():
+                    child = running[host] = _spawn(action, host, module_name, args, task_vars, what, work, timeout)
                 waiting.register(child.reader, selectors.EVENT_READ, host)
             began = time.monotonic()
             wait = min(WATCH, max(0.0, min(child.end for child in running.values()) - began)) if timeout else None
@@ -173,7 +176,7 @@ def _passed_on(running: t.Mapping[str, _Child]) -> t.Iterator[None]:
         signal.signal(number, before[number])
         os.kill(os.getpid(), number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         # None is a handler that Python cannot put back.
         found = signal.getsignal(number)
         if found is not None:
@@ -187,6 +190,16 @@ def _passed_on(running: t.Mapping[str, _Child]) -> t.Iterator[None]:
             child.signal(signal.SIGKILL)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> t.Iterator[None]:
+    """What ends this process waits: between the begin of a child and its being known, nobody would hand it on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str,
@@ -206,8 +219,9 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
     # The child must never return into the worker's code: whatever happens, it answers and leaves.
     try:
         os.setpgid(0, 0)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         os.close(reader)
         try:
             result = _run(action, host, module_name, args, task_vars, what, work, ask)

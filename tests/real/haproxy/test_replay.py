@@ -117,7 +117,7 @@ def test_a_dead_and_a_slow_candidate_cost_the_live_path_nothing(balancer):
     """Alternating windows; a busy machine can only make single ones worse, so the best of each kind are compared, and there are more when in doubt."""
     with Slow() as slow:
         found = {"without": [], "dead": [], "slow": []}
-        for dummy in range(8):
+        for dummy in range(30):
             for kind in found:
                 options = {"dead": {"candidate": f"127.0.0.1:{free_port()}"}, "slow": {"candidate": slow.address, "request_timeout": 0.5}}.get(kind)
                 thread = None

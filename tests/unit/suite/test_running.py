@@ -102,6 +102,7 @@ def test_the_only_piece_is_shown_at_once_and_needs_no_room(runner, capfd):
 
 
 def test_limits_are_as_much_longer_as_the_machine_is_slower(runner, monkeypatch):
+    monkeypatch.delenv("SUITE_STRETCH", raising=False)
     for factor, stretch in ((0.8, "1.00"), (2.5, "2.50")):
         monkeypatch.setattr(running.cpu.Pace, "factor", property(lambda self, factor=factor: factor))
         one = runner(piece("a"))

@@ -178,6 +178,32 @@ def test_who_ends_this_process_ends_its_children(run_on: t.Callable[..., dict[st
     assert gone(work)
 
 
+@pytest.mark.claim("ended-controller-ends-its-children")
+def test_who_ends_this_process_ends_a_child_that_has_only_just_begun(
+    run_on: t.Callable[..., dict[str, t.Any]], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = _fanout._Child.__init__
+
+    def is_late(child: t.Any, *args: t.Any) -> None:
+        """The host's work runs, and the signal comes, before this process notes that there is such a child."""
+        begun(tmp_path)
+        os.kill(os.getpid(), signal.SIGTERM)
+        begin(child, *args)
+
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        monkeypatch.setattr(_fanout._Child, "__init__", is_late)
+        try:
+            run_on(lambda host: hang(tmp_path) or {}, ["lb1"], timeout=60.0)
+        finally:
+            os._exit(0)
+    work = begun(tmp_path)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+    # Within its own limit a host whose controller is gone would end by itself.
+    assert gone(work)
+
+
 class Ssh:
     """The options of an ssh connection."""
 
