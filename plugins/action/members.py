@@ -50,7 +50,8 @@ class ActionModule(Once):
             own = move.with_secrets(driver, args["own_traffic"].get(host) or traffic, host)
             return {**shared, **move.fence(host), **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
-        results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if args["timeout_action"] == "cut" else 0))
+        results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if args["timeout_action"] == "cut" else 0),
+                           **({"servers": renamed} if (renamed := {name: server for name, server in servers.items() if name != server}) else {}))
         merged = {
             **move.merged(results),
             "members": [{**member, "name": names.get(member["name"], member["name"]), "balancer": host}

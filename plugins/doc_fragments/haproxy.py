@@ -45,12 +45,12 @@ options:
     type: path
   frontends:
     description:
-      - Frontends whose requests are counted. Without it every frontend in HTTP mode but those that only show statistics.
+      - Frontends that lead to the pools, for findings about their settings. Without it every frontend but those that only show statistics.
     type: list
     elements: str
   counted_pools:
     description:
-      - Pools whose broken answers and open requests are counted, such as those of both sides of an application. Without it O(pools).
+      - Pools whose requests are counted, such as those of both sides of an application. Without it O(pools).
     type: list
     elements: str
 """

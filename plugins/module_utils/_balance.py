@@ -7,17 +7,19 @@ Private to the collection: it may change without notice.
 
     received + open at the start = answered whole + truncated + unanswered + still open
 
-What each term is made of was measured on HAProxy 2.6.12, one kind of loss at a time:
+Received is what was given to the pools of this application: other applications on the same frontend, malformed requests and what a rule of the
+balancer answers are none of it. What each term is made of was measured on HAProxy 2.6.12, one kind of loss at a time (see _haproxy_counters):
 
 =============================================  =======================================================================
 what happened                                  what the counters show
 =============================================  =======================================================================
 a member's connection died under a client that   the request is in no class of responses: **unanswered**. Nothing else
 had used its connection before                 shows it, except that a *reset* by the member also counts in server_aborts
-the same on a client's first request           502 of the balancer: 5xx of the frontend, not of a server
+the same on a client's first request           502 of the balancer: 5xx of the pool, not of a member
 no member took the connection                  503 of the balancer, likewise
 half of an answer                              counted as answered (2xx); shows only in server_aborts: **truncated**
-the application's own 500 or 503               5xx of the frontend and of a server
+the application's own 500 or 503               5xx of the pool and of a member
+a rule of the pool refuses with 503            5xx of the pool, and no fault of a member: nothing is lost
 the client left or reset                       always in a class of responses, with or without option abortonclose
 =============================================  =======================================================================
 
@@ -32,7 +34,8 @@ import json
 import os
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events
+from ansible_collections.zero.downtime.plugins.module_utils import _events, _placing
+from ansible_collections.zero.downtime.plugins.module_utils._placing import answers, value
 
 FILE = "counters.jsonl"
 
@@ -101,17 +104,11 @@ def _middle(group: t.Sequence[Reading], high: bool) -> Reading:
 
 def _grown(first: Row | None, last: Row) -> dict[str, int]:
     """What one worker counted between two readings; None as the first one: since it began."""
-    def value(row: Row | None, name: str) -> int:
-        return int((row or {}).get(name) or 0)
-
-    def answers(row: Row | None, name: str) -> int:
-        return int(((row or {}).get("responses") or {}).get(name) or 0)
-
     grown = {name: value(last, name) - value(first, name) for name in _SERVER_SIDE}
     grown["received"] = value(last, "requests") - value(first, "requests")
     grown["responses"] = sum(answers(last, name) - answers(first, name) for name in last["responses"])
     grown["errors"] = answers(last, "5xx") - answers(first, "5xx")
-    grown["app_errors"] = value(last, "server_5xx") - value(first, "server_5xx")
+    grown["own_errors"] = _placing.own_errors(first, last) or 0
     grown["open_before"] = value(first, "open")
     grown["open"] = value(last, "open")
     return grown
@@ -141,24 +138,43 @@ def _runs(readings: t.Sequence[Reading]) -> list[list[Reading]]:
     return runs
 
 
+class _Run(t.NamedTuple):
+    """One worker from a reading on (None: from its own begin) to its last one."""
+
+    base: Reading | None
+    readings: list[Reading]
+    last: Reading
+
+
 class _Window(t.NamedTuple):
     before: dict[str, int]
     during: dict[str, int]
     whole: dict[str, int]
 
 
-def _split(run: t.Sequence[Reading], base: Row | None, last: Reading, moved_at: float | None) -> _Window:
+def _split(run: _Run, moved_at: float | None) -> _Window:
     """What grew before the first move and from it on. The last reading before the move is where the two meet."""
+    base = run.base[1] if run.base else None
     meet: Row | None = base
     seen = False
-    for when, row in run:
+    for when, row in run.readings:
         if moved_at is not None and when <= moved_at:
             meet, seen = row, True
-    nothing = _grown(last[1], last[1])
-    whole = _grown(base, last[1])
+    nothing = _grown(run.last[1], run.last[1])
+    whole = _grown(base, run.last[1])
     if not seen or meet is None or base is None:
         return _Window({name: 0 for name in nothing}, whole, whole)
-    return _Window(_grown(base, meet), _grown(meet, last[1]), whole)
+    return _Window(_grown(base, meet), _grown(meet, run.last[1]), whole)
+
+
+def _from_the_reading_before(run: _Run, samples: t.Sequence[dict[str, t.Any]]) -> list[_placing.Reading]:
+    """The readings of a run; one that began on the way is there since the reading in which it was not there yet."""
+    began, ended = (run.base or run.readings[0])[0], run.last[0]
+    between: list[_placing.Reading] = [reading for reading in run.readings if began < reading[0] < ended]
+    if run.base:
+        return [run.base, *between, run.last]
+    earlier = max((sample["time"] for sample in samples if sample["time"] < began), default=began)
+    return [(earlier, None), *([run.readings[0]] if began < ended else []), *between, run.last]
 
 
 # -- one balancer ---------------------------------------------------------------------------------------------------
@@ -178,9 +194,14 @@ def _one(name: str, samples: t.Sequence[dict[str, t.Any]], moved_at: float | Non
     for sample in good:
         for row in sample["counters"]:
             readings.setdefault(row["worker"], []).append((sample["time"], row))
+    for pool in sorted({pool for sample in good for row in sample["counters"] for pool in row.get("uncounted") or ()}):
+        gaps.append("%s: the requests of %s are not counted, since it is in mode tcp" % (name, pool))
     parts: list[_Window] = []
+    cells: list[_placing.Cell] = []
     for worker, series in readings.items():
-        parts += _worker(name, worker, series, opening, closing, moved_at, gaps)
+        for run in _worker(name, worker, series, opening, closing, gaps):
+            parts.append(_split(run, moved_at))
+            cells += _placing.cells(name, _from_the_reading_before(run, good))
     before, during = _sum(part.before for part in parts), _sum(part.during for part in parts)
     whole = _sum(part.whole for part in parts)
     unanswered = max(0, _unanswered(whole))
@@ -196,8 +217,9 @@ def _one(name: str, samples: t.Sequence[dict[str, t.Any]], moved_at: float | Non
         "client_aborts": whole["client_aborts"], "retries": whole["retries"], "redispatches": whole["redispatches"], "denied": whole["denied"],
         "received_before": before["received"], "received_during": during["received"],
         "errors_before": before["errors"], "errors_during": during["errors"],
-        "own_errors_before": max(0, before["errors"] - before["app_errors"]) if knows_servers else None,
-        "own_errors_during": max(0, during["errors"] - during["app_errors"]) if knows_servers else None,
+        "own_errors_before": before["own_errors"] if knows_servers else None,
+        "own_errors_during": during["own_errors"] if knows_servers else None,
+        "cells": cells,
     }
 
 
@@ -213,20 +235,20 @@ def _burst(samples: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
 
 
 def _worker(name: str, worker: t.Any, series: list[Reading], opening: list[dict[str, t.Any]], closing: list[dict[str, t.Any]],
-            moved_at: float | None, gaps: list[str]) -> list[_Window]:
+            gaps: list[str]) -> list[_Run]:
     first_time, last_time = opening[0]["time"], closing[0]["time"]
     runs = _runs(series)
     if len(runs) > 1:
         gaps.append("%s: the counters of worker %s went back, so what it counted just before is missing" % (name, worker))
-    windows = []
+    found = []
     for number, run in enumerate(runs):
-        base: Row | None = None
+        base: Reading | None = None
         if number == 0 and run[0][0] == first_time:
             group = [reading for reading in run if any(reading[0] == sample["time"] for sample in opening)]
-            base = _middle(group, high=True)[1] if len(run) > len(group) else run[0][1]
+            base = _middle(group, high=True) if len(run) > len(group) else run[0]
         elif number == 0 and not run[0][1].get("current", True):
             # An old worker that was not listed before: what it counted earlier is not of this deploy.
-            base = run[0][1]
+            base = run[0]
             gaps.append("%s: old worker %s could not be read at the start" % (name, worker))
         last = run[-1]
         if number == len(runs) - 1 and last[0] == last_time:
@@ -237,8 +259,8 @@ def _worker(name: str, worker: t.Any, series: list[Reading], opening: list[dict[
             still = last[1].get("open") or 0
             gaps.append("%s: worker %s ended after its last reading, with %d request%s open%s" % (
                 name, worker, still, "" if still == 1 else "s", "" if not last[1].get("current") else " and new ones coming in"))
-        windows.append(_split(run, base, last, moved_at))
-    return windows
+        found.append(_Run(base, run, last))
+    return found
 
 
 # -- all of them ----------------------------------------------------------------------------------------------------
@@ -248,7 +270,7 @@ _TOTALS = ("received", "answered", "truncated", "unanswered", "open_before", "op
 
 
 def balance(samples: t.Sequence[dict[str, t.Any]], moved_at: float | None = None, since: float | None = None, cut: int = 0) -> dict[str, t.Any] | None:
-    """The sheet over all balancers and workers; None when no balancer gave any counters.
+    """The sheet over all balancers and workers; None when no balancer gave any counters. Its ``cells`` say where and when (see _placing).
 
     :param moved_at: when the deploy first moved something: 5xx until then are the window before.
     :param since: samples before it do not count (a first deploy, until something serves).
@@ -270,43 +292,9 @@ def balance(samples: t.Sequence[dict[str, t.Any]], moved_at: float | None = None
     total["cut"] = cut
     total["complete"] = all(one["complete"] for one in balancers.values())
     notes = [note for one in balancers.values() for note in one.pop("notes")]
+    total["cells"] = [cell for one in balancers.values() for cell in one.pop("cells", ())]
     if cut:
         notes.append("%d connections were cut on purpose; they are among the truncated, unanswered or 5xx" % cut)
     total["note"] = "; ".join(notes) or None
     total["balancers"] = balancers
     return total
-
-
-def moments(samples: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Between which two readings of which balancer something was lost: {balancer, began, ended, unanswered, truncated, own_errors}.
-
-    For attribution: the totals are the sheet's, this says where to look.
-    """
-    by_name: dict[str, list[dict[str, t.Any]]] = {}
-    for sample in sorted(samples, key=lambda one: one["time"]):
-        if "counters" in sample:
-            by_name.setdefault(sample["balancer"], []).append(sample)
-    found = []
-    for name, own in by_name.items():
-        for before, after in zip(own, own[1:]):
-            old = {row["worker"]: row for row in before["counters"]}
-            parts = []
-            for row in after["counters"]:
-                base = old.get(row["worker"])
-                if base is not None and base["requests"] > row["requests"]:
-                    continue
-                if base is None and not row.get("current", True):
-                    continue
-                parts.append(_grown(base, row))
-            if not parts:
-                continue
-            grown = _sum(parts)
-            unanswered = _unanswered(grown)
-            moment = {
-                "balancer": name, "began": before["time"], "ended": after["time"], "unanswered": max(0, unanswered),
-                "truncated": max(0, grown["server_aborts"] - max(0, unanswered)),
-                "own_errors": max(0, grown["errors"] - grown["app_errors"]) if all("server_5xx" in row for row in after["counters"]) else 0,
-            }
-            if moment["unanswered"] or moment["truncated"] or moment["own_errors"]:
-                found.append(moment)
-    return found

@@ -7,12 +7,11 @@ Private to the collection: it may change without notice.
 
 Two kinds of failure are judged apart:
 
-- **Transport** (no whole answer, or a 502, 503 or 504 that the application did not sign) has a budget, usually 0.
-- **Application** errors (other 4xx and 5xx, and those that carry the release's version) are compared with the window
-  before the first move. They are worse when all of this holds: at least 3 of them came; they are at least twice as frequent as
-  before; and chance alone, at the frequency of both windows together, would spread them so unevenly in less than 1 of 100 cases
-  (binomial test). With fewer than 30 requests before there is nothing to compare with: then more than 1 of 100 is worse. A window of fewer
-  than 300 with no more than 1 of 100 is also taken as 300 with 3: by itself it may be too short to tell 1 error in 10 from chance.
+- **Transport** (no whole answer, or a 502, 503 or 504 that the application did not sign) has a budget, usually 0. It counts where and when the deploy
+  moved something (_losses); anywhere else it is background, as long as it is no more frequent than before.
+- **Application** errors (other 5xx, and those that carry the release's version) are compared with the window before the first move: they are worse
+  when chance alone would hardly ever deal them so unevenly to the two windows (_rates). On a first deploy there is no such window: then 3 errors that
+  are more than 1 of 100 are worse. Answers with a 4xx are compared likewise; their rise is told, and decides nothing.
   A step ``clear`` only takes requests off what a dead deploy left serving: errors until its end are that deploy's, and belong to the window before.
   Where an idle side gets the release, users meet it from the first change of shares on, often long after the first move. The window before may
   end at either, and worse by one is worse: at the first move the window is short and what comes after it diluted, at the change of shares it
@@ -30,22 +29,25 @@ import math
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._balance import balance, moments
+from ansible_collections.zero.downtime.plugins.module_utils import _losses, _rates
+from ansible_collections.zero.downtime.plugins.module_utils._balance import balance
 from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
+from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
 from ansible_collections.zero.downtime.plugins.module_utils._probe import SHARE, admits, bound, hist_percentile_ms
 
 # Steps that touch what serves. Until the first of them begins, nothing can be the deploy's doing.
 MOVES = ("clear", "drain", "activate", "gate", "return", "switch", "back_drain", "back_activate", "back_gate", "back_return", "back_switch")
 
+# On a first deploy nothing was before: so many errors, which are more than this part of all answers, are too many.
+LEAST, WITHOUT_BEFORE = 3, 0.01
+# Fewer requests of a probe are no window to compare with.
 FEW = 30
-LEAST = 3
-RATIO = 2.0
-CHANCE = 0.01
-WITHOUT_BEFORE = 0.01
-SHORT = 300
 
 # Failures that happen before a balancer counts a request: its sheet cannot know of them, the kernel may.
 _BEFORE_ACCEPT = ("refused", "unreachable", "timeout", "dns", "tls")
+
+# What a record calls the balance sheet's losses.
+KINDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "5xx of the balancer"}
 
 _DOING = {
     "plan": "while the deploy was planned", "lock": "while the lock was taken", "gates": "during the gates", "stage": "while the release was staged",
@@ -59,49 +61,11 @@ _DOING = {
 
 # -- is it worse? ---------------------------------------------------------------------------------------------------
 
-def tail(count: int, total: int, share: float) -> float:
-    """The chance that ``count`` or more of ``total`` fall on one side that gets ``share`` of them."""
-    if count <= 0:
-        return 1.0
-    if share <= 0.0:
-        return 0.0
-    if share >= 1.0:
-        return 1.0
-    logs = [math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1) + k * math.log(share) + (total - k) * math.log1p(-share)
-            for k in range(count, total + 1)]
-    top = max(logs)
-    return min(1.0, math.exp(top) * sum(math.exp(one - top) for one in logs))
-
-
-def worse(errors_before: int, before: int, errors_during: int, during: int) -> bool:
+def worse(before: _rates.Count, during: _rates.Count) -> bool:
     """Whether errors became more frequent, by the rule at the top of this file."""
-    if errors_during < LEAST or during <= 0:
-        return False
-    if before < FEW:
-        return errors_during / during > WITHOUT_BEFORE
-    if _unlikely(errors_before, before, errors_during, during):
-        return True
-    return (before < SHORT and errors_before <= WITHOUT_BEFORE * before
-            and _unlikely(round(WITHOUT_BEFORE * SHORT), SHORT, errors_during, during))
-
-
-def _unlikely(errors_before: int, before: int, errors_during: int, during: int) -> bool:
-    """Whether errors are at least ``RATIO`` times as frequent during as before, and chance would hardly spread them so."""
-    if errors_during / during < RATIO * errors_before / before:
-        return False
-    # Beyond some thousands the sum is long and its result long certain: scale both windows down.
-    scale = max(1.0, (errors_before + errors_during) / 5000)
-    ours, all_of_them = int(errors_during / scale), int((errors_before + errors_during) / scale)
-    return tail(ours, all_of_them, during / (before + during)) < CHANCE
-
-
-def beyond(count_before: int, before: int, count_during: int, during: int) -> int:
-    """How many of the failures during are more than the window before explains; all of them when it had none."""
-    if not count_before or not before:
-        return count_during
-    if not worse(count_before, before, count_during, during):
-        return 0
-    return max(0, count_during - math.ceil(count_before * during / before))
+    if before.requests < FEW:
+        return during.failed >= LEAST and during.rate > WITHOUT_BEFORE
+    return _rates.higher(before, during)
 
 
 # -- windows --------------------------------------------------------------------------------------------------------
@@ -171,19 +135,30 @@ def _clock(when: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(when))
 
 
-def _entry(when: float, kind: str, count: int, step: dict[str, t.Any] | None, balancer: str | None, line: str) -> dict[str, t.Any]:
+def _entry(when: float, kind: str, count: int, step: dict[str, t.Any] | None, balancer: str | None, line: str,
+           member: str | None = None) -> dict[str, t.Any]:
     who = _who(step)
     doing = _DOING.get(step["name"], "during %s" % step["name"]).format(who=who or "members") if step else "while no step ran"
-    text = "%d lost (%s) at %s %s%s" % (count, kind, _clock(when), doing, " on %s" % balancer if balancer else "")
-    return {"time": round(when, 3), "kind": kind, "count": count, "step": step["name"] if step else None, "member": who, "balancer": balancer,
+    # Whose loss it was, where that is not who was being moved.
+    whose = " of %s" % member if member and member != who else ""
+    text = "%d lost (%s)%s at %s %s%s" % (count, kind, whose, _clock(when), doing, " on %s" % balancer if balancer else "")
+    return {"time": round(when, 3), "kind": kind, "count": count, "step": step["name"] if step else None, "member": member or who, "balancer": balancer,
             "line": line, "text": text}
 
 
-def attribute(losses: t.Sequence[dict[str, t.Any]], moved: t.Sequence[dict[str, t.Any]], steps: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+def _together(moved: t.Sequence[tuple[str, Cell]]) -> dict[tuple[str, str, str | None], list[Cell]]:
+    """The places of losses, those of one kind, balancer and member that lie beside each other in time as one."""
+    found: dict[tuple[str, str, str | None], list[Cell]] = {}
+    for kind, cell in moved:
+        found.setdefault((kind, cell.balancer, cell.member), []).append(cell)
+    return found
+
+
+def attribute(losses: t.Sequence[dict[str, t.Any]], moved: t.Sequence[tuple[str, Cell]], steps: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     """Losses joined with what the deploy was doing, those of one kind and step together.
 
     :param losses: the probe's: {time, scheduled, kind}.
-    :param moved: the balance sheet's, as _balance.moments gives them.
+    :param moved: the balance sheet's: the kind of each, and where it was counted.
     """
     found: list[dict[str, t.Any]] = []
     groups: dict[tuple, dict[str, t.Any]] = {}
@@ -191,7 +166,7 @@ def attribute(losses: t.Sequence[dict[str, t.Any]], moved: t.Sequence[dict[str, 
         # A time-out is noticed long after its cause: what ran when it was asked comes closer than what ran then.
         late = loss["kind"] == "timeout"
         step = _step_of(loss["scheduled"] if late else loss["time"], loss["scheduled"] + 0.5 if late else loss["time"], steps)
-        where = {one["balancer"] for one in moved if one["began"] - 1 <= loss["time"] <= one["ended"] + 1}
+        where = {cell.balancer for _kind, cell in moved if cell.began - 1 <= loss["time"] <= cell.ended + 1}
         named = (step or {}).get("balancer") or (where.pop() if len(where) == 1 else None)
         key = (loss["kind"], step["name"] if step else None, _who(step), (step or {}).get("batch"), named)
         group = groups.get(key)
@@ -200,11 +175,10 @@ def attribute(losses: t.Sequence[dict[str, t.Any]], moved: t.Sequence[dict[str, 
         group["count"] += 1
     for group in groups.values():
         found.append(_entry(group["loss"]["time"], group["loss"]["kind"], group["count"], group["step"], group["balancer"], "probe"))
-    for moment in moved:
-        step = _step_of(moment["began"], moment["ended"], steps)
-        for name, kind in (("unanswered", "unanswered"), ("truncated", "truncated"), ("own_errors", "5xx of the balancer")):
-            if moment[name]:
-                found.append(_entry(moment["ended"], kind, moment[name], step, moment["balancer"], "balance"))
+    for (kind, balancer, member), placed in _together(moved).items():
+        cell = placed[0]
+        step = _step_of(cell.began, cell.ended, steps)
+        found.append(_entry(cell.ended, KINDS[kind], sum(one.counts[kind] for one in placed), step, balancer, "balance", member))
     return sorted(found, key=lambda one: one["time"])
 
 
@@ -250,13 +224,14 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         if since is None:
             samples = ()
     cut = sum(int((event.get("detail") or {}).get("cut") or 0) for event in events)
-    notes: list[str] = []
-    baseline = [event["detail"] for event in events if (event.get("detail") or {}).get("baseline")]
-    if baseline:
-        # The counters begin anew there: what was lost before is said, and it is not the deploy's.
-        samples = [sample for sample in samples if sample["time"] >= baseline[-1]["baseline"]]
-        notes.append("before anything moved: %s" % baseline[-1]["reason"])
+    baselines = [event["detail"] for event in events if (event.get("detail") or {}).get("baseline")]
+    notes: list[str] = ["before anything moved: %s" % detail["reason"] for detail in baselines[-1:]]
     sheet = balance(samples, moved_at=began, since=since, cut=cut)
+    cells: list[Cell] = sheet.pop("cells") if sheet else []
+    places = _losses.Places(steps, SHARE)
+    if places.began is None and baselines:
+        places.began = baselines[-1]["baseline"]
+    verdicts = _losses.judge(cells, places, cut) if sheet else []
     blamed = blamed_from(steps, began)
     kernel = kernel_of(samples)
 
@@ -265,7 +240,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe = dict(probe)
         spans = phases(probe["series"], began, ended)
         probe["phases"] = spans
-        over_probe = _over_probe(spans, began)
+        over_probe = _over_probe(spans, began, _losses.background_rate(verdicts, cells))
         for moment in blamed:
             # The row in which what came before ended is not this deploy's either.
             apart = spans if moment in (None, began) else phases(probe["series"], moment + probe["series"]["bucket_s"] / 2, ended)
@@ -284,15 +259,17 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe["bound"] = bound(probe["failed"], probe["sent"])
     over_sheet = 0
     if sheet is not None:
-        over_sheet = sheet["lost"] = _over_sheet(sheet)
-        for moment in blamed:
-            apart = sheet if moment == began else balance(samples, moved_at=moment, since=since, cut=cut)
-            app_worse += _worse_by_sheet(apart, first) if apart else []
+        over_sheet = sheet["lost"] = sum(one.lost for one in verdicts)
+        sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
+        sheet["background"] = _losses.background(verdicts)
+        app_worse += _worse_by_sheet(cells, blamed, places, first)
+        notes += _rise_of_refusals(cells, blamed)
 
     grown = bool(kernel["overflows"] or kernel["drops"])
     verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died, _goes_on(probe, events))
     losses = [loss for loss in (probe or {}).get("losses", []) if began is None or loss["time"] >= began]
-    attributed = attribute(losses, moments(samples) if over_sheet else [], steps)
+    attributed = attribute(losses, [(one.kind, cell._replace(member=places.names.get(cell.member or "", cell.member)))
+                                    for one in verdicts for cell in one.where], steps)
     if grown:
         notes.append("the kernels of the balancers counted %s listen-queue overflows and %s drops (of any listener on those hosts)"
                      % (kernel["overflows"], kernel["drops"]))
@@ -313,43 +290,57 @@ def _before_and_later(spans: dict[str, dict[str, t.Any]], began: float | None) -
     return before, {name: spans["during"][name] + spans["after"][name] for name in before}
 
 
-def _over_probe(spans: dict[str, dict[str, t.Any]], began: float | None) -> int:
-    """Transport failures of the probe that count."""
+def _over_probe(spans: dict[str, dict[str, t.Any]], began: float | None, usual: _rates.Count) -> int:
+    """Transport failures of the probe that count.
+
+    :param usual: of how many real requests so many were lost without the deploy's doing. What the probe lost at that rate is explained by it.
+    """
     before, later = _before_and_later(spans, began)
-    return beyond(before["transport"], before["sent"], later["transport"], later["sent"])
+    then, now = _rates.Count(before["transport"], before["sent"]), _rates.Count(later["transport"], later["sent"])
+    if not then.failed and not usual.failed:
+        return now.failed
+    known = then.plus(usual)
+    return _rates.beyond(known, now) if _rates.higher(known, now) else 0
 
 
 def _worse_by_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], began: float | None) -> list[str]:
     """In which way the application became worse between the windows, by the probe; empty when it did not."""
     before, later = _before_and_later(spans, began)
-    errors = {"before": before["failed"] - before["transport"], "later": later["failed"] - later["transport"]}
-    if not worse(errors["before"], before["sent"], errors["later"], later["sent"]):
+    then, now = (_rates.Count(one["failed"] - one["transport"], one["sent"]) for one in (before, later))
+    if not worse(then, now):
         return []
     answered = {kind: count for kind, count in probe["failures"].items() if kind.startswith("status_")}
     return ["%d of %s probe requests were answered with an error (%s), %d of %s before"
-            % (errors["later"], format(later["sent"], ","), _kinds(answered), errors["before"], format(before["sent"], ","))]
+            % (now.failed, format(now.requests, ","), _kinds(answered), then.failed, format(then.requests, ","))]
 
 
-def _over_sheet(sheet: dict[str, t.Any]) -> int:
-    """Real requests that were lost, by the sheet."""
-    lost = sheet["unanswered"] + sheet["truncated"]
-    if sheet["own_errors_during"] is not None:
-        lost += beyond(sheet["own_errors_before"], sheet["received_before"], sheet["own_errors_during"], sheet["received_during"])
-    # A connection that was cut on purpose shows as one of these too (a 502, a truncated answer, none at all). It was asked for, and it is told apart.
-    return max(0, lost - sheet["cut"])
+def _worse_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], places: _losses.Places, first: bool) -> list[str]:
+    """In which way the application became worse, by the sheet; empty when it did not.
+
+    Compared are what came before and after each moment to blame, and members that the deploy had moved with those that it had not: while few
+    members have a bad release, all of them together hardly show it.
+    """
+    windows = [_losses.split(cells, moment) for moment in blamed]
+    if blamed and None not in blamed:
+        before, during = _losses.split(cells, max(moment for moment in blamed if moment is not None))
+        moved = [cell for cell in during if places.moved_before(cell.member, cell.began)]
+        windows.append((before + [cell for cell in during if not places.moved_before(cell.member, cell.ended)], moved))
+    for before, during in windows:
+        then, now = _losses.count(before, "app_errors"), _losses.count(during, "app_errors")
+        found = worse(then, now) if first and then.requests < FEW else _losses.worse(before, during, "app_errors")
+        if found:
+            return ["%d of %s real requests were answered with a 5xx, %d of %s before"
+                    % (now.failed, format(now.requests, ","), then.failed, format(then.requests, ","))]
+    return []
 
 
-def _worse_by_sheet(sheet: dict[str, t.Any], first: bool) -> list[str]:
-    """In which way the application became worse between the sheet's windows; empty when it did not."""
-    before, during = sheet["received_before"], sheet["received_during"]
-    # Without a window before, a busy site's everyday errors would look like this release's.
-    if before < FEW and not first:
-        return []
-    errors_before = sheet["errors_before"] - (sheet["own_errors_before"] or 0)
-    errors_during = sheet["errors_during"] - (sheet["own_errors_during"] or 0)
-    if not worse(errors_before, before, errors_during, during):
-        return []
-    return ["%d of %s real requests were answered with a 5xx, %d of %s before" % (errors_during, format(during, ","), errors_before, format(before, ","))]
+def _rise_of_refusals(cells: t.Sequence[Cell], blamed: t.Sequence[float | None]) -> list[str]:
+    """That answers with a 4xx became more frequent: told, since a new release may well mean it."""
+    for moment in blamed:
+        if moment is not None and (found := _losses.worse(*_losses.split(cells, moment), "refused")):
+            return ["answers with a 4xx became more frequent: %s of %s real requests, %s of %s before"
+                    % (*(format(number, ",") for number in (*found[1], *found[0])),)]
+    return []
 
 
 def _verdict(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, grown: bool, over_probe: int, over_sheet: int, app_worse: list[str],
@@ -388,9 +379,7 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         parts.append("%s of %s" % (format(probe["failed"], ","), _plural(probe["sent"], "probe request"))
                      + (" failed (%s)" % _kinds(probe["failures"]) if probe["failed"] else ""))
     if sheet is not None:
-        what = [name for name in ("unanswered", "truncated") if sheet[name]]
-        own = sheet["lost"] + sheet["cut"] - sheet["unanswered"] - sheet["truncated"] if sheet["lost"] else 0
-        told = ["%d %s" % (sheet[name], name) for name in what] + (["%d answered by the balancer with a 5xx" % own] if own > 0 else [])
+        told = ["%d %s" % (sheet["lost_by_kind"][kind], _losses.WORDS[kind]) for kind in LOSSES if sheet["lost_by_kind"].get(kind)]
         kinds = " lost (%s)" % ", ".join(told) if told and sheet["lost"] else ""
         parts.append("%s of %s%s" % (format(sheet["lost"], ","), _plural(sheet["received"], "real request"), kinds))
         if sheet["cut"]:
@@ -401,8 +390,10 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
             return "Nothing was measured: there is neither an evidence URL nor a balancer that counts requests."
         fine = "" if probe is None else "; longest gap %d ms, own stall %d ms" % (round(probe["longest_gap_ms"]), math.ceil(probe["stall_ms"]))
         gap = "" if sheet is None or sheet["complete"] else "; the balance sheet is incomplete: %s" % sheet["note"]
-        lost = (probe or {}).get("failed") or (sheet or {}).get("lost")
-        return "%s: %s%s%s." % ("Within the budget" if lost else "No request was lost", numbers, fine, gap)
+        usual = (sheet or {}).get("background")
+        lost = (sheet or {}).get("lost") or (0 if usual else (probe or {}).get("failed"))
+        said = "Within the budget" if lost else "No request was lost by this deploy" if usual else "No request was lost"
+        return "%s: %s%s%s%s." % (said, numbers, "; background as before: %s" % usual if usual else "", fine, gap)
     if verdict == "degraded":
         return "The application got worse: %s." % reason
     if verdict == "unconfirmed" and died and reason == died:

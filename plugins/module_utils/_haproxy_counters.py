@@ -2,11 +2,21 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HAProxy's own count of every real request, by worker: one side of the balance sheet. Private to the collection.
+"""HAProxy's own count of every real request, by worker, pool and member: one side of the balance sheet. Private to the collection.
 
 Raw numbers since the worker's start. A reload begins new ones, so each worker is a row of its own, and what was the old one's last
 reading stays with whoever compares. What all workers count in one place (C(shm-stats-file), from HAProxy 3.3 on) is a row of its own, too: taken
 from each worker it would count as often as there are workers, and a new worker's would seem to begin with all of the past.
+
+Counted are backends and their servers, since a frontend also has what is nobody's release: other applications, malformed requests, and all that a
+rule answers before a backend is chosen. What the columns mean was measured on HAProxy 2.6.12, one kind of request at a time:
+
+- C(stot) of a backend grows when a request is given to it, C(hrsp_*) when the request is over. C(req_tot) is their sum, so it does not show what got
+  no answer: C(stot) - C(hrsp_*) - C(scur) does. A client that leaves an HTTP/2 stream before the answer is in C(hrsp_other).
+- C(hrsp_*) of a server grows when the head of its answer is there. A server's C(stot) counts each attempt, so C(wretr) and C(wredis) are taken off it.
+- No server, a full queue's time-out and a connection that fails are C(econ), once each. A connection that ends before the answer, an answer that is
+  none and a time-out are C(eresp); so is each answer that is cut short, which is in C(srv_abrt) besides. A reset counts twice in C(eresp).
+- What a rule of the backend refuses is a 4xx or 5xx of the backend, of no server, and neither C(econ) nor C(eresp).
 """
 
 from __future__ import annotations
@@ -19,84 +29,100 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers imp
 
 COMMAND = "show stat -1 7 -1"  # frontends, backends and servers
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
-OF_POOLS = {"client_aborts": "cli_abrt", "server_aborts": "srv_abrt", "response_errors": "eresp", "retries": "wretr", "redispatches": "wredis"}
 # In place of a worker's pid: no process has it.
 TOGETHER = 0
 # Readings of the same moment: so many at most, until so many agree; seconds between the first ones.
 READINGS, AGREEING = 7, 3
 BETWEEN = 0.005
-OF_FRONTENDS = {"denied": "dreq", "request_errors": "ereq"}
 
 
-def _add(rows: t.Iterable[t.Mapping[str, str]], column: str) -> int:
-    return sum(int(row.get(column) or 0) for row in rows)
+def _number(row: t.Mapping[str, str], *columns: str) -> int:
+    return sum(int(row.get(column) or 0) for column in columns)
 
 
-def _open(frontends: t.Sequence[t.Mapping[str, str]], backends: t.Sequence[t.Mapping[str, str]]) -> int:
-    """Requests that are being answered. A frontend's C(scur) also counts idle kept-alive connections, so its streams are taken."""
-    if frontends and all(row.get("h1_open_streams") for row in frontends):
-        # The column of HTTP/2 has this name on frontends, too.
-        return _add(frontends, "h1_open_streams") + _add(frontends, "h2_backend_open_streams")
-    return _add(backends, "scur") + _add(backends, "qcur")
+def _add(rows: t.Iterable[t.Mapping[str, str]], *columns: str) -> int:
+    return sum(_number(row, *columns) for row in rows)
+
+
+def _answers(row: t.Mapping[str, str]) -> int:
+    return _number(row, *("hrsp_" + name for name in CLASSES))
 
 
 class Rows(t.NamedTuple):
     """The rows of one worker's C(show stat) that count."""
 
-    front: list[dict[str, str]]
     back: list[dict[str, str]]
     servers: list[dict[str, str]]
+    # Backends whose requests HAProxy does not know.
+    uncounted: list[str]
 
     def only(self, keep: t.Callable[[dict[str, str]], bool]) -> Rows:
-        return Rows(*([row for row in rows if keep(row)] for rows in self))
+        return Rows([row for row in self.back if keep(row)], [row for row in self.servers if keep(row)], self.uncounted)
 
 
-def _rows(text: str, frontends: t.Sequence[str] | None, pools: t.Sequence[str] | None, ignored: t.Collection[str]) -> Rows:
+def _rows(text: str, pools: t.Sequence[str] | None, ignored: t.Collection[str]) -> Rows:
     rows = parse_stat(text)
-    front = [row for row in rows if row["svname"] == "FRONTEND" and (
-        row["pxname"] in frontends if frontends else row.get("mode", "http") == "http" and row["pxname"] not in ignored)]
     back = [row for row in rows if row["svname"] == "BACKEND" and (row["pxname"] in pools if pools else row["pxname"] not in ignored)]
-    kept = {row["pxname"] for row in back}
-    return Rows(front, back, [row for row in rows if row["pxname"] in kept and row["svname"] not in ("FRONTEND", "BACKEND")])
+    tcp = [row["pxname"] for row in back if row.get("mode", "http") != "http"]
+    kept = {row["pxname"] for row in back} - set(tcp)
+    return Rows([row for row in back if row["pxname"] in kept],
+                [row for row in rows if row["pxname"] in kept and row["svname"] not in ("FRONTEND", "BACKEND")], tcp)
 
 
 def _counted(rows: Rows, worker: int, current: bool, by_pool: bool) -> dict[str, t.Any]:
-    front, back, servers = rows
-    found: dict[str, t.Any] = {"worker": worker, "current": current, "requests": _add(front, "req_tot")}
-    found["responses"] = {name: _add(front, "hrsp_" + name) for name in CLASSES}
-    found.update({name: _add(back, column) for name, column in OF_POOLS.items()})
-    found["open"] = _open(front, back)
-    # What members answered themselves: the other 5xx are the balancer's own, for requests that no member answered.
-    found["server_5xx"] = _add(servers, "hrsp_5xx")
-    found.update({name: _add(front, column) for name, column in OF_FRONTENDS.items()})
+    back, servers = rows.back, rows.servers
+    found: dict[str, t.Any] = {"worker": worker, "current": current, "requests": _add(back, "stot")}
+    found["responses"] = {name: _add(back, "hrsp_" + name) for name in CLASSES}
+    found.update({
+        "open": _add(back, "scur"), "client_aborts": _add(back, "cli_abrt"), "server_aborts": _add(back, "srv_abrt"),
+        "retries": _add(back, "wretr"), "redispatches": _add(back, "wredis"), "denied": _add(back, "dreq", "dresp"),
+        # What members answered themselves.
+        "server_4xx": _add(servers, "hrsp_4xx"), "server_5xx": _add(servers, "hrsp_5xx"),
+        "faults": _add(back, "econ", "eresp") - _add(back, "srv_abrt")})
+    if rows.uncounted:
+        found["uncounted"] = rows.uncounted
     # Of named pools also each one's own: what a canary is judged by. A request that HAProxy answers in a member's place is among them.
-    found["pools"] = {row["pxname"]: {"requests": int(row["req_tot"] or 0), "errors": int(row["hrsp_5xx"] or 0), "time_ms": None,
-                                      "average_ms": int(row["rtime"] or 0)} for row in back if by_pool}
+    named = {row["pxname"]: row for row in back}
+    found["pools"] = {pool: _pool(named.get(pool, {}), [server for server in servers if server["pxname"] == pool])
+                      for pool in dict.fromkeys([*named, *(server["pxname"] for server in servers)]) if by_pool}
     return found
 
 
-def of_worker(text: str, worker: int, current: bool, frontends: t.Sequence[str] | None = None, pools: t.Sequence[str] | None = None,
-              ignored: t.Collection[str] = ()) -> dict[str, t.Any]:
-    """The counters in one worker's C(show stat), summed over C(frontends) (all of HTTP but C(ignored)) and over C(pools) (all)."""
-    return _counted(_rows(text, frontends, pools, ignored), worker, current, bool(pools))
+def _pool(row: t.Mapping[str, str], servers: t.Sequence[t.Mapping[str, str]]) -> dict[str, t.Any]:
+    return {"requests": _number(row, "stot"), "errors": _number(row, "hrsp_5xx"), "time_ms": None, "average_ms": _number(row, "rtime"),
+            "members": {server["svname"]: _member(server) for server in servers}}
 
 
-def of_look(look: Look, frontends: t.Sequence[str] | None = None, pools: t.Sequence[str] | None = None,
-            ignored: t.Collection[str] = (), shared: t.Collection[tuple[str, str]] = ()) -> list[dict[str, t.Any]]:
+def _member(server: t.Mapping[str, str]) -> dict[str, int]:
+    """What one server had; names without a number are left out, since most have none."""
+    given = _number(server, "stot") - _number(server, "wretr", "wredis")
+    own = {"requests": given, "errors": _number(server, "hrsp_5xx"), "refused": _number(server, "hrsp_4xx"), "cut_short": _number(server, "srv_abrt"),
+           "faults": _number(server, "econ", "eresp") - _number(server, "srv_abrt"),
+           "missing": given - _answers(server) - _number(server, "scur")}
+    return {name: number for name, number in own.items() if number or name == "requests"}
+
+
+def of_worker(text: str, worker: int, current: bool, pools: t.Sequence[str] | None = None, ignored: t.Collection[str] = ()) -> dict[str, t.Any]:
+    """The counters in one worker's C(show stat), summed over C(pools) (all of HTTP but C(ignored))."""
+    return _counted(_rows(text, pools, ignored), worker, current, bool(pools))
+
+
+def of_look(look: Look, pools: t.Sequence[str] | None = None, ignored: t.Collection[str] = (),
+            shared: t.Collection[tuple[str, str]] = ()) -> list[dict[str, t.Any]]:
     """The counters of every worker that can be read, the current one first; the first reply of each is that to C(COMMAND).
 
     What the workers count together (C(shared), by proxy and name of the row) is one row before theirs, which a reload does not end. What is open is
     each worker's own, and the sum of it stands there.
     """
     texts = [(look.current, look.replies[0]), *((pid, replies[0]) for pid, replies in sorted(look.old.items()) if replies)]
-    workers = [(pid, _rows(text, frontends, pools, ignored)) for pid, text in texts]
+    workers = [(pid, _rows(text, pools, ignored)) for pid, text in texts]
     found = []
     if shared:
         together = [rows.only(lambda row: (row["pxname"], row["svname"]) in shared) for _pid, rows in workers]
-        if any(together[0]):
-            found.append({**_counted(together[0], TOGETHER, True, bool(pools)), "open": sum(_open(rows.front, rows.back) for rows in together)})
+        if together[0].back:
+            found.append({**_counted(together[0], TOGETHER, True, bool(pools)), "open": sum(_add(rows.back, "scur") for rows in together)})
         workers = [(pid, rows.only(lambda row: (row["pxname"], row["svname"]) not in shared)) for pid, rows in workers]
-    return found + [_counted(rows, pid, pid == look.current, bool(pools)) for pid, rows in workers if any(rows) or not found]
+    return found + [_counted(rows, pid, pid == look.current, bool(pools)) for pid, rows in workers if rows.back or rows.servers or not found]
 
 
 def of_pools(look: Look, pools: t.Iterable[str], shared: t.Collection[tuple[str, str]] = ()) -> dict[str, dict[str, t.Any]]:
@@ -159,6 +185,14 @@ def _middle(rows: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
 
 def _unanswered(row: t.Mapping[str, t.Any]) -> int:
     return row["requests"] - sum(row["responses"].values()) - row["open"]
+
+
+def nothing_counted(rows: t.Sequence[t.Mapping[str, t.Any]]) -> str | None:
+    """Why there is nothing to compare, where HAProxy knows no request of any of these pools."""
+    silent = rows[0].get("uncounted") if rows else None
+    if not silent or rows[0]["pools"] or any(row["requests"] for row in rows):
+        return None
+    return "%s %s in mode tcp, in which HAProxy knows connections and no requests" % (", ".join(silent), "is" if len(silent) == 1 else "are")
 
 
 def unknown_frontends(text: str, frontends: t.Iterable[str]) -> tuple[list[str], list[str]]:

@@ -95,13 +95,13 @@ def full_path(pid: int, processes: Processes) -> t.Callable[[str], str]:
 
 
 def counted(balancer: Balancer, params: t.Mapping[str, t.Any], config: _haproxy_config.Config | None) -> dict[str, t.Any]:
-    """What haproxy and the kernel have counted so far: C(counters) and C(kernel) of a module's result."""
+    """What haproxy and the kernel have counted so far: C(counters), C(uncounted) and C(kernel) of a module's result."""
     # Read when all has been moved, so nobody waits for their import before.
     from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_counters, _kernel  # pylint: disable=import-outside-toplevel
 
     command = [_haproxy_counters.COMMAND]
     ignored, shared = (config.pure_stats, config.counted_together) if config else ((), ())
     pools = params.get("counted_pools") or params.get("pools")
-    counters = _haproxy_counters.settled(
-        lambda: _haproxy_counters.of_look(balancer.look(command, command), params.get("frontends"), pools, ignored, shared))
-    return {"counters": counters, "kernel": _kernel.read()}
+    rows = _haproxy_counters.settled(lambda: _haproxy_counters.of_look(balancer.look(command, command), pools, ignored, shared))
+    why = _haproxy_counters.nothing_counted(rows)
+    return {"counters": [] if why else rows, "uncounted": why, "kernel": _kernel.read()}

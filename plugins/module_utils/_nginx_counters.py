@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every finished request in nginx's access log, counted: one side of the balance sheet. Private to the collection.
+"""Every finished request in nginx's access log, counted by pool and member: one side of the balance sheet. Private to the collection.
 
 nginx's own status page counts connections and requests but no answers, so a log in a format of our own is read. What has been counted is
-kept beside the upstream files with the place in the log, so that a long log is read once.
+kept beside the upstream files with the place in the log, so that a long log is read once. What is passed to no pool (files, redirects, rules that
+refuse, malformed requests, another application) is in the log and in no count of a pool.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from ansible_collections.zero.downtime.plugins.module_utils._nginx_config import
 
 FORMAT = "zero_downtime"
 FIELDS = ("$status", "$request_method", "$request_completion", "$body_bytes_sent", "$upstream_status", "$upstream_header_time",
-          "$upstream_response_length", "$upstream_http_content_length", "$proxy_host", "$upstream_response_time", "$msec")
+          "$upstream_response_length", "$upstream_http_content_length", "$proxy_host", "$upstream_response_time", "$msec", "$upstream_addr")
 LOG_FORMAT = "|".join(FIELDS)
+# Without the last field, which says what each member had, the rest can be counted all the same.
+WITHOUT_MEMBERS = "|".join(FIELDS[:-1])
 LINE = f"log_format {FORMAT} '{LOG_FORMAT}';"
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
-NUMBERS = ("requests", "client_aborts", "server_aborts", "server_5xx", "retries", "unreadable")
+NUMBERS = ("requests", "client_aborts", "server_aborts", "server_4xx", "server_5xx", "retries", "unreadable")
 NO_REQUEST = {"requests": 0, "errors": 0, "time_ms": 0.0}
+# What a pool and its members have beside that.
+OF_A_POOL = ("client_aborts", "server_aborts", "server_4xx", "server_5xx", "retries", *CLASSES)
 # nginx's own word for a client that left before there was an answer.
 CLIENT_LEFT = "499"
 CHUNK = 1 << 20
@@ -57,28 +62,42 @@ def _milliseconds(times: str) -> float:
 def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) -> None:
     """Add one line of the log, and to what C(pools) have of it: the names of upstreams, since what else a request is passed to may be any client's word."""
     fields = line.split("|")
-    if len(fields) != len(FIELDS) or not fields[0].isdigit():
+    if not len(FIELDS) - 1 <= len(fields) <= len(FIELDS) or not fields[0].isdigit():
         counts["unreadable"] += 1
         return
-    status, method, completion, sent, servers, headers, lengths, expected, pool, times, ended = fields
-    counts["requests"] += 1
+    status, method, completion, sent, servers, headers, lengths, expected, pool, times, ended = fields[:11]
+    found = {"requests": 1, "retries": servers.replace(" : ", ", ").count(", ")}
+    if status not in ("000", "444"):  # closed without an answer
+        kind = status[0] + "xx" if status[0] in "12345" else "other"
+        found[kind] = 1
+        if status == CLIENT_LEFT or completion != "OK":
+            found["client_aborts"] = 1
+        elif method != "HEAD" and status != "304" and _cut_short(sent, _last(lengths), expected):
+            found["server_aborts"] = 1
+        if kind in ("4xx", "5xx") and _last(headers) not in ("-", ""):
+            found["server_" + kind] = 1
+    _grow(counts, found)
     if pool in pools:
         own = counts["pools"].setdefault(pool, dict(NO_REQUEST))
         own["last"] = _seconds(ended)
-        own["requests"] += 1
         own["errors"] += status.startswith("5")
         own["time_ms"] = round(own["time_ms"] + _milliseconds(times), 3)
-    counts["retries"] += servers.replace(" : ", ", ").count(", ")
-    if status in ("000", "444"):
-        return  # closed without an answer
-    kind = status[0] + "xx" if status[0] in "12345" else "other"
-    counts[kind] += 1
-    if status == CLIENT_LEFT or completion != "OK":
-        counts["client_aborts"] += 1
-    elif method != "HEAD" and status != "304" and _cut_short(sent, _last(lengths), expected):
-        counts["server_aborts"] += 1
-    if kind == "5xx" and _last(headers) not in ("-", ""):
-        counts["server_5xx"] += 1
+        _grow(own, found)
+        address = _last(fields[11]) if len(fields) == len(FIELDS) else "-"
+        if address != "-":
+            _grow(own.setdefault("members", {}).setdefault(address, {}), _of_a_member(found))
+
+
+def _grow(counts: dict[str, t.Any], by: t.Mapping[str, int]) -> None:
+    for name, number in by.items():
+        if number:
+            counts[name] = counts.get(name, 0) + number
+
+
+def _of_a_member(found: t.Mapping[str, int]) -> dict[str, int]:
+    """One request as the count of the member that was tried last has it (see _placing)."""
+    return {"requests": 1, "errors": found.get("server_5xx", 0), "refused": found.get("server_4xx", 0), "cut_short": found.get("server_aborts", 0),
+            "faults": found.get("5xx", 0) - found.get("server_5xx", 0)}
 
 
 def _cut_short(sent: str, got: str, expected: str) -> bool:
@@ -159,16 +178,32 @@ def idle(counts: t.Mapping[str, t.Any], pool: str, now: float) -> float | None:
     return None if last is None else round(max(0.0, now - last), 3)
 
 
-def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = ()) -> list[dict[str, t.Any]]:
-    """As the balance sheet takes them. A log is no process: it goes on when workers change. Those of C(pools) that nobody has asked yet have a row, too."""
+def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = (), names: t.Mapping[str, str] | None = None) -> list[dict[str, t.Any]]:
+    """As the balance sheet takes them. A log is no process: it goes on when workers change. Those of C(pools) that nobody has asked yet have a row, too.
+
+    The sums are those of the pools: of all that the log has only where there is no pool.
+
+    :param names: the member behind each address.
+    """
     by_pool = {**{pool: NO_REQUEST for pool in sorted(pools)}, **counts["pools"]}
-    return [{
-        "worker": "log", "current": True, "requests": counts["requests"], "responses": {name: counts[name] for name in CLASSES}, "open": 0,
-        "client_aborts": counts["client_aborts"], "server_aborts": counts["server_aborts"], "server_5xx": counts["server_5xx"],
-        "response_errors": counts["server_aborts"], "retries": counts["retries"], "redispatches": counts["retries"], "denied": 0,
-        "request_errors": 0, "unreadable": counts["unreadable"],
+    whole = {name: sum(own.get(name, 0) for own in by_pool.values()) if by_pool else counts.get(name, 0) for name in ("requests", *OF_A_POOL)}
+    found = {
+        "worker": "log", "current": True, "requests": whole["requests"], "responses": {name: whole[name] for name in CLASSES}, "open": 0,
+        **{name: whole[name] for name in ("client_aborts", "server_aborts", "server_4xx", "server_5xx", "retries")},
+        "redispatches": whole["retries"], "denied": 0, "unreadable": counts["unreadable"],
         "pools": {name: {**{of: own[of] for of in NO_REQUEST}, "average_ms": None} for name, own in by_pool.items()},
-    }]
+    }
+    for pool, own in by_pool.items():
+        if own.get("members"):
+            found["pools"][pool]["members"] = _named(own["members"], names or {})
+    return [found]
+
+
+def _named(members: t.Mapping[str, t.Mapping[str, int]], names: t.Mapping[str, str]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for address, counted in members.items():
+        _grow(found.setdefault(names.get(address, address), {}), counted)
+    return found
 
 
 def lint(config: Config, path: str | None) -> list[dict[str, t.Any]]:
@@ -184,10 +219,14 @@ def lint(config: Config, path: str | None) -> list[dict[str, t.Any]]:
     if not written:
         return [finding("error", "access_log", f"access_log is '{path}', which nginx does not write",
                         ["http { " + LINE + " }", f"server {{ access_log {path} {FORMAT}; }}"])]
-    wrong = [directive for directive in written if formats.get(directive.words[2]) != LOG_FORMAT]
+    wrong = [directive for directive in written if formats.get(directive.words[2]) not in (LOG_FORMAT, WITHOUT_MEMBERS)]
     if wrong:
         return [finding("error", "log_format", f"{path} is written in the format {wrong[0].words[2]}, which is not the one that can be counted",
                         ["http { " + LINE + " }", f"server {{ access_log {path} {FORMAT}; }}"])]
+    nameless = [directive for directive in written if formats.get(directive.words[2]) == WITHOUT_MEMBERS]
+    if nameless:
+        return [finding("info", "log_format", f"{path} does not say which member had a request, so a loss there names none and counts as the deploy's "
+                        "while any member is moved", ["http { " + LINE + " }"])]
     buffered = [directive for directive in written if any(word.startswith(("buffer=", "gzip", "if=")) for word in directive.words)]
     if buffered:
         return [finding("warning", "access_log", f"{path} is written with {' '.join(buffered[0].words[3:])}: requests are counted late, or not at all",

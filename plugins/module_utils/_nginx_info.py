@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters, _nginx_mirror, _nginx_split
 from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import counts_of, info_spec, names_of, opened, pools_of, sides_of
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_options import counts_of, info_spec, members_at, names_of, opened, pools_of, sides_of
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import read_pools, resolved, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Worker
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import Upstream
@@ -53,7 +53,7 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     readable = not params.get("access_log") or os.path.exists(params["access_log"])
     names = names_of(nginx)
     counts, uncounted = counts_of(params, nginx, not check_mode, names) if readable else (None, f"{params['access_log']} does not exist")
-    counters = [] if counts is None else _nginx_counters.rows(counts, names)
+    counters = [] if counts is None else _nginx_counters.rows(counts, names, members_at(nginx, wanted))
     idle = {name for side, side_pools in (found or {}).get("pools", {}).items() if not found[side] for name in side_pools}
     if idle:
         _count_open([pool for pool in pools if pool["name"] in idle], nginx, workers)

@@ -12,8 +12,9 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils import _kernel, _nginx_config, _nginx_counters, _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import resolved
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import SUFFIX, host_port
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import SUFFIX, host_port, joined, parse
 
 DEFAULT_DIRECTORY = "/etc/nginx/zero-downtime"
 COUNTED = "counted.json"
@@ -120,7 +121,27 @@ def counters_of(params: t.Mapping[str, t.Any], nginx: Nginx, keep: bool) -> tupl
     """The counters, or why there are none."""
     pools = names_of(nginx)
     counts, why = counts_of(params, nginx, keep, pools)
-    return ([] if counts is None else _nginx_counters.rows(counts, pools)), why
+    return ([] if counts is None else _nginx_counters.rows(counts, pools, members_at(nginx, pools_of(params)))), why
+
+
+def members_at(nginx: Nginx, pools: t.Mapping[str, t.Mapping[str, str]]) -> dict[str, str]:
+    """The member behind each address that nginx may write in its log."""
+    found: dict[str, str] = {}
+    for path in nginx.paths():
+        pool = os.path.basename(path)[:-len(SUFFIX)]
+        text = nginx.text(pool)
+        if text is None:
+            continue
+        try:
+            upstream = parse(pool, path, text, pools.get(pool) or {})
+        except DowntimeError:
+            # Somebody else's file, which no move of this application reads: its addresses stay without names.
+            continue
+        for name in upstream.names:
+            address = upstream.address(name)
+            found[address] = name
+            found.update({joined(*place): name for place in resolved(address)})
+    return found
 
 
 def counted(params: t.Mapping[str, t.Any], nginx: Nginx, keep: bool) -> dict[str, t.Any]:

@@ -215,15 +215,15 @@ counters:
       type: bool
       returned: success
     requests:
-      description: Requests received by the frontends.
+      description: Requests that were given to the pools.
       type: int
       returned: success
     responses:
-      description: Answers by the frontends, by class of status. Answers that were cut short are among them.
+      description: Answers of the pools, by class of status. Answers that were cut short are among them; C(other) has clients that left an HTTP/2 stream.
       type: dict
       returned: success
     open:
-      description: Requests that are being answered now.
+      description: Requests that are being answered now, or wait for a member.
       type: int
       returned: success
     client_aborts:
@@ -231,15 +231,19 @@ counters:
       type: int
       returned: success
     server_aborts:
-      description: Answers that a server cut short.
+      description: Answers that a member cut short.
+      type: int
+      returned: success
+    server_4xx:
+      description: Answers with a status from 400 to 499 that members themselves gave.
       type: int
       returned: success
     server_5xx:
       description: Answers with a status from 500 on that members themselves gave. The other ones are HAProxy's own.
       type: int
       returned: success
-    response_errors:
-      description: Answers that were not valid or did not come.
+    faults:
+      description: Requests that no member could be found for, or whose member gave no valid answer, as far as HAProxy says so. A reset counts twice.
       type: int
       returned: success
     retries:
@@ -251,19 +255,26 @@ counters:
       type: int
       returned: success
     denied:
-      description: Requests that the frontends denied.
+      description: Requests and answers that rules of the pools refused.
       type: int
       returned: success
-    request_errors:
-      description: Requests that were not valid or not whole.
-      type: int
-      returned: success
+    uncounted:
+      description: Pools in the mode C(tcp), whose requests HAProxy does not know.
+      type: list
+      elements: str
+      returned: where there are any
     pools:
       description:
         - Of each pool that was named, its C(requests), C(errors) (answers with a status from 500 on, the balancer's own among them), C(time_ms) (the
-          sum of what its members took, V(null) where nobody counts that) and C(average_ms) (the mean of the last requests).
+          sum of what its members took, V(null) where nobody counts that), C(average_ms) (the mean of the last requests) and C(members).
+        - Of each member, C(requests) that were given to it, C(errors) (its answers with a status from 500 on), C(refused) (from 400 to 499), C(cut_short),
+          C(faults) and C(missing) (requests without an answer); what is 0 is left out.
       type: dict
       returned: success
+uncounted:
+  description: Why nothing is counted, V(null) where something is.
+  returned: success
+  type: str
 kernel:
   description: The kernel's counters of connections that were lost before HAProxy saw them.
   returned: success

@@ -208,6 +208,10 @@ counters:
   returned: success
   type: list
   elements: dict
+uncounted:
+  description: Why nothing is counted, V(null) where something is.
+  returned: success
+  type: str
 kernel:
   description: The kernel's counters of connections lost in listen queues, as zero.downtime.haproxy_info returns them.
   returned: success

@@ -182,7 +182,7 @@ pools:
           type: bool
           returned: success
 counters:
-  description: Requests that ended, as far as O(access_log) has them.
+  description: Requests to the upstreams that have a file, as far as O(access_log) has that they ended. What is passed to no such upstream is not counted.
   returned: success
   type: list
   elements: dict
@@ -215,12 +215,12 @@ counters:
       description: Answers that a member cut short, as far as they had a Content-Length.
       type: int
       returned: success
-    server_5xx:
-      description: Answers with a status from 500 on that members themselves gave. The other ones are nginx's own.
+    server_4xx:
+      description: Answers with a status from 400 to 499 that members themselves gave.
       type: int
       returned: success
-    response_errors:
-      description: The same as RV(counters[].server_aborts).
+    server_5xx:
+      description: Answers with a status from 500 on that members themselves gave. The other ones are nginx's own.
       type: int
       returned: success
     retries:
@@ -232,10 +232,6 @@ counters:
       type: int
       returned: success
     denied:
-      description: Always V(0).
-      type: int
-      returned: success
-    request_errors:
       description: Always V(0).
       type: int
       returned: success
@@ -260,6 +256,13 @@ counters:
           description: The milliseconds that members took, all in all.
           type: float
           returned: success
+        members:
+          description:
+            - By member, C(requests) that it was the last to be asked for, C(errors) (its answers with a status from 500 on), C(refused) (from 400 to 499),
+              C(cut_short) and C(faults) (requests that nginx answered in its place); what is 0 is left out.
+            - A member that no file names any more is there with its address.
+          type: dict
+          returned: where the log has C($upstream_addr)
         average_ms:
           description: Always V(null).
           type: float

@@ -52,13 +52,13 @@ class Move:
         if not self.action._task.check_mode:
             self.notes.write(_events.append, self.args["run_dir"], self.args["step"], event, **self.about, **detail)
 
-    def run(self, hosts: t.Sequence[str], module: str, args_for: t.Callable[[str], dict[str, t.Any]], seconds: float) -> Results:
+    def run(self, hosts: t.Sequence[str], module: str, args_for: t.Callable[[str], dict[str, t.Any]], seconds: float, **detail: t.Any) -> Results:
         def keep(host: str, result: dict[str, t.Any]) -> None:
             # A reading at every move: of a worker that a reload ends meanwhile, the last one is all there will be.
             if result.get("counters") and not self.action._task.check_mode:
                 self.notes.write(_balance.append, self.args["run_dir"], host, result, self.args["step"])
 
-        self.note("started")
+        self.note("started", **detail)
         return _fanout.run_on(self.action, hosts, module, args_for, self.task_vars, what=self.what, on_result=keep,
                               timeout=_fanout.limit(self.action, seconds))
 

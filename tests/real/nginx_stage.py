@@ -29,7 +29,7 @@ from haproxy_stage import HaproxyStage, free_port, get, wait_until
 
 NGINX = shutil.which("nginx") or next((p for p in ("/usr/sbin/nginx", "/usr/local/sbin/nginx") if os.path.exists(p)), None)
 LOG_FORMAT = ("log_format zero_downtime '$status|$request_method|$request_completion|$body_bytes_sent|$upstream_status|$upstream_header_time|"
-              "$upstream_response_length|$upstream_http_content_length|$proxy_host|$upstream_response_time|$msec';")
+              "$upstream_response_length|$upstream_http_content_length|$proxy_host|$upstream_response_time|$msec|$upstream_addr';")
 
 
 REVISION = """\

@@ -165,10 +165,44 @@ def test_since_leaves_out_what_came_before_anything_served():
     assert _balance.balance(samples, since=4)["errors_during"] == 0
 
 
-def test_moments_say_between_which_readings():
-    found = _balance.moments([sample(1, row(requests=100)), sample(2, row(requests=200)), sample(3, row(requests=300, ok=298)),
-                              sample(4, row(requests=400, ok=398))])
-    assert found == [{"balancer": "lb1", "began": 2, "ended": 3, "unanswered": 2, "truncated": 0, "own_errors": 0}]
+def places(*samples):
+    return [(cell.member, cell.began, cell.ended, cell.counts) for cell in _balance.balance(samples)["cells"] if cell.counts]
+
+
+def test_cells_say_between_which_readings():
+    assert places(sample(1, row(requests=100)), sample(2, row(requests=200)), sample(3, row(requests=300, ok=298)),
+                  sample(4, row(requests=400, ok=398))) == [(None, 2, 3, {"unanswered": 2})]
+
+
+def of_members(**members):
+    return {"pools": {"shop": {"requests": 0, "errors": 0, "members": members}}}
+
+
+@pytest.mark.claim("each-loss-names-its-member")
+def test_cells_say_which_member_lost_what():
+    nothing = of_members(a={"requests": 50}, b={"requests": 50})
+    found = places(
+        sample(1, row(requests=100, **nothing)),
+        sample(2, row(requests=203, ok=200, errors=2, server_aborts=1, faults=2, **of_members(
+            a={"requests": 100, "faults": 2, "missing": 2}, b={"requests": 103, "cut_short": 1, "missing": 1}))))
+    # One request got no answer at all. The member with the broken answer claims that one, too, so it counts once.
+    assert found == [("a", 1, 2, {"own_errors": 2}), ("b", 1, 2, {"unanswered": 1})]
+    refused = places(sample(1, row(requests=100, **nothing)), sample(2, row(requests=110, errors=4, faults=0, **nothing)))
+    assert refused == [], "what a rule refuses is no fault of a member"
+
+
+def test_a_request_in_motion_during_one_reading_is_no_loss_anywhere():
+    assert places(sample(1, row(requests=100)), sample(2, row(requests=201, ok=200)), sample(3, row(requests=300, ok=300))) == []
+
+
+def test_a_worker_that_a_reload_began_is_counted_from_the_reading_before():
+    assert places(sample(1, row(1, 100)), sample(2, row(1, 150, current=False), row(2, 30, ok=29)), sample(3, row(2, 300, ok=299))) == [
+        (None, 1, 2, {"unanswered": 1})]
+
+
+def test_a_pool_that_cannot_be_counted_makes_the_sheet_incomplete():
+    sheet = _balance.balance([sample(1, row(requests=1, uncounted=["mail"])), sample(2, row(requests=9, uncounted=["mail"]))])
+    assert sheet["received"] == 8 and not sheet["complete"] and "the requests of mail are not counted, since it is in mode tcp" in sheet["note"]
 
 
 @pytest.mark.claim("nginx-no-log-no-sheet")

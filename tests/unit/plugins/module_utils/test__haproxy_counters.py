@@ -10,42 +10,50 @@ from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_coun
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Worker
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
 
-COLUMNS = ("pxname svname scur qcur mode req_tot hrsp_1xx hrsp_2xx hrsp_3xx hrsp_4xx hrsp_5xx hrsp_other cli_abrt srv_abrt eresp wretr wredis dreq ereq "
-           "h1_open_streams h2_backend_open_streams rtime").split()
+COLUMNS = ("pxname svname scur qcur mode stot req_tot hrsp_1xx hrsp_2xx hrsp_3xx hrsp_4xx hrsp_5xx hrsp_other cli_abrt srv_abrt econ eresp wretr wredis "
+           "dreq dresp rtime").split()
 
 
-def stat(*rows, without=()):
-    columns = [column for column in COLUMNS if column not in without]
-    return "\n".join(["# " + ",".join(columns), *(",".join(str(row.get(column, "")) for column in columns) for row in rows)])
+def stat(*rows):
+    return "\n".join(["# " + ",".join(COLUMNS), *(",".join(str(row.get(column, "")) for column in COLUMNS) for row in rows)])
 
 
-FRONT = dict(pxname="front", svname="FRONTEND", mode="http", scur=9, req_tot=100, hrsp_1xx=1, hrsp_2xx=80, hrsp_3xx=2, hrsp_4xx=3, hrsp_5xx=4, hrsp_other=0,
-             dreq=5, ereq=6, h1_open_streams=2, h2_backend_open_streams=1)
-STATS = dict(FRONT, pxname="stats")
-TCP = dict(FRONT, pxname="tcp", mode="tcp")
-SHOP = dict(pxname="shop", svname="BACKEND", mode="http", scur=3, qcur=1, cli_abrt=7, srv_abrt=8, eresp=9, wretr=10, wredis=11)
-API = dict(SHOP, pxname="api", req_tot=30, hrsp_5xx=2, rtime=12)
-SERVER = dict(pxname="shop", svname="app1", hrsp_5xx=3, req_tot=50)
+FRONT = dict(pxname="front", svname="FRONTEND", mode="http", scur=9, req_tot=900, hrsp_2xx=800, hrsp_5xx=90, dreq=5)
+SHOP = dict(pxname="shop", svname="BACKEND", mode="http", scur=3, qcur=1, stot=100, req_tot=90, hrsp_1xx=1, hrsp_2xx=80, hrsp_3xx=2, hrsp_4xx=3, hrsp_5xx=4,
+            hrsp_other=0, cli_abrt=7, srv_abrt=8, econ=2, eresp=9, wretr=10, wredis=11, dreq=4, dresp=1)
+API = dict(SHOP, pxname="api", stot=30, req_tot=30, hrsp_5xx=2, rtime=12)
+STATS = dict(SHOP, pxname="stats")
+MAIL = dict(pxname="mail", svname="BACKEND", mode="tcp", stot=50)
+SERVER = dict(pxname="shop", svname="app1", mode="http", scur=1, stot=50, hrsp_2xx=40, hrsp_4xx=2, hrsp_5xx=3, srv_abrt=1, econ=1, eresp=2, wretr=1)
 
 
-def test_sums_over_http_frontends_and_all_pools():
-    found = counters.of_worker(stat(FRONT, STATS, TCP, SHOP, API, SERVER), 12, True, ignored=["stats"])
+def test_sums_over_all_pools_and_no_frontend():
+    found = counters.of_worker(stat(FRONT, SHOP, API, STATS, SERVER), 12, True, ignored=["stats"])
     assert found == {
-        "worker": 12, "current": True, "requests": 100, "responses": {"1xx": 1, "2xx": 80, "3xx": 2, "4xx": 3, "5xx": 4, "other": 0},
-        "client_aborts": 14, "server_aborts": 16, "response_errors": 18, "retries": 20, "redispatches": 22, "open": 3, "server_5xx": 3,
-        "denied": 5, "request_errors": 6, "pools": {}}
+        "worker": 12, "current": True, "requests": 130, "responses": {"1xx": 2, "2xx": 160, "3xx": 4, "4xx": 6, "5xx": 6, "other": 0},
+        "open": 6, "client_aborts": 14, "server_aborts": 16, "retries": 20, "redispatches": 22, "denied": 10, "server_4xx": 2, "server_5xx": 3,
+        "faults": 6, "pools": {}}
 
 
-def test_named_frontends_and_pools():
-    found = counters.of_worker(stat(FRONT, STATS, SHOP, API), 12, True, ["stats"], ["api"])
+def test_named_pools_and_their_members():
+    found = counters.of_worker(stat(FRONT, SHOP, API, SERVER), 12, True, ["shop"])
     assert found["requests"] == 100 and found["client_aborts"] == 7
-    # What a canary is judged by.
-    assert found["pools"] == {"api": {"requests": 30, "errors": 2, "time_ms": None, "average_ms": 12}}
+    # What a canary is judged by, and what says on which member something was lost: 49 given, 45 answered, 1 being answered.
+    assert found["pools"] == {"shop": {"requests": 100, "errors": 4, "time_ms": None, "average_ms": 0, "members": {
+        "app1": {"requests": 49, "errors": 3, "refused": 2, "cut_short": 1, "faults": 2, "missing": 3}}}}
 
 
-def test_open_without_the_column_of_streams():
-    found = counters.of_worker(stat(FRONT, SHOP, without=["h1_open_streams"]), 12, True)
-    assert found["open"] == 4
+def test_of_a_member_only_what_there_is():
+    found = counters.of_worker(stat(SHOP, dict(pxname="shop", svname="app1", stot=9, hrsp_2xx=9)), 12, True, ["shop"])
+    assert found["pools"]["shop"]["members"] == {"app1": {"requests": 9}}
+
+
+def test_requests_of_a_pool_in_mode_tcp_are_unknown_and_no_zero():
+    rows = [counters.of_worker(stat(SHOP, MAIL, SERVER), 12, True, ["shop", "mail"])]
+    assert rows[0]["requests"] == 100 and rows[0]["uncounted"] == ["mail"] and list(rows[0]["pools"]) == ["shop"]
+    assert counters.nothing_counted(rows) is None
+    assert counters.nothing_counted([counters.of_worker(stat(FRONT, MAIL), 12, True, ["mail"])]) == (
+        "mail is in mode tcp, in which HAProxy knows connections and no requests")
 
 
 def test_every_worker_that_answers_is_a_row():
@@ -59,24 +67,24 @@ def two_workers(new, old):
     return Look(12, {}, [stat(*new)], [Worker(12, True, 1), Worker(11, False, 9)], {11: [stat(*old)]}, [])
 
 
-SHARED = frozenset({("front", "FRONTEND"), ("shop", "BACKEND"), ("shop", "app1")})
+SHARED = frozenset({("shop", "BACKEND"), ("shop", "app1")})
 
 
 def test_what_all_workers_count_together_is_counted_once():
     # HAProxy 3.3 with shm-stats-file: both workers show the same count, each what it holds itself.
     before = counters.of_look(Look(11, {}, [stat(FRONT, SHOP, SERVER)], [Worker(11, True, 9)], {}, []), shared=SHARED)
-    grown = dict(FRONT, req_tot=110, hrsp_2xx=88, h1_open_streams=1)
-    after = counters.of_look(two_workers([grown, SHOP, SERVER], [dict(grown, h1_open_streams=3), SHOP, SERVER]), shared=SHARED)
+    grown = dict(SHOP, stot=110, hrsp_2xx=88, scur=1)
+    after = counters.of_look(two_workers([grown, SERVER], [dict(grown, scur=3), SERVER]), shared=SHARED)
     # Not by worker, so that a new one is no beginning.
     assert [row["worker"] for row in before + after] == [counters.TOGETHER] * 2 and all(row["current"] for row in before + after)
     assert (before[0]["requests"], after[0]["requests"], after[0]["responses"]["2xx"], after[0]["server_5xx"]) == (100, 110, 88, 3)
-    assert after[0]["open"] == 1 + 3 + 1 + 1
+    assert after[0]["open"] == 1 + 3
 
 
 def test_what_each_worker_counts_for_itself_stays_apart():
-    other, api = dict(FRONT, pxname="other", req_tot=7), dict(API, srv_abrt=2)
-    found = counters.of_look(two_workers([FRONT, other, SHOP, api, SERVER], [FRONT, dict(other, req_tot=40), SHOP, api, SERVER]), shared=SHARED)
-    assert [(row["worker"], row["requests"], row["server_aborts"]) for row in found] == [(counters.TOGETHER, 100, 8), (12, 7, 2), (11, 40, 2)]
+    api = dict(API, srv_abrt=2)
+    found = counters.of_look(two_workers([SHOP, api, SERVER], [SHOP, dict(api, stot=40), SERVER]), shared=SHARED)
+    assert [(row["worker"], row["requests"], row["server_aborts"]) for row in found] == [(counters.TOGETHER, 100, 8), (12, 30, 2), (11, 40, 2)]
     assert found[0]["server_5xx"] == 3 and found[1]["server_5xx"] == 0
 
 

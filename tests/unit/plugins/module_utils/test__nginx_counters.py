@@ -12,7 +12,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import _balance, _ng
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 ENDED = "|1795650000.123"
-TAIL = "|shop|0.002" + ENDED
+TAIL = "|shop|0.002" + ENDED + "|192.0.2.11:8000"
 GOOD = "200|GET|OK|37|200|0.001|37|37" + TAIL
 # As nginx 1.22 wrote each, one kind at a time.
 SEEN = [
@@ -20,6 +20,7 @@ SEEN = [
     ("200|HEAD|OK|0|200|0.001|0|37" + TAIL, {"2xx": 1}),
     ("304|GET|OK|0|304|0.001|0|37" + TAIL, {"3xx": 1}),
     ("503|GET|OK|37|503|0.002|37|37" + TAIL, {"5xx": 1, "server_5xx": 1}),
+    ("404|GET|OK|37|404|0.002|37|37" + TAIL, {"4xx": 1, "server_4xx": 1}),
     ("502|GET|OK|157|502, 502, 502|-, -, -|0, 0, 0|-" + TAIL, {"5xx": 1, "retries": 2}),
     ("200|GET|OK|37|502, 200|-, 0.001|0, 37|37" + TAIL, {"2xx": 1, "retries": 1}),
     ("502|POST|OK|157|502|-|0|-" + TAIL, {"5xx": 1}),
@@ -49,6 +50,37 @@ def test_each_pool_has_its_requests_its_errors_and_the_time_of_its_members():
         "api": {"requests": 0, "errors": 0, "time_ms": 0.0, "average_ms": None},
         "shop_blue": {"requests": 2, "errors": 0, "time_ms": 2.0, "average_ms": None},
         "shop_green": {"requests": 2, "errors": 2, "time_ms": 1263.0, "average_ms": None}}
+
+
+def counted_lines(*lines, names=None):
+    counts = _nginx_counters.empty()
+    for line in lines:
+        _nginx_counters.count(counts, line, {"shop"})
+    return _nginx_counters.rows(counts, ("shop",), names)[0]
+
+
+@pytest.mark.claim("nginx-counts-its-pools-only")
+def test_what_goes_to_no_pool_is_nobodys():
+    """A file, a rule that refuses, a malformed request and another application."""
+    found = counted_lines(GOOD, "200|GET|OK|37|-|-|-|-|-|-" + ENDED + "|-", "503|GET|OK|190|-|-|-|-|-|-" + ENDED + "|-", "444|GET||0|-|-|-|-|-|-" + ENDED + "|-",
+                          "400|-||150|-|-|-|-|-|-" + ENDED + "|-", "502|GET|OK|157|502|-|0|-|other|0.002" + ENDED + "|192.0.2.99:80")
+    assert found["requests"] == 1 and sum(found["responses"].values()) == 1 and found["unreadable"] == 0
+
+
+@pytest.mark.claim("each-loss-names-its-member")
+def test_each_member_has_what_it_was_the_last_to_be_asked_for():
+    at = "|shop|0.002" + ENDED + "|"
+    found = counted_lines(
+        "200|GET|OK|37|502, 200|-, 0.001|0, 37|37" + at + "192.0.2.11:8000, 192.0.2.12:8000", "502|POST|OK|157|502|-|0|-" + at + "192.0.2.11:8000",
+        "200|GET|OK|18|200|0.001|18|37" + at + "192.0.2.12:8000", "503|GET|OK|37|503|0.002|37|37" + at + "192.0.2.12:8000",
+        "404|GET|OK|37|404|0.002|37|37" + at + "192.0.2.13:8000", names={"192.0.2.11:8000": "app1", "192.0.2.12:8000": "app2"})
+    assert found["pools"]["shop"]["members"] == {
+        "app1": {"requests": 1, "faults": 1}, "app2": {"requests": 3, "cut_short": 1, "errors": 1}, "192.0.2.13:8000": {"requests": 1, "refused": 1}}
+
+
+def test_a_log_without_the_members_is_counted_all_the_same():
+    found = counted_lines(GOOD.rpartition("|")[0], "502|POST|OK|157|502|-|0|-|shop|0.002" + ENDED)
+    assert found["requests"] == 2 and found["responses"]["5xx"] == 1 and "members" not in found["pools"]["shop"] and not found["unreadable"]
 
 
 def test_a_pool_is_idle_since_its_last_request_or_since_the_log_is_read(tmp_path):

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which losses are the deploy's, and which happen all the time: pure functions.
+
+Private to the collection: it may change without notice.
+
+A loss is the deploy's when it happened where and when the deploy moved something: on a member between the start of its drain and the end of its
+return, on every member while traffic is switched, shares change or a balancer reloads. So each loss is one of three:
+
+- **moved**: in such a place and time. Where the same kind of loss never happened on members that stood still, its budget is 0. Otherwise only what
+  is more than their rate explains counts.
+- **still**: anywhere else. It is background, unless it became more frequent than it was before anything moved.
+- **before**: until the first move. It is background.
+
+"More frequent" is the exact test of _rates, for every kind alike.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils import _rates
+from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
+from ansible_collections.zero.downtime.plugins.module_utils._rates import Count
+
+Step = t.Mapping[str, t.Any]
+Span = t.Tuple[float, float]
+
+# What a move leaves behind may show a moment after its end.
+AFTER = 2.0
+# Steps in which members are moved, and steps that touch every member at once. What is open has no end yet.
+OF_MEMBERS = ("drain", "activate", "gate", "return", "back_drain", "back_activate", "back_gate", "back_return")
+OF_ALL = ("clear", "switch", "back_switch")
+FOREVER = float("inf")
+
+WORDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "answered by the balancer with a 5xx",
+         "app_errors": "answered with a 5xx", "refused": "answered with a 4xx"}
+
+
+class Places:
+    """Which members a deploy moved, and when.
+
+    :param steps: as _events.steps gives them.
+    :param share: how the names of steps begin that change shares.
+    """
+
+    def __init__(self, steps: t.Sequence[Step], share: str) -> None:
+        self.members: dict[str, list[Span]] = {}
+        self.all: list[Span] = []
+        batches: dict[tuple[t.Any, bool], list[Step]] = {}
+        for step in steps:
+            if step["name"] in OF_ALL or step["name"].startswith(share):
+                self.all.append((step["started"], _end(step)))
+            elif step["name"] in OF_MEMBERS:
+                batches.setdefault((step.get("batch"), step["name"].startswith("back_")), []).append(step)
+        # The name that a balancer has for a member, where that is another one, and the way back.
+        self.servers = {name: server for step in steps for name, server in (step.get("servers") or {}).items()}
+        self.names = {server: name for name, server in self.servers.items()}
+        for batch in batches.values():
+            # From the start of its drain to the end of its return, with what is between the steps.
+            span = min(step["started"] for step in batch), max(_end(step) for step in batch)
+            for name in {name for step in batch for name in step.get("members") or ()}:
+                self.members.setdefault(self.servers.get(name, name), []).append(span)
+        self.began = min((span[0] for spans in (self.all, *self.members.values()) for span in spans), default=None)
+
+    def moving(self, member: str | None, began: float, ended: float) -> bool:
+        """Whether something that moves this member (None: any member) ran in this time."""
+        spans = self.all + (self.members.get(member, []) if member is not None else [span for spans in self.members.values() for span in spans])
+        return any(start <= ended and began <= end + AFTER for start, end in spans)
+
+    def moved_before(self, member: str | None, when: float) -> bool:
+        """Whether this member may run what the deploy brought it."""
+        if any(start <= when for start, _end_of_it in self.all):
+            return True
+        return any(start <= when for start, _end_of_it in self.members.get(member or "", ()))
+
+
+def _end(step: Step) -> float:
+    return FOREVER if step["finished"] is None else float(step["finished"])
+
+
+class Verdict(t.NamedTuple):
+    """What one kind of loss came to."""
+
+    kind: str
+    # The deploy's: how many, and where they were counted.
+    lost: int
+    where: list[Cell]
+    before: Count
+    during: Count
+
+def count(cells: t.Iterable[Cell], kind: str) -> Count:
+    return _rates.total(Count(cell.counts.get(kind, 0), cell.requests) for cell in cells)
+
+
+def parts(cells: t.Iterable[Cell], kind: str) -> list[Count]:
+    return [Count(cell.counts.get(kind, 0), cell.requests) for cell in cells]
+
+
+def split(cells: t.Iterable[Cell], moment: float | None) -> tuple[list[Cell], list[Cell]]:
+    """What was counted before a moment, and from then on; without a moment nothing was before it."""
+    before, during = [], []
+    for cell in cells:
+        (before if moment is not None and cell.ended <= moment else during).append(cell)
+    return before, during
+
+
+def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict]:
+    """Each kind of loss: what is the deploy's, and what is background.
+
+    :param cut: connections that were closed on purpose; each shows as a loss on a member that is moved.
+    """
+    before, during = split(cells, places.began)
+    # Where nothing is known to have moved, nothing can be called background either.
+    moved = [cell for cell in during if places.began is None or places.moving(cell.member, cell.began, cell.ended)]
+    still = [cell for cell in during if not (places.began is None or places.moving(cell.member, cell.began, cell.ended))]
+    untouched = before + [cell for cell in still if not places.moved_before(cell.member, cell.ended)]
+    found = []
+    for kind in LOSSES:
+        here, usual = count(moved, kind), count(untouched, kind)
+        own = max(0, here.failed - cut)
+        cut = max(0, cut - here.failed)
+        if usual.failed:
+            own = min(own, _rates.beyond(usual, here)) if _rates.higher(usual, Count(own, here.requests), _rates.dispersion(parts(untouched, kind))) else 0
+        where = [cell for cell in moved if cell.counts.get(kind)] if own else []
+        elsewhere, then = count(still, kind), count(before, kind)
+        if _rates.higher(then, elsewhere, _rates.dispersion(parts(before, kind))):
+            own += _rates.beyond(then, elsewhere)
+            where += [cell for cell in still if cell.counts.get(kind)]
+        found.append(Verdict(kind, own, where, then, count(during, kind)))
+    return found
+
+
+def worse(before: t.Sequence[Cell], during: t.Sequence[Cell], kind: str) -> tuple[Count, Count] | None:
+    """The counts of both windows where answers of that kind became more frequent; None where they did not."""
+    then, now = count(before, kind), count(during, kind)
+    return (then, now) if _rates.higher(then, now, _rates.dispersion(parts(before, kind))) else None
+
+
+def percent(counted: Count) -> str:
+    """A rate in words: as many digits as it takes to tell it from 0."""
+    share = 100 * counted.rate
+    return "0 %" if not share else "%.1f %%" % share if share >= 0.1 else "%.2g %%" % share
+
+
+def background(verdicts: t.Iterable[Verdict]) -> str:
+    """What was lost anyway, for a sentence; empty where nothing was."""
+    told = []
+    for one in verdicts:
+        during = Count(one.during.failed - one.lost, one.during.requests)
+        if during.failed or one.before.failed:
+            told.append("%s %s (%s, %s before)" % (format(during.failed, ","), WORDS[one.kind], percent(during), percent(one.before)))
+    return ", ".join(told)
+
+
+def background_rate(verdicts: t.Iterable[Verdict], cells: t.Sequence[Cell]) -> Count:
+    """Of all requests, how many were lost without the deploy's doing."""
+    return Count(sum(one.before.failed + one.during.failed - one.lost for one in verdicts), sum(cell.requests for cell in cells))
