@@ -90,6 +90,7 @@ class Verdict(t.NamedTuple):
     before: Count
     during: Count
 
+
 def count(cells: t.Iterable[Cell], kind: str) -> Count:
     return _rates.total(Count(cell.counts.get(kind, 0), cell.requests) for cell in cells)
 

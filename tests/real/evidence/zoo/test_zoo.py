@@ -69,7 +69,8 @@ NOISE: list[tuple[str, t.Callable[[int], t.Any]]] = [
     ("a WebSocket whose client closes it", closed_websocket),
 ]
 ANSWERED = [("the application's own 500", lambda port: once(port, "/e500"), "app_errors"),
-            ("the application's own 503", lambda port: once(port, "/e503"), "app_errors"), ("a page that is not there", lambda port: once(port, "/e404"), "refused")]
+            ("the application's own 503", lambda port: once(port, "/e503"), "app_errors"),
+            ("a page that is not there", lambda port: once(port, "/e404"), "refused")]
 
 
 class Zoo:
@@ -128,7 +129,8 @@ class HaproxyZoo(Zoo):
     driver = "haproxy"
 
     def start(self) -> t.Any:
-        rules = ["http-request deny deny_status 503 if { path_beg /deny }", "http-request return status 503 content-type text/plain string no if { path_beg /away }",
+        rules = ["http-request deny deny_status 503 if { path_beg /deny }",
+                 "http-request return status 503 content-type text/plain string no if { path_beg /away }",
                  "http-request silent-drop if { path_beg /drop }"]
         stage = haproxy_stage.HaproxyStage(
             {"shop": ["app1"], "dead": ["gone"], "other": ["their1"]}, default_server="weight 100", start_apps=False,

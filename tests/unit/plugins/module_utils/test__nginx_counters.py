@@ -62,8 +62,9 @@ def counted_lines(*lines, names=None):
 @pytest.mark.claim("nginx-counts-its-pools-only")
 def test_what_goes_to_no_pool_is_nobodys():
     """A file, a rule that refuses, a malformed request and another application."""
-    found = counted_lines(GOOD, "200|GET|OK|37|-|-|-|-|-|-" + ENDED + "|-", "503|GET|OK|190|-|-|-|-|-|-" + ENDED + "|-", "444|GET||0|-|-|-|-|-|-" + ENDED + "|-",
-                          "400|-||150|-|-|-|-|-|-" + ENDED + "|-", "502|GET|OK|157|502|-|0|-|other|0.002" + ENDED + "|192.0.2.99:80")
+    found = counted_lines(
+        GOOD, "200|GET|OK|37|-|-|-|-|-|-" + ENDED + "|-", "503|GET|OK|190|-|-|-|-|-|-" + ENDED + "|-", "444|GET||0|-|-|-|-|-|-" + ENDED + "|-",
+        "400|-||150|-|-|-|-|-|-" + ENDED + "|-", "502|GET|OK|157|502|-|0|-|other|0.002" + ENDED + "|192.0.2.99:80")
     assert found["requests"] == 1 and sum(found["responses"].values()) == 1 and found["unreadable"] == 0
 
 
