@@ -21,7 +21,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _rates
-from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
+from ansible_collections.zero.downtime.plugins.module_utils._placing import Cell
 from ansible_collections.zero.downtime.plugins.module_utils._rates import Count
 
 Step = t.Mapping[str, t.Any]
@@ -34,6 +34,8 @@ OF_MEMBERS = ("drain", "activate", "gate", "return", "back_drain", "back_activat
 OF_ALL = ("clear", "switch", "back_switch")
 FOREVER = float("inf")
 
+# Kinds that are judged as one: under a kept connection a member's reset is both of the first, and their counts take from each other.
+TOGETHER = (("unanswered", "truncated"), ("own_errors",))
 WORDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "answered by the balancer with a 5xx",
          "app_errors": "answered with a 5xx", "refused": "answered with a 4xx"}
 
@@ -91,12 +93,16 @@ class Verdict(t.NamedTuple):
     during: Count
 
 
-def count(cells: t.Iterable[Cell], kind: str) -> Count:
-    return _rates.total(Count(cell.counts.get(kind, 0), cell.requests) for cell in cells)
+def _parts(cells: t.Iterable[Cell], kinds: t.Sequence[str]) -> list[Count]:
+    return [Count(sum(cell.counts.get(kind, 0) for kind in kinds), cell.requests) for cell in cells]
 
 
-def parts(cells: t.Iterable[Cell], kind: str) -> list[Count]:
-    return [Count(cell.counts.get(kind, 0), cell.requests) for cell in cells]
+def count(cells: t.Iterable[Cell], *kinds: str) -> Count:
+    return _rates.total(_parts(cells, kinds))
+
+
+def _spread(cells: t.Iterable[Cell], kinds: t.Sequence[str]) -> float:
+    return _rates.dispersion(_parts(cells, kinds))
 
 
 def split(cells: t.Iterable[Cell], moment: float | None) -> tuple[list[Cell], list[Cell]]:
@@ -118,25 +124,28 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
     still = [cell for cell in during if not (places.began is None or places.moving(cell.member, cell.began, cell.ended))]
     untouched = before + [cell for cell in still if not places.moved_before(cell.member, cell.ended)]
     found = []
-    for kind in LOSSES:
-        here, usual = count(moved, kind), count(untouched, kind)
+    for kinds in TOGETHER:
+        here, usual = count(moved, *kinds), count(untouched, *kinds)
         own = max(0, here.failed - cut)
         cut = max(0, cut - here.failed)
         if usual.failed:
-            own = min(own, _rates.beyond(usual, here)) if _rates.higher(usual, Count(own, here.requests), _rates.dispersion(parts(untouched, kind))) else 0
-        where = [cell for cell in moved if cell.counts.get(kind)] if own else []
-        elsewhere, then = count(still, kind), count(before, kind)
-        if _rates.higher(then, elsewhere, _rates.dispersion(parts(before, kind))):
+            own = min(own, _rates.beyond(usual, here)) if _rates.higher(usual, Count(own, here.requests), _spread(untouched, kinds)) else 0
+        where = moved if own else []
+        elsewhere, then = count(still, *kinds), count(before, *kinds)
+        if _rates.higher(then, elsewhere, _spread(before, kinds)):
             own += _rates.beyond(then, elsewhere)
-            where += [cell for cell in still if cell.counts.get(kind)]
-        found.append(Verdict(kind, own, where, then, count(during, kind)))
+            where = where + still
+        for kind in kinds:
+            lost = min(own, count(where, kind).failed)
+            own -= lost
+            found.append(Verdict(kind, lost, [cell for cell in where if lost and cell.counts.get(kind)], count(before, kind), count(during, kind)))
     return found
 
 
 def worse(before: t.Sequence[Cell], during: t.Sequence[Cell], kind: str) -> tuple[Count, Count] | None:
     """The counts of both windows where answers of that kind became more frequent; None where they did not."""
     then, now = count(before, kind), count(during, kind)
-    return (then, now) if _rates.higher(then, now, _rates.dispersion(parts(before, kind))) else None
+    return (then, now) if _rates.higher(then, now, _spread(before, [kind])) else None
 
 
 def percent(counted: Count) -> str:
