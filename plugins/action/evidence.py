@@ -15,7 +15,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events, _evidence, _probe, _seen, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _drivers, _events, _evidence, _probe, _seen, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
@@ -31,7 +31,11 @@ SPEC: dict[str, t.Any] = {
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},
     "http2": {"type": "str", "choices": list(_probe.HTTP2), "default": "auto"},
+    "paths": {"type": "list", "elements": "str", "default": []},
+    "releases": {"type": "list", "elements": "dict", "options": {"digest": {"type": "str", "required": True}, "label": {"type": "str"}}},
+    "signed": {"type": "bool", "default": False},
     "max_failed": {"type": "int", "default": 0, "minimum": 0},
+    "max_slowdown": {"type": "float", "minimum": 1},
     "driver": {"type": "str"},
     "traffic": {"type": "dict", "default": {}},
     "deploy_id": {"type": "str"},
@@ -125,6 +129,12 @@ class NoHttp2(DowntimeError):
     details: t.ClassVar[dict[str, t.Any]] = {"cause": _probe.NO_HTTP2}
 
 
+class NoPath(DowntimeError):
+    """A path beside the URL's own does not answer."""
+
+    details: t.ClassVar[dict[str, t.Any]] = {"cause": _probe.SETTING}
+
+
 class Keeper:
     """The three states. Clock and sleep are parameters, so that tests need no waiting."""
 
@@ -143,6 +153,8 @@ class Keeper:
     def started(self) -> dict[str, t.Any]:
         config = self._config()
         asked = self._ask_once(config) if config else None
+        if config and self.args["expect_serving"]:
+            config["paths"] = self._ask_paths(config)
         if self.check_mode:
             return {"changed": True, "pid": None, "asked": asked}
         if not self.run_dir:
@@ -169,6 +181,9 @@ class Keeper:
             return None
         config = {name: args[name] for name in (
             "url", "connect_to", "rate", "streams", "timeout", "validate_certs", "ca_path", "http2", "expect_serving")}
+        _probe.check_paths(args["paths"])
+        config.update(paths=[{"path": path} for path in args["paths"]], moves=list(_evidence.MOVES),
+                      answers=os.path.join(self.run_dir, _answers.FILE) if self.run_dir else None)
         config.update(run_dir=self.run_dir or None, events=os.path.join(self.run_dir, _events.FILE) if self.run_dir else None,
                       release_header=args["health_header"])
         parent = os.getppid()
@@ -181,22 +196,38 @@ class Keeper:
 
     def _ask_once(self, config: dict[str, t.Any]) -> dict[str, t.Any]:
         """Ask the URL before anything relies on it."""
-        outcome = _probe.once(config)
-        for _attempt in range(ATTEMPTS - 1):
-            if outcome.kind is None or not self.args["expect_serving"]:
-                break
-            self.sleep(0.5)
-            outcome = _probe.once(config)
+        outcome = self._once(config, lambda outcome: outcome.kind is None or not self.args["expect_serving"])
         asked = {"ok": outcome.kind is None, "kind": outcome.kind, "status": outcome.status or None, "version": outcome.version,
                  "release": outcome.release, "protocol": outcome.protocol, "detail": outcome.detail}
         if outcome.kind == _probe.NO_HTTP2:
             raise NoHttp2("http2 is true, and the server of %s does not choose it (%s); auto and false are accepted there"
                           % (shown_url(config["url"]), outcome.detail))
         if outcome.kind is not None and self.args["expect_serving"]:
-            what = "answers %d" % outcome.status if outcome.kind.startswith("status_") else "does not answer: %s" % (
-                "%s (%s)" % (outcome.kind, outcome.detail) if outcome.detail else outcome.kind)
-            raise DowntimeError("url %s %s, though a release serves; an address that answers 2xx or 3xx is accepted" % (config["url"], what))
+            raise DowntimeError("url %s %s, though a release serves; an address that answers 2xx or 3xx is accepted" % (config["url"], _instead(outcome)))
         return asked
+
+    def _once(self, config: dict[str, t.Any], good: t.Callable[[_probe.Outcome], bool]) -> _probe.Outcome:
+        """One answer, and another try or two where that is not a good one."""
+        outcome = _probe.once(config)
+        for _attempt in range(ATTEMPTS - 1):
+            if good(outcome):
+                break
+            self.sleep(0.5)
+            outcome = _probe.once(config)
+        return outcome
+
+    def _ask_paths(self, config: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        """Ask each path beside the URL's own once. It may answer as it likes, such as 401 to whoever has not logged in, as long as it answers."""
+        found = []
+        target = _probe.parse_target(config["url"], config["connect_to"])
+        for one in config["paths"]:
+            at = target._replace(path=one["path"])
+            outcome = self._once({**config, "url": at.url, "paths": []}, _answers_itself)
+            if not _answers_itself(outcome):
+                raise NoPath("paths has '%s', and %s %s, though a release serves; a path that answers with a status below 500 is accepted"
+                             % (one["path"].partition("?")[0], at.shown, _instead(outcome)))
+            found.append({**one, "status": outcome.status if outcome.kind else None})
+        return found
 
     def _spawn(self) -> int:
         for name in (ACCOUNT, SNAPSHOT, PROGRESS, RESULT):
@@ -246,6 +277,9 @@ class Keeper:
         config = None if self.check_mode or not self.run_dir else _events.load(self.run_dir, CONFIG)
         if config is None:
             return {"changed": False, "verdict": None}
+        if self.args["releases"] is not None:
+            known = {"releases": self.args["releases"], "signed": self.args["signed"]}
+            _probe.write_json(os.path.join(self.run_dir, _answers.FILE), known)
         self._begun(config)
         self._event("started")
         self._observe(self.args["settle"])
@@ -353,7 +387,7 @@ class Keeper:
                 self.sampler(self.run_dir, at, moment)
             events = _events.read(self.run_dir)
             evidence = _evidence.compose(probe, _balance.read(self.run_dir), events, _events.steps(events), self.args["max_failed"],
-                                         first=not config.get("expect_serving", True), died=died)
+                                         first=not config.get("expect_serving", True), died=died, max_slowdown=self.args["max_slowdown"])
             sheet = evidence["balance"]
             if told and attempt == 0:
                 if evidence["verdict"] == "clean":
@@ -399,6 +433,18 @@ class Keeper:
                 os.kill(process["pid"], signal.SIGKILL)
                 return
             self.sleep(SHORT)
+
+
+def _answers_itself(outcome: _probe.Outcome) -> bool:
+    return outcome.kind is None or (outcome.kind.startswith("status_") and outcome.status < 500)
+
+
+def _instead(outcome: _probe.Outcome) -> str:
+    """What an address did that is not accepted."""
+    kind = outcome.kind or ""
+    if kind.startswith("status_"):
+        return "answers %d" % outcome.status
+    return "does not answer: %s" % ("%s (%s)" % (kind, outcome.detail) if outcome.detail else kind)
 
 
 def _small(evidence: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -21,7 +21,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
-    _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _readiness, _shadow, _spec)
+    _answers, _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _readiness, _shadow, _spec)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
@@ -237,6 +237,7 @@ class ActionModule(ActionBase):
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"],
             **_plan.drain_actions(checked, driver.cuts, verb), "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
             "evidence": {"url": checked["deploy_evidence_url"], "rate": checked["deploy_evidence_rate"],
+                         "paths": checked["deploy_evidence_paths"], "max_slowdown": checked["deploy_evidence_max_slowdown"],
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"],
                          "streams": _plan.streams(checked["deploy_evidence_methods"]), "validate_certs": checked["deploy_evidence_validate_certs"],
                          "ca_path": checked["deploy_evidence_ca_path"], "http2": checked["deploy_evidence_http2"]},
@@ -509,6 +510,7 @@ class ActionModule(ActionBase):
             serving = _reaching.serving(plan["hosts"], plan["capacity"].get("down", ()), away)
             plan = {**plan, "capacity": {**plan["capacity"], "serving": serving}}
         plan = {**plan, **_drivers.strategy(plan["strategy"]).lay_out(plan, staged, orphans, locked.get("interrupted"))}
+        plan = {**plan, "evidence": {**plan["evidence"], **_answers.known(plan)}}
         if self._task.check_mode or display.verbosity:
             for line in describe(plan):
                 display.display(line)
@@ -524,6 +526,7 @@ def _public(checked: t.Mapping[str, t.Any]) -> _probe.Target:
         raise DowntimeError(f"{url}: {error.reason}") from error
     try:
         _probe.http2_of(checked["deploy_evidence_http2"], target.scheme)
+        _probe.check_paths(checked["deploy_evidence_paths"])
     except _probe.BadConfig as error:
         raise DowntimeError(f"deploy_evidence_{error}") from error
     return target

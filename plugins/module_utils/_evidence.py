@@ -29,7 +29,7 @@ import math
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _losses, _rates
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _losses, _rates, _slowdown
 from ansible_collections.zero.downtime.plugins.module_utils._balance import balance
 from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
 from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
@@ -102,8 +102,7 @@ def phases(series: dict[str, t.Any], began: float | None, ended: float | None) -
         found[name] = {"sent": 0, "failed": 0, "transport": 0, "hist": {}}
     for row in series["rows"]:
         middle = row["t"] + half
-        name = "before" if began is None or middle < began else "during" if ended is None or middle <= ended else "after"
-        phase = found[name]
+        phase = found[_slowdown.phase_of(middle, began, ended)]
         phase["sent"] += row["ok"] + row["failed"]
         phase["failed"] += row["failed"]
         phase["transport"] += row.get("transport", row["failed"])
@@ -205,7 +204,8 @@ def _plural(count: int, noun: str) -> str:
 
 
 def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]] = (), events: t.Sequence[dict[str, t.Any]] = (),
-            steps: t.Sequence[dict[str, t.Any]] = (), max_failed: int = 0, first: bool = False, died: str | None = None) -> dict[str, t.Any]:
+            steps: t.Sequence[dict[str, t.Any]] = (), max_failed: int = 0, first: bool = False, died: str | None = None,
+            max_slowdown: float | None = None) -> dict[str, t.Any]:
     """The whole evidence of one deploy: the three lines, what each loss is put down to, verdict and sentence.
 
     :param probe: the account in probe.json or snapshot.json; None when no URL was given.
@@ -213,6 +213,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     :param max_failed: the budget of transport failures.
     :param first: nothing served when the deploy began.
     :param died: why the probe's account is not whole, as the end of a sentence.
+    :param max_slowdown: how many times slower than before answers may be; None for no limit.
     """
     began, ended = window(steps)
     since = None
@@ -235,7 +236,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     blamed = blamed_from(steps, began)
     kernel = kernel_of(samples)
 
-    over_probe, app_worse = 0, []
+    over_probe, app_worse, slower = 0, [], None
     if probe is not None:
         probe = dict(probe)
         spans = phases(probe["series"], began, ended)
@@ -245,7 +246,10 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
             # The row in which what came before ended is not this deploy's either.
             apart = spans if moment in (None, began) else phases(probe["series"], moment + probe["series"]["bucket_s"] / 2, ended)
             app_worse += _worse_by_probe(probe, apart, began)
-        notes += probe.get("notes") or []
+        slower = _slowdown.look(probe, began, ended, max_slowdown, tail)
+        app_worse += _answers.certain(probe) + slower.failing
+        probe.update(slowdown=slower.account, by_release=_slowdown.without_hist(probe))
+        notes += (probe.get("notes") or []) + _answers.notes(probe, serving=not first)
         if spans["before"]["transport"] and began is not None:
             notes.append("%s failed before anything moved" % _plural(spans["before"]["transport"], "probe request"))
         # Latencies and gaps below this may be the probe's own doing.
@@ -278,7 +282,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died,
-        "sentence": _sentence(verdict, reason, probe, sheet, attributed, died),
+        "sentence": _slowdown.said(_sentence(verdict, reason, probe, sheet, attributed, died), slower),
     }
 
 
@@ -309,9 +313,9 @@ def _worse_by_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]],
     then, now = (_rates.Count(one["failed"] - one["transport"], one["sent"]) for one in (before, later))
     if not worse(then, now):
         return []
-    answered = {kind: count for kind, count in probe["failures"].items() if kind.startswith("status_")}
-    return ["%d of %s probe requests were answered with an error (%s), %d of %s before"
-            % (now.failed, format(now.requests, ","), _kinds(answered), then.failed, format(then.requests, ","))]
+    answered = _answers.of_application(probe["failures"])
+    return ["%d of %s probe requests were answered with an error (%s), %d of %s before%s"
+            % (now.failed, format(now.requests, ","), _kinds(answered), then.failed, format(then.requests, ","), _answers.first_wrong(probe))]
 
 
 def _worse_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], places: _losses.Places, first: bool) -> list[str]:

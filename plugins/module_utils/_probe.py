@@ -37,16 +37,26 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
+if __package__:
+    from ansible_collections.zero.downtime.plugins.module_utils import _answers
+else:
+    # A process of its own knows no collections: it finds the files beside this one by their place.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import _answers
+
 STREAMS = ("fresh", "keepalive", "post")
 
 DEFAULTS: dict[str, t.Any] = {
     "url": None,
     "connect_to": None,          # "host:port": where to connect, whatever the URL's host says
+    "paths": [],                 # [{"path": "/x", "status": 401}]: others to ask in turn with the URL's own; status: what it answered, if 4xx
     "rate": 50.0,                # requests a second, all streams together
     "streams": {"fresh": 0.5, "keepalive": 0.4, "post": 0.1},
     "timeout": 10.0,             # of one request
     "run_dir": None,             # where progress.json and probe.json go
-    "events": None,              # the deploy's events, by which it is known that members were admitted
+    "events": None,              # the deploy's events, by which it is known that members were admitted, and that something moved
+    "moves": [],                 # the names of the steps that move something
+    "answers": None,             # the file with what the deploy knows of releases (_answers.FILE), once it knows it
     "watch": None,               # {"pid": n, "start_time": s}: end when that process has ended
     "max_run": 14400.0,          # seconds; whatever happens, it ends
     "expect_serving": True,      # False: failures before the first member is admitted do not count (a first deploy)
@@ -71,6 +81,7 @@ _MAX_HEAD = 65536
 _MAX_BODY = 65536
 _MAX_LOSSES = 1000
 _IDLE_POOL = 10
+_MOST_PATHS = 50
 # How often a request is asked again of which the server says that it has not begun with it.
 _AGAIN = 5
 _STEP = math.log(1.04)
@@ -127,9 +138,13 @@ class Target(t.NamedTuple):
     connect_port: int
 
     @property
+    def url(self) -> str:
+        return "%s://%s%s" % (self.scheme, self.authority, self.path)
+
+    @property
     def shown(self) -> str:
         """The address for records: less its query, which may hold a secret."""
-        return "%s://%s%s" % (self.scheme, self.authority, self.path.partition("?")[0])
+        return self.url.partition("?")[0]
 
 
 def parse_target(url: str | None, connect_to: str | None = None) -> Target:
@@ -175,6 +190,18 @@ def _split_address(text: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+def check_paths(paths: t.Sequence[t.Any]) -> None:
+    """Refuse what is no path. Raises BadConfig; a path may hold a secret in its query, which is not shown."""
+    for path in paths:
+        shown = str(path).partition("?")[0]
+        if not isinstance(path, str) or not path.startswith("/") or path.startswith("//"):
+            raise BadConfig("a path that begins with a single / is accepted.", what="paths has %r: " % shown)
+        if not path.isascii() or any(ord(c) <= 32 or ord(c) == 127 or c == "#" for c in path):
+            raise BadConfig("it holds a space, a # or what is not ASCII; write it percent-encoded.", what="paths has %r: " % shown)
+    if len(paths) > _MOST_PATHS:
+        raise BadConfig("paths has %d entries; at most %d are accepted." % (len(paths), _MOST_PATHS))
+
+
 def complete(config: dict[str, t.Any]) -> dict[str, t.Any]:
     """The configuration with defaults filled in and checked."""
     unknown = sorted(set(config) - set(DEFAULTS))
@@ -183,6 +210,7 @@ def complete(config: dict[str, t.Any]) -> dict[str, t.Any]:
     full = dict(DEFAULTS)
     full.update({key: value for key, value in config.items() if value is not None})
     parse_target(full["url"], full["connect_to"])
+    check_paths([one.get("path") for one in full["paths"]])
     for name, low, high in (("rate", 0.1, 2000), ("timeout", 0.1, 600), ("max_run", 1, 604800), ("bucket_s", 0.05, 3600)):
         value = full[name]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
@@ -208,8 +236,6 @@ def _load_http2() -> t.Any:
     if __package__:
         from ansible_collections.zero.downtime.plugins.module_utils import _probe_h2
     else:
-        # A process of its own knows no collections: it finds the file by its place.
-        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
         import _probe_h2
     return _probe_h2
 
@@ -401,30 +427,42 @@ class Answer:
         return self.whole
 
 
-def _version_of(answer: Answer, release: str | None) -> str | None:
-    """The label that the application gives itself; else its release header."""
+def _label_of(answer: Answer) -> str | None:
+    """The label that the application gives itself in its body."""
     body = answer.body
     if b'"version"' in body and body.lstrip()[:1] == b"{" and b"json" in answer.headers.get(b"content-type", b"").lower():
         try:
             found = json.loads(body)
         except ValueError:
-            found = None        # not JSON after all, or longer than what is kept: the header stands in
+            return None         # not JSON after all, or longer than what is kept
         if isinstance(found, dict) and isinstance(found.get("version"), (str, int, float)):
             return str(found["version"])[:80]
-    return release
+    return None
 
 
 # -- one request ---------------------------------------------------------------------------------------------------
+
+class Question:
+    """One thing that is asked: a path, by one method."""
+
+    def __init__(self, target: Target, method: str, usual: int | None, name: str) -> None:
+        self.target, self.method, self.name = target, method, name
+        self.usual = usual          # the status of 400 or more that is no error here
+        self.shown: str | None = None    # the name in counts, where there is more than one thing to ask
+        self.wire: dict[str, bytes] = {}
+        self.heads: list[tuple[str, str]] = []
+
 
 class Exchange:
     """One attempt: what was planned, its socket, and how far it came."""
 
     __slots__ = ("stream", "scheduled", "answer_from", "sock", "state", "reused", "out", "pieces", "answer", "deadline", "grace", "done",
                  "mask", "send_error", "rested", "link", "number", "left",
-                 "tries")
+                 "tries", "question")
 
-    def __init__(self, stream: str, scheduled: float) -> None:
+    def __init__(self, stream: str, scheduled: float, question: Question) -> None:
         self.stream = stream
+        self.question = question
         self.scheduled = scheduled
         self.answer_from = scheduled
         self.sock: t.Any = None
@@ -454,10 +492,13 @@ class Outcome(t.NamedTuple):
     version: str | None
     release: str | None
     protocol: str | None = None      # of the answer
+    path: str | None = None          # what was asked, where that is one of several
 
     @property
     def by_application(self) -> bool:
         """A failure that was answered whole, and not by a balancer in the application's place."""
+        if self.kind in _answers.KINDS:
+            return True
         if self.kind is None or not self.kind.startswith("status_"):
             return False
         return self.kind not in _GATEWAY or self.version is not None
@@ -484,6 +525,7 @@ class Tally:
         self.by_release: dict[str, dict[str, t.Any]] = {}
         self.streams = {name: {"sent": 0, "failed": 0} for name in STREAMS}
         self.protocols: dict[str, int] = {}
+        self.paths: dict[str, dict[str, int]] = {}
         self.losses: list[dict[str, t.Any]] = []
         self.losses_left_out = 0
         self.first_ok: float | None = None
@@ -561,6 +603,10 @@ class Tally:
         self._row(max(scheduled, self.started))["sent"] += 1
         self.streams[stream]["sent"] += 1
         row = self._row(now)
+        if outcome.path is not None:
+            of_path = self.paths.setdefault(outcome.path, {"sent": 0, "failed": 0})
+            of_path["sent"] += 1
+            of_path["failed"] += outcome.kind is not None
         if outcome.protocol is not None:
             self.protocols[outcome.protocol] = self.protocols.get(outcome.protocol, 0) + 1
         if outcome.version is not None:
@@ -593,7 +639,8 @@ class Tally:
         self.streams[stream]["failed"] += 1
         if len(self.losses) < _MAX_LOSSES:
             self.losses.append({"time": round(now, 3), "scheduled": round(scheduled, 3), "kind": outcome.kind,
-                                "stream": stream, "detail": outcome.detail, "transport": not outcome.by_application})
+                                "stream": stream, "detail": outcome.detail, "transport": not outcome.by_application,
+                                **({"path": outcome.path} if outcome.path else {})})
         else:
             self.losses_left_out += 1
 
@@ -607,6 +654,11 @@ class Tally:
         if latency is not None and outcome.kind is None:
             slot = hist_slot(latency)
             entry["hist"][slot] = entry["hist"].get(slot, 0) + 1
+
+    def _by_release(self) -> dict[str, dict[str, t.Any]]:
+        return {name: {"requests": entry["requests"], "errors": entry["errors"], "p50_ms": hist_percentile_ms(entry["hist"], 0.5),
+                       "p99_ms": hist_percentile_ms(entry["hist"], 0.99), "hist": {str(slot): count for slot, count in entry["hist"].items()}}
+                for name, entry in self.by_release.items()}
 
     def _gap_until(self, now: float) -> None:
         if self.last_ok is not None and now - self.last_ok > self.gap:
@@ -654,6 +706,7 @@ class Tally:
             "p50_ms": hist_percentile_ms(self.hist, 0.5), "p99_ms": hist_percentile_ms(self.hist, 0.99),
             "max_ms": round(self.max_latency * 1000, 2),
             "versions": self.versions, "releases": self.releases, "streams": self.streams, "protocols": self.protocols,
+            "by_release": self._by_release(), "paths": self.paths,
             "bound": bound(self.failed, self.sent),
             "losses": self.losses, "losses_left_out": self.losses_left_out,
             "uncounted": self._uncounted(), "first_ok": self.first_ok,
@@ -716,25 +769,44 @@ class Probe:
         self.repeated = 0
         self.tls = self._tls() if self.target.scheme == "https" else None
         self.header = self.config["release_header"].lower().encode("ascii")
-        always = (("User-Agent", "zero.downtime-probe"), ("Accept", "*/*"), ("Cache-Control", "no-cache"))
-        form = "application/x-www-form-urlencoded"
-        common = "Host: %s\r\n%s" % (self.target.authority, "".join("%s: %s\r\n" % pair for pair in always))
-        get = "%s %s HTTP/1.1\r\n%s" % (self.config["method"], self.target.path, common)
-        self.wire = {
-            "fresh": (get + "Connection: close\r\n\r\n").encode("ascii"),
-            "keepalive": (get + "\r\n").encode("ascii"),
-        }
         self.piece = b"x=" + b"0" * 253 + b"&"
         self.piece_count = 4
-        length = len(self.piece) * self.piece_count
-        self.wire["post"] = ("POST %s HTTP/1.1\r\n%sConnection: close\r\nContent-Type: %s\r\n"
-                             "Content-Length: %d\r\n\r\n" % (self.target.path, common, form, length)).encode("ascii")
-        # The same, as HTTP/2 has it.
-        named = [(":scheme", self.target.scheme), (":authority", self.target.authority), (":path", self.target.path),
-                 *((name.lower(), value) for name, value in always)]
-        self.heads = dict.fromkeys(("fresh", "keepalive"), [(":method", self.config["method"]), *named])
-        self.heads["post"] = [(":method", "POST"), *named, ("content-type", form), ("content-length", str(length))]
+        self.questions = self._questions()
+        # POSTs go to the URL alone: nobody has said that another path may be posted to.
+        self.post_question = self._question(self.target, "POST")
+        self.turns = dict.fromkeys(STREAMS, 0)
+        events, moves, known = self.config["events"], self.config["moves"], self.config["answers"]
+        self.expected = _answers.Expected(lambda: _answers.first_move(events, moves, SHARE) if moves else None, lambda: _answers.read(known))
         self.last_outcome: Outcome | None = None
+
+    def _questions(self) -> list[Question]:
+        """What is asked in turn: the URL's own path, and those beside it. Their names in records are less their queries, and differ."""
+        method = self.config["method"]
+        found = [self._question(self.target, method)]
+        for one in self.config["paths"]:
+            found.append(self._question(self.target._replace(path=one["path"]), method, one.get("status")))
+        names = [question.name for question in found]
+        for number, question in enumerate(found):
+            if names.count(question.name) > 1:
+                question.name += " (%d)" % (number + 1)
+            question.shown = question.name if len(found) > 1 else None
+        return found
+
+    def _question(self, target: Target, method: str, usual: int | None = None) -> Question:
+        question = Question(target, method, usual, "%s %s" % (method, target.path.partition("?")[0]))
+        always = (("User-Agent", "zero.downtime-probe"), ("Accept", "*/*"), ("Cache-Control", "no-cache"))
+        more: tuple[tuple[str, str], ...] = ()
+        if method == "POST":
+            more = (("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", str(len(self.piece) * self.piece_count)))
+        headers = (("Host", target.authority), *always)
+        start = "%s %s HTTP/1.1\r\n%s" % (method, target.path, "".join("%s: %s\r\n" % pair for pair in headers))
+        rest = "".join("%s: %s\r\n" % pair for pair in more)
+        question.wire = {stream: (start + last + rest + "\r\n").encode("ascii")
+                         for stream, last in (("fresh", "Connection: close\r\n"), ("keepalive", ""), ("post", "Connection: close\r\n"))}
+        # The same, as HTTP/2 has it.
+        question.heads = [(":method", method), (":scheme", target.scheme), (":authority", target.authority), (":path", target.path),
+                          *((name.lower(), value) for name, value in (*always, *more))]
+        return question
 
     def epoch(self, monotonic: float) -> float:
         return monotonic + self.offset
@@ -801,12 +873,20 @@ class Probe:
         self.credits[best] -= sum(self.shares.values())
         return best
 
+    def next_question(self, stream: str) -> Question:
+        """Of each stream the paths take turns."""
+        if stream == "post":
+            return self.post_question
+        self.turns[stream] += 1
+        return self.questions[(self.turns[stream] - 1) % len(self.questions)]
+
     def launch(self, scheduled: float, stream: str | None = None) -> None:
         """Start one request now; its time counts from ``scheduled``."""
         if len(self.open) >= self.max_open:
             self.skipped += 1
             return
-        exchange = Exchange(stream or self.next_stream(), scheduled)
+        stream = stream or self.next_stream()
+        exchange = Exchange(stream, scheduled, self.next_question(stream))
         exchange.grace = self.grace
         exchange.deadline = self.now + self.config["timeout"]
         self.open.add(exchange)
@@ -826,7 +906,7 @@ class Probe:
         if link is not None:
             link.ask(exchange)
             return
-        exchange.out = self.wire[exchange.stream] + self.body(exchange)
+        exchange.out = exchange.question.wire[exchange.stream] + self.body(exchange)
         exchange.sock = self.take_idle() if exchange.stream == "keepalive" else None
         if exchange.sock is None:
             self.connect(exchange)
@@ -1075,17 +1155,29 @@ class Probe:
         answer = exchange.answer
         release = answer.headers.get(self.header)
         digest = release.decode("latin-1")[:128] if release else None
-        version = _version_of(answer, digest)
+        label = _label_of(answer)
+        version = digest if label is None else label
         status = answer.status
-        kind: str | None = None if status < 400 else "status_%d" % status
+        kind: str | None = None if status < 400 or status == exchange.question.usual else "status_%d" % status
         if exchange.stream == "post":
             kind = self.judge_post(status, kind)
         detail = "" if kind is None else "answered %d%s" % (status, " by %s" % version if version else "")
+        if kind is None and not (exchange.stream == "post" and status in _NO_POST):
+            kind, detail = self.wrong(exchange, digest, label) or (None, "")
         latency: float | None = self.now - exchange.answer_from
         if latency is not None and latency < 0:
             latency = None          # answered before the body was sent: says nothing about speed
         reuse = answer.keep and exchange.stream == "keepalive" and not exchange.out and not self.stopping and len(self.idle) < _IDLE_POOL
-        self.settle(exchange, latency, Outcome(kind, detail, status, version, digest, "HTTP/2" if exchange.link else "HTTP/1.1"), keep=reuse)
+        self.settle(exchange, latency, Outcome(kind, detail, status, version, digest, "HTTP/2" if exchange.link else "HTTP/1.1",
+                                             exchange.question.shown), keep=reuse)
+
+    def wrong(self, exchange: Exchange, release: str | None, label: str | None) -> _answers.Wrong | None:
+        """What is wrong with an answer that came whole, by what this address answered before anything moved."""
+        answer, question = exchange.answer, exchange.question
+        location = answer.headers.get(b"location", b"").decode("latin-1")
+        told = _answers.Told(answer.status, release, label, not answer.body and self.config["method"] != "HEAD",
+                             _answers.is_loop(question.method, question.target.url, answer.status, location))
+        return self.expected.judge(question.name, told, self.epoch(self.now))
 
     def judge_post(self, status: int, kind: str | None) -> str | None:
         """An address that never took a POST is no failure: the stream stops, and says so."""
@@ -1104,7 +1196,7 @@ class Probe:
             self.idle_races += 1
             self.drop(exchange)
             return
-        self.settle(exchange, None, Outcome(kind, detail, exchange.answer.status, None, None))
+        self.settle(exchange, None, Outcome(kind, detail, exchange.answer.status, None, None, path=exchange.question.shown))
 
     def settle(self, exchange: Exchange, latency: float | None, outcome: Outcome, keep: bool = False) -> None:
         self.last_outcome = outcome
@@ -1257,6 +1349,7 @@ class Probe:
             if self.now >= self.progress_due:
                 self.progress_due = self.now + every
                 self.check_watch()
+                self.expected.look()
                 if on_progress is not None:
                     on_progress(self)
             if self.now >= last and not self.stopping:
@@ -1319,7 +1412,7 @@ class Probe:
         # The last gap ends where the questions ended, not where the last answer was waited for.
         report = self.tally.report(self.epoch(self.now) if self.stopped_at is None else self.stopped_at)
         report.update({
-            "url": self.target.shown, "rate": self.config["rate"],
+            "url": self.target.shown, "rate": self.config["rate"], "answers": self.expected.account(),
             "started": round(self.tally.started, 3), "finished": round(self.epoch(self.now), 3),
             "unfinished": len(self.open), "open_since": round(self.epoch(min(one.scheduled for one in self.open)), 3) if self.open else None,
             "skipped": self.skipped, "reopened": self.reopened, "idle_races": self.idle_races, "repeated": self.repeated,

@@ -311,7 +311,7 @@ class Link:
         exchange.reused, self.used = self.used, True
         exchange.rested = 0.0 if self.streams else self.probe.now - self.idle_since
         exchange.out, exchange.left = self.probe.body(exchange), None
-        exchange.number = self.talk.ask(self.probe.heads[exchange.stream], not exchange.out)
+        exchange.number = self.talk.ask(exchange.question.heads, not exchange.out)
         self.streams[exchange.number] = exchange
         self.push(exchange)
 

@@ -140,6 +140,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_evidence_methods": {"type": "list", "elements": "str", "choices": ["GET", "POST"], "default": ["GET"], "description":
                                 "HTTP methods that the probe asks with. With V(POST) a tenth of its requests are POSTs with a small body to "
                                 "O(deploy_evidence_url): only where that address may be posted to."},
+    "deploy_evidence_paths": {"type": "list", "elements": "str", "default": [], "description":
+                              "Paths, with a query if need be, that the probe asks in turn with the path of O(deploy_evidence_url), such as V(/search?q=tea). "
+                              "A status below 500 with which a path answers when the deploy begins is the one that it is to answer."},
     "deploy_evidence_validate_certs": {"type": "bool", "default": True, "description":
                                        "Whether the probe verifies the certificate of an https O(deploy_evidence_url)."},
     "deploy_evidence_ca_path": {"type": "path", "description":
@@ -149,6 +152,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                               "C(hpack) is on the controller, else HTTP/1.1. V(true): nothing else; without either of the two a deploy is refused. "
                               "V(false): never."},
     "deploy_evidence_max_failed": {"type": "int", "default": 0, "minimum": 0, "description": "Transport failures that a deploy may cause."},
+    "deploy_evidence_max_slowdown": {"type": "float", "minimum": 1, "description":
+                                     "How many times slower than before the probe may be answered by what a deploy brings, at the median and the 99th "
+                                     "percentile; beyond that the deploy goes back. Without it, what became slower is only said."},
     "deploy_evidence_connect_to": {"type": "str", "description": "host:port that the probe connects to in place of the address of O(deploy_evidence_url)."},
     "deploy_records_dir": {"type": "path", "default": "~/deploy-records", "description": "Directory on the controller for the records."},
     "deploy_keep_releases": {"type": "int", "default": 5, "minimum": 1, "description":

@@ -12,6 +12,8 @@ description:
   - Collects three independent lines of evidence, each of which sees what the others cannot.
   - The I(probe) asks the public address at a fixed timetable, from this controller, with fresh connections, kept connections and slow POSTs.
     It retries nothing and follows no redirect, so every failure that a client could meet is counted by its kind.
+    Until the first move it learns how each path answers, and an answer that is unlike those is a failure from then on.
+    With fewer than 30 answers before, or where statuses that came once are more than one in 100 of them, such answers are told and not judged.
   - The I(balance sheet) says of every real request, from the balancers' own counters, whether it was answered. It needs a driver whose
     balancers can be asked, such as V(haproxy).
   - The I(kernel) counts connections that were dropped before a balancer saw them.
@@ -21,6 +23,10 @@ description:
   - Errors of the application are worse than before when at least three came, at least twice as often, and chance alone explains the difference
     in less than one of 100 cases. With fewer than 30 requests before, more than one error in 100 requests is worse. A window before of fewer
     than 300 requests with at most one error in 100 is also taken as 300 with three, because a short window by itself rules out little.
+  - An answer of a release that neither served before nor is one of O(releases) makes a deploy V(degraded) by itself. An empty answer, a redirect to
+    the very address that was asked and a status that never came before count as errors of the application.
+  - What answers slower is said, where the median or the 99th percentile is 1.5 times what it was before, and at least 20 milliseconds and the probe's
+    own stall more than that. Releases are told apart by O(health_header), and without it the time during and after the moves is compared with that before.
   - Before is what came before the first move, and where an idle side gets the release, also all that came before the first change of shares.
   - The task runs once, whatever the number of hosts of the play. The probe ends by itself within two seconds when ansible-playbook does.
 options:
@@ -46,6 +52,13 @@ options:
       - C(host:port) to connect to in place of the address of O(url), for one balancer of several for example.
       - Without it, an IPv4 address is preferred where the name has both kinds, and several addresses take turns.
     type: str
+  paths:
+    description:
+      - Paths beside that of O(url), at the same host, that are asked in turn with it. POSTs are sent to O(url) only.
+      - Each is asked once when the state is V(started), and has to answer, with any status below 500, which is then the one that is expected.
+    type: list
+    elements: str
+    default: []
   rate:
     description:
       - Requests a second, all streams together.
@@ -82,11 +95,36 @@ options:
     type: str
     choices: ["auto", "true", "false"]
     default: auto
+  releases:
+    description:
+      - For O(state=checked) with O(baseline), the releases that may answer once something moves, the old ones and the new one. Without them the
+        release that an answer names is not judged, nor where the answers before named none of them.
+    type: list
+    elements: dict
+    suboptions:
+      digest:
+        description: What the release says in O(health_header).
+        type: str
+        required: true
+      label:
+        description: What it calls itself in the JSON of its body, under C(version), if it does.
+        type: str
+  signed:
+    description:
+      - For O(state=checked) with O(baseline), whether the new release has to send O(health_header), so that an answer without it is a wrong one
+        where all answers before had it.
+    type: bool
+    default: false
   max_failed:
     description:
       - Budget of transport failures. Errors that the application answers with do not count here, they are compared with the time before.
     type: int
     default: 0
+  max_slowdown:
+    description:
+      - How many times slower than before answers may be, at the median and at the 99th percentile. Beyond that the deploy is V(degraded).
+      - Without it, what became slower is only said.
+    type: float
   driver:
     description:
       - Name of the driver, as in M(zero.downtime.members).
@@ -195,7 +233,7 @@ asked:
 cause:
   description: >-
     Why the address could not be asked as it was to be: V(setting), a value that is not accepted, V(tls_needed), V(library_needed) or V(no_http2),
-    of O(http2), or V(no_authority), of O(ca_path).
+    of O(http2) or O(paths), or V(no_authority), of O(ca_path).
   returned: when O(state=started) failed for such a reason
   type: str
   sample: no_http2
@@ -239,7 +277,9 @@ evidence:
   type: dict
   contains:
     probe:
-      description: Counts by kind, gap, latencies, versions, protocols, own stall, bound, phases, series; null without O(url).
+      description: >-
+        Counts by kind, gap, latencies, versions, protocols, own stall, bound, phases, what was expected of answers, what became slower, series; null
+        without O(url).
       type: dict
     balance:
       description: What became of every real request; null where no balancer can be asked.

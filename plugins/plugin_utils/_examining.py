@@ -741,6 +741,7 @@ class Examination:
             expect_serving=self._serves(),
             validate_certs=checked["deploy_evidence_validate_certs"],
             http2=checked["deploy_evidence_http2"],
+            paths=checked["deploy_evidence_paths"],
             health_header=checked["deploy_health"]["header"] or "x-release",
             **{key: value for key, value in options.items() if value},
         )

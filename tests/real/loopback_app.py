@@ -7,8 +7,10 @@ One process, asyncio, keep-alive, no dependency. What it answers can be changed 
 
 - ``GET /``, ``POST /``: 200 and JSON; ``/slow?ms=N`` takes N ms; ``/ready``, ``/health``: 200, or 503 after ``/ctl?ready=0``
 - ``?fault=silent``: the connection is closed without an answer; ``truncate``: half of the body, then closed;
-  ``reset``: TCP RST without an answer; a number: that status
+  ``reset``: TCP RST without an answer; a number: that status; ``empty``: no body; ``loop``: a redirect to what was asked;
+  ``varied``: now this, now that, without the header of a release; ``slow:MS``: later by so much
 - ``/held`` is not answered before ``/ctl?let_go=1``; ``let_go=0`` holds again
+- ``/ctl?release=DIGEST&label=LABEL`` has it call itself otherwise, in header and body
 - ``/ctl?ready=0|1`` changes readiness, ``/ctl?warm=MS`` makes it not ready for MS, ``/ctl?fault=KIND`` makes every
   ordinary request fail in that way (``/ctl?fault=`` ends it)
 - ``/in_flight``: JSON gauge of the ordinary requests being answered, and of those among them that are held
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import socket
 import struct
 import time
@@ -74,7 +77,13 @@ class App:
             fault = (query.get("fault", "") or self.fault) if ordinary else ""
             if fault.isdigit():
                 status = int(fault)
-            return await self.write(writer, method, status, payload, fault, "close" not in headers.get("connection", "").lower())
+            if fault.startswith("slow:"):
+                await asyncio.sleep(float(fault[5:]) / 1000.0)
+            if fault == "varied":
+                status, fault = random.choice([(200, "unsigned"), (200, "empty"), (206, "unsigned"), (302, "loop")])
+            more = f"Location: {target}\r\n" if fault == "loop" else ""
+            status = 302 if fault == "loop" else status
+            return await self.write(writer, method, status, payload, fault, "close" not in headers.get("connection", "").lower(), more)
         finally:
             self.in_flight -= ordinary
 
@@ -82,6 +91,7 @@ class App:
         if path == "/ctl":
             self.ready = bool(int(query.get("ready", int(self.ready))))
             self.fault = query.get("fault", self.fault)
+            self.digest, self.label = query.get("release", self.digest), query.get("label", self.label)
             if "let_go" in query:
                 (self.let_go.set if int(query["let_go"]) else self.let_go.clear)()
             if "warm" in query:
@@ -96,16 +106,19 @@ class App:
         warm = time.monotonic() >= self.ready_from
         return (200 if warm else 503), {"version": self.label, "name": self.name, "time": time.time()}
 
-    async def write(self, writer: asyncio.StreamWriter, method: str, status: int, payload: dict[str, t.Any], fault: str, keep: bool) -> bool:
+    async def write(self, writer: asyncio.StreamWriter, method: str, status: int, payload: dict[str, t.Any], fault: str, keep: bool,
+                    more: str = "") -> bool:
         if fault == "silent":
             return False
         if fault == "reset":
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return False
-        body = (json.dumps(payload) + "\n").encode()
+        body = b"" if fault == "empty" or status == 204 else (json.dumps(payload) + "\n").encode()
+        length = "" if status == 204 else f"Content-Length: {len(body)}\r\n"
+        signed = "" if fault == "unsigned" else f"x-release: {self.digest}\r\n"
         writer.write((
-            f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nx-release: {self.digest}\r\n"
+            f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{length}{signed}{more}"
             f"x-member: {self.name}\r\nConnection: {'keep-alive' if keep else 'close'}\r\n\r\n").encode())
         if method != "HEAD":
             writer.write(body[:len(body) // 2] if fault == "truncate" else body)

@@ -18,7 +18,7 @@ import pytest
 import haproxy_stage
 from haproxy_stage import stage  # noqa: F401  pylint: disable=unused-import
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _evidence, _haproxy_info, _haproxy_options, _probe
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _evidence, _haproxy_info, _haproxy_options, _probe
 
 
 class Measurement:
@@ -26,7 +26,9 @@ class Measurement:
 
     def __init__(self, run_dir: pathlib.Path, url: str, stage: haproxy_stage.HaproxyStage | None, config: dict[str, t.Any]) -> None:
         self.run_dir, self.url, self.stage = run_dir, url, stage
-        self.config = {"url": url, "rate": 60, "timeout": 2, "run_dir": str(run_dir), "events": str(run_dir / _events.FILE), "max_run": 60, "seed": 1, **config}
+        self.config = {"url": url, "rate": 60, "timeout": 2, "run_dir": str(run_dir), "events": str(run_dir / _events.FILE), "max_run": 60, "seed": 1,
+                       "answers": str(run_dir / _answers.FILE), "moves": list(_evidence.MOVES), **config}
+        self.max_slowdown: float | None = None
         self.evidence: dict[str, t.Any] = {}
 
     def __enter__(self) -> Measurement:
@@ -47,6 +49,11 @@ class Measurement:
         except _haproxy_info.DowntimeError as error:
             result = {"failed": True, "msg": str(error)}
         _balance.append(str(self.run_dir), "lb1", result, at)
+
+    def knows(self, releases: dict[str, str], signed: bool = True) -> None:
+        """What the deploy knows of releases, as a plan has it."""
+        known = {"releases": [{"digest": digest, "label": label} for digest, label in releases.items()], "signed": signed}
+        _probe.write_json(str(self.run_dir / _answers.FILE), known)
 
     def progress(self) -> dict[str, t.Any]:
         path = self.run_dir / "progress.json"
@@ -69,7 +76,7 @@ class Measurement:
         self.sample("stopped")
         probe = json.loads((self.run_dir / "probe.json").read_text(encoding="utf-8"))
         events = _events.read(str(self.run_dir))
-        self.evidence = _evidence.compose(probe, _balance.read(str(self.run_dir)), events, _events.steps(events))
+        self.evidence = _evidence.compose(probe, _balance.read(str(self.run_dir)), events, _events.steps(events), max_slowdown=self.max_slowdown)
 
 
 @pytest.fixture

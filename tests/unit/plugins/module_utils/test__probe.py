@@ -72,16 +72,16 @@ def test_what_is_not_http(data):
         Answer().feed(data)
 
 
-def test_a_version_comes_from_the_body_or_else_from_the_header():
-    def version(kind, body, release=None):
+def test_a_label_comes_from_the_body():
+    def version(kind, body):
         answer = Answer()
         answer.feed(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (kind, len(body), body))
-        return _probe._version_of(answer, release)
+        return _probe._label_of(answer)
 
-    assert version(b"application/json", b' {"version": "2.0.0"}', "abc") == "2.0.0"
-    assert version(b"text/html", b'{"version": "2.0.0"}', "abc") == "abc"
-    assert version(b"application/json", b'{"version": {"a": 1}}', "abc") == "abc"
-    assert version(b"application/json", b'{"version": ', None) is None
+    assert version(b"application/json", b' {"version": "2.0.0"}') == "2.0.0"
+    assert version(b"text/html", b'{"version": "2.0.0"}') is None
+    assert version(b"application/json", b'{"version": {"a": 1}}') is None
+    assert version(b"application/json", b'{"version": ') is None
 
 
 # -- addresses and settings --
@@ -288,7 +288,7 @@ def test_an_address_that_takes_no_post_gets_no_more_of_them():
 def test_own_time_out_is_not_the_sites():
     now = [100.0]
     probe = _probe.Probe({"url": "http://127.0.0.1:9/", "timeout": 1}, clock=lambda: now[0])
-    exchange = _probe.Exchange("fresh", 100.0)
+    exchange = _probe.Exchange("fresh", 100.0, probe.questions[0])
     exchange.deadline, exchange.grace = 101.0, 0.0
     probe.open.add(exchange)
     probe.grace, probe.now = 5.0, 105.5     # the probe itself stood still for five seconds
@@ -310,11 +310,11 @@ def test_the_servers_idle_time_out_is_told_from_a_deploys_close():
     # A time-out of five seconds: always after the same rest.
     probe.idle_closes = [(80.0, 5.0), (90.0, 5.02)]
     assert probe.is_idle_race(4.99) and not probe.is_idle_race(3.0) and not probe.is_idle_race(0.1)
-    exchange = _probe.Exchange("keepalive", 100.0)
+    exchange = _probe.Exchange("keepalive", 100.0, probe.questions[0])
     exchange.reused, exchange.rested = True, 5.0
     probe.lose(exchange, "eof_reused", "")
     assert (probe.idle_races, probe.tally.sent) == (1, 0)
-    exchange = _probe.Exchange("keepalive", 100.0)
+    exchange = _probe.Exchange("keepalive", 100.0, probe.questions[0])
     exchange.reused, exchange.rested = True, 3.0
     probe.lose(exchange, "eof_reused", "")
     assert probe.tally.failures == {"eof_reused": 1}

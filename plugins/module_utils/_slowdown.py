@@ -1,0 +1,137 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether answers take longer than before anything moved: pure functions.
+
+Private to the collection: it may change without notice.
+
+Compared with the window before are the answers of each release that did not answer before, by the header in which it
+names itself; where there is none such, all answers after and during the moves. They are slower when the median or the 99th
+percentile lies above a limit: ``TOLD`` times what it was, and at least ``LEAST_MS`` and the probe's own stall above that.
+Beside that, chance alone would put so many more answers above the limit in less than one of 10,000 cases (``CHANCE``, the
+exact test for two counts): a percentile of some hundred answers varies much where latencies do. Both windows need ``FEW``
+answers.
+
+Slower is told. It fails a deploy only by a factor that somebody has asked for, with that in place of ``TOLD``.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.module_utils._probe import hist_percentile_ms, slot_ms
+
+TOLD = 1.5
+LEAST_MS = 20.0
+FEW = 30
+CHANCE = 0.0001
+SHARES = (("p50", 0.5), ("p99", 0.99))
+
+Hist = t.Dict[str, int]
+# The chance that so many or more, of so many in all, fall on one side that gets this share of them.
+Tail = t.Callable[[int, int, float], float]
+
+
+class Slowdown(t.NamedTuple):
+    """C(account) is for the record, C(told) the part of a sentence, C(failing) why the deploy fails."""
+
+    account: dict[str, t.Any] | None
+    told: str
+    failing: list[str]
+
+
+def phase_of(when: float, began: float | None, ended: float | None) -> str:
+    """Whether a time is before, during or after the moves. Without any move everything is before."""
+    if began is None or when < began:
+        return "before"
+    return "during" if ended is None or when <= ended else "after"
+
+
+def look(
+    probe: t.Mapping[str, t.Any], began: float | None, ended: float | None, most: float | None, tail: Tail
+) -> Slowdown:
+    """What became slower.
+
+    :param probe: the account of the probe, with the histograms of its series.
+    :param most: the factor that fails a deploy; None for none.
+    """
+    if began is None:
+        return Slowdown(None, "", [])
+    before, groups = _groups(probe, began, ended)
+    if _count(before) < FEW:
+        return Slowdown(None, "", [])
+    slack = LEAST_MS + probe["stall_ms"]
+    told: list[str] = []
+    failing: list[str] = []
+    compared = []
+    for what, hist in groups:
+        if _count(hist) < FEW:
+            continue
+        slower = _slower(before, hist, TOLD, slack, tail)
+        if slower and not told:
+            told.append("%s slower: %s" % (what, slower))
+        beyond = _slower(before, hist, most, slack, tail) if most is not None else ""
+        if beyond and not failing:
+            failing.append("%s slower: %s, and max_slowdown allows %g times" % (what, beyond, most))
+        compared.append({"what": what, "slower": bool(slower), **_percentiles(hist)})
+    return Slowdown({"before": _percentiles(before), "compared": compared}, "".join(told), failing)
+
+
+def without_hist(probe: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What each release did, as the record has it."""
+    return {
+        digest: {name: value for name, value in entry.items() if name != "hist"}
+        for digest, entry in (probe.get("by_release") or {}).items()
+    }
+
+
+def said(sentence: str, slowdown: Slowdown | None) -> str:
+    """The sentence of a verdict, with what became slower where it does not say that already."""
+    if slowdown is None or not slowdown.told or any(text in sentence for text in slowdown.failing):
+        return sentence
+    return "%s; %s." % (sentence.rstrip("."), slowdown.told)
+
+
+def _groups(
+    probe: t.Mapping[str, t.Any], began: float, ended: float | None
+) -> tuple[Hist, list[tuple[str, Hist]]]:
+    """The latencies before, and those that are compared with them, each with the begin of a sentence."""
+    spans: dict[str, Hist] = {"before": {}, "during": {}, "after": {}}
+    half = probe["series"]["bucket_s"] / 2
+    for row in probe["series"]["rows"]:
+        into = spans[phase_of(row["t"] + half, began, ended)]
+        for slot, count in row.get("hist", {}).items():
+            into[slot] = into.get(slot, 0) + count
+    labels = (probe.get("answers") or {}).get("labels") or {}
+    found = []
+    for digest, entry in (probe.get("by_release") or {}).items():
+        if probe["releases"][digest]["first"] >= began:
+            found.append(("release %s answers" % (labels.get(digest) or digest[:12]), entry["hist"]))
+    return spans["before"], found or [("answers %s the moves are" % name, spans[name]) for name in ("after", "during")]
+
+
+def _count(hist: Hist) -> int:
+    return sum(hist.values())
+
+
+def _percentiles(hist: Hist) -> dict[str, t.Any]:
+    return {"requests": _count(hist), **{name + "_ms": hist_percentile_ms(hist, share) for name, share in SHARES}}
+
+
+def _slower(before: Hist, hist: Hist, factor: float, slack: float, tail: Tail) -> str:
+    """By how much, in words; empty when it is not."""
+    for name, share in SHARES:
+        was, now = hist_percentile_ms(before, share), hist_percentile_ms(hist, share)
+        if was is None or now is None:
+            continue
+        limit = max(factor * was, was + slack)
+        ours, all_of_them = _above(hist, limit), _above(hist, limit) + _above(before, limit)
+        share_of_ours = _count(hist) / (_count(hist) + _count(before))
+        if now > limit and tail(ours, all_of_them, share_of_ours) < CHANCE:
+            times = format(now / was, ".1f" if now < 10 * was else ",.0f")
+            return "%s %s ms, %s ms before (%s times)" % (name, format(round(now), ","), format(round(was), ","), times)
+    return ""
+
+
+def _above(hist: Hist, limit: float) -> int:
+    return sum(count for slot, count in hist.items() if slot_ms(slot) > limit)
