@@ -6,7 +6,8 @@
 It is packed into every sample artifact beside a file VERSION, and learns its release digest from the name of the
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
 times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else,
-``-stuck`` is ready and answers ``/``, and nothing else, ``-silent`` does not say in a header which release it is.
+``-stuck`` is ready and answers ``/``, and nothing else, ``-silent`` does not say in a header which release it is,
+``-empty`` answers ``/`` without a body.
 ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after ten minutes: a test that needs a request
 in flight ends it when it has seen enough, however fast the machine is.
 """
@@ -38,6 +39,7 @@ HANGS = VERSION.endswith("-hangs")
 # It also answers what a smoke check asks, and whoever wants more than that waits for ever.
 STUCK = VERSION.endswith("-stuck")
 SILENT = VERSION.endswith("-silent")
+EMPTY = VERSION.endswith("-empty")
 WORK_MS = 5.0
 LONGEST_MS = 600_000
 LOOK_MS = 20.0
@@ -139,6 +141,8 @@ def application(environ, start_response):
                500: "Internal Server Error", 503: "Service Unavailable"}
     body = json.dumps({"version": VERSION, "release": DIGEST, "member": MEMBER, "slot": SLOT, "pid": os.getpid(),
                        **answer}).encode() + b"\n"
+    if EMPTY and environ.get("PATH_INFO") == "/":
+        body = b""
     start_response("%d %s" % (status, reasons[status]), [
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
