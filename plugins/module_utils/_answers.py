@@ -250,7 +250,8 @@ class Expected:
         if self.moved is None or when < self.moved:
             place.learn(told)
             return None
-        wrong = place.wrong(told, self.releases)
+        # Without any answer before there is nothing to compare with.
+        wrong = place.wrong(told, self.releases) if place.answers else None
         if wrong is None or place.judges(wrong.kind):
             return wrong
         apart = self.unjudged.setdefault(name, {})
@@ -304,15 +305,27 @@ def certain(probe: t.Mapping[str, t.Any]) -> list[str]:
 
 def notes(probe: t.Mapping[str, t.Any], serving: bool = True) -> list[str]:
     """Where the time before did not say what is right; C(serving): something did serve before."""
-    found = []
     addresses = (probe.get("answers") or {}).get("addresses") or {}
-    for name, entry in addresses.items() if serving else ():
-        if entry["judged"]:
-            continue
-        why = "its answers had statuses that came only once"
-        if entry["before"] < FEW:
-            why = "it was answered %d times before anything moved, and %d are needed" % (entry["before"], FEW)
-        unlike = ", ".join("%d %s" % (count, kind) for kind, count in sorted(entry["unjudged"].items()))
-        told = "; unlike before were %s" % unlike if unlike else ""
-        found.append("whether %s was answered rightly is not judged: %s%s" % (name, why, told))
+    left = {name: entry for name, entry in addresses.items() if serving and not entry["judged"]}
+    seldom = {name: entry for name, entry in left.items() if entry["before"] < FEW}
+    varied = {name: entry for name, entry in left.items() if name not in seldom}
+    found = []
+    if seldom:
+        most = max(entry["before"] for entry in seldom.values())
+        times = "it was answered %d times" % most if len(seldom) == 1 else "each was answered %d times at most" % most
+        found.append(_not_judged(seldom, "%s before anything moved, and %d are needed" % (times, FEW)))
+    if varied:
+        found.append(_not_judged(varied, "there were statuses that came only once"))
     return found
+
+
+def _not_judged(addresses: t.Mapping[str, dict[str, t.Any]], why: str) -> str:
+    unlike: dict[str, int] = {}
+    for entry in addresses.values():
+        for kind, count in entry["unjudged"].items():
+            unlike[kind] = unlike.get(kind, 0) + count
+    told = ", ".join("%d %s" % (count, kind) for kind, count in sorted(unlike.items()))
+    more = " and %d more" % (len(addresses) - 3) if len(addresses) > 3 else ""
+    names = ", ".join(sorted(addresses)[:3]) + more
+    verb = "was" if len(addresses) == 1 else "were"
+    return "whether %s %s answered rightly is not judged: %s%s" % (names, verb, why, "; unlike before were " + told if told else "")

@@ -44,7 +44,7 @@ _MEMBER_KEYS = ("name", "release", "state")
 _BATCH_KEYS = ("n", "members")
 _PROBE_KEYS = (
     "sent", "ok", "failed", "failures", "longest_gap_ms", "p50_ms", "p99_ms", "versions",
-    "max_ms", "stall_ms", "bound", "streams", "protocols", "repeated", "phases", "losses", "series",
+    "max_ms", "stall_ms", "bound", "streams", "protocols", "repeated", "phases", "by_release", "paths", "answers", "slowdown", "losses", "series",
 )
 _BALANCE_KEYS = (
     "received", "answered", "truncated", "unanswered", "cut", "client_aborts", "errors_before", "errors_during",

@@ -59,6 +59,7 @@ CASES = {
     "records directory that cannot be written": Case({"deploy_records_dir": "/proc/records"}, ["deploy_records_dir", "/proc"]),
     "evidence address that is none": Case({"deploy_evidence_url": "127.0.0.1:8080"}, ["127.0.0.1:8080"]),
     "evidence address that nothing answers": Case({"deploy_evidence_url": "http://127.0.0.1:9/"}, ["http://127.0.0.1:9/"], ROLE),
+    "evidence path that is none": Case({"deploy_evidence_paths": ["search"]}, ["deploy_evidence_paths has 'search'", "single / is accepted"]),
     "HTTP/2 for an address without TLS": Case({"deploy_evidence_http2": True}, ["deploy_evidence_http2 is true", "https", "auto and false are accepted"]),
     "two members with one address": Case({"deploy_health": {"path": "/ready", "port": 8101}}, ["app1", "app2", "one address", "8101"]),
     "mistyped name": Case({"deploy_batchs": [1]}, ["deploy_batchs", "deploy_batches"]),

@@ -13,7 +13,7 @@ import yaml
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.action import evidence as action
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._probe import Outcome
 from ansible_collections.zero.downtime.plugins.modules import evidence as twin
@@ -89,6 +89,54 @@ def test_a_file_without_certificates_is_the_cause(tmp_path):
     with pytest.raises(_probe.BadConfig, match="^ca_path '/nowhere/ca.pem' cannot be read as certificates: .*") as caught:
         keeper(tmp_path, url="https://shop.example/", ca_path="/nowhere/ca.pem").started()
     assert caught.value.cause == _probe.NO_AUTHORITY
+
+
+@pytest.mark.claim("evidence-paths-in-turn")
+def test_each_path_is_asked_once_and_its_status_is_the_usual_one(tmp_path, monkeypatch):
+    asked = []
+
+    def once(config):
+        asked.append(config["url"])
+        found = {"/": GOOD, "/me": Outcome("status_401", "", 401, None, None), "/old": Outcome(None, "", 302, None, None)}
+        return found[_probe.parse_target(config["url"]).path.partition("?")[0]]
+
+    monkeypatch.setattr(_probe, "once", once)
+    one = keeper(tmp_path, url=URL, paths=["/me?token=s3cret", "/old"])
+    monkeypatch.setattr(one, "_spawn", lambda: 1)
+    assert one.started()["pid"] == 1
+    assert asked == [URL, URL + "me?token=s3cret", URL + "old"]
+    config = _events.load(str(tmp_path), action.CONFIG)
+    assert config["paths"] == [{"path": "/me?token=s3cret", "status": 401}, {"path": "/old", "status": None}]
+    assert "drain" in config["moves"] and config["answers"] == str(tmp_path / "answers.json")
+
+
+@pytest.mark.parametrize("outcome, part", [
+    (REFUSED, "does not answer: refused (Connection refused)"), (Outcome("status_502", "", 502, None, None), "answers 502"),
+])
+def test_a_path_that_does_not_answer_is_refused(tmp_path, monkeypatch, outcome, part):
+    answers(monkeypatch, GOOD, outcome, outcome, outcome)
+    with pytest.raises(DowntimeError) as caught:
+        keeper(tmp_path, url=URL, paths=["/x?token=s3cret"]).started()
+    assert str(caught.value) == ("paths has '/x', and http://shop.example/x %s, though a release serves; a path that answers with a status below 500 "
+                                 "is accepted" % part)
+    assert caught.value.details == {"cause": _probe.SETTING}
+
+
+def test_on_a_first_deploy_paths_need_not_answer(tmp_path, monkeypatch):
+    answers(monkeypatch, REFUSED)
+    assert keeper(tmp_path, url=URL, paths=["/x"], check_mode=True, expect_serving=False).started()["changed"]
+
+
+def test_what_the_deploy_knows_of_releases_is_written_before_anything_moves(tmp_path, monkeypatch):
+    monkeypatch.setattr(_probe, "once", lambda config: GOOD)
+    begun = keeper(tmp_path)
+    begun.started()
+    releases = [{"digest": "a" * 64, "label": "1.0.0"}, {"digest": "b" * 64, "label": None}]
+    keeper(tmp_path, "checked", baseline=True, releases=releases, signed=True).checked()
+    assert _answers.read(str(tmp_path / _answers.FILE)) == ({"a" * 64: "1.0.0", "b" * 64: None}, True)
+    # Later checks leave it alone.
+    keeper(tmp_path, "checked").checked()
+    assert _answers.read(str(tmp_path / _answers.FILE)).signed is True
 
 
 def test_what_it_spoke_is_returned(tmp_path, monkeypatch):

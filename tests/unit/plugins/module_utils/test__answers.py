@@ -111,10 +111,19 @@ def test_where_the_time_before_was_too_short_nothing_is_judged_and_that_is_said(
     assert _answers.notes({"answers": None}) == _answers.notes({}) == []
 
 
+def test_what_is_not_judged_is_said_in_one_sentence():
+    entry = {"before": 12, "judged": False, "unjudged": {"wrong_status": 1}}
+    addresses = {"GET /%d" % number: {**entry, "before": number} for number in range(5)}
+    assert _answers.notes({"answers": {"addresses": {**addresses, "GET /x": {"judged": True}}}}) == [
+        "whether GET /0, GET /1, GET /2 and 2 more were answered rightly is not judged: each was answered 4 times at most before anything moved, "
+        "and 30 are needed; unlike before were 5 wrong_status"
+    ]
+
+
 def test_statuses_that_still_came_up_say_that_others_may():
     expected = moved([*BEFORE, told(201)])
     assert kind(expected, told(202)) is None
-    assert "its answers had statuses that came only once; unlike before were 1 wrong_status" in _answers.notes(
+    assert "there were statuses that came only once; unlike before were 1 wrong_status" in _answers.notes(
         {"answers": expected.account()}
     )[0]
     # That says nothing of releases.
@@ -134,8 +143,11 @@ def test_without_what_the_deploy_knows_releases_are_not_judged():
 
 def test_each_address_has_its_own_past():
     expected = moved(BEFORE)
+    assert kind(expected, told(302)) == "wrong_status"
+    # This one was never answered before: there is nothing to compare with.
     assert expected.judge("GET /x", told(302), MOVED + 1) is None
-    assert expected.account()["addresses"]["GET /x"]["unjudged"] == {"wrong_status": 1}
+    account = expected.account()["addresses"]["GET /x"]
+    assert (account["before"], account["judged"], account["unjudged"]) == (0, False, {})
 
 
 def test_the_first_unlike_answer_is_judged_by_when_the_move_began():

@@ -259,6 +259,49 @@ def test_streams_are_spread_by_their_shares():
     probe.finish()
 
 
+@pytest.mark.claim("evidence-paths-in-turn")
+def test_paths_take_turns_in_each_stream_and_posts_go_to_the_url_alone():
+    paths = [{"path": "/search?q=tea"}, {"path": "/search?q=mug", "status": 401}]
+    probe = _probe.Probe({"url": URL, "paths": paths, "seed": 1})
+    asked = {stream: [probe.next_question(stream) for dummy in range(6)] for stream in _probe.STREAMS}
+    for stream in ("fresh", "keepalive"):
+        assert [one.target.path for one in asked[stream]] == ["/", "/search?q=tea", "/search?q=mug"] * 2
+        assert [one.usual for one in asked[stream][:3]] == [None, None, 401]
+    assert {one.target.path for one in asked["post"]} == {"/"}
+    # Names are less the queries, and differ.
+    assert [one.shown for one in probe.questions] == ["GET /", "GET /search (2)", "GET /search (3)"]
+    first = probe.questions[1]
+    assert first.wire["fresh"] == (b"GET /search?q=tea HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: zero.downtime-probe\r\nAccept: */*\r\n"
+                                   b"Cache-Control: no-cache\r\nConnection: close\r\n\r\n")
+    assert first.heads[:4] == [(":method", "GET"), (":scheme", "http"), (":authority", "shop.example"), (":path", "/search?q=tea")]
+    assert b"Content-Length: 1024\r\n\r\n" in probe.post_question.wire["post"] and ("content-length", "1024") in probe.post_question.heads
+    assert b"Connection" not in first.wire["keepalive"]
+    probe.finish()
+
+
+def test_counts_by_path():
+    tally = Tally(_probe.complete({"url": URL}), 0.0)
+    for number, kind in enumerate((None, None, "empty", "reset")):
+        tally.finish("fresh", 1.0, 1.0, None, Outcome(kind, "", 200, None, None, path="GET /x" if number else "GET /"))
+    assert tally.paths == {"GET /": {"sent": 1, "failed": 0}, "GET /x": {"sent": 3, "failed": 2}}
+    assert [(loss["kind"], loss["path"], loss["transport"]) for loss in tally.losses] == [("empty", "GET /x", False), ("reset", "GET /x", True)]
+
+
+@pytest.mark.parametrize("path, part", [
+    ("search", "paths has 'search': a path that begins with a single / is accepted"), ("//evil.example/", "single /"), (None, "single /"),
+    ("/a b?token=s3cret", "paths has '/a b': it holds a space"), ("/ä", "not ASCII"), ("/a#b", "a #"),
+])
+def test_what_is_no_path(path, part):
+    with pytest.raises(_probe.BadConfig) as caught:
+        _probe.complete({"url": URL, "paths": [{"path": path}]})
+    assert part in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_the_number_of_paths_is_bounded():
+    with pytest.raises(_probe.BadConfig, match="paths has 51 entries; at most 50 are accepted"):
+        _probe.complete({"url": URL, "paths": [{"path": "/"}] * 51})
+
+
 def test_a_post_lasts_longer_than_p99():
     probe = _probe.Probe({"url": "http://127.0.0.1:9/", "rate": 0.1})
     assert 3 * probe.post_pause() == pytest.approx(0.25)
