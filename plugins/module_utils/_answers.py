@@ -7,21 +7,23 @@ Private to the collection: it may change without notice.
 
 The probe learns until the deploy's first move, and compares from then on. Four kinds of answer are wrong:
 
-- ``wrong_release``: the header names a release that is neither one of those that answered before nor one that the deploy
-  knows; there is no header, where each answer had one and the new release has to send it; or header and body name two
-  different releases, where they went together before.
+- ``wrong_release``: the header names a release that is neither one of those that answered before nor one that the
+  deploy knows; there is no header, where each answer had one and the new release has to send it; or header and body
+  name two different releases, where they went together before.
 - ``redirect_loop``: a redirect to the very address that was asked.
 - ``wrong_status``: a status that the address has not answered with before.
 - ``empty``: nothing, where each answer with this status had a body.
 
-What was seen before, however rarely, is not wrong. An address that was asked fewer than ``FEW`` times before is not judged,
-nor one on which new statuses still came up (more than ``RARE`` of its answers had a status that was seen once: by the
-estimate of Good and Turing, as often one comes that was never seen). What would be wrong there is counted apart and told.
+What was seen before, however rarely, is not wrong. An address that was asked fewer than ``FEW`` times before is not
+judged, nor one on which new statuses still came up (more than ``RARE`` of its answers had a status that was seen
+once: by the estimate of Good and Turing, as often one comes that was never seen). What would be wrong there is
+counted apart and told.
 
-An answer of an unknown release is never a matter of chance, so a single one counts (``CERTAIN``). The others are judged as
-errors of the application are, by their rate before and during.
+An answer of an unknown release is never a matter of chance, so a single one counts (``CERTAIN``). The others are
+judged as errors of the application are, by their rate before and during.
 
-The probe is a process that knows no collections and finds this file beside its own: it needs the standard library only.
+The probe is a process that knows no collections and finds this file beside its own: it needs the standard library
+only.
 """
 
 from __future__ import annotations
@@ -73,9 +75,13 @@ def known(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Of a plan that has its batches, as the module C(evidence) takes it: the releases that may answer, and whether the
     new one has to send the header. Going back to what has never sent it is accepted by readiness alone."""
     found = [plan.get("release"), plan.get("previous"), *(plan.get("going_back_to") or {}).values()]
-    releases = {entry["digest"]: entry.get("label") for entry in found if isinstance(entry, dict) and entry.get("digest")}
+    releases = {
+        entry["digest"]: entry.get("label") for entry in found if isinstance(entry, dict) and entry.get("digest")
+    }
     lacking = (plan.get("headers") or {}).get("lacking") or []
-    signed = bool((plan.get("health") or {}).get("header")) and plan.get("verb") in ("deploy", "restart") and not lacking
+    signed = (
+        bool((plan.get("health") or {}).get("header")) and plan.get("verb") in ("deploy", "restart") and not lacking
+    )
     return {"releases": [{"digest": digest, "label": label} for digest, label in releases.items()], "signed": signed}
 
 
@@ -106,7 +112,13 @@ def first_move(events: str | None, moves: t.Collection[str], prefix: str) -> flo
 def _plain(url: str) -> tuple[t.Any, ...]:
     """An address in a form that can be compared."""
     parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme), parts.path or "/", parts.query
+    return (
+        parts.scheme,
+        (parts.hostname or "").lower(),
+        parts.port or _PORTS.get(parts.scheme),
+        parts.path or "/",
+        parts.query,
+    )
 
 
 def is_loop(method: str, asked: str, status: int, location: str | None) -> bool:
@@ -190,7 +202,9 @@ class Place:
             return None
         if told.release in self.releases or told.release in releases.labels:
             return None
-        return Wrong(WRONG_RELEASE, "it is of release %s, which neither served before nor is the new one" % _shown(told.release))
+        return Wrong(
+            WRONG_RELEASE, "it is of release %s, which neither served before nor is the new one" % _shown(told.release)
+        )
 
     def _wrong_pair(self, told: Told, releases: Known) -> Wrong | None:
         """Header and body of one answer that belong to two releases."""
@@ -203,7 +217,11 @@ class Place:
             expected = releases.labels.get(told.release) if told.label in went.values() else None
         if expected is None or expected == told.label:
             return None
-        return Wrong(WRONG_RELEASE, "its header is of release %s (%s) and its body of %s" % tuple(map(_shown, (told.release, expected, told.label))))
+        return Wrong(
+            WRONG_RELEASE,
+            "its header is of release %s (%s) and its body of %s"
+            % tuple(map(_shown, (told.release, expected, told.label))),
+        )
 
     def _loop(self, told: Told) -> Wrong | None:
         return Wrong(REDIRECT_LOOP, "it redirects to itself") if told.loop and not self.loops else None
@@ -328,4 +346,9 @@ def _not_judged(addresses: t.Mapping[str, dict[str, t.Any]], why: str) -> str:
     more = " and %d more" % (len(addresses) - 3) if len(addresses) > 3 else ""
     names = ", ".join(sorted(addresses)[:3]) + more
     verb = "was" if len(addresses) == 1 else "were"
-    return "whether %s %s answered rightly is not judged: %s%s" % (names, verb, why, "; unlike before were " + told if told else "")
+    return "whether %s %s answered rightly is not judged: %s%s" % (
+        names,
+        verb,
+        why,
+        "; unlike before were " + told if told else "",
+    )

@@ -1168,8 +1168,8 @@ class Probe:
         if latency is not None and latency < 0:
             latency = None          # answered before the body was sent: says nothing about speed
         reuse = answer.keep and exchange.stream == "keepalive" and not exchange.out and not self.stopping and len(self.idle) < _IDLE_POOL
-        self.settle(exchange, latency, Outcome(kind, detail, status, version, digest, "HTTP/2" if exchange.link else "HTTP/1.1",
-                                             exchange.question.shown), keep=reuse)
+        protocol = "HTTP/2" if exchange.link else "HTTP/1.1"
+        self.settle(exchange, latency, Outcome(kind, detail, status, version, digest, protocol, exchange.question.shown), keep=reuse)
 
     def wrong(self, exchange: Exchange, release: str | None, label: str | None) -> _answers.Wrong | None:
         """What is wrong with an answer that came whole, by what this address answered before anything moved."""

@@ -6,11 +6,11 @@
 Private to the collection: it may change without notice.
 
 Compared with the window before are the answers of each release that did not answer before, by the header in which it
-names itself; where there is none such, all answers after and during the moves. They are slower when the median or the 99th
-percentile lies above a limit: ``TOLD`` times what it was, and at least ``LEAST_MS`` and the probe's own stall above that.
-Beside that, chance alone would put so many more answers above the limit in less than one of 10,000 cases (``CHANCE``, the
-exact test for two counts): a percentile of some hundred answers varies much where latencies do. Both windows need ``FEW``
-answers.
+names itself; where there is none such, all answers after and during the moves. They are slower when the median or the
+99th percentile lies above a limit: ``TOLD`` times what it was, and at least ``LEAST_MS`` and the probe's own stall
+above that. Beside that, chance alone would put so many more answers above the limit in less than one of 10,000 cases
+(``CHANCE``, the exact test for two counts): a percentile of some hundred answers varies much where latencies do. Both
+windows need ``FEW`` answers.
 
 Slower is told. It fails a deploy only by a factor that somebody has asked for, with that in place of ``TOLD``.
 """
@@ -92,9 +92,7 @@ def said(sentence: str, slowdown: Slowdown | None) -> str:
     return "%s; %s." % (sentence.rstrip("."), slowdown.told)
 
 
-def _groups(
-    probe: t.Mapping[str, t.Any], began: float, ended: float | None
-) -> tuple[Hist, list[tuple[str, Hist]]]:
+def _groups(probe: t.Mapping[str, t.Any], began: float, ended: float | None) -> tuple[Hist, list[tuple[str, Hist]]]:
     """The latencies before, and those that are compared with them, each with the begin of a sentence."""
     spans: dict[str, Hist] = {"before": {}, "during": {}, "after": {}}
     half = probe["series"]["bucket_s"] / 2

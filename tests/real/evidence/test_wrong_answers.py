@@ -11,8 +11,6 @@ import pytest
 
 from haproxy_stage import free_port, get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe
-
 OLD, NEW, STRANGER = "0" * 64, "a" * 64, "b" * 64
 RELEASES = {OLD: "1.0.0", NEW: "2.0.0"}
 
@@ -58,7 +56,11 @@ def deploy(measure, shop, planted, before=None, releases=None, path="/", **confi
 
 PLANTED = [
     ({}, set(), None),
-    ({"release": STRANGER}, {"wrong_release"}, "it is of release bbbbbbbbbbbb, which neither served before nor is the new one"),
+    (
+        {"release": STRANGER},
+        {"wrong_release"},
+        "it is of release bbbbbbbbbbbb, which neither served before nor is the new one",
+    ),
     ({"label": "1.0.0"}, {"wrong_release"}, "its header is of release aaaaaaaaaaaa (2.0.0) and its body of 1.0.0"),
     ({"fault": "unsigned"}, {"wrong_release"}, "it names no release, and all"),
     ({"fault": "empty"}, {"empty"}, "answered 200 without a body, and with one before"),
@@ -114,8 +116,14 @@ def test_paths_are_asked_in_turn_and_each_is_judged_by_its_own_past(measure, sho
     assert set(of_path) == {"GET /", "GET /slow (2)", "GET /slow (3)"}
     assert max(one["sent"] for one in of_path.values()) - min(one["sent"] for one in of_path.values()) <= 6
     # What answers 401 all the time does so rightly; the others became wrong.
-    assert of_path["GET /slow (2)"]["failed"] == 0 and probe["answers"]["addresses"]["GET /slow (2)"]["statuses"].keys() == {"401"}
-    assert set(probe["failures"]) == {"redirect_loop"} and of_path["GET /"]["failed"] and of_path["GET /slow (3)"]["failed"]
+    assert of_path["GET /slow (2)"]["failed"] == 0 and probe["answers"]["addresses"]["GET /slow (2)"][
+        "statuses"
+    ].keys() == {"401"}
+    assert (
+        set(probe["failures"]) == {"redirect_loop"}
+        and of_path["GET /"]["failed"]
+        and of_path["GET /slow (3)"]["failed"]
+    )
     assert found["verdict"] == "degraded" and "the first wrong one: GET /" in found["sentence"], found["sentence"]
 
 
@@ -129,7 +137,9 @@ def test_three_seconds_slower_are_said_and_fail_where_asked(measure, shop, most)
         run.knows(RELEASES)
         run.step("activate", "started", ["a"])
         control(stage, release=NEW, label="2.0.0", fault="slow:3000")
-        wait_until(lambda: run.progress()["by_release"].get(NEW, {}).get("requests", 0) > 60, "answers of the new release", 60)
+        wait_until(
+            lambda: run.progress()["by_release"].get(NEW, {}).get("requests", 0) > 60, "answers of the new release", 60
+        )
         run.step("activate", "finished", ["a"])
     found = run.evidence
     assert found["probe"]["failures"] == {} and "release 2.0.0 answers slower: p50 " in found["sentence"]

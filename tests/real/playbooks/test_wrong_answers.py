@@ -37,7 +37,10 @@ def test_a_release_that_answers_with_nothing_goes_back(stage, tmp_path):
     assert set(probe["failures"]) == {"empty"} and (sheet["lost"], sheet["errors_during"]) == (0, 0)
     # What the deploy knew of releases has come to the probe, and both paths were judged.
     assert set(probe["answers"]["labels"].values()) == {"1.0.0", "4.0.0-empty"}
-    assert {name: one["judged"] for name, one in probe["answers"]["addresses"].items()} == {"GET /": True, "GET /slow": True}
+    assert {name: one["judged"] for name, one in probe["answers"]["addresses"].items()} == {
+        "GET /": True,
+        "GET /slow": True,
+    }
     assert probe["paths"]["GET /"]["failed"] == probe["failed"] and probe["paths"]["GET /slow"]["sent"] > 0
 
 

@@ -49,8 +49,16 @@ BEFORE = [told()] * 40
         (told(release=NEW, label=None), None, ""),
         (told(release=OTHER, label=None), "wrong_release", "of release cccccccccccc, which neither served before nor"),
         (told(release=None), "wrong_release", "it names no release, and all 40 answers before did"),
-        (told(release=NEW, label="1.0.0"), "wrong_release", "header is of release bbbbbbbbbbbb (2.0.0) and its body of 1.0.0"),
-        (told(release=OLD, label="2.0.0"), "wrong_release", "header is of release aaaaaaaaaaaa (1.0.0) and its body of 2.0.0"),
+        (
+            told(release=NEW, label="1.0.0"),
+            "wrong_release",
+            "header is of release bbbbbbbbbbbb (2.0.0) and its body of 1.0.0",
+        ),
+        (
+            told(release=OLD, label="2.0.0"),
+            "wrong_release",
+            "header is of release aaaaaaaaaaaa (1.0.0) and its body of 2.0.0",
+        ),
         (told(204, empty=True), "wrong_status", "answered 204, and 200 before"),
         (told(302), "wrong_status", "answered 302, and 200 before"),
         (told(302, loop=True), "redirect_loop", "it redirects to itself"),
@@ -104,8 +112,8 @@ def test_where_the_time_before_was_too_short_nothing_is_judged_and_that_is_said(
         "unjudged": {"wrong_status": 2, "wrong_release": 1},
     }
     assert _answers.notes({"answers": account}) == [
-        "whether GET / was answered rightly is not judged: it was answered 29 times before anything moved, and 30 are needed; "
-        "unlike before were 1 wrong_release, 2 wrong_status"
+        "whether GET / was answered rightly is not judged: it was answered 29 times before anything moved, "
+        "and 30 are needed; unlike before were 1 wrong_release, 2 wrong_status"
     ]
     assert _answers.notes({"answers": account}, serving=False) == []
     assert _answers.notes({"answers": None}) == _answers.notes({}) == []
@@ -115,17 +123,18 @@ def test_what_is_not_judged_is_said_in_one_sentence():
     entry = {"before": 12, "judged": False, "unjudged": {"wrong_status": 1}}
     addresses = {"GET /%d" % number: {**entry, "before": number} for number in range(5)}
     assert _answers.notes({"answers": {"addresses": {**addresses, "GET /x": {"judged": True}}}}) == [
-        "whether GET /0, GET /1, GET /2 and 2 more were answered rightly is not judged: each was answered 4 times at most before anything moved, "
-        "and 30 are needed; unlike before were 5 wrong_status"
+        "whether GET /0, GET /1, GET /2 and 2 more were answered rightly is not judged: "
+        "each was answered 4 times at most before anything moved, and 30 are needed; unlike before were 5 wrong_status"
     ]
 
 
 def test_statuses_that_still_came_up_say_that_others_may():
     expected = moved([*BEFORE, told(201)])
     assert kind(expected, told(202)) is None
-    assert "there were statuses that came only once; unlike before were 1 wrong_status" in _answers.notes(
-        {"answers": expected.account()}
-    )[0]
+    assert (
+        "there were statuses that came only once; unlike before were 1 wrong_status"
+        in _answers.notes({"answers": expected.account()})[0]
+    )
     # That says nothing of releases.
     assert kind(expected, told(release=OTHER)) == "wrong_release"
     # One of a hundred, or fewer, is no reason.
@@ -168,12 +177,12 @@ def test_until_something_moves_there_is_no_account():
 
 
 def test_an_application_that_draws_its_answers_gives_no_alarm():
-    """Of many kinds with many shares: of what the window before has not shown there is no more than the rule for rates explains."""
+    """Many kinds, many shares: of what the window before has not shown there is no more than the rule for rates explains."""
     draw = random.Random(7)
     found = 0
     for dummy in range(200):
         shares = [draw.random() ** 4 for dummy in range(draw.randint(2, 5))]
-        kinds = [told(status, empty=draw.random() < 0.3) for status in (200, 206, 203, 302, 303)[:len(shares)]]
+        kinds = [told(status, empty=draw.random() < 0.3) for status in (200, 206, 203, 302, 303)[: len(shares)]]
         answers = draw.choices(kinds, shares, k=3000)
         expected = moved(answers[:500])
         wrong = sum(kind(expected, answer) is not None for answer in answers[500:])
@@ -206,7 +215,10 @@ def test_loops(asked, location, loop):
 
 def test_the_first_move_is_read_from_the_events(tmp_path):
     events = tmp_path / "events.jsonl"
-    assert _answers.first_move(str(events), ("drain",), "share ") is None and _answers.first_move(None, (), "share ") is None
+    assert (
+        _answers.first_move(str(events), ("drain",), "share ") is None
+        and _answers.first_move(None, (), "share ") is None
+    )
     lines = [
         {"time": 1.0, "step": "stage", "event": "started"},
         {"time": 2.0, "step": "drain", "event": "note"},

@@ -44,10 +44,17 @@ def test_three_seconds_slower_are_said_and_fail_nothing():
     found = composed(lambda when: 0.01 if when < 14 else 3.01)
     assert found["verdict"] == "clean" and not found["rollback"]
     assert found["sentence"].startswith("No request was lost: 0 of 1,300 probe requests;")
-    said = re.search(r"; release 2.0.0 answers slower: p50 (\d),(\d{3}) ms, 10 ms before \((\d+) times\)\.$", found["sentence"])
+    said = re.search(
+        r"; release 2.0.0 answers slower: p50 (\d),(\d{3}) ms, 10 ms before \((\d+) times\)\.$", found["sentence"]
+    )
     assert int(said[1] + said[2]) == pytest.approx(3010, rel=0.05) and int(said[3]) == pytest.approx(301, rel=0.1)
     before, (entry,) = (found["probe"]["slowdown"][name] for name in ("before", "compared"))
-    assert (before["requests"], entry["requests"], entry["what"], entry["slower"]) == (500, 600, "release 2.0.0 answers", True)
+    assert (before["requests"], entry["requests"], entry["what"], entry["slower"]) == (
+        500,
+        600,
+        "release 2.0.0 answers",
+        True,
+    )
     assert before["p50_ms"] == pytest.approx(10, rel=0.05) and entry["p99_ms"] == pytest.approx(3010, rel=0.05)
     assert found["probe"]["by_release"][NEW]["requests"] == 600 and "hist" not in found["probe"]["by_release"][NEW]
 
@@ -123,6 +130,9 @@ def test_what_varies_by_nature_is_not_slower():
 
 def test_what_became_slower_is_said_once():
     found = _slowdown.Slowdown({}, "x slower: y", ["x slower: y, and max_slowdown allows 2 times"])
-    assert _slowdown.said("The application got worse: %s." % found.failing[0], found) == "The application got worse: %s." % found.failing[0]
+    assert (
+        _slowdown.said("The application got worse: %s." % found.failing[0], found)
+        == "The application got worse: %s." % found.failing[0]
+    )
     assert _slowdown.said("Requests were lost: 2.", found) == "Requests were lost: 2; x slower: y."
     assert _slowdown.said("Nothing.", None) == "Nothing."
