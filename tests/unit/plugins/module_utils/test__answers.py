@@ -177,7 +177,7 @@ def test_until_something_moves_there_is_no_account():
 
 
 def test_an_application_that_draws_its_answers_gives_no_alarm():
-    """Many kinds, many shares: of what the window before has not shown there is no more than the rule for rates explains."""
+    """Many kinds, many shares: what the window before has not shown is no more than the rule for rates explains."""
     draw = random.Random(7)
     found = 0
     for dummy in range(200):
