@@ -58,6 +58,8 @@ AFTER = 2.0
 SHORT = 0.01
 # Seconds for which a reading after the last move stands for the end.
 FRESH = 3.0
+# Seconds for which a deploy waits at most until the probe has learned how each path answers.
+LEARN = 5.0
 ATTEMPTS = 3
 
 # Reads the counters of every balancer: (run_dir, at, moment) -> samples.
@@ -282,6 +284,8 @@ class Keeper:
             _probe.write_json(os.path.join(self.run_dir, _answers.FILE), known)
         self._begun(config)
         self._event("started")
+        if self.args["baseline"]:
+            self._learn(config)
         self._observe(self.args["settle"])
         if self.args["baseline"]:
             return self._baseline(self._judge("checked", self._snapshot))
@@ -298,6 +302,19 @@ class Keeper:
             result.update(failed=True, msg=evidence["sentence"], stay=evidence["verdict"] == "unconfirmed" and not blind)
         self._event("failed" if result.get("failed") else "finished", reason=result.get("msg"))
         return result
+
+    def _learn(self, config: dict[str, t.Any]) -> None:
+        """Before anything moves, let the probe see often enough how each path answers, where its rate makes that a matter of seconds."""
+        needed = _answers.FEW * (1 + len(config.get("paths") or ()))
+        if not config.get("url") or not config["expect_serving"] or needed > LEARN * config["rate"]:
+            return
+        end = self.clock() + LEARN
+        while self.clock() < end and self._process() is not None:
+            progress = _events.load(self.run_dir, PROGRESS) or {"learned": 0, "sent": 0}
+            # What fails teaches nothing.
+            if progress["learned"] >= _answers.FEW or progress["sent"] >= 2 * needed:
+                return
+            self.sleep(POLL)
 
     def _answered(self) -> tuple[dict[str, t.Any] | None, str | None]:
         """The account once all that had been asked by now is answered, or given up: one who waits is no loss yet, and may be the first of many."""

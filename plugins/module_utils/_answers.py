@@ -276,6 +276,10 @@ class Expected:
         apart[wrong.kind] = apart.get(wrong.kind, 0) + 1
         return None
 
+    def answers(self, name: str) -> int:
+        """How often the address C(name) was answered before anything moved."""
+        return self.places[name].answers if name in self.places else 0
+
     def account(self) -> dict[str, t.Any] | None:
         """For the record; None while nothing has moved."""
         if self.moved is None:

@@ -249,6 +249,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         slower = _slowdown.look(probe, began, ended, max_slowdown, tail)
         app_worse += _answers.certain(probe) + slower.failing
         probe.update(slowdown=slower.account, by_release=_slowdown.without_hist(probe))
+        probe.pop("before", None)
         notes += (probe.get("notes") or []) + _answers.notes(probe, serving=not first)
         if spans["before"]["transport"] and began is not None:
             notes.append("%s failed before anything moved" % _plural(spans["before"]["transport"], "probe request"))

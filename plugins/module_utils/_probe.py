@@ -777,6 +777,7 @@ class Probe:
         self.turns = dict.fromkeys(STREAMS, 0)
         events, moves, known = self.config["events"], self.config["moves"], self.config["answers"]
         self.expected = _answers.Expected(lambda: _answers.first_move(events, moves, SHARE) if moves else None, lambda: _answers.read(known))
+        self.before: dict[int, int] = {}
         self.last_outcome: Outcome | None = None
 
     def _questions(self) -> list[Question]:
@@ -1349,7 +1350,7 @@ class Probe:
             if self.now >= self.progress_due:
                 self.progress_due = self.now + every
                 self.check_watch()
-                self.expected.look()
+                self.look()
                 if on_progress is not None:
                     on_progress(self)
             if self.now >= last and not self.stopping:
@@ -1390,6 +1391,12 @@ class Probe:
             # Nobody waits for an answer any more: end now, whatever is open.
             self.why = self.ended = "controller_died"
 
+    def look(self) -> None:
+        """Whether anything has moved by now; until then, how long answers take is how long they took before."""
+        self.expected.look()
+        if self.expected.moved is None:
+            self.before = dict(self.tally.hist)
+
     def check_admitted(self) -> None:
         tally = self.tally
         if self.config["events"] and not tally.expect_serving and tally.admitted is None and tally.first_ok is not None:
@@ -1401,7 +1408,7 @@ class Probe:
         self.check_admitted()
         small = self.tally.summary()
         small.update(time=round(self.epoch(self.now), 3), pid=os.getpid(), open=len(self.open), stall_ms=round(self.stall * 1000, 1),
-                     skipped=self.skipped, ended=self.ended)
+                     skipped=self.skipped, ended=self.ended, learned=min(self.expected.answers(one.name) for one in self.questions))
         return small
 
     def account(self) -> dict[str, t.Any]:
@@ -1413,6 +1420,7 @@ class Probe:
         report = self.tally.report(self.epoch(self.now) if self.stopped_at is None else self.stopped_at)
         report.update({
             "url": self.target.shown, "rate": self.config["rate"], "answers": self.expected.account(),
+            "before": {str(slot): count for slot, count in self.before.items()},
             "started": round(self.tally.started, 3), "finished": round(self.epoch(self.now), 3),
             "unfinished": len(self.open), "open_since": round(self.epoch(min(one.scheduled for one in self.open)), 3) if self.open else None,
             "skipped": self.skipped, "reopened": self.reopened, "idle_races": self.idle_races, "repeated": self.repeated,

@@ -157,6 +157,7 @@ options:
     description:
       - For O(state=checked) right before the first move. It never fails because of losses. It says in a warning what was lost already, and such
         losses are not counted later.
+      - It waits for up to five seconds until each path was answered 30 times, where O(rate) makes that possible.
     type: bool
     default: false
   batch:

@@ -127,6 +127,30 @@ def test_on_a_first_deploy_paths_need_not_answer(tmp_path, monkeypatch):
     assert keeper(tmp_path, url=URL, paths=["/x"], check_mode=True, expect_serving=False).started()["changed"]
 
 
+@pytest.mark.claim("waits-until-it-knows")
+@pytest.mark.parametrize("rate, told, naps", [
+    # Answered often enough in the end, at once, never since all fails, never since it gives no sign.
+    (50, [{"learned": 5, "sent": 6}, {"learned": 29, "sent": 31}, {"learned": 30, "sent": 32}], 2),
+    (50, [{"learned": 30, "sent": 30}], 0),
+    (50, [{"learned": 0, "sent": 59}, {"learned": 0, "sent": 60}], 1),
+    (50, [None], 50),
+    # At this rate it would take longer than the deploy waits.
+    (5, [None], 0),
+])
+def test_before_anything_moves_the_probe_sees_often_enough_how_it_is_answered(tmp_path, monkeypatch, rate, told, naps):
+    one = keeper(tmp_path, "checked", baseline=True)
+    left = list(told)
+    monkeypatch.setattr(one, "_process", lambda: {"pid": 1})
+    monkeypatch.setattr(_events, "load", lambda run_dir, name: left.pop(0) if len(left) > 1 else left[0])
+    one._learn({"url": URL, "rate": rate, "expect_serving": True, "paths": []})
+    assert one.naps == [action.POLL] * len(one.naps) and abs(len(one.naps) - naps) <= (naps == 50)
+    # On a first deploy there is nothing to learn.
+    first = keeper(tmp_path, "checked", baseline=True)
+    first._learn({"url": URL, "rate": rate, "expect_serving": False, "paths": []})
+    first._learn({"url": None, "rate": rate, "expect_serving": True, "paths": []})
+    assert first.naps == []
+
+
 def test_what_the_deploy_knows_of_releases_is_written_before_anything_moves(tmp_path, monkeypatch):
     monkeypatch.setattr(_probe, "once", lambda config: GOOD)
     begun = keeper(tmp_path)
