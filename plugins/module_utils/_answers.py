@@ -251,18 +251,28 @@ class Expected:
         self.releases = Known()
         self.places: dict[str, Place] = {}
         self.unjudged: dict[str, dict[str, int]] = {}
+        # Like those before, and it is not known yet whether they came before the first move.
+        self._since: list[tuple[float, Place, Told]] = []
 
     def look(self) -> None:
         """Whether anything has moved by now."""
-        if self.moved is None:
-            self.moved = self._moved()
-            if self.moved is not None:
-                self.releases = self._releases()
+        if self.moved is not None:
+            return
+        self.moved = self._moved()
+        if self.moved is not None:
+            self.releases = self._releases()
+        for when, place, told in self._since:
+            if self.moved is None or when < self.moved:
+                place.learn(told)
+        self._since.clear()
 
     def judge(self, name: str, told: Told, when: float) -> Wrong | None:
         """What is wrong with an answer of the address C(name) at this time; until the first move it is learned from."""
         place = self.places.setdefault(name, Place())
-        if self.moved is None and place.is_new(told):
+        if self.moved is None:
+            if not place.is_new(told):
+                self._since.append((when, place, told))
+                return None
             # What has never been seen may be the first that a move has brought about.
             self.look()
         if self.moved is None or when < self.moved:
@@ -277,7 +287,7 @@ class Expected:
         return None
 
     def answers(self, name: str) -> int:
-        """How often the address C(name) was answered before anything moved."""
+        """How often the address C(name) was answered before anything moved, by the last look."""
         return self.places[name].answers if name in self.places else 0
 
     def account(self) -> dict[str, t.Any] | None:

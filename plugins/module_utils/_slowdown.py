@@ -106,7 +106,9 @@ def _groups(probe: t.Mapping[str, t.Any], began: float, ended: float | None) -> 
         if probe["releases"][digest]["first"] >= began:
             found.append(("release %s answers" % (labels.get(digest) or digest[:12]), entry["hist"]))
     # The rows are half a second long or longer; the probe itself knows better what came before.
-    return probe.get("before") or spans["before"], found or [("answers %s the moves are" % name, spans[name]) for name in ("after", "during")]
+    return probe.get("before") or spans["before"], found or [
+        ("answers %s the moves are" % name, spans[name]) for name in ("after", "during")
+    ]
 
 
 def _count(hist: Hist) -> int:

@@ -165,10 +165,15 @@ def test_the_first_unlike_answer_is_judged_by_when_the_move_began():
     expected = Expected(lambda: state[0], lambda: KNOWN)
     for dummy in range(120):
         expected.judge("GET /", told(), 1.0)
+    for dummy in range(60):
+        assert expected.judge("GET /", told(), 50.05) is None
     state[0] = 50.0
     assert expected.judge("GET /", told(204), 49.9) is None, "it came before the move"
     assert expected.judge("GET /", told(206), 50.1).kind == "wrong_status"
     assert kind(expected, told(204)) is None
+    # Those that came behind the move, before anybody looked, are not of the time before.
+    assert expected.account()["addresses"]["GET /"]["statuses"] == {"200": 120, "204": 1}
+    assert expected.answers("GET /") == 121 and expected.answers("GET /x") == 0
 
 
 def test_until_something_moves_there_is_no_account():
