@@ -316,6 +316,18 @@ def of_application(failures: t.Mapping[str, int]) -> dict[str, int]:
     return {kind: count for kind, count in failures.items() if kind.startswith("status_") or kind in KINDS}
 
 
+def new_releases(probe: t.Mapping[str, t.Any], began: float | None) -> list[tuple[str, dict[str, t.Any]]]:
+    """What each release did that did not answer before, by the header in which it names itself; with its name."""
+    if began is None:
+        return []
+    labels = (probe.get("answers") or {}).get("labels") or {}
+    return [
+        ("release %s" % (labels.get(digest) or _shown(digest)), entry)
+        for digest, entry in (probe.get("by_release") or {}).items()
+        if probe["releases"][digest]["first"] >= began
+    ]
+
+
 def first_wrong(probe: t.Mapping[str, t.Any]) -> str:
     """What the first wrong answer was, as a part of a sentence; empty where there was none."""
     for loss in probe["losses"]:

@@ -246,8 +246,8 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
             # The row in which what came before ended is not this deploy's either.
             apart = spans if moment in (None, began) else phases(probe["series"], moment + probe["series"]["bucket_s"] / 2, ended)
             app_worse += _worse_by_probe(probe, apart, began)
-        slower = _slowdown.look(probe, began, ended, max_slowdown, tail)
-        app_worse += _answers.certain(probe) + slower.failing
+        slower = _slowdown.look(probe, began, ended, max_slowdown)
+        app_worse += _worse_by_release(probe, spans, began) + _answers.certain(probe) + slower.failing
         probe.update(slowdown=slower.account, by_release=_slowdown.without_hist(probe))
         probe.pop("before", None)
         notes += (probe.get("notes") or []) + _answers.notes(probe, serving=not first)
@@ -317,6 +317,18 @@ def _worse_by_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]],
     answered = _answers.of_application(probe["failures"])
     return ["%d of %s probe requests were answered with an error (%s), %d of %s before%s"
             % (now.failed, format(now.requests, ","), _kinds(answered), then.failed, format(then.requests, ","), _answers.first_wrong(probe))]
+
+
+def _worse_by_release(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], began: float | None) -> list[str]:
+    """The same for each new release by itself: while few members have it, all of them together hardly show it."""
+    before = spans["before"]
+    then = _rates.Count(before["failed"] - before["transport"], before["sent"])
+    for what, entry in _answers.new_releases(probe, began):
+        now = _rates.Count(entry["errors"], entry["requests"])
+        if then.requests and worse(then, now):
+            return ["%d of %s probe requests were answered with an error by %s, %d of %s before%s"
+                    % (now.failed, format(now.requests, ","), what, then.failed, format(then.requests, ","), _answers.first_wrong(probe))]
+    return []
 
 
 def _worse_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], places: _losses.Places, first: bool) -> list[str]:

@@ -8,9 +8,8 @@ Private to the collection: it may change without notice.
 Compared with the window before are the answers of each release that did not answer before, by the header in which it
 names itself; where there is none such, all answers after and during the moves. They are slower when the median or the
 99th percentile lies above a limit: ``TOLD`` times what it was, and at least ``LEAST_MS`` and the probe's own stall
-above that. Beside that, chance alone would put so many more answers above the limit in less than one of 10,000 cases
-(``CHANCE``, the exact test for two counts): a percentile of some hundred answers varies much where latencies do. Both
-windows need ``FEW`` answers.
+above that. Beside that, more of them lie above the limit than chance explains (_rates): a percentile of some hundred answers varies
+much where latencies do. Both windows need ``FEW`` answers.
 
 Slower is told. It fails a deploy only by a factor that somebody has asked for, with that in place of ``TOLD``.
 """
@@ -19,17 +18,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _rates
 from ansible_collections.zero.downtime.plugins.module_utils._probe import hist_percentile_ms, slot_ms
 
 TOLD = 1.5
 LEAST_MS = 20.0
 FEW = 30
-CHANCE = 0.0001
 SHARES = (("p50", 0.5), ("p99", 0.99))
 
 Hist = t.Dict[str, int]
-# The chance that so many or more, of so many in all, fall on one side that gets this share of them.
-Tail = t.Callable[[int, int, float], float]
 
 
 class Slowdown(t.NamedTuple):
@@ -47,9 +44,7 @@ def phase_of(when: float, began: float | None, ended: float | None) -> str:
     return "during" if ended is None or when <= ended else "after"
 
 
-def look(
-    probe: t.Mapping[str, t.Any], began: float | None, ended: float | None, most: float | None, tail: Tail
-) -> Slowdown:
+def look(probe: t.Mapping[str, t.Any], began: float | None, ended: float | None, most: float | None) -> Slowdown:
     """What became slower.
 
     :param probe: the account of the probe, with the histograms of its series.
@@ -67,10 +62,10 @@ def look(
     for what, hist in groups:
         if _count(hist) < FEW:
             continue
-        slower = _slower(before, hist, TOLD, slack, tail)
+        slower = _slower(before, hist, TOLD, slack)
         if slower and not told:
             told.append("%s slower: %s" % (what, slower))
-        beyond = _slower(before, hist, most, slack, tail) if most is not None else ""
+        beyond = _slower(before, hist, most, slack) if most is not None else ""
         if beyond and not failing:
             failing.append("%s slower: %s, and max_slowdown allows %g times" % (what, beyond, most))
         compared.append({"what": what, "slower": bool(slower), **_percentiles(hist)})
@@ -100,11 +95,7 @@ def _groups(probe: t.Mapping[str, t.Any], began: float, ended: float | None) -> 
         into = spans[phase_of(row["t"] + half, began, ended)]
         for slot, count in row.get("hist", {}).items():
             into[slot] = into.get(slot, 0) + count
-    labels = (probe.get("answers") or {}).get("labels") or {}
-    found = []
-    for digest, entry in (probe.get("by_release") or {}).items():
-        if probe["releases"][digest]["first"] >= began:
-            found.append(("release %s answers" % (labels.get(digest) or digest[:12]), entry["hist"]))
+    found = [("%s answers" % what, entry["hist"]) for what, entry in _answers.new_releases(probe, began)]
     # The rows are half a second long or longer; the probe itself knows better what came before.
     return probe.get("before") or spans["before"], found or [
         ("answers %s the moves are" % name, spans[name]) for name in ("after", "during")
@@ -119,20 +110,18 @@ def _percentiles(hist: Hist) -> dict[str, t.Any]:
     return {"requests": _count(hist), **{name + "_ms": hist_percentile_ms(hist, share) for name, share in SHARES}}
 
 
-def _slower(before: Hist, hist: Hist, factor: float, slack: float, tail: Tail) -> str:
+def _slower(before: Hist, hist: Hist, factor: float, slack: float) -> str:
     """By how much, in words; empty when it is not."""
     for name, share in SHARES:
         was, now = hist_percentile_ms(before, share), hist_percentile_ms(hist, share)
         if was is None or now is None:
             continue
         limit = max(factor * was, was + slack)
-        ours, all_of_them = _above(hist, limit), _above(hist, limit) + _above(before, limit)
-        share_of_ours = _count(hist) / (_count(hist) + _count(before))
-        if now > limit and tail(ours, all_of_them, share_of_ours) < CHANCE:
+        if now > limit and _rates.higher(_above(before, limit), _above(hist, limit)):
             times = format(now / was, ".1f" if now < 10 * was else ",.0f")
             return "%s %s ms, %s ms before (%s times)" % (name, format(round(now), ","), format(round(was), ","), times)
     return ""
 
 
-def _above(hist: Hist, limit: float) -> int:
-    return sum(count for slot, count in hist.items() if slot_ms(slot) > limit)
+def _above(hist: Hist, limit: float) -> _rates.Count:
+    return _rates.Count(sum(count for slot, count in hist.items() if slot_ms(slot) > limit), _count(hist))

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _answers, _evidence
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _evidence, _rates
 from ansible_collections.zero.downtime.plugins.module_utils._answers import Expected, Known, Told
 
 OLD, NEW, OTHER = "a" * 64, "b" * 64, "c" * 64
@@ -191,7 +191,7 @@ def test_an_application_that_draws_its_answers_gives_no_alarm():
         answers = draw.choices(kinds, shares, k=3000)
         expected = moved(answers[:500])
         wrong = sum(kind(expected, answer) is not None for answer in answers[500:])
-        found += _evidence.worse(0, 500, wrong, 2500)
+        found += _evidence.worse(_rates.Count(0, 500), _rates.Count(wrong, 2500))
     assert found == 0
 
 

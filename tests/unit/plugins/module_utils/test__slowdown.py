@@ -89,7 +89,7 @@ def test_as_before(latency):
 def test_what_lies_within_the_probes_own_stall_is_not_said():
     def with_stall(milliseconds):
         probe = {**account(slow(30)), "stall_ms": milliseconds}
-        return _slowdown.look(probe, T0 + 10, T0 + 16, None, _evidence.tail).told
+        return _slowdown.look(probe, T0 + 10, T0 + 16, None).told
 
     assert with_stall(250) and not with_stall(350)
 
@@ -110,7 +110,7 @@ def test_without_another_release_the_times_are_compared(same):
 
 def test_too_few_answers_say_nothing():
     def told(latency, began, **about):
-        return _slowdown.look(account(latency, **about), began, None, 1, _evidence.tail)
+        return _slowdown.look(account(latency, **about), began, None, 1)
 
     assert told(slow(30, 0.5), T0 + 0.5) == (None, "", [])
     few = told(slow(30), T0 + 10, release=lambda when: OLD if when < 25.9 else NEW)
@@ -124,7 +124,7 @@ def test_what_varies_by_nature_is_not_slower():
     told = 0
     for dummy in range(100):
         probe = account(lambda when: 0.02 * draw.lognormvariate(0, 1.5))
-        told += bool(_slowdown.look(probe, T0 + 10, T0 + 16, None, _evidence.tail).told)
+        told += bool(_slowdown.look(probe, T0 + 10, T0 + 16, None).told)
     assert told == 0
 
 
@@ -136,3 +136,25 @@ def test_what_became_slower_is_said_once():
     )
     assert _slowdown.said("Requests were lost: 2.", found) == "Requests were lost: 2; x slower: y."
     assert _slowdown.said("Nothing.", None) == "Nothing."
+
+
+def test_errors_of_a_release_that_few_members_have_are_its_own():
+    """One request of ten reaches it, for three seconds: all answers together hardly show what it does."""
+    tally = Tally(_probe.complete({"url": "http://shop.example/"}), T0)
+    for number in range(20 * 50):
+        when = number / 50
+        new = when >= 17 and number % 10 == 0
+        kind = "empty" if new else None
+        tally.finish("fresh", T0 + when, T0 + when, 0.01, Outcome(kind, "no body", 200, None, NEW if new else OLD))
+    extra = {"stall_ms": 2.0, "skipped": 0, "notes": [], "answers": {"labels": {NEW: "2.0.0"}, "addresses": {}}}
+    probe = {**tally.report(T0 + 20), **extra}
+    found = _evidence.compose(probe, steps=STEPS)
+    assert (found["verdict"], found["rollback"]) == ("degraded", True)
+    assert found["sentence"] == (
+        "The application got worse: 15 of 15 probe requests were answered with an error by release 2.0.0, 0 of 500 before; "
+        "the first wrong one: no body."
+    )
+    # By the header alone: the same answers of no release are a matter of all requests, of which they are too few.
+    for name in ("by_release", "releases"):
+        probe[name] = {}
+    assert _evidence.compose(probe, steps=STEPS)["verdict"] == "clean"
