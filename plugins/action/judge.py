@@ -29,6 +29,7 @@ class ActionModule(Once):
         "pools": {"type": "dict", "options": SIDES, "default": {}},
         "releases": {"type": "dict", "options": SIDES, "default": {}},
         "label": {"type": "str"},
+        "sticky": {"type": "bool", "default": False},
         "max_failed": {"type": "int", "default": 0, "minimum": 0},
         "run_dir": {"type": "path"},
         "step": {"type": "str", "default": "judge"},
@@ -58,13 +59,13 @@ class ActionModule(Once):
         clock = _events.clock(args["run_dir"])
         began = clock()
         _events.append(args["run_dir"], args["step"], "started")
-        found, looks = _canary.watch(sources, canary, args["share"], kept["looks"], lambda: self._lost(args))
+        found, looks = _canary.watch(sources, canary, args["share"], kept["looks"], lambda: self._lost(args), sticky=args["sticky"])
         go_on = found["verdict"] == "pass" or (found.get("deadline") and canary["at_deadline"] == "go_on")
         reason = None if go_on else _canary.told(found, args["label"])
         if args["run_dir"]:
             step = {**found, "started": round(began, 3), "finished": round(clock(), 3)}
             # Of a look at a smaller share only the counts are needed later.
-            counts = [{side: {name: look[side][name] for name in ("requests", "errors")} for side in _looks.SIDES} for look in looks]
+            counts = [{**look, **{side: {name: value for name, value in look[side].items() if name != "metrics"} for side in _looks.SIDES}} for look in looks]
             _probe.write_json(os.path.join(args["run_dir"], _events.CANARY), {"steps": [*kept["steps"], step], "looks": [*kept["looks"], *counts]})
         _events.append(args["run_dir"], args["step"], "finished" if go_on else "failed", **({"reason": reason} if reason else {}))
         result = {"changed": False, "failed": not go_on, **found}

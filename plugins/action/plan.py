@@ -21,7 +21,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
-    _answers, _artifact, _balance, _commands, _drivers, _events, _going_on, _health, _lock, _plan, _probe, _proof, _readiness, _shadow, _spec)
+    _answers, _artifact, _balance, _canary, _canary_times, _commands, _drivers, _events, _going_on, _health, _lock, _looks, _plan, _probe, _proof,
+    _readiness, _shadow, _spec)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
@@ -34,6 +35,8 @@ display = Display()
 POLL = 0.2
 # Seconds that a member may take to say what it runs.
 LOOK = 2.0
+# Seconds between two readings of the counters at least, to see how many requests there are.
+COUNTED = 3.0
 
 SPEC = {
     "state": {"type": "str", "choices": ["resolved", "batched", "looked"], "default": "resolved"},
@@ -205,6 +208,12 @@ class ActionModule(ActionBase):
             warnings.append("deploy_shadow is set, but no member serves, so there is nothing to compare the release with")
         elif verb == "deploy" and checked["deploy_shadow"]:
             shadow = self._shadow(checked, told, by_side, (serving_side, side), whole_traffic, task_vars)
+        if verb == "deploy" and "canary" in own and not capacity["first"]:
+            own["sticky"] = any((result.get("split") or {}).get("sticky") for result in told.values())
+            rate = self._rate(own["canary"], checked, driver, whole_traffic, told, _plan.live_pools(whole_traffic, serving_side), task_vars)
+            if rate is not None:
+                own["telling"] = _canary_times.told(own["canary"], rate)
+                warnings += [f"deploy_canary.steps is {own['canary']['steps']}, and {own['telling']['warning']}"] if own["telling"]["warning"] else []
         if verb in _plan.SHIFTS:
             _plan.check_floor(capacity, checked["deploy_min_active"])
         _plan.batches(members, checked["deploy_batches"])
@@ -236,7 +245,7 @@ class ActionModule(ActionBase):
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"],
             **_plan.drain_actions(checked, driver.cuts, verb), "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
-            "evidence": {"url": checked["deploy_evidence_url"], "rate": checked["deploy_evidence_rate"],
+            "evidence": {"url": checked["deploy_evidence_url"], "rate": _canary.evidence_rate(own, checked["deploy_evidence_rate"]),
                          "paths": checked["deploy_evidence_paths"], "max_slowdown": checked["deploy_evidence_max_slowdown"],
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"],
                          "streams": _plan.streams(checked["deploy_evidence_methods"]), "validate_certs": checked["deploy_evidence_validate_certs"],
@@ -320,6 +329,22 @@ class ActionModule(ActionBase):
         if failed:
             raise DowntimeError("; ".join(failed))
         return results
+
+    def _rate(self, canary: t.Mapping[str, t.Any], checked: t.Mapping[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any],
+              told: t.Mapping[str, dict[str, t.Any]], pools: t.Sequence[t.Mapping[str, t.Any]], task_vars: dict[str, t.Any]) -> float | None:
+        """Requests a second by which a canary will be judged: those of the users now, by a second reading of the counters, and those of the probe."""
+        probe = _canary.evidence_rate({"canary": canary}, checked["deploy_evidence_rate"]) if checked["deploy_evidence_url"] else 0.0
+        if canary["errors"] == "probe":
+            return probe
+        time.sleep(max(0.0, max(self._read_at.values()) + COUNTED - time.time()))
+        again = _asking.balancers(self, driver, traffic, list(told), task_vars)
+        if any(result.get("failed") for result in again.values()):
+            return None
+        readings = iter((told, again))
+        source = _looks.Balancers(lambda: {host: result.get("counters") or [] for host, result in next(readings).items()},
+                                  {"canary": [], "baseline": [pool["name"] for pool in pools]}, True, False)
+        source.begin()
+        return source.look()["baseline"]["requests"] / max(COUNTED, time.time() - max(self._read_at.values())) + probe
 
     def _look(self, driver: _drivers.Driver, traffic: dict[str, t.Any], told: dict[str, dict[str, t.Any]], by_side: dict[str, dict[str, t.Any]], side: str,
               serving_side: str, min_active: str, looking: bool) -> tuple[dict[str, t.Any], list[str], list[dict[str, t.Any]]]:
@@ -597,6 +622,8 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
         if small:
             lines.append(f"  {plan['switch']['to']} gets {', '.join(map(str, small))} % of the requests, is watched for "
                          f"{plan['canary']['step_time']:g} s or more at each share, and goes back as soon as it is worse")
+            if plan.get("telling"):
+                lines.append(f"  {_canary_times.line(plan['telling'])}")
         lines.append(f"  switch every request from {plan['switch']['from']} to {plan['switch']['to']}; {plan['switch']['from']} is left as it is")
     elif not plan["batches"]:
         lines.append("  every member runs this release already; nothing moves")

@@ -13,7 +13,7 @@ import string
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _judge, _looks, _plan, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _judge, _looks, _plan, _spec, _warm_up
 from ansible_collections.zero.downtime.plugins.module_utils._canary_options import LATENCY, METRIC, OPTIONS, PROMETHEUS
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
@@ -23,6 +23,8 @@ SIDE = "idle"
 outcome = _blue_green.outcome
 
 NAME = "deploy_canary"
+STICKY = ("Users stay on their side, and nobody counts by user: a few for whom everything fails, on either release, look just like this, the more so the "
+          "smaller the share.")
 
 
 def check(canary: t.Mapping[str, t.Any], url: str | None, counted: bool, path: str = NAME) -> dict[str, t.Any]:
@@ -41,6 +43,9 @@ def check(canary: t.Mapping[str, t.Any], url: str | None, counted: bool, path: s
     if found["deadline"] < found["step_time"]:
         raise DowntimeError(f"{path}.deadline is {found['deadline']:g}, which is below step_time, {found['step_time']:g}; "
                             "at least that many seconds are accepted")
+    if found["warm_up"] and found["deadline"] <= found["warm_up"]:
+        raise DowntimeError(f"{path}.deadline is {found['deadline']:g}, which is not above warm_up, {found['warm_up']:g}; "
+                            "more seconds are accepted, since nothing is judged before")
     metrics = {}
     for name, rule in found["metrics"].items():
         where = f"{path}.metrics.{name}"
@@ -90,6 +95,11 @@ def planned(checked: t.Mapping[str, t.Any], counted: bool) -> dict[str, t.Any]:
     return {"canary": found}
 
 
+def evidence_rate(plan: t.Mapping[str, t.Any], usual: float) -> float:
+    """Requests a second that the probe makes."""
+    return plan.get("canary", {}).get("probe_rate") or usual
+
+
 def criteria(canary: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The options as the judge takes them."""
     rules = {name: {option: value for option, value in rule.items() if option != "query"} for name, rule in canary["metrics"].items()}
@@ -105,28 +115,30 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
 
 
 def watch(sources: t.Sequence[_looks.Source], canary: t.Mapping[str, t.Any], share: int, earlier: t.Sequence[_looks.Look], lost: t.Callable[[], str | None],
-          clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep) -> tuple[dict[str, t.Any], list[_looks.Look]]:
+          clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep, sticky: bool = False) -> tuple[dict[str, t.Any], list[_looks.Look]]:
     """Watch a share until it can be judged.
 
     :param earlier: looks at smaller shares: of them errors count, since the error test may be looked at as often as one likes, and times do not.
     :param lost: what the evidence has against going on, or None.
+    :param sticky: whether users stay on the side that they were sent to.
     :returns: the judge's last result, with C(share), C(waited) and, when the deadline was what ended it, C(deadline); and the looks of this share.
 
     The canary fails as soon as the judge says so, or a request is lost. It passes when C(step_time) has gone by and the judge lets it; until
     C(deadline) it is held while nothing can be said.
     """
     rules = criteria(canary)
-    errors_only = [{side: {**look[side], "metrics": {}} for side in _looks.SIDES} for look in earlier]
+    errors_only = [{**look, **{side: {**look[side], "metrics": {}} for side in _looks.SIDES}} for look in earlier]
     for source in sources:
         source.begin()
-    began = clock()
+    began = seen = clock()
     looks: list[_looks.Look] = []
     while True:
         gone = clock() - began
         left = (canary["step_time"] if gone < canary["step_time"] else canary["deadline"]) - gone
         sleep(min(canary["interval"], left) if left > 0 else canary["interval"])
-        looks.append(_looks.together([source.look() for source in sources]))
-        found = _judged(errors_only, looks, rules)
+        looks.append({**_looks.together([source.look() for source in sources]), "share": share, "seconds": clock() - seen})
+        seen += looks[-1]["seconds"]
+        found = _judged(errors_only, looks, rules, canary["warm_up"])
         waited = clock() - began
         found.update(share=share, waited=round(waited, 3))
         if found["verdict"] == "inconclusive":
@@ -134,20 +146,28 @@ def watch(sources: t.Sequence[_looks.Source], canary: t.Mapping[str, t.Any], sha
         problem = lost()
         if problem:
             return {**found, "verdict": "fail", "reasons": [problem]}, looks
+        if sticky and found["errors"]["e_value"] >= found["errors"]["needed"]:
+            found["reasons"] = found["reasons"] + [STICKY]
         if found["verdict"] == "fail" or (found["verdict"] == "pass" and waited >= canary["step_time"]):
             return found, looks
         if found["verdict"] == "inconclusive" and waited >= canary["deadline"]:
             return {**found, "deadline": True}, looks
 
 
-def _judged(earlier: t.Sequence[_looks.Look], looks: t.Sequence[_looks.Look], rules: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _judged(earlier: t.Sequence[_looks.Look], looks: t.Sequence[_looks.Look], rules: t.Mapping[str, t.Any], warm_up: float) -> dict[str, t.Any]:
     """The verdict over all looks; without requests at this share nothing can be said, however many there were at a smaller one."""
-    found = _judge.judge([*earlier, *looks], rules)
-    if found["verdict"] == "pass":
-        here = {side: sum(look[side]["requests"] for look in looks) for side in _looks.SIDES}
-        if min(here.values()) < rules["min_samples"]:
-            return {**found, "verdict": "inconclusive", "reasons": [
-                f"At this share the canary got {here['canary']} requests and the baseline {here['baseline']}; {rules['min_samples']} of each are needed."]}
+    warm = _warm_up.judged([*earlier, *looks], warm_up)
+    found = _judge.judge(warm, rules)
+    beyond = _warm_up.beyond(looks, rules["min_samples"])
+    if beyond and found["verdict"] != "fail":
+        return {**found, "verdict": "fail", "reasons": [beyond]}
+    cold, here = ({side: sum(look[side]["requests"] for look in some) for side in _looks.SIDES} for some in (looks, warm[len(earlier):]))
+    if found["verdict"] == "pass" and min(here.values()) < rules["min_samples"]:
+        found = {**found, "verdict": "inconclusive", "reasons": [
+            f"At this share the canary got {here['canary']} requests and the baseline {here['baseline']}; {rules['min_samples']} of each are needed."]}
+    if found["verdict"] == "inconclusive" and here["canary"] < cold["canary"]:
+        return {**found, "reasons": found["reasons"] + [
+            f"{cold['canary'] - here['canary']} more requests came in the first {warm_up:g} s of a member's traffic, which are not judged."]}
     return found
 
 

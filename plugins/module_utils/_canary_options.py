@@ -15,7 +15,7 @@ def restarts_first(strategy: t.Any, canary: t.Any) -> bool:
 
 
 JUDGE: dict[str, t.Any] = {
-    "alpha": {"type": "float", "default": 0.02, "description":
+    "alpha": {"type": "float", "default": 0.01, "description":
               "How likely it may be, over a whole deploy, that a release that fails as often as the old one is taken for a worse one."},
     "min_samples": {"type": "int", "default": 20, "minimum": 1, "description":
                     "Requests, and values of each metric, that each side needs before it is judged."},
@@ -25,6 +25,9 @@ JUDGE: dict[str, t.Any] = {
     "marginal_score": {"type": "float", "default": 75, "description": "Below it the release is worse; from here to V(pass_score) nothing can be said."},
     "margin": {"type": "float", "description":
                "When set, the release passes only once it is shown that it fails less than C(1 + margin) times as often as the old one."},
+    "users": {"type": "float", "description":
+              "Where users stay on the side that they were sent to: how many of them ask while a share is watched. Errors then count by user, so that a few "
+              "for whom everything fails withdraw no release."},
 }
 METRIC: dict[str, t.Any] = {
     "query": {"type": "str"},
@@ -34,8 +37,8 @@ METRIC: dict[str, t.Any] = {
     "allowed_decrease": {"type": "float", "default": 1.0},
     "nodata": {"type": "str", "choices": ["inconclusive", "fail", "pass"], "default": "inconclusive"},
 }
-# A process that has just started is slower for a while: only what is half as slow again counts.
-LATENCY = {"allowed_increase": 1.5}
+# No two processes are just as fast: only what takes more than a fifth more time counts.
+LATENCY = {"allowed_increase": 1.2}
 PROMETHEUS: dict[str, t.Any] = {
     "url": {"type": "str", "description": "Address of the Prometheus server, such as V(https://prometheus.example)."},
     "headers": {"type": "dict", "no_log": True, "description": "HTTP headers for it, such as a token. Kept out of every log."},
@@ -48,6 +51,9 @@ OPTIONS: dict[str, t.Any] = {
               "The shares that the release gets, one after the other, in percent. They ascend, and the last one is 100."},
     "step_time": {"type": "float", "default": 60, "minimum": 0, "description": "Seconds that each share below 100 is watched at least."},
     "interval": {"type": "float", "default": 5, "minimum": 0.1, "description": "Seconds between two looks."},
+    "warm_up": {"type": "float", "default": 20, "minimum": 0, "description":
+                "Seconds of each member's first traffic of the release that are not judged, since caches are cold then. Only what fails half of its requests "
+                "goes back in that time."},
     "deadline": {"type": "float", "default": 600, "minimum": 0, "description": "Seconds that a share is held while nothing can be said."},
     "at_deadline": {"type": "str", "choices": ["go_back", "go_on"], "default": "go_back", "description": "What happens when nothing can be said until then."},
     "baseline": {"type": "str", "choices": ["running", "fresh"], "default": "running", "description":
@@ -57,6 +63,9 @@ OPTIONS: dict[str, t.Any] = {
                "Who counts requests and errors; the balancers where they count, else the probe."},
     "latency": {"type": "str", "choices": ["probe", "balancer", "none"], "description":
                 "Who times the requests (metric V(latency_ms)): the probe where O(deploy_evidence_url) is set, else the balancers."},
+    "probe_rate": {"type": "float", "minimum": 1, "description":
+                   "Probe requests a second of a deploy by canary, in place of O(deploy_evidence_rate). They count as requests of their side, so more of them "
+                   "make a small share tell more where users ask little."},
     "judge": {"type": "dict", "default": {}, "options": JUDGE, "description": "How strictly it is judged."},
     "metrics": {"type": "dict", "default": {}, "description":
                 "More metrics by name, each with C(query), which Prometheus is asked for each side (C($side), C($pool) and C($release) are replaced), "

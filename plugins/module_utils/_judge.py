@@ -24,14 +24,15 @@ import math
 import statistics
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _mann_whitney, _sequential
+from ansible_collections.zero.downtime.plugins.module_utils import _clusters, _mann_whitney, _order, _sequential
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 Rule = t.Dict[str, t.Any]
 Found = t.Dict[str, t.Any]
 
 # How often a healthy canary may be failed for its errors; the confidence of a metric's interval; in parts of 1.
-DEFAULTS: Rule = {"alpha": 0.02, "min_samples": 20, "confidence": 0.98, "tolerance": 0.25, "pass_score": 95, "marginal_score": 75, "margin": None}
+DEFAULTS: Rule = {"alpha": 0.01, "min_samples": 20, "confidence": 0.98, "tolerance": 0.25, "pass_score": 95, "marginal_score": 75, "margin": None,
+                  "users": None}
 METRIC: Rule = {"direction": "increase", "critical": False, "allowed_increase": 1.0, "allowed_decrease": 1.0, "nodata": "inconclusive"}
 
 # What a number may be, and how to say so.
@@ -43,6 +44,7 @@ RANGES: dict[str, tuple[t.Callable[[float], bool], str]] = {
     "pass_score": (lambda value: 0 <= value <= 100, "a number from 0 to 100"),
     "marginal_score": (lambda value: 0 <= value <= 100, "a number from 0 to 100"),
     "margin": (lambda value: value > 0, "a number above 0, or nothing"),
+    "users": (lambda value: value >= 1, "a number from 1, or nothing"),
     "allowed_increase": (lambda value: value >= 1, "a number from 1 (1.2 allows 20 percent more)"),
     "allowed_decrease": (lambda value: 0 < value <= 1, "a number above 0 and at most 1 (0.8 allows 20 percent less)"),
 }
@@ -106,7 +108,7 @@ def _value(key: str, value: t.Any, name: str) -> t.Any:
         if not isinstance(value, bool):
             raise DowntimeError("%s is %r; it must be true or false" % (name, value))
         return value
-    if key == "margin" and value is None:
+    if key in ("margin", "users") and value is None:
         return None
     number = _number(value)
     is_good, accepted = RANGES[key]
@@ -186,6 +188,41 @@ def _metric(name: str, samples: _Samples, rule: Rule, options: Rule) -> Found:
                 reason=_reason(name, shift, size >= SMALLEST))
 
 
+def _counts(looks: t.Sequence[t.Mapping[str, t.Any]], name: str) -> list[_order.Pair]:
+    """A metric's values where they come as counts; nothing where they come as lists."""
+    found = [tuple((look[side].get("metrics") or {}).get(name) for side in _clusters.SIDES) for look in looks]
+    return [(canary or {}, baseline or {}) for canary, baseline in found] if any(isinstance(one, t.Mapping) for pair in found for one in pair) else []
+
+
+def _distribution(name: str, looks: list[_order.Pair], rule: Rule, options: Rule) -> list[Found]:
+    """What a metric of many values shows: one finding for its middle and one for each of its tails."""
+    sizes = [sum(sum(pair[at].values()) for pair in looks if pair[0] and pair[1]) for at in (0, 1)]
+    of_all: Found = {"critical": rule["critical"], "canary_samples": sizes[0], "baseline_samples": sizes[1], "failed": False, "of": name}
+    if min(sizes) < options["min_samples"]:
+        return [dict(of_all, name=name, classification="Nodata", reason="%s has %d samples of the canary and %d of the baseline; %d of each are needed." % (
+            name, *sizes, options["min_samples"]))]
+    # The parts share the probability of a false alarm, and so do both directions.
+    needed = 2 * len(_order.PARTS) / (1 - options["confidence"])
+    found = []
+    for part, shown in zip(_order.PARTS, _order.judged(looks, rule["allowed_increase"], rule["allowed_decrease"], needed)):
+        called = name + part.suffix
+        classification = _ordered(shown, needed, rule)
+        found.append(dict(of_all, name=called, classification=classification, failed=classification != "Pass", confidence=options["confidence"],
+                          effect=shown.ratio, unit=1.0, estimate=shown.ratio - 1, low=shown.low - 1, high=shown.high - 1, exact=False,
+                          e_value=max(shown.above, shown.below), needed=needed,
+                          reason="%s of the canary is %+.1f %% beside the baseline's (%+.1f to %+.1f %%)." % (
+                              called, *(100 * (one - 1) for one in (shown.ratio, shown.low, shown.high)))))
+    return found
+
+
+def _ordered(shown: _order.Order, needed: float, rule: Rule) -> str:
+    if rule["direction"] != "decrease" and shown.above >= needed:
+        return "High"
+    if rule["direction"] != "increase" and shown.below >= needed:
+        return "Low"
+    return "Pass"
+
+
 def _reason(name: str, shift: _mann_whitney.Shift, is_relative: bool) -> str:
     if is_relative:
         return "%s of the canary is %+.1f %% beside the baseline's (%+.1f to %+.1f %%)." % (name, *(100 * one for one in shift[:3]))
@@ -216,22 +253,40 @@ def _without_data(found: Found, nodata: str, requests: int, options: Rule) -> Fo
 
 def _score(metrics: list[Found]) -> float | None:
     """From 0 to 100: how many of the metrics that tell something pass. None where half of them or more tell nothing."""
-    told = [one for one in metrics if one["classification"] != "Nodata" or one["failed"]]
     if any(one["critical"] and one["failed"] for one in metrics):
         return 0.0
-    if 2 * len(told) <= len(metrics):
+    # Middle and tails of one metric count once, and the worst of them.
+    whole: dict[str, list[Found]] = {}
+    for one in metrics:
+        whole.setdefault(one.get("of", one["name"]), []).append(one)
+    told = [parts for parts in whole.values() if any(one["classification"] != "Nodata" or one["failed"] for one in parts)]
+    if 2 * len(told) <= len(whole):
         return None
-    return 100.0 * sum(not one["failed"] for one in told) / len(told)
+    return 100.0 * sum(not any(one["failed"] for one in parts) for parts in told) / len(told)
 
 
 def _errors(looks: t.Sequence[t.Mapping[str, t.Any]], options: Rule) -> Found:
     """The sums of requests and errors, and the evidence in them. A look with a count below 0, as a restarted counter gives, is left out."""
-    seen = [{"%s_%s" % (side, kind): look[side].get(kind) or 0 for side in ("canary", "baseline") for kind in ("requests", "errors")} for look in looks]
-    seen = [look for look in seen if min(look.values()) >= 0]
+    blocks = [block for number, look in enumerate(looks) for block in _blocks(number, look)]
+    effects = _clusters.design_effects(blocks)
+    if options["users"]:
+        # A user for whom everything fails is one event, however often he asks.
+        each = sum(block.requests for block in blocks) / options["users"]
+        effects = {key: max(effect, each) for key, effect in effects.items()}
+    seen = _sequential.deflated(blocks, effects)
     margin = options["margin"]
-    return {**{name: sum(look[name] for look in seen) for name in _sequential.COUNTS},
+    return {**{"%s_%s" % (side, kind): sum(getattr(block, field) for block in blocks if block.side == side)
+               for side in _clusters.SIDES for kind, field in (("requests", "requests"), ("errors", "hits"))},
             "e_value": _sequential.e_value(seen), "needed": 1 / options["alpha"],
-            "e_not_worse": None if margin is None else _sequential.e_value(seen, 1 + margin, better=True)}
+            "e_not_worse": None if margin is None else _sequential.e_value(seen, 1 + margin, better=True),
+            "design_effect": max(effects.values(), default=1.0), "bad_blocks": _clusters.bad(blocks)}
+
+
+def _blocks(number: int, look: t.Mapping[str, t.Any]) -> list[_clusters.Block]:
+    """What each member did in a look; what a side did where members are not told apart."""
+    found = [_clusters.Block(side, look.get("share"), number, one.get("member"), one.get("requests") or 0, one.get("errors") or 0)
+             for side in _clusters.SIDES for one in look[side].get("blocks") or [look[side]]]
+    return found if all(one.requests >= 0 and one.hits >= 0 for one in found) else []
 
 
 def judge(step_samples: t.Sequence[t.Mapping[str, t.Any]], criteria: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -248,8 +303,10 @@ def judge(step_samples: t.Sequence[t.Mapping[str, t.Any]], criteria: t.Mapping[s
     errors = _errors(step_samples, options)
     metrics = []
     for name, rule in rules.items():
-        found = _metric(name, _samples(step_samples, name, options["min_samples"]), rule, options)
-        metrics.append(_without_data(found, rule["nodata"], errors["canary_requests"], options))
+        counted = _counts(step_samples, name)
+        for found in _distribution(name, counted, rule, options) if counted else [
+                _metric(name, _samples(step_samples, name, options["min_samples"]), rule, options)]:
+            metrics.append(_without_data(found, rule["nodata"], errors["canary_requests"], options))
     result = {"errors": errors, "metrics": metrics, "score": _score(metrics)}
     verdict, reasons = _verdict(result, options)
     return dict(result, verdict=verdict, reasons=reasons)
@@ -260,7 +317,7 @@ def _verdict(found: Found, options: Rule) -> tuple[str, list[str]]:
     errors, metrics, score = found["errors"], found["metrics"], found["score"]
     bad = [one["reason"] for one in metrics if one["failed"]]
     missing = [one["reason"] for one in metrics if one["classification"] == "Nodata" and not one["failed"]]
-    if errors["e_value"] >= errors["needed"]:
+    if errors["e_value"] >= errors["needed"] and errors["bad_blocks"] >= _clusters.ENOUGH:
         return "fail", ["The canary fails more often: %d of %d requests, the baseline %d of %d." % (
             errors["canary_errors"], errors["canary_requests"], errors["baseline_errors"], errors["baseline_requests"])] + bad
     if any(one["critical"] and one["failed"] for one in metrics):
@@ -270,6 +327,10 @@ def _verdict(found: Found, options: Rule) -> tuple[str, list[str]]:
             errors["canary_requests"], errors["baseline_requests"], options["min_samples"])] + bad + missing
     if score is not None and score < options["marginal_score"]:
         return "fail", bad + missing
+    if errors["e_value"] >= errors["needed"]:
+        return "inconclusive", ["The canary failed %d of %d requests, the baseline %d of %d; that may be a burst until %d blocks have errors, and %d have." % (
+            errors["canary_errors"], errors["canary_requests"], errors["baseline_errors"], errors["baseline_requests"], _clusters.ENOUGH,
+            errors["bad_blocks"])] + bad + missing
     if score is not None and score < options["pass_score"]:
         return "inconclusive", ["The score is %.0f; %g are needed." % (score, options["pass_score"])] + bad + missing
     if missing:

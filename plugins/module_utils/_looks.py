@@ -5,7 +5,8 @@
 """What the judge looks at: how much each side has done since the look before, from the balancers, the probe and Prometheus. Private to the collection.
 
 A source has C(begin), which notes where counting starts, and C(look), which returns for each side (C(canary), C(baseline)) what came since then or since
-the look before: C(requests) and C(errors), where it counts them, and C(metrics), C({name: [values]}).
+the look before: C(requests) and C(errors), where it counts them, the same by member as C(blocks), and C(metrics), C({name: [values]}), or
+C({name: {value: how often}}) of many values.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Balancers:
 
     def _grown(self, before: t.Mapping[tuple[t.Any, ...], t.Mapping[str, t.Any]], pools: t.Sequence[str]) -> dict[str, t.Any]:
         found: dict[str, t.Any] = {"requests": 0, "errors": 0, "metrics": {LATENCY: []} if self.latency else {}}
+        members: dict[str | None, dict[str, int]] = {}
         for key, now in self.last.items():
             if key[2] not in pools:
                 continue
@@ -75,13 +77,34 @@ class Balancers:
             if requests <= 0:
                 continue
             if self.errors:
+                errors = max(0, now["errors"] - then.get("errors", 0))
                 found["requests"] += requests
-                found["errors"] += max(0, now["errors"] - then.get("errors", 0))
+                found["errors"] += errors
+                _by_member(members, requests, errors, now.get("members") or {}, then.get("members") or {})
             if self.latency:
                 # A counter of all times gives the mean since the look before; without one there is the balancer's own moving mean.
                 mean = (now["time_ms"] - then.get("time_ms", 0)) / requests if now.get("time_ms") is not None else now.get("average_ms")
                 found["metrics"][LATENCY] += [] if mean is None else [float(mean)]
+        if self.errors:
+            found["blocks"] = [{"member": name, **counts} for name, counts in members.items() if counts["requests"]]
         return found
+
+
+def _by_member(into: dict[str | None, dict[str, int]], requests: int, errors: int, now: t.Mapping[str, t.Mapping[str, int]],
+               then: t.Mapping[str, t.Mapping[str, int]]) -> None:
+    """Add what each member answered; what no member did (the balancer's own answers), and all of it where members are not told apart, is nobody's."""
+    left = {"requests": requests, "errors": errors}
+    for name, counts in now.items():
+        for field in left:
+            grown = max(0, counts.get(field, 0) - then.get(name, {}).get(field, 0))
+            grown = min(grown, left[field])
+            into.setdefault(name, {"requests": 0, "errors": 0})[field] += grown
+            left[field] -= grown
+    if left["requests"] or left["errors"]:
+        nobody = into.setdefault(None, {"requests": 0, "errors": 0})
+        # Every error is a request, also where two counters were read at different moments.
+        nobody["errors"] += left["errors"]
+        nobody["requests"] += max(left.values())
 
 
 class Asked:
@@ -121,7 +144,12 @@ class Asked:
             found["errors"] = now.get("errors", 0) - then.get("errors", 0)
         if self.latency:
             old = then.get("hist") or {}
-            found["metrics"][LATENCY] = [_probe.slot_ms(slot) for slot, count in (now.get("hist") or {}).items() for dummy in range(count - old.get(slot, 0))]
+            grown = {slot: count - old.get(slot, 0) for slot, count in (now.get("hist") or {}).items()}
+            values: dict[float, int] = {}
+            for slot, count in grown.items():
+                if count > 0:
+                    values[_probe.slot_ms(slot)] = values.get(_probe.slot_ms(slot), 0) + count
+            found["metrics"][LATENCY] = values
         return found
 
 
@@ -186,4 +214,6 @@ def together(looks: t.Sequence[Look]) -> Look:
             found[side]["requests"] += look[side].get("requests", 0)
             found[side]["errors"] += look[side].get("errors", 0)
             found[side]["metrics"].update(look[side].get("metrics") or {})
+            if "blocks" in look[side]:
+                found[side]["blocks"] = look[side]["blocks"]
     return found

@@ -22,24 +22,19 @@ from __future__ import annotations
 import math
 import typing as t
 
-# Counts since the look before: canary_requests, canary_errors, baseline_requests, baseline_errors.
-Look = t.Mapping[str, int]
+from ansible_collections.zero.downtime.plugins.module_utils import _clusters
+
+# Counts since the look before: canary_requests, canary_errors, baseline_requests, baseline_errors. Parts of requests where they come in bursts.
+Look = t.Mapping[str, float]
 
 COUNTS = ("canary_requests", "canary_errors", "baseline_requests", "baseline_errors")
-# Alternatives, in multiples of the limit, evenly spaced in their logarithm: 1.25 to 36 times, and 0.9 to 0.12 times.
-WORSE = tuple(1.25 * 1.25 ** step for step in range(16))
+# Alternatives, in multiples of the limit, evenly spaced in their logarithm: 1.3 to 35 times, and 0.9 to 0.12 times.
+WORSE = tuple(1.3 * 1.6 ** step for step in range(8))
 BETTER = tuple(0.9 * 0.8 ** step for step in range(10))
 # More evidence than anybody asks for, and still a number in JSON.
 LARGEST = 1e300
 # Where the limit for a growing measurement is tightest: at this part of the information that the first decision had.
 TIGHTEST = 0.2
-
-
-def _log_ratio(look: Look, limit: float, factor: float) -> float:
-    """Of one look: how much likelier it is when the ratio of error rates is factor times the limit than when it is the limit."""
-    odds = limit * look["canary_requests"] / look["baseline_requests"]
-    errors = look["canary_errors"] + look["baseline_errors"]
-    return look["canary_errors"] * math.log(factor) - errors * (math.log1p(factor * odds) - math.log1p(odds))
 
 
 def e_value(looks: t.Iterable[Look], limit: float = 1.0, better: bool = False) -> float:
@@ -51,12 +46,32 @@ def e_value(looks: t.Iterable[Look], limit: float = 1.0, better: bool = False) -
     @param better: evidence for below the limit, not above it
     @return: from 0 to 1e300; 1 where nothing was seen
     """
-    seen = [look for look in looks if look["canary_requests"] and look["baseline_requests"]]
-    logs = [math.fsum(_log_ratio(look, limit, factor) for look in seen) for factor in (BETTER if better else WORSE)]
+    return mean_ratio(looks, BETTER if better else WORSE, limit)
+
+
+def mean_ratio(looks: t.Iterable[Look], factors: t.Sequence[float], limit: float = 1.0) -> float:
+    """The mean, over alternatives in multiples of C(limit), of how much likelier the looks are under each than under the limit."""
+    # Without an error a look is as likely under one ratio as under another.
+    seen = [(limit * look["canary_requests"] / look["baseline_requests"], look["canary_errors"], look["canary_errors"] + look["baseline_errors"])
+            for look in looks if look["canary_requests"] and look["baseline_requests"] and (look["canary_errors"] or look["baseline_errors"])]
+    mine = math.fsum(errors for _odds, errors, _both in seen)
+    usual = math.fsum(both * math.log1p(odds) for odds, _errors, both in seen)
+    logs = [mine * math.log(factor) - math.fsum(both * math.log1p(factor * odds) for odds, _errors, both in seen) + usual for factor in factors]
     top = max(logs)
     if top > math.log(LARGEST):
         return LARGEST
     return math.exp(top) * math.fsum(math.exp(one - top) for one in logs) / len(logs)
+
+
+def deflated(blocks: t.Iterable[_clusters.Block], effects: t.Mapping[tuple[str, t.Any], float]) -> list[dict[str, float]]:
+    """The blocks summed up to looks, each side's counts divided by its design effect."""
+    looks: dict[int, dict[str, float]] = {}
+    for block in blocks:
+        look = looks.setdefault(block.look, dict.fromkeys(COUNTS, 0.0))
+        effect = effects.get((block.side, block.share), 1.0)
+        look[block.side + "_requests"] += block.requests / effect
+        look[block.side + "_errors"] += block.hits / effect
+    return list(looks.values())
 
 
 def standard_errors(information: float, alpha: float) -> float:

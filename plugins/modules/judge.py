@@ -67,6 +67,11 @@ options:
     description:
       - The release's label, for the sentence.
     type: str
+  sticky:
+    description:
+      - Whether users stay on the side that they were sent to. A few for whom everything fails then look like a release that is worse, which the reasons say.
+    type: bool
+    default: false
   max_failed:
     description:
       - Requests that the probe may lose. One more fails the release at once.
@@ -150,7 +155,8 @@ score:
   returned: when it was watched
   type: float
 errors:
-  description: Requests and errors of both sides since the first share, and C(e_value), the evidence that the release fails more often, beside C(needed).
+  description: Requests and errors of both sides since the first share, and C(e_value), the evidence that the release fails more often, beside C(needed);
+    C(design_effect), how many errors count as one since they come in bursts, and C(bad_blocks), in how many looks at a member the release has errors.
   returned: when it was watched
   type: dict
 metrics:

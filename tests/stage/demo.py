@@ -48,7 +48,8 @@ class Step(t.NamedTuple):
 
 BLUE_GREEN = {"deploy_strategy": "blue_green"}
 # Short steps, since requests come in all the time here.
-CANARY = {"deploy_strategy": "canary", "deploy_canary": {"steps": [20, 50, 100], "step_time": 4, "interval": 1, "deadline": 60, "latency": "none"}}
+CANARY = {"deploy_strategy": "canary", "deploy_canary": {
+    "steps": [20, 50, 100], "step_time": 4, "interval": 1, "warm_up": 0, "deadline": 60, "latency": "none"}}
 
 # claim: demo
 STEPS = [

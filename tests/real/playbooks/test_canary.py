@@ -17,7 +17,7 @@ from haproxy_stage import wait_until
 from sides import Side, version
 
 # Quick steps: the load is a few requests a second, so the shares are large enough to get some of them.
-QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}
+QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "warm_up": 0, "deadline": 30, "latency": "none"}
 # Nobody passes before he is proven to fail less than twice as often, which one that fails can never be: however few requests come, it is a matter of
 # time until he is found out, and none of chance.
 STRICT = {**QUICK, "deadline": 200, "judge": {"margin": 1}}

@@ -11,7 +11,7 @@ import pytest
 from cases import HOLDER, Case, Told, locked, try_all
 
 ROLE, RESTART = "main.yml", "restart.yml"
-QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "deadline": 30, "latency": "none"}
+QUICK = {"steps": [20, 50, 100], "step_time": 3, "interval": 1, "warm_up": 0, "deadline": 30, "latency": "none"}
 TO_GREEN = "would bring 2.0.0 to the idle side green and switch every request there from blue; nothing has been changed"
 # Each with what is printed before the sentence.
 SHOWN = {

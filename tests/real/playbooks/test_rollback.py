@@ -20,7 +20,7 @@ import layout  # noqa: E402  pylint: disable=wrong-import-position
 import stage as stage_code  # noqa: E402  pylint: disable=wrong-import-position
 
 CANARY = {"deploy_strategy": "canary", "deploy_canary": {
-    "steps": [50, 100], "step_time": 3, "interval": 1, "deadline": 300, "latency": "none"}}
+    "steps": [50, 100], "step_time": 3, "interval": 1, "warm_up": 0, "deadline": 300, "latency": "none"}}
 # The default strategy is rolling, and these members' first release is theirs alone.
 PLAIN = {"deploy_soak": 0, "deploy_evidence_rate": 20}
 COMMAND = "ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_strategy=blue_green"

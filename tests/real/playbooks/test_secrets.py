@@ -27,7 +27,8 @@ LOOK = 0.01
 FAILS: dict[str, tuple[str, dict[str, t.Any]]] = {
     "unknown": ("9.9.9", {}),
     "canary": ("4.0.0-slow", {"deploy_strategy": "canary", "deploy_canary": {
-        "steps": [50, 100], "step_time": 1, "interval": 0.5, "deadline": 2, "latency": "none", "metrics": {"load": {"query": "load{side='$side'}"}},
+        "steps": [50, 100], "step_time": 1, "interval": 0.5, "warm_up": 0, "deadline": 2, "latency": "none",
+        "metrics": {"load": {"query": "load{side='$side'}"}},
         "prometheus": {"url": "{{ store }}", "headers": {"X-Metrics": METRICS}}}}),
 }
 

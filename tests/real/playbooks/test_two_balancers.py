@@ -272,7 +272,7 @@ def test_the_way_back_was_made_without_it(rolling: Story) -> None:
 # -- two sides -------------------------------------------------------------------------------------------------------
 # The load is light, so the shares are large.
 CANARY = {"deploy_strategy": "canary", "deploy_canary": {
-    "steps": [25, 50, 100], "step_time": 3, "interval": 1, "deadline": 60, "latency": "none"}}
+    "steps": [25, 50, 100], "step_time": 3, "interval": 1, "warm_up": 0, "deadline": 60, "latency": "none"}}
 # Few requests are no reason to pass at the first share, only to wait.
 STRICT = {**CANARY, "deploy_canary": {**CANARY["deploy_canary"], "deadline": 200, "judge": {"margin": 1}}}
 

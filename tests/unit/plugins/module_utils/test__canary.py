@@ -21,7 +21,8 @@ def check(url=URL, counted=True, **canary):
 def test_defaults_are_filled_in():
     found = check()
     assert found["steps"] == [1, 5, 25, 50, 100] and found["errors"] == "balancer" and found["latency"] == "probe"
-    assert found["judge"]["alpha"] == 0.02 and list(found["metrics"]) == ["latency_ms"] and found["metrics"]["latency_ms"]["allowed_increase"] == 1.5
+    assert found["judge"]["alpha"] == 0.01 and list(found["metrics"]) == ["latency_ms"] and found["metrics"]["latency_ms"]["allowed_increase"] == 1.2
+    assert found["warm_up"] == 20
     assert check(counted=False)["errors"] == "probe" and check(url=None)["latency"] == "balancer"
     # The plan's own options come in once more, when a share is judged.
     assert _canary.check(found, URL, True) == found
@@ -35,6 +36,7 @@ def test_defaults_are_filled_in():
     ({"steps": [0, 100]}, "from 1 on"),
     ({"steps": []}, "ascending"),
     ({"step_time": 10, "deadline": 5}, "deploy_canary.deadline is 5, which is below step_time, 10"),
+    ({"step_time": 10, "deadline": 20}, "deploy_canary.deadline is 20, which is not above warm_up, 20"),
     ({"interval": 0}, "deploy_canary.interval is 0.0; a number from 0.1 on"),
     ({"judge": {"alpha": "x"}}, "deploy_canary.judge.alpha is 'x'; a number is accepted"),
     ({"judge": {"alpha": 2}}, "deploy_canary.judge.alpha is 2.0; it must be a number above 0 and below 1"),
@@ -99,7 +101,7 @@ class Numbers:
 
 def watch(source, lost=lambda: None, earlier=(), **canary):
     time = Time()
-    options = check(**{"step_time": 30, "interval": 4, "deadline": 60, **canary})
+    options = check(**{"step_time": 30, "interval": 4, "deadline": 60, "warm_up": 0, **canary})
     found, looks = _canary.watch([source], options, 5, earlier, lost, time.clock, time.sleep)
     assert source.begun == 1 and found["share"] == 5 and found["waited"] == pytest.approx(time.now - 100)
     return found, looks
@@ -112,9 +114,13 @@ def test_a_good_release_passes_when_its_time_is_over():
 
 
 def test_a_bad_release_fails_at_once():
+    # As soon as it can be told from a burst, and at once when hardly anything else is left.
     found, looks = watch(Numbers(canary=200))
-    assert found["verdict"] == "fail" and found["waited"] == 4 and len(looks) == 1
-    assert _canary.told(found, "2.0.0").startswith("2.0.0 was withdrawn at 5 % of the requests: The canary fails more often: 200 of 1000")
+    assert found["verdict"] == "fail" and found["waited"] == 20 and len(looks) == 5
+    assert _canary.told(found, "2.0.0").startswith("2.0.0 was withdrawn at 5 % of the requests: The canary fails more often: 1000 of 5000")
+    found, looks = watch(Numbers(canary=500))
+    assert found["verdict"] == "fail" and len(looks) == 2
+    assert found["reasons"] == ["The canary failed 1000 of its last 2000 requests, the baseline 10 of 2000."]
     assert watch(Numbers(slower=10))[0]["verdict"] == "fail"
 
 
@@ -139,12 +145,61 @@ def test_without_requests_it_is_held_until_the_deadline():
 def test_errors_of_smaller_shares_count_and_times_do_not():
     # Ten times as often, but too few in one look: together they are enough.
     few = Numbers(canary=4, baseline=0, requests=100)
-    before = [few.look() for dummy in range(5)]
+    before = [{**few.look(), "share": 1, "seconds": 4} for dummy in range(5)]
     alone = watch(Numbers(canary=4, baseline=0, requests=100), step_time=4, deadline=4, judge={"alpha": 0.0001})[0]
     assert alone["verdict"] == "pass"
     assert watch(few, earlier=before, step_time=4, deadline=4, judge={"alpha": 0.0001})[0]["verdict"] == "fail"
     slow = Numbers(slower=10)
     assert watch(Numbers(), earlier=[slow.look() for dummy in range(5)])[0]["verdict"] == "pass"
+
+
+class Cold(Numbers):
+    """Members that fail a fifth of their requests, and answer ten times as slowly, in the first looks of their traffic; app2 gets some later."""
+
+    def __init__(self, cold, late=0):
+        super().__init__(baseline=0)
+        self.cold, self.late, self.count = cold, late, 0
+
+    def look(self):
+        self.count += 1
+        self.slower["canary"] = 10.0 if self.count <= self.cold or self.late < self.count <= self.late + self.cold else 1.0
+        found = super().look()
+        since = {"app1": self.count, "app2": self.count - self.late}
+        found["canary"]["blocks"] = [{"member": name, "requests": 500 if number > 0 else 0, "errors": 100 if 0 < number <= self.cold else 0}
+                                     for name, number in since.items()]
+        found["canary"].update({kind: sum(block[kind] for block in found["canary"]["blocks"]) for kind in ("requests", "errors")})
+        return found
+
+
+@pytest.mark.claim("canary-warm-up")
+def test_a_members_first_traffic_is_not_judged():
+    assert watch(Cold(5), warm_up=0)[0]["verdict"] == "fail"
+    found, looks = watch(Cold(5), warm_up=20)
+    assert found["verdict"] == "pass" and found["waited"] == 30 and found["errors"]["canary_errors"] == 0
+    # What came before the members were warm is no evidence at the next share either, and a member that gets its first request later warms up then.
+    assert watch(Numbers(baseline=5), warm_up=20, earlier=looks)[0]["verdict"] == "pass"
+    assert watch(Cold(5, late=6), warm_up=20, deadline=100)[0]["verdict"] == "pass"
+    # It is not over before there was enough after it.
+    found, dummy = watch(Cold(5), warm_up=50, step_time=4, deadline=51)
+    assert found["verdict"] == "inconclusive" and found["reasons"][-1] == (
+        "13000 more requests came in the first 50 s of a member's traffic, which are not judged.")
+
+
+@pytest.mark.claim("canary-warm-up-hard-limit")
+def test_what_fails_half_of_its_requests_goes_also_while_it_warms_up():
+    found, looks = watch(Numbers(canary=600), warm_up=20)
+    assert found["verdict"] == "fail" and len(looks) == 2 and "failed 1200 of its last 2000" in found["reasons"][0]
+    # Where everybody fails, it is nobody's fault.
+    assert watch(Numbers(canary=600, baseline=600), warm_up=20)[0]["verdict"] == "pass"
+
+
+@pytest.mark.claim("canary-sticky-is-told")
+def test_where_users_stay_on_their_side_the_reasons_say_what_is_not_known():
+    time, options = Time(), check(step_time=30, interval=4, deadline=60, warm_up=0)
+    found, dummy = _canary.watch([Numbers(canary=200)], options, 5, (), lambda: None, time.clock, time.sleep, sticky=True)
+    assert found["verdict"] == "fail" and found["reasons"][0].startswith("The canary fails more often") and found["reasons"][-1] == _canary.STICKY
+    found, dummy = _canary.watch([Numbers()], options, 5, (), lambda: None, time.clock, time.sleep, sticky=True)
+    assert found["verdict"] == "pass" and _canary.STICKY not in found["reasons"]
 
 
 @pytest.mark.claim("canary-lost-request-ends-it")

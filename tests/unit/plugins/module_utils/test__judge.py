@@ -28,6 +28,11 @@ def _judged(canary, baseline, metrics=None, **criteria):
     return found
 
 
+def _several(number, canary, baseline, **criteria):
+    """So many looks that are all alike."""
+    return _judge.judge([{"canary": canary, "baseline": baseline}] * number, {"metrics": {}, **criteria})
+
+
 def _verdict(canary, baseline, **criteria):
     return _judged(canary, baseline, {"latency": {"critical": True}}, **criteria)["verdict"]
 
@@ -37,13 +42,105 @@ def test_verdicts():
     base = _side(latency=BASE)
     assert _verdict(_side(latency=SAME), base) == "pass"
     assert _verdict(_side(latency=DOUBLE), base) == "fail"
-    assert _verdict(_side(latency=SAME, errors=40), base) == "fail"
+    assert _several(5, _side(latency=SAME, errors=40), base)["verdict"] == "fail"
     assert _verdict(_side(latency=SAME[:3]), base) == "inconclusive"
     assert _verdict(_side(latency=SAME[:-1] + [math.nan]), base) == "inconclusive"
     assert _verdict(_side(latency=SAME[:-1] + [math.inf]), base) == "inconclusive"
     assert _verdict(_side(latency=SAME[:-1] + [None]), base) == "inconclusive"
     assert _verdict(_side(latency=SAME), base, margin=1.0) == "inconclusive"
     assert _verdict(_side(latency=SAME, errors=0), _side(latency=BASE, errors=30), margin=1.0) == "pass"
+
+
+def test_whether_errors_are_a_burst_is_not_known_after_a_few_looks():
+    found = _several(3, _side(errors=40), _side())
+    assert found["verdict"] == "inconclusive" and found["errors"]["e_value"] > found["errors"]["needed"]
+    assert found["reasons"] == ["The canary failed 120 of 3000 requests, the baseline 15 of 3000; "
+                                "that may be a burst until 5 blocks have errors, and 3 have."]
+
+
+def _bursts(canary, baseline, looks=12):
+    """Looks at four members of each side, with 50 requests each; C(canary) and C(baseline) say who fails 40 of them in which look."""
+    def side(name, bad, look):
+        blocks = [{"member": "%s%d" % (name, number), "requests": 50, "errors": 40 if (look, number) in bad else 0} for number in range(4)]
+        return {"requests": 200, "errors": sum(block["errors"] for block in blocks), "metrics": {}, "blocks": blocks}
+
+    return [{"share": 50, "canary": side("c", canary, look), "baseline": side("b", baseline, look)} for look in range(looks)]
+
+
+@pytest.mark.claim("judge-burst-of-one-member")
+def test_a_burst_of_one_member_is_one_event():
+    """80 errors of the canary and none of the baseline: as many fail it where they lie apart."""
+    one = _judge.judge(_bursts({(3, 1), (4, 1)}, {}), {})
+    assert one["verdict"] == "pass" and one["errors"]["canary_errors"] == 80 and one["errors"]["design_effect"] > 20
+    apart = [{"share": 50, "canary": _side(200, 7), "baseline": _side(200, 0)}] * 12
+    assert _judge.judge(apart, {})["verdict"] == "fail"
+    # Hiccups of both sides are no difference, and those of all members of one side, time and again, are one.
+    assert _judge.judge(_bursts({(2, 0), (7, 3)}, {(4, 1), (9, 2)}), {})["verdict"] == "pass"
+    assert _judge.judge(_bursts({(look, look % 4) for look in range(12)}, {}), {})["verdict"] == "fail"
+
+
+@pytest.mark.claim("judge-by-user")
+def test_a_user_for_whom_everything_fails_is_one_event_where_it_is_known_how_many_there_are():
+    """One of twenty users of the canary fails all the time, and ten of 1,980 of the baseline."""
+    looks = [{"share": 1, "canary": _side(20, 1), "baseline": _side(1980, 10)}] * 20
+    assert _judge.judge(looks, {})["verdict"] == "fail"
+    assert _judge.judge(looks, {"users": 2000})["verdict"] == "pass"
+    assert _judge.judge([{"share": 50, "canary": _side(1000, 100), "baseline": _side(1000, 10)}] * 20, {"users": 2000})["verdict"] == "fail"
+
+
+def _distributed(factor=1.0, late=0.0, looks=12, requests=250, healthy=1.0, seed=1):
+    """Looks at latencies that come as counts; of C(late) of the canary's requests each takes 3 s more."""
+    draw = random.Random(seed)
+
+    def counts(times, more):
+        found = {}
+        for _request in range(requests):
+            value = round(times * draw.lognormvariate(3, 0.5) + (3000 if draw.random() < more else 0), 1)
+            found[value] = found.get(value, 0) + 1
+        return {"latency": found}
+
+    return [{"canary": {"requests": requests, "errors": 0, "metrics": counts(factor, late)},
+             "baseline": {"requests": requests, "errors": 0, "metrics": counts(healthy, 0)}} for _look in range(looks)]
+
+
+def _of_latency(looks, **rule):
+    found = _judge.judge(looks, {"metrics": {"latency": {"allowed_increase": 1.2, **rule}}})
+    json.dumps(found, allow_nan=False)
+    return found, {one["name"]: one for one in found["metrics"]}
+
+
+@pytest.mark.claim("judge-tails")
+def test_many_values_are_judged_by_their_middle_and_by_their_tails():
+    found, metrics = _of_latency(_distributed(1.5))
+    assert found["verdict"] == "fail" and metrics["latency"]["classification"] == "High" and metrics["latency"]["e_value"] >= metrics["latency"]["needed"]
+    assert 0.2 <= metrics["latency"]["low"] < metrics["latency"]["estimate"] < metrics["latency"]["high"] and metrics["latency"]["estimate"] > 0.35
+    # One of twenty requests is late: neither the middle nor the mean of a shift knows, the tail does.
+    found, metrics = _of_latency(_distributed(late=0.05))
+    assert found["verdict"] == "fail" and [metrics[name]["classification"] for name in ("latency", "latency_p99")] == ["Pass", "High"]
+    found, metrics = _of_latency(_distributed())
+    assert found["verdict"] == "pass" and list(metrics) == ["latency", "latency_p95", "latency_p99"] and found["score"] == 100
+
+
+def test_what_is_allowed_of_many_values():
+    assert _of_latency(_distributed(1.15))[0]["verdict"] == "pass" and _of_latency(_distributed(1.5), allowed_increase=2)[0]["verdict"] == "pass"
+    assert _of_latency(_distributed(0.5))[0]["verdict"] == "pass"
+    assert _of_latency(_distributed(0.5), direction="decrease")[1]["latency"]["classification"] == "Low"
+    assert _of_latency(_distributed(0.5), direction="either", allowed_decrease=0.4)[0]["verdict"] == "pass"
+
+
+def test_middle_and_tails_count_once_in_the_score():
+    looks = _distributed(late=0.05)
+    for look in looks:
+        for side in ("canary", "baseline"):
+            look[side]["metrics"].update({name: [1.0] * 5 for name in "abc"})
+    found = _judge.judge(looks, {"metrics": {"latency": {"allowed_increase": 1.2}, "a": {}, "b": {}, "c": {}}})
+    assert found["score"] == 75 and found["verdict"] == "inconclusive"
+
+
+def test_few_values_of_many_hold():
+    found, metrics = _of_latency(_distributed(looks=2, requests=9))
+    assert found["verdict"] == "inconclusive" and metrics["latency"]["classification"] == "Nodata"
+    assert found["reasons"][-1] == "latency has 18 samples of the canary and 18 of the baseline; 20 of each are needed."
 
 
 @pytest.mark.claim("judge-no-traffic-holds")
@@ -65,7 +162,8 @@ def test_a_counter_that_started_anew_is_left_out():
 def test_the_shape_of_the_result():
     found = _judged(_side(latency=DOUBLE), _side(latency=BASE), {"latency": {"critical": True}}, margin=0.5)
     assert set(found) == {"verdict", "reasons", "errors", "metrics", "score"}
-    assert set(found["errors"]) == {"canary_requests", "canary_errors", "baseline_requests", "baseline_errors", "e_value", "needed", "e_not_worse"}
+    assert set(found["errors"]) == {"canary_requests", "canary_errors", "baseline_requests", "baseline_errors", "e_value", "needed", "e_not_worse",
+                                    "design_effect", "bad_blocks"}
     metric = found["metrics"][0]
     assert metric["classification"] == "High" and metric["failed"] and metric["canary_samples"] == metric["baseline_samples"] == 60
     assert metric["low"] < metric["estimate"] < metric["high"] and metric["effect"] == pytest.approx(2, rel=0.2)
@@ -209,8 +307,9 @@ def test_good_criteria_are_accepted():
     ({"pass_score": 101}, "judge.pass_score is 101; it must be a number from 0 to 100"),
     ({"marginal_score": -1}, "judge.marginal_score is -1; it must be a number from 0 to 100"),
     ({"marginal_score": 96}, "judge.marginal_score is 96; it must not be above pass_score, which is 95"),
+    ({"users": 0.5}, "judge.users is 0.5; it must be a number from 1, or nothing"),
     ({"margin": 0}, "judge.margin is 0; it must be a number above 0, or nothing"),
-    ({"alhpa": 0.1}, "judge.alhpa is not known; there are: alpha, confidence, margin, marginal_score, metrics, min_samples, pass_score, tolerance"),
+    ({"alhpa": 0.1}, "judge.alhpa is not known; there are: alpha, confidence, margin, marginal_score, metrics, min_samples, pass_score, tolerance, users"),
     ([], "judge is []; it must be a dictionary of criteria"),
     ({"metrics": ["latency"]}, "judge.metrics is ['latency']; it must be a dictionary with a metric's name for each key"),
     ({"metrics": {"latency": 3}}, "judge.metrics.latency is 3; it must be a dictionary of criteria"),

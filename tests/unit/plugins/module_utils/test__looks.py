@@ -32,10 +32,30 @@ def test_balancers_tell_what_came_since():
                        # lb1 was reloaded: a new worker counts from nothing, the old one ends what it has.
                        {"lb1": [row(2, (4, 0, 9), (20, 0, 5)), row(1, (16, 3, 8), (131, 2, 5))], "lb2": [row(5, (0, 0, 0), (60, 1, 6))]})
     source.begin()
-    assert source.look() == {"canary": {"requests": 5, "errors": 2, "metrics": {"latency_ms": [8.0]}},
-                             "baseline": {"requests": 40, "errors": 1, "metrics": {"latency_ms": [5.0, 6.0]}}}
-    assert source.look() == {"canary": {"requests": 5, "errors": 0, "metrics": {"latency_ms": [9.0, 8.0]}},
-                             "baseline": {"requests": 21, "errors": 0, "metrics": {"latency_ms": [5.0, 5.0]}}}
+    assert source.look() == {"canary": {"requests": 5, "errors": 2, "metrics": {"latency_ms": [8.0]}, "blocks": nobody(5, 2)},
+                             "baseline": {"requests": 40, "errors": 1, "metrics": {"latency_ms": [5.0, 6.0]}, "blocks": nobody(40, 1)}}
+    assert source.look() == {"canary": {"requests": 5, "errors": 0, "metrics": {"latency_ms": [9.0, 8.0]}, "blocks": nobody(5, 0)},
+                             "baseline": {"requests": 21, "errors": 0, "metrics": {"latency_ms": [5.0, 5.0]}, "blocks": nobody(21, 0)}}
+
+
+def nobody(requests, errors):
+    """All of a side as one block."""
+    return [{"member": None, "requests": requests, "errors": errors}]
+
+
+def members(worker, requests, errors, **own):
+    """A worker's counts of the canary's pool, with those of its members."""
+    return {"worker": worker, "pools": {"shop_green": {"requests": requests, "errors": errors, "members": own}, "shop_blue": {"requests": 0, "errors": 0}}}
+
+
+def test_members_are_told_apart_across_balancers_and_workers():
+    source = balancers({"lb1": [members(1, 10, 1, app1={"requests": 10, "errors": 1})], "lb2": [members(5, 0, 0)]},
+                       {"lb1": [members(1, 30, 4, app1={"requests": 18, "errors": 1}, app2={"requests": 9, "errors": 2}), members(2, 4, 0, app2={"requests": 4})],
+                        "lb2": [members(5, 6, 3, app1={"requests": 6, "errors": 3})]}, latency=False)
+    source.begin()
+    # Three requests, one of them an error, the balancer answered itself.
+    assert source.look()["canary"] == {"requests": 30, "errors": 6, "metrics": {}, "blocks": [
+        {"member": "app1", "requests": 14, "errors": 3}, {"member": "app2", "requests": 13, "errors": 2}, {"member": None, "requests": 3, "errors": 1}]}
 
 
 def test_a_sum_of_times_gives_the_mean_since_the_look_before():
@@ -66,6 +86,7 @@ def test_the_probe_tells_releases_apart():
     found = source.look()
     assert (found["canary"]["requests"], found["canary"]["errors"]) == (3, 1) and (found["baseline"]["requests"], found["baseline"]["errors"]) == (1, 0)
     assert sorted(found["canary"]["metrics"]["latency_ms"]) == [pytest.approx(10, rel=0.03), pytest.approx(20, rel=0.03)]
+    assert list(found["canary"]["metrics"]["latency_ms"].values()) == [1, 1] and "blocks" not in found["canary"]
 
 
 def test_the_probe_has_to_run_and_to_know_both():
