@@ -212,7 +212,8 @@ class ActionModule(ActionBase):
             own["sticky"] = any((result.get("split") or {}).get("sticky") for result in told.values())
             rate = self._rate(own["canary"], checked, driver, whole_traffic, told, _plan.live_pools(whole_traffic, serving_side), task_vars)
             if rate is not None:
-                own["telling"] = _canary_times.told(own["canary"], rate)
+                probe = _canary.evidence_rate(own, checked["deploy_evidence_rate"])
+                own["telling"] = _canary_times.told(own["canary"], rate, probe if own["canary"]["latency"] == "probe" else None)
                 warnings += [f"deploy_canary.steps is {own['canary']['steps']}, and {own['telling']['warning']}"] if own["telling"]["warning"] else []
         if verb in _plan.SHIFTS:
             _plan.check_floor(capacity, checked["deploy_min_active"])

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a canary takes to tell what matters, at so many requests a second, and which steps can. Private to the plan."""
+"""How long a canary takes to tell what matters at a rate of requests, and which steps can. Private to the plan."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ PROPOSED = ((1, 5, 25, 50), (5, 25, 50), (10, 50), (25, 50), (50,))
 def seconds(share: float, rate: float, alpha: float) -> float:
     """How long a share (from 0 to 1) takes, as a rule, to tell so many more errors, where they do not come in bursts.
 
-    What the e-value grows by for each error is the divergence between the canary's part of the errors when it is worse and when it is not; it starts
-    at a part of 1, since its alternatives are several.
-    """
+    What the e-value grows by for each error is the divergence between the canary's part of the errors when it is worse
+    and when it is not; it starts at a part of 1, since its alternatives are several."""
     if rate <= 0:
         return math.inf
     errors = rate * (share * WORSE + (1 - share) * USUAL)
@@ -40,47 +39,62 @@ def _tells(steps: t.Iterable[int], step_time: float, rate: float, alpha: float) 
     return sum(step_time / seconds(step / 100, rate, alpha) for step in steps) >= 1
 
 
-def told(canary: t.Mapping[str, t.Any], rate: float) -> dict[str, t.Any]:
+def told(canary: t.Mapping[str, t.Any], rate: float, timed: float | None = None) -> dict[str, t.Any]:
     """For each share below 100 how long it takes, and a warning where the steps cannot tell.
 
     @param canary: the checked options
     @param rate: requests a second that are counted while it is watched
+    @param timed: those of them that are timed, where each is a value of latency_ms
     """
+    least_rate = rate if timed is None else min(rate, timed)
     small = [step for step in canary["steps"] if step < 100]
     alpha = canary["judge"]["alpha"]
     times = {step: seconds(step / 100, rate, alpha) for step in small}
-    found = {"rate": rate, "seconds": {str(step): None if math.isinf(time) else round(time) for step, time in times.items()}, "warning": None}
-    empty = [step for step in small if not _filled(step, rate, canary, canary["deadline"])]
+    found = {
+        "rate": rate,
+        "seconds": {str(step): None if math.isinf(time) else round(time) for step, time in times.items()},
+        "warning": None,
+    }
+    empty = [step for step in small if not _filled(step, least_rate, canary, canary["deadline"])]
     if empty:
         least = canary["judge"]["min_samples"]
         needs = f"not get {least} requests within {_shown(canary['deadline'])}, without which nothing is said: the release would be held, and then go back"
         if canary["at_deadline"] == "go_on":
             needs = needs.replace("then go back", "then go on unjudged")
-        found["warning"] = f"at {_rate(rate)} a share of {empty[-1]} % does {needs}; {_proposal(canary, rate)}"
+        found["warning"] = (
+            f"at {_rate(least_rate)} a share of {empty[-1]} % does {needs}; {_proposal(canary, rate, least_rate)}"
+        )
     elif small and not _tells(small, canary["step_time"], rate, alpha):
-        found["warning"] = (f"at {_rate(rate)} these steps do not tell {_percent(WORSE)} errors from {_percent(USUAL)}: {small[-1]} % of the requests takes "
-                            f"{_shown(times[small[-1]])} for that, and is watched for {_shown(canary['step_time'])}; {_proposal(canary, rate)}")
+        found["warning"] = (
+            f"at {_rate(rate)} these steps do not tell {_percent(WORSE)} errors from {_percent(USUAL)}: {small[-1]} % of the requests takes "
+            f"{_shown(times[small[-1]])} for that, and is watched for {_shown(canary['step_time'])}; {_proposal(canary, rate, least_rate)}"
+        )
     return found
 
 
-def _proposal(canary: t.Mapping[str, t.Any], rate: float) -> str:
+def _proposal(canary: t.Mapping[str, t.Any], rate: float, least_rate: float) -> str:
     """Fewer and larger steps, watched for longer, and what else helps."""
     more = "a higher deploy_canary.probe_rate helps, too"
     if rate <= 0:
         return more
     alpha = canary["judge"]["alpha"]
-    for steps in PROPOSED:
-        needed = max(seconds(steps[-1] / 100, rate, alpha) + canary["warm_up"], canary["step_time"])
-        step_time = math.ceil(needed / 60) * 60
-        if _filled(steps[0], rate, canary, step_time) or steps == PROPOSED[-1]:
-            break
+    # The smallest share has to say something in the time that a person meant to give it.
+    steps = next(
+        (steps for steps in PROPOSED if _filled(steps[0], least_rate, canary, canary["step_time"])), PROPOSED[-1]
+    )
+    needed = max(seconds(steps[-1] / 100, rate, alpha) + canary["warm_up"], canary["step_time"])
+    step_time = math.ceil(needed / 60) * 60
     return f"steps: {[*steps, 100]}, step_time: {step_time}, deadline: {max(2 * step_time, math.ceil(canary['deadline']))} can; {more}"
 
 
 def line(found: t.Mapping[str, t.Any]) -> str:
     """What the plan says."""
     times = ", ".join(f"{_shown(time)} at {step} %" for step, time in found["seconds"].items() if time is not None)
-    return f"at {_rate(found['rate'])}, {_percent(WORSE)} errors are told from {_percent(USUAL)} after {times}" if times else f"at {_rate(found['rate'])} nothing is told"
+    return (
+        f"at {_rate(found['rate'])}, {_percent(WORSE)} errors are told from {_percent(USUAL)} after {times}"
+        if times
+        else f"at {_rate(found['rate'])} nothing is told"
+    )
 
 
 def _rate(rate: float) -> str:

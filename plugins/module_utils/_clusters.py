@@ -3,15 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How much less counts tell when what is counted comes in bursts. Private to the judge.
 
-A member that hiccups for two seconds answers many requests wrongly, and that is one event, not many. Counts are therefore taken in blocks: a member of
-one release in one look. As far as the blocks of the *same* release differ from each other by more than chance, requests of one block are alike; the
-correlation rho of two requests of a block is estimated from that (the moment estimator of the beta-binomial distribution). A block of n requests then
-tells as much as n / (1 + (n - 1) rho) requests that do not depend on each other, and so do its failures: this divisor is the design effect, and to divide
-both counts by it is the method of Rao and Scott (1992, "A simple method for the analysis of clustered binary data", Biometrics 48, 577-585). With rho 0
-nothing changes; with rho 1 every block is one request.
+A member that hiccups for two seconds answers many requests wrongly, and that is one event, not many. Counts are
+therefore taken in blocks: a member of one release in one look. As far as the blocks of the *same* release differ from
+each other by more than chance, requests of one block are alike; the correlation rho of two requests of a block is
+estimated from that (the moment estimator of the beta-binomial distribution). A block of n requests then tells as much
+as n / (1 + (n - 1) rho) requests that do not depend on each other, and so do its failures: this divisor is the design
+effect, and to divide both counts by it is the method of Rao and Scott (1992, "A simple method for the analysis of
+clustered binary data", Biometrics 48, 577-585). With rho 0 nothing changes; with rho 1 every block is one request.
 
-A burst may last longer than a look. So the blocks are also joined, two and four looks to one, and what tells least is believed.
-"""
+A burst may last longer than a look. So the blocks are also joined, two and four looks to one, and what tells least is
+believed."""
 
 from __future__ import annotations
 
@@ -28,18 +29,22 @@ class Block(t.NamedTuple):
     """What one member answered between two looks."""
 
     side: str
-    share: t.Any   # of the requests that the canary gets: blocks are only joined while it stays
+    share: t.Any  # of the requests that the canary gets: blocks are only joined while it stays
     look: int
     member: str | None
     requests: float
     hits: float
 
 
-def _joined(blocks: t.Iterable[Block], span: int, first: t.Mapping[t.Any, int]) -> dict[tuple[str, t.Any], list[tuple[float, float]]]:
+def _joined(
+    blocks: t.Iterable[Block], span: int, first: t.Mapping[t.Any, int]
+) -> dict[tuple[str, t.Any], list[tuple[float, float]]]:
     """Requests and hits of each block of so many looks, by side and share."""
     sums: dict[tuple[t.Any, ...], list[float]] = {}
     for block in blocks:
-        found = sums.setdefault((block.side, block.share, block.member, (block.look - first[block.share]) // span), [0.0, 0.0])
+        found = sums.setdefault(
+            (block.side, block.share, block.member, (block.look - first[block.share]) // span), [0.0, 0.0]
+        )
         found[0] += block.requests
         found[1] += block.hits
     by_side: dict[tuple[str, t.Any], list[tuple[float, float]]] = {}
@@ -58,15 +63,20 @@ def _beyond(blocks: t.Sequence[tuple[float, float]]) -> tuple[float, float]:
         return 0.0, 0.0
     # The rate is that of the same blocks, which lie nearer to it than to the true one.
     wider = len(blocks) / (len(blocks) - 1)
-    return (sum((hits - rate * size) ** 2 for size, hits in blocks) * wider - chance * requests,
-            chance * sum(size * (size - 1) for size, _hits in blocks))
+    return (
+        sum((hits - rate * size) ** 2 for size, hits in blocks) * wider - chance * requests,
+        chance * sum(size * (size - 1) for size, _hits in blocks),
+    )
 
 
 def _correlation(by_side: t.Mapping[tuple[str, t.Any], t.Sequence[tuple[float, float]]]) -> float:
-    """Rho. Sides that are alike have the same: the one where more of it is seen has it for both, since the other may have had no burst yet."""
+    """Rho: of the side where more of it is seen, for both. Sides that are alike have the same, and the other one may
+    have had no burst yet."""
     found = []
     for side in SIDES:
-        beyond, most = _beyond([block for (name, _share), blocks in by_side.items() if name == side for block in blocks])
+        beyond, most = _beyond(
+            [block for (name, _share), blocks in by_side.items() if name == side for block in blocks]
+        )
         if most > 0:
             found.append(beyond / most)
     return min(1.0, max([0.0, *found]))

@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether the values of one side lie above those of the other, looked at as often as one likes. Private to the judge.
 
-For many values, which come as counts (value: how often). A side that is slower in no part of its distribution exceeds any limit at most as often as the
-other one. So limits are taken from what the baseline did *before* a look, and the values of the look are counted on both sides: above the limit or not.
-That makes the question one of two shares, as with errors, and the same e-value answers it; a mean of e-values is one, too, so several limits are asked at
-once, and the answer is a sequential test of stochastic order. (A test of that order that may be looked at any time is in Lindon, Sanden, Shirikian, Liu,
-Mishra and Tingley 2022, "Rapid regression detection in software deployments through sequential testing", arXiv 2205.14762; there, bands around the whole
-distributions are compared, as by Howard and Ramdas 2022, "Sequential estimation of quantiles with applications to A/B testing and best-arm
-identification", Bernoulli 28. To ask at a few limits needs fewer values. The same asked of a multiple of each limit gives the interval.)
+For many values, which come as counts (value: how often). A side that is slower in no part of its distribution exceeds
+any limit at most as often as the other one. So limits are taken from what the baseline did *before* a look, and the
+values of the look are counted on both sides: above the limit or not. That makes the question one of two shares, as with
+errors, and the same e-value answers it; a mean of e-values is one, too, so several limits are asked at once, and the
+answer is a sequential test of stochastic order. (A test of that order that may be looked at any time is in Lindon,
+Sanden, Shirikian, Liu, Mishra and Tingley 2022, "Rapid regression detection in software deployments through sequential
+testing", arXiv 2205.14762; there, bands around the whole distributions are compared, as by Howard and Ramdas 2022,
+"Sequential estimation of quantiles with applications to A/B testing and best-arm identification", Bernoulli 28. To ask
+at a few limits needs fewer values. The same asked of a multiple of each limit gives the interval.)
 
 Values that are neighbours in time depend on each other. The blocks of L(_clusters) see that, too.
 """
@@ -46,10 +48,10 @@ PARTS = (Part("", (0.5, 0.75), MIDDLE), Part("_p95", (0.95,), TAIL), Part("_p99"
 class Order(t.NamedTuple):
     """What a part of the distribution shows, in multiples of the baseline's."""
 
-    above: float       # e-value: the canary's values lie above what is allowed
+    above: float  # e-value: the canary's values lie above what is allowed
     below: float
-    ratio: float       # of a quantile of both sides: of several, that which differs most
-    low: float         # so much above the baseline's the canary's are for sure
+    ratio: float  # of a quantile of both sides: of several, that which differs most
+    low: float  # so much above the baseline's the canary's are for sure
     high: float
 
 
@@ -104,26 +106,39 @@ class _Asked:
         self.share, self.looks = share, looks
         self.enough = len(looks) >= ENOUGH
         self.exceeded = sum(look.baseline.above(look.limit) for look in looks)
-        self.sizes = [sum(one.size for one in side) for side in ([look.canary for look in looks], [look.baseline for look in looks])]
+        self.sizes = [
+            sum(one.size for one in side)
+            for side in ([look.canary for look in looks], [look.baseline for look in looks])
+        ]
 
     def seen(self, times: float) -> tuple[list[dict[str, float]], tuple[float, float]]:
         """The looks, less what neighbours in time say twice, and the design effects of both sides."""
-        blocks = [_clusters.Block(side, None, look.number, None, one.size, one.above(look.limit * factor)) for look in self.looks
-                  for side, one, factor in (("canary", look.canary, times), ("baseline", look.baseline, 1.0))]
+        blocks = [
+            _clusters.Block(side, None, look.number, None, one.size, one.above(look.limit * factor))
+            for look in self.looks
+            for side, one, factor in (("canary", look.canary, times), ("baseline", look.baseline, 1.0))
+        ]
         effects = _clusters.design_effects(blocks)
         return _sequential.deflated(blocks, effects), (effects[("canary", None)], effects[("baseline", None)])
 
     def all_in_one(self, times: float, effects: tuple[float, float]) -> dict[str, float]:
         """What is to be seen at another multiple of the limit, all looks summed up: quick, for an interval."""
         exceeded = sum(look.canary.above(look.limit * times) for look in self.looks)
-        return {"canary_requests": self.sizes[0] / effects[0], "canary_errors": exceeded / effects[0],
-                "baseline_requests": self.sizes[1] / effects[1], "baseline_errors": self.exceeded / effects[1]}
+        return {
+            "canary_requests": self.sizes[0] / effects[0],
+            "canary_errors": exceeded / effects[0],
+            "baseline_requests": self.sizes[1] / effects[1],
+            "baseline_errors": self.exceeded / effects[1],
+        }
 
 
-def judged(looks: t.Sequence[Pair], up: float, down: float, needed: float, parts: t.Sequence[Part] = PARTS) -> list[Order]:
+def judged(
+    looks: t.Sequence[Pair], up: float, down: float, needed: float, parts: t.Sequence[Part] = PARTS
+) -> list[Order]:
     """What the looks show, part by part.
 
-    @param looks: the canary's and the baseline's counts of each look, oldest first; a look without any of the canary's only adds to what the baseline did
+    @param looks: the canary's and the baseline's counts of each look, oldest first; a look without any of the canary's
+    only adds to what the baseline did
     @param up: the canary's values may be so many times the baseline's
     @param down: the same downwards
     @param needed: the e-value that says that they are not
@@ -138,35 +153,52 @@ def judged(looks: t.Sequence[Pair], up: float, down: float, needed: float, parts
                     seen.append(_Look(number, before.quantile(share), ours, theirs))
         _add(known, baseline)
     both = [Distribution(total(pair[at] for pair in looks if pair[0] and pair[1])) for at in (0, 1)]
-    return [_order(part, [_Asked(share, asked[share]) for share in part.quantiles], both, (up, down, needed)) for part in parts]
+    return [
+        _order(part, [_Asked(share, asked[share]) for share in part.quantiles], both, (up, down, needed))
+        for part in parts
+    ]
 
 
 def _order(part: Part, asked: list[_Asked], both: list[Distribution], wanted: tuple[float, float, float]) -> Order:
     up, down, needed = wanted
-    ratios = [both[0].quantile(share) / both[1].quantile(share) for share in part.quantiles if both[1].size and both[1].quantile(share) > 0]
+    ratios = [
+        both[0].quantile(share) / both[1].quantile(share)
+        for share in part.quantiles
+        if both[1].size and both[1].quantile(share) > 0
+    ]
     ratio = max(ratios or [1.0], key=lambda one: abs(math.log(one)) if one > 0 else math.inf)
     above, low = _beyond(asked, up, part.factors, needed, ratio, ratio / FURTHEST)
     below, high = _beyond(asked, down, tuple(1 / factor for factor in part.factors), needed, ratio, ratio * FURTHEST)
-    return Order(above, below, ratio, max(low, up) if above >= needed else low, min(high, down) if below >= needed else high)
+    return Order(
+        above, below, ratio, max(low, up) if above >= needed else low, min(high, down) if below >= needed else high
+    )
 
 
-def _beyond(asked: list[_Asked], allowed: float, factors: t.Sequence[float], needed: float, ratio: float, furthest: float) -> tuple[float, float]:
-    """The e-value that the canary's values are beyond what is allowed, and beyond which multiple of the baseline's they are for sure."""
+def _beyond(
+    asked: list[_Asked], allowed: float, factors: t.Sequence[float], needed: float, ratio: float, furthest: float
+) -> tuple[float, float]:
+    """The e-value that the canary's values are beyond what is allowed, and beyond which multiple of the baseline's they
+    are for sure."""
     told = [one for one in asked if one.enough]
     seen = [one.seen(allowed) for one in told]
     # A limit that cannot be asked yet says nothing, which is 1.
-    value = (sum(_sequential.mean_ratio(looks, factors) for looks, _effects in seen) + len(asked) - len(told)) / len(asked)
+    value = (sum(_sequential.mean_ratio(looks, factors) for looks, _effects in seen) + len(asked) - len(told)) / len(
+        asked
+    )
     if not told or ratio <= 0:
         return value, furthest
 
     def is_sure(times: float) -> bool:
-        return sum(_sequential.mean_ratio([one.all_in_one(times, effects)], factors) for one, (_looks, effects) in zip(told, seen)) >= needed * len(asked)
+        return sum(
+            _sequential.mean_ratio([one.all_in_one(times, effects)], factors)
+            for one, (_looks, effects) in zip(told, seen)
+        ) >= needed * len(asked)
 
     return value, _limit(is_sure, ratio, furthest)
 
 
 def _limit(is_sure: t.Callable[[float], bool], ratio: float, furthest: float) -> float:
-    """The ratio nearest to what was measured at which it is sure, on one side of it; the furthest one where it is nowhere."""
+    """The ratio nearest to what was measured at which it is sure; the furthest one where it is nowhere."""
     sure, unsure = math.log(furthest), math.log(ratio)
     for _half in range(HALVINGS):
         middle = (sure + unsure) / 2

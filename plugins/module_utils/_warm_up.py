@@ -16,18 +16,23 @@ Look = t.Mapping[str, t.Any]
 HARD_LIMIT = 0.5
 # A burst may be in one look.
 LOOKS = 2
+# The part of the canary's requests that cold members may have in a look whose values are judged.
+COLD = 0.25
 
 
 def judged(looks: t.Sequence[Look], warm_up: float) -> list[dict[str, t.Any]]:
     """The looks without what members of the canary did in their first C(warm_up) seconds of traffic.
 
-    In a look in which one of them warms up, no value of the canary is judged, since values are not told apart by member; what the baseline did is kept,
-    where it comes as counts, for the limits that are taken from it.
+    Values are not told apart by member: where those that warm up had a quarter of the canary's requests in a look,
+    none of its values is judged. What the baseline did is kept, where it comes as counts, for the limits that are taken
+    from it.
     """
     found = []
     traffic: dict[t.Any, float] = {}
     for look in looks:
-        blocks = look["canary"].get("blocks") or [{"member": None, "requests": look["canary"].get("requests", 0), "errors": look["canary"].get("errors", 0)}]
+        blocks = look["canary"].get("blocks") or [
+            {"member": None, "requests": look["canary"].get("requests", 0), "errors": look["canary"].get("errors", 0)}
+        ]
         cold = []
         seconds = look.get("seconds", 0.0)
         for block in blocks:
@@ -42,10 +47,18 @@ def judged(looks: t.Sequence[Look], warm_up: float) -> list[dict[str, t.Any]]:
 
 def _without(look: Look, blocks: t.Sequence[t.Mapping[str, t.Any]], cold: t.Collection[t.Any]) -> dict[str, t.Any]:
     warm = [block for block in blocks if block["member"] not in cold]
-    canary = {**look["canary"], "metrics": {}, "blocks": warm, **{kind: sum(block[kind] for block in warm) for kind in ("requests", "errors")}}
+    counts = {kind: sum(block[kind] for block in warm) for kind in ("requests", "errors")}
+    canary = {**look["canary"], "blocks": warm, **counts}
     if not warm:
         del canary["blocks"]
-    known = {name: values for name, values in (look["baseline"].get("metrics") or {}).items() if isinstance(values, t.Mapping)}
+    if counts["requests"] > (1 - COLD) * look["canary"].get("requests", 0):
+        return {**look, "canary": canary}
+    canary["metrics"] = {}
+    known = {
+        name: values
+        for name, values in (look["baseline"].get("metrics") or {}).items()
+        if isinstance(values, t.Mapping)
+    }
     return {**look, "canary": canary, "baseline": {**look["baseline"], "metrics": known}}
 
 

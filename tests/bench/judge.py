@@ -6,72 +6,66 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import sys
 import time
 import typing as t
 
+import canaries
+import worlds
 from measure import OUTPUT, REPO, Finding, median, run
 
 SEED = 20261125
-# A canary that gets a tenth of 200 requests a second, looked at every ten seconds for ten minutes.
-EVERY, LOOKS, CANARY, BASELINE = 10, 60, 20, 180
-ALPHA = 0.02
-USUAL, WORSE = 0.005, 0.02
-SAME_RUNS, WORSE_RUNS = 1000, 400
 REPEAT = 15
 
 
-def _errors(rng: random.Random, requests: int, share: float) -> int:
-    """How many of so many requests fail, by the gaps between failures."""
-    found, at = 0, 0
-    while True:
-        at += int(math.log(1 - rng.random()) / math.log1p(-share)) + 1
-        if at > requests:
-            return found
-        found += 1
-
-
-def _until_failed(rng: random.Random, e_value: t.Callable[..., float], canary: float) -> int | None:
-    """Seconds until the judge fails the canary; None when it never does."""
-    looks: list[dict[str, int]] = []
-    for number in range(1, LOOKS + 1):
-        looks.append({"canary_requests": CANARY * EVERY, "canary_errors": _errors(rng, CANARY * EVERY, canary),
-                      "baseline_requests": BASELINE * EVERY, "baseline_errors": _errors(rng, BASELINE * EVERY, USUAL)})
-        if e_value(looks) >= 1 / ALPHA:
-            return number * EVERY
-    return None
-
-
-def simulate() -> dict[str, t.Any]:
-    from ansible_collections.zero.downtime.plugins.module_utils._sequential import e_value  # pylint: disable=import-outside-toplevel
-
-    rng = random.Random(SEED)
-    alarms = sum(_until_failed(rng, e_value, USUAL) is not None for _number in range(SAME_RUNS))
-    stops = [_until_failed(rng, e_value, WORSE) for _number in range(WORSE_RUNS)]
-    caught = sorted(seconds for seconds in stops if seconds)
-    return {"false_alarms": alarms / SAME_RUNS, "found": len(caught) / WORSE_RUNS, "median_s": caught[len(caught) // 2] if caught else None,
-            "same_runs": SAME_RUNS, "worse_runs": WORSE_RUNS}
-
-
 def decide() -> dict[str, t.Any]:
+    """What a decision over 10,000 samples costs: as counts of the probe's slots, and as a list."""
     from ansible_collections.zero.downtime.plugins.module_utils._judge import judge  # pylint: disable=import-outside-toplevel
 
     rng = random.Random(SEED)
-    times = []
-    for _number in range(REPEAT):
-        look = {side: {"requests": 5000, "errors": 25, "metrics": {"latency_ms": [rng.lognormvariate(3, 0.5) for _request in range(5000)]}}
-                for side in ("baseline", "canary")}
-        began = time.perf_counter()
-        judge([look], {"metrics": {"latency_ms": {"critical": True}}})
-        times.append(time.perf_counter() - began)
-    return {"ms": median(times) * 1000, "scipy": "scipy" in sys.modules}
+    counted = []
+    for _look in range(12):
+        look = {}
+        for side in worlds.SIDES:
+            values: dict[float, int] = {}
+            for slot in worlds.DRAWN["lognormal 0.5"].draw(rng, 417):
+                values[worlds.MS[slot]] = values.get(worlds.MS[slot], 0) + 1
+            look[side] = {"requests": 417, "errors": 2, "metrics": {"latency_ms": values}}
+        counted.append(look)
+    listed = [{side: {"requests": 5000, "errors": 25, "metrics": {"latency_ms": [rng.lognormvariate(3, 0.5) for _request in range(5000)]}}
+               for side in worlds.SIDES}]
+    times = {}
+    for name, looks in (("ms", counted), ("ms_of_a_list", listed)):
+        taken = []
+        for _number in range(REPEAT):
+            began = time.process_time()
+            judge(looks, {"metrics": {"latency_ms": {"critical": True}}})
+            taken.append(time.process_time() - began)
+        times[name] = median(taken) * 1000
+    return {**times, "scipy": "scipy" in sys.modules}
+
+
+def worst(found: dict[str, t.Any]) -> float:
+    """Of the healthy worlds the largest share that was withdrawn, over all that was run of it; users who stick to their side, uncounted, are apart."""
+    return max(_withdrawn(world) for world in found["worlds"] if world["healthy"] and not world["sticky"])
+
+
+def _withdrawn(world: dict[str, t.Any]) -> float:
+    cells = [world["deploy"], *world["grid"].values()]
+    return sum(one["failed"] for one in cells) / sum(one["runs"] for one in cells)
+
+
+def share_found(found: dict[str, t.Any], name: str, *cells: str) -> float:
+    """Of a bad world: the part that was withdrawn, of whole deploys or of the cells that are named."""
+    world = next(one for one in found["worlds"] if one["name"] == name)
+    chosen = [world["grid"][cell] for cell in cells] if cells else [world["deploy"]]
+    return min(one["failed"] / one["runs"] for one in chosen)
 
 
 def measure() -> dict[str, t.Any]:
     """In a process of its own, so that what a decision imports can be told."""
-    run("judge", [sys.executable, __file__], PYTHONPATH=str(REPO / "build" / "collections"))
+    run("judge", [sys.executable, __file__], timeout=7200, PYTHONPATH=str(REPO / "build" / "collections"))
     found = json.loads((OUTPUT / "judge.log").read_text(encoding="utf-8").splitlines()[-1])
     if found["scipy"]:
         raise Finding("the judge imported scipy")
@@ -79,4 +73,4 @@ def measure() -> dict[str, t.Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({**simulate(), **decide()}) + "\n")
+    sys.stdout.write(json.dumps({**canaries.figures(*(int(one) for one in sys.argv[1:])), **decide()}) + "\n")

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Spinnaker's canary judge (NetflixACAJudge) in plain Python, by its published constants, for the same simulated looks.
 
-Its metrics are series with a value for each look: the error rate, the mean latency and the 99th percentile of each side. Values that are no numbers are
-dropped; outliers beyond three interquartile ranges, too; the Mann-Whitney interval of 98 % has to lie beyond a quarter of its estimate for a metric to be
-High; the score is the share of the metrics that pass, and a canary fails below 75. It judges once, at the end of each share.
-"""
+Its metrics are series with a value for each look: the error rate, the mean latency and the 99th percentile of each
+side. Values that are no numbers are dropped; outliers beyond three interquartile ranges, too; the Mann-Whitney interval
+of 98 % has to lie beyond a quarter of its estimate for a metric to be High; the score is the share of the metrics that
+pass, and a canary fails below 75. It judges once, at the end of each share."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def _series(looks: t.Sequence[t.Mapping[str, t.Any]], side: str) -> list[list[fl
 
 
 def fails(looks: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
-    from ansible_collections.zero.downtime.plugins.module_utils._mann_whitney import location_shift  # pylint: disable=import-outside-toplevel
+    from ansible_collections.zero.downtime.plugins.module_utils._mann_whitney import (
+        location_shift,
+    )  # pylint: disable=import-outside-toplevel
 
     passed = told = 0
     for canary, baseline in zip(_series(looks, "canary"), _series(looks, "baseline")):

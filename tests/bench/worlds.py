@@ -1,10 +1,11 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulated worlds in which a canary is watched: healthy ones, some of them noisy, and bad ones. Each is a line in WORLDS.
+"""Simulated worlds in which a canary is watched: healthy ones, some of them noisy, and bad ones. Each is a line in
+WORLDS.
 
-A world gives what the balancers and the probe would count of both sides. The seconds are simulated; what judges is the real code.
-"""
+A world gives what the balancers and the probe would count of both sides. The seconds are simulated; what judges is the
+real code."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ MEDIAN_MS = 20.0
 class World(t.NamedTuple):
     """How both sides behave, and how the canary differs.
 
-    C(hiccups): mean seconds between two hiccups of a member, of either side. C(cold): times as slow in a member's first seconds of traffic.
-    """
+    C(hiccups): mean seconds between two hiccups of a member, of either side. C(cold): times as slow in a member's first
+    seconds of traffic."""
 
     name: str
     healthy: bool = True
@@ -37,9 +38,11 @@ class World(t.NamedTuple):
     errors: float = 0.005
     canary_errors: float | None = None
     slower: float = 1.0
-    late: float = 0.0           # part of the canary's requests that take 3 s more
+    late: float = 0.0  # part of the canary's requests that take 3 s more
     hiccups: float = 0.0
     sticky: bool = False
+    told: bool = False  # how many users there are
+    apart: bool = True  # whether who counts tells members apart
     trend: bool = False
     cold: float = 1.0
 
@@ -48,7 +51,9 @@ WORLDS = (
     World("independent"),
     World("a burst of each member every 40 s", hiccups=40, errors=0.001),
     World("a burst of each member every 120 s", hiccups=120, errors=0.001),
+    World("the same, where members are not told apart", hiccups=120, errors=0.001, apart=False),
     World("sticky users, one of 200 always fails", sticky=True, errors=0.0),
+    World("the same, and deploy_canary.judge.users is given", sticky=True, told=True, errors=0.0),
     World("errors and latency go up and down", trend=True),
     World("cold for 20 s, 1.5 times as slow", cold=1.5),
     World("cold for 20 s, 2 times as slow", cold=2),
@@ -61,6 +66,7 @@ WORLDS = (
     World("latency +100 %", False, slower=2),
     World("5 % of requests take 3 s more", False, late=0.05),
     World("errors 0.5 → 2 %", False, canary_errors=0.02),
+    World("the same, and deploy_canary.judge.users is given", False, canary_errors=0.02, told=True),
     World("errors 0.5 → 5 %", False, canary_errors=0.05),
     World("errors 0 → 1 %", False, errors=0.0, canary_errors=0.01),
 )
@@ -177,7 +183,9 @@ class Traffic:
     def _side(self, side: str, start: float, end: float) -> dict[str, t.Any]:
         share = self.share if side == "canary" else 1 - self.share
         swing = math.sin(2 * math.pi * (start + end) / 2 / TREND_S) if self.world.trend else 0.0
-        error_rate = self.world.errors if side == "baseline" or self.world.canary_errors is None else self.world.canary_errors
+        error_rate = (
+            self.world.errors if side == "baseline" or self.world.canary_errors is None else self.world.canary_errors
+        )
         if self.world.sticky:
             share, error_rate = self._sticky(side)
         blocks, values = [], dict.fromkeys([0.0], 0)
@@ -192,8 +200,12 @@ class Traffic:
             blocks.append({"member": f"{side}{number}", "requests": requests, "errors": errors})
             if self.timed:
                 self._times(side, member, requests - ill, ill - failed, math.exp(0.4 * swing), start, values)
-        return {"requests": sum(block["requests"] for block in blocks), "errors": sum(block["errors"] for block in blocks), "blocks": blocks,
-                "metrics": {"latency_ms": values} if self.timed else {}}
+        found = {
+            "requests": sum(block["requests"] for block in blocks),
+            "errors": sum(block["errors"] for block in blocks),
+            "metrics": {"latency_ms": values} if self.timed else {},
+        }
+        return {**found, "blocks": blocks} if self.world.apart else found
 
     def _sticky(self, side: str) -> tuple[float, float]:
         """This side's share of the users, and of its users those who always fail."""
@@ -202,14 +214,18 @@ class Traffic:
             users, fails = len(self.users) - users, len(self.fails) - fails
         return users / len(self.users), min(1.0, fails / users) if users else 0.0
 
-    def _times(self, side: str, member: Member, usual: int, ill: int, swing: float, start: float, into: dict[float, int]) -> None:
+    def _times(
+        self, side: str, member: Member, usual: int, ill: int, swing: float, start: float, into: dict[float, int]
+    ) -> None:
         factor = swing * (self.world.slower if side == "canary" else 1)
         if side == "canary" and member.since is not None and start - member.since < COLD_S:
             factor *= self.world.cold
         off = round(math.log(factor) / STEP)
         drawn = [slot + off for slot in DRAWN[self.world.times].draw(self.rng, usual + ill)]
         slow = several(self.rng, usual, self.world.late) if side == "canary" else 0
-        for number, more in itertools.chain(zip(range(slow), itertools.repeat(3000.0)), zip(range(usual, usual + ill), itertools.repeat(HICCUP_MS))):
+        for number, more in itertools.chain(
+            zip(range(slow), itertools.repeat(3000.0)), zip(range(usual, usual + ill), itertools.repeat(HICCUP_MS))
+        ):
             drawn[number] = int(math.log(_slot_ms(drawn[number]) + more) / STEP)
         for slot in drawn:
             into[MS[slot]] = into.get(MS[slot], 0) + 1

@@ -16,7 +16,13 @@ def _options(**canary):
 
 
 def test_more_requests_and_larger_shares_take_less_time():
-    assert 15 < _canary_times.seconds(0.5, 100, 0.01) < 40 < _canary_times.seconds(0.05, 100, 0.01) < _canary_times.seconds(0.01, 100, 0.01)
+    assert (
+        15
+        < _canary_times.seconds(0.5, 100, 0.01)
+        < 40
+        < _canary_times.seconds(0.05, 100, 0.01)
+        < _canary_times.seconds(0.01, 100, 0.01)
+    )
     assert _canary_times.seconds(0.5, 2, 0.01) == pytest.approx(50 * _canary_times.seconds(0.5, 100, 0.01))
     assert _canary_times.seconds(0.5, 0, 0.01) == float("inf")
 
@@ -24,15 +30,29 @@ def test_more_requests_and_larger_shares_take_less_time():
 def test_where_the_steps_can_tell_the_plan_says_how_long_it_takes():
     found = _canary_times.told(_options(), 100)
     assert found["warning"] is None and set(found["seconds"]) == {"1", "5", "25", "50"}
-    assert re.fullmatch(r"at 100 requests a second, 2 % errors are told from 0\.5 % after \d+ min at 1 %, .*, \d+ s at 50 %", _canary_times.line(found))
+    assert re.fullmatch(
+        r"at 100 requests a second, 2 % errors are told from 0\.5 % after \d+ min at 1 %, .*, \d+ s at 50 %",
+        _canary_times.line(found),
+    )
 
 
 @pytest.mark.claim("canary-little-traffic-is-told")
-@pytest.mark.parametrize("rate, at_deadline, words", [
-    (2, "go_back", r"at 2 requests a second a share of 1 % does not get 20 requests within 10 min, .*would be held, and then go back; steps: "),
-    (2, "go_on", r"then go on unjudged; steps: "),
-    (12, "go_back", r"at 12 requests a second these steps do not tell 2 % errors from 0\.5 %: 50 % of the requests takes \d+ (min|s) for that, and is watched "),
-])
+@pytest.mark.parametrize(
+    "rate, at_deadline, words",
+    [
+        (
+            2,
+            "go_back",
+            r"at 2 requests a second a share of 1 % does not get 20 requests within 10 min, .*would be held, and then go back; steps: ",
+        ),
+        (2, "go_on", r"then go on unjudged; steps: "),
+        (
+            12,
+            "go_back",
+            r"at 12 requests a second these steps do not tell 2 % errors from 0\.5 %: 50 % of the requests takes \d+ (min|s) for that, and is watched ",
+        ),
+    ],
+)
 def test_little_traffic_is_told_with_steps_that_can(rate, at_deadline, words):
     warning = _canary_times.told(_options(at_deadline=at_deadline), rate)["warning"]
     assert re.search(words, warning), warning
@@ -43,5 +63,8 @@ def test_little_traffic_is_told_with_steps_that_can(rate, at_deadline, words):
 
 def test_without_a_request_nothing_is_proposed():
     found = _canary_times.told(_options(), 0)
-    assert "at 0 requests a second a share of 50 % does not get 20 requests" in found["warning"] and "probe_rate helps" in found["warning"]
+    assert (
+        "at 0 requests a second a share of 50 % does not get 20 requests" in found["warning"]
+        and "probe_rate helps" in found["warning"]
+    )
     assert _canary_times.line(found) == "at 0 requests a second nothing is told"

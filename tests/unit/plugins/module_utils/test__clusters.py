@@ -12,8 +12,18 @@ from ansible_collections.zero.downtime.plugins.module_utils._clusters import Blo
 
 def _blocks(draw, burst=0.0, looks=12, size=100, rate=0.01, side="canary", share=50):
     """Blocks of four members; C(burst): how likely a block has 40 errors more."""
-    return [Block(side, share, look, f"m{member}", size, sum(draw.random() < rate for _request in range(size)) + 40 * (draw.random() < burst))
-            for look in range(looks) for member in range(4)]
+    return [
+        Block(
+            side,
+            share,
+            look,
+            f"m{member}",
+            size,
+            sum(draw.random() < rate for _request in range(size)) + 40 * (draw.random() < burst),
+        )
+        for look in range(looks)
+        for member in range(4)
+    ]
 
 
 def test_errors_that_lie_apart_count_whole():
@@ -37,7 +47,11 @@ def test_a_small_side_is_told_by_the_other_one_how_its_requests_go_together():
 
 def test_a_burst_that_lasts_is_still_one():
     """One member fails half of its requests for four looks: that is not four times."""
-    one = [Block("canary", 50, look, f"m{member}", 100, 50 if member == 0 and 4 <= look < 8 else 0) for look in range(12) for member in range(4)]
+    one = [
+        Block("canary", 50, look, f"m{member}", 100, 50 if member == 0 and 4 <= look < 8 else 0)
+        for look in range(12)
+        for member in range(4)
+    ]
     assert design_effects(one)["canary", 50] > 150
 
 
