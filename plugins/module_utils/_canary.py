@@ -115,7 +115,8 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
 
 
 def watch(sources: t.Sequence[_looks.Source], canary: t.Mapping[str, t.Any], share: int, earlier: t.Sequence[_looks.Look], lost: t.Callable[[], str | None],
-          clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep, sticky: bool = False) -> tuple[dict[str, t.Any], list[_looks.Look]]:
+          clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep,
+          sticky: bool = False) -> tuple[dict[str, t.Any], list[_looks.Look]]:
     """Watch a share until it can be judged.
 
     :param earlier: looks at smaller shares: of them errors count, since the error test may be looked at as often as one likes, and times do not.

@@ -49,9 +49,8 @@ FLAG_OFF = WORK / "flag_off.yml"
 OPTIONS: dict[str, dict[str, t.Any]] = {
     "rolling": {},
     "blue_green": {"deploy_strategy": "blue_green", **ENDED},
-    "canary": {"deploy_strategy": "canary", **ENDED, "deploy_canary": {
-        "steps": [50, 100], "step_time": 2, "interval": 1, "warm_up": 0, "deadline": 60, "latency": "none"},
-               "deploy_hooks": {"flag_off": str(FLAG_OFF)}},
+    "canary": {"deploy_strategy": "canary", **ENDED, "deploy_hooks": {"flag_off": str(FLAG_OFF)},
+               "deploy_canary": {"steps": [50, 100], "step_time": 2, "interval": 1, "warm_up": 0, "deadline": 60, "latency": "none"}},
 }
 
 

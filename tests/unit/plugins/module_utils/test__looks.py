@@ -50,7 +50,8 @@ def members(worker, requests, errors, **own):
 
 def test_members_are_told_apart_across_balancers_and_workers():
     source = balancers({"lb1": [members(1, 10, 1, app1={"requests": 10, "errors": 1})], "lb2": [members(5, 0, 0)]},
-                       {"lb1": [members(1, 30, 4, app1={"requests": 18, "errors": 1}, app2={"requests": 9, "errors": 2}), members(2, 4, 0, app2={"requests": 4})],
+                       {"lb1": [members(1, 30, 4, app1={"requests": 18, "errors": 1}, app2={"requests": 9, "errors": 2}),
+                                members(2, 4, 0, app2={"requests": 4})],
                         "lb2": [members(5, 6, 3, app1={"requests": 6, "errors": 3})]}, latency=False)
     source.begin()
     # Three requests, one of them an error, the balancer answered itself.
