@@ -73,7 +73,7 @@ def check(canary: t.Mapping[str, t.Any], url: str | None, counted: bool, path: s
         if found[option] == "balancer" and not counted:
             raise DowntimeError(f"{path}.{option} is 'balancer', but the balancers of this driver do not count requests; probe is accepted")
     if found["latency"] != "none":
-        metrics.setdefault(_looks.LATENCY, _spec.check(LATENCY, METRIC))
+        metrics.setdefault(_looks.LATENCY, _spec.check(LATENCY[found["latency"]], METRIC))
     found["metrics"] = metrics
     _judge.check(criteria(found), path + ".judge", path + ".metrics")
     return found

@@ -23,6 +23,7 @@ def test_defaults_are_filled_in():
     assert found["steps"] == [1, 5, 25, 50, 100] and found["errors"] == "balancer" and found["latency"] == "probe"
     assert found["judge"]["alpha"] == 0.01 and list(found["metrics"]) == ["latency_ms"] and found["metrics"]["latency_ms"]["allowed_increase"] == 1.2
     assert found["warm_up"] == 20
+    assert check(latency="balancer")["metrics"]["latency_ms"]["allowed_increase"] == 1.5
     assert check(counted=False)["errors"] == "probe" and check(url=None)["latency"] == "balancer"
     # The plan's own options come in once more, when a share is judged.
     assert _canary.check(found, URL, True) == found
