@@ -87,7 +87,7 @@ def total(looks: t.Iterable[Counts]) -> dict[float, int]:
 
 Pair = t.Tuple[Counts, Counts]
 # An interval's limits lie at most so many times from what was measured, and are looked for by so many halvings.
-FURTHEST, HALVINGS = 20.0, 8
+FURTHEST, HALVINGS = 5.0, 8
 
 
 class _Look(t.NamedTuple):

@@ -74,6 +74,6 @@ def beyond(looks: t.Sequence[Look], at_least: int) -> str | None:
     else:
         return None
     (requests, errors), (others, other_errors) = sums["canary"], sums["baseline"]
-    if errors < HARD_LIMIT * requests or (others and other_errors / others > errors / requests / 2):
+    if errors < HARD_LIMIT * requests or not others or other_errors / others > errors / requests / 2:
         return None
     return f"The canary failed {errors} of its last {requests} requests, the baseline {other_errors} of {others}."

@@ -66,7 +66,7 @@ def test_a_fresh_baseline_is_restarted_first(side):
         "r7": ("deploy", "canary", "2.0.0", "succeeded"), "r7-restart": ("restart", "rolling", "1.0.0", "succeeded")}
 
 
-@pytest.mark.claim("canary-fresh-baseline-goes-on")
+@pytest.mark.claim("canary-fresh-baseline-goes-on", "canary-little-traffic-is-told")
 def test_one_with_a_fresh_baseline_that_was_killed_is_gone_on_with_and_restarts_nothing_once_more(side):
     fresh = {"deploy_canary": {**QUICK, "baseline": "fresh"}, "deploy_state_dir": str(side.path)}
     intent = {"verb": "deploy", "strategy": "canary", "release": "0" * 64, "label": "2.0.0", "serving": "blue", "side": "green", "before": {}}
@@ -75,13 +75,18 @@ def test_one_with_a_fresh_baseline_that_was_killed_is_gone_on_with_and_restarts_
     played = side.stage.play("zero.downtime.deploy", "--check", **{**CANARY, **fresh}, deploy_release="2.0.0")
     assert played.rc == 0 and "Deploy of shop would bring 2.0.0 to the idle side green" in played.output, played.output
     assert "Restart of shop" not in played.output, played.output
-    assert "the deploy to 2.0.0 (d1) has not ended: this one goes on from there, and what serves is not restarted before" in " ".join(played.output.split())
+    # The probe alone asks, 50 times a second, and each share has three seconds.
+    said = " ".join(played.output.split())
+    assert "and at 50 requests a second these steps do not tell 2 % errors from 0.5 %: 50 % of the requests takes " in said, played.output
+    assert "at 50 requests a second, 2 % errors are told from 0.5 % after " in said, played.output
+    assert "the deploy to 2.0.0 (d1) has not ended: this one goes on from there, and what serves is not restarted before" in said
 
 
-@pytest.mark.claim("canary-inconclusive-holds")
+@pytest.mark.claim("canary-inconclusive-holds", "canary-little-traffic-is-told")
 def test_one_that_nobody_uses_is_held_until_the_deadline(side):
     # Nobody asks, and without a probe nobody counts either.
     held = play(side, "deploy", deploy_release="2.0.0", deploy_evidence_url="", deploy_canary={**QUICK, "deadline": 3})
+    assert "at 0 requests a second a share of 50 % does not get 20 requests within 3 s" in " ".join(held.output.split()), held.output
     assert held.rc == 2 and re.search(r"after \d+ s nothing could be said: The canary got 0 requests", held.sentence), held.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
