@@ -7,8 +7,9 @@ For many values, which come as counts (value: how often). A side that is slower 
 any limit at most as often as the other one. So limits are taken from what the baseline did *before* a look, and the
 values of the look are counted on both sides: above the limit or not. That makes the question one of two shares, as with
 errors, and the same e-value answers it; a mean of e-values is one, too, so several limits are asked at once, and the
-answer is a sequential test of stochastic order. (A test of that order that may be looked at any time is in Lindon,
-Sanden, Shirikian, Liu, Mishra and Tingley 2022, "Rapid regression detection in software deployments through sequential
+answer is a sequential test of stochastic order. The look in which the canary is worst is left out, since what one look
+alone shows may be a pause of one member. (A test of that order that may be looked at any time is in Lindon, Sanden,
+Shirikian, Liu, Mishra and Tingley 2022, "Rapid regression detection in software deployments through sequential
 testing", arXiv 2205.14762; there, bands around the whole distributions are compared, as by Howard and Ramdas 2022,
 "Sequential estimation of quantiles with applications to A/B testing and best-arm identification", Bernoulli 28. To ask
 at a few limits needs fewer values. The same asked of a multiple of each limit gives the interval.)
@@ -27,11 +28,11 @@ from ansible_collections.zero.downtime.plugins.module_utils import _clusters, _s
 
 Counts = t.Mapping[float, int]
 # The baseline has to have so many values above a limit before it is taken for one.
-ABOVE = 5
+ABOVE = 2
 # With fewer looks nobody can see how much they differ.
 ENOUGH = 4
-# Of how often a limit is exceeded: the canary's share as a multiple of the baseline's.
-MIDDLE, TAIL = (1.15, 1.4, 1.8, 2.5, 4.0), (1.5, 2.0, 3.0, 5.0, 9.0, 20.0)
+# Of how often a limit is exceeded: the canary's odds as a multiple of the baseline's.
+MIDDLE, TAIL = (1.3, 1.7, 2.3, 3.5, 6.0), (1.5, 2.0, 3.0, 5.0, 9.0, 20.0)
 
 
 class Part(t.NamedTuple):
@@ -121,6 +122,10 @@ class _Asked:
         effects = _clusters.design_effects(blocks)
         return _sequential.deflated(blocks, effects), (effects[("canary", None)], effects[("baseline", None)])
 
+    def evidence(self, looks: t.Sequence[_sequential.Look], factors: t.Sequence[float]) -> float:
+        """That the canary's odds to exceed the limit are so many times the baseline's."""
+        return _sequential.odds_value(looks, 1 - self.share, factors)
+
     def all_in_one(self, times: float, effects: tuple[float, float]) -> dict[str, float]:
         """What is to be seen at another multiple of the limit, all looks summed up: quick, for an interval."""
         exceeded = sum(look.canary.above(look.limit * times) for look in self.looks)
@@ -182,19 +187,28 @@ def _beyond(
     told = [one for one in asked if one.enough]
     seen = [one.seen(allowed) for one in told]
     # A limit that cannot be asked yet says nothing, which is 1.
-    value = (sum(_sequential.mean_ratio(looks, factors) for looks, _effects in seen) + len(asked) - len(told)) / len(
-        asked
-    )
+    worse = 1 if factors[0] > 1 else -1
+    found = [one.evidence(_without_one(looks, worse), factors) for one, (looks, _effects) in zip(told, seen)]
+    value = (sum(found) + len(asked) - len(told)) / len(asked)
     if not told or ratio <= 0:
         return value, furthest
 
     def is_sure(times: float) -> bool:
         return sum(
-            _sequential.mean_ratio([one.all_in_one(times, effects)], factors)
-            for one, (_looks, effects) in zip(told, seen)
+            one.evidence([one.all_in_one(times, effects)], factors) for one, (_looks, effects) in zip(told, seen)
         ) >= needed * len(asked)
 
     return value, _limit(is_sure, ratio, furthest)
+
+
+def _without_one(looks: t.Sequence[_sequential.Look], worse: int) -> list[_sequential.Look]:
+    """All but the look in which the canary is worst: what one look alone shows may be a pause of one member."""
+    worst = max(
+        looks,
+        key=lambda look: worse
+        * (look["canary_errors"] / look["canary_requests"] - look["baseline_errors"] / look["baseline_requests"]),
+    )
+    return [look for look in looks if look is not worst]
 
 
 def _limit(is_sure: t.Callable[[float], bool], ratio: float, furthest: float) -> float:

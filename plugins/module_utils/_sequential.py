@@ -56,11 +56,37 @@ def mean_ratio(looks: t.Iterable[Look], factors: t.Sequence[float], limit: float
             for look in looks if look["canary_requests"] and look["baseline_requests"] and (look["canary_errors"] or look["baseline_errors"])]
     mine = math.fsum(errors for _odds, errors, _both in seen)
     usual = math.fsum(both * math.log1p(odds) for odds, _errors, both in seen)
-    logs = [mine * math.log(factor) - math.fsum(both * math.log1p(factor * odds) for odds, _errors, both in seen) + usual for factor in factors]
+    return _mean([mine * math.log(factor) - math.fsum(both * math.log1p(factor * odds) for odds, _errors, both in seen) + usual for factor in factors])
+
+
+def _mean(logs: t.Sequence[float]) -> float:
+    """The mean of numbers whose logarithms these are."""
     top = max(logs)
     if top > math.log(LARGEST):
         return LARGEST
     return math.exp(top) * math.fsum(math.exp(one - top) for one in logs) / len(logs)
+
+
+def odds_value(looks: t.Iterable[Look], usual: float, factors: t.Sequence[float]) -> float:
+    """Evidence that the odds of what is counted are larger for the canary, where it is no rare event; with factors below 1, that they are smaller.
+
+    As the e-value above, but of all that was counted, and not only of whose it is: how much likelier each side's count is when its part is C(usual) for
+    the baseline and has so many times these odds for the canary, than when both have the part that both together would have then. That it is 1 on average
+    at most, whichever part both have, is theorem 1 of Turner, Ly and Gruenwald (arXiv 2106.02693).
+
+    @param usual: the part of the baseline's that is expected to be counted, above 0 and below 1
+    """
+    seen = [tuple(look[name] for name in COUNTS) for look in looks if look["canary_requests"] and look["baseline_requests"]]
+    logs = []
+    for factor in factors:
+        odds = factor * usual / (1 - usual)
+        ours, found = odds / (1 + odds), []
+        for mine, my_hits, others, their_hits in seen:
+            both = (mine * ours + others * usual) / (mine + others)
+            found.append(my_hits * math.log(ours / both) + (mine - my_hits) * math.log((1 - ours) / (1 - both))
+                         + their_hits * math.log(usual / both) + (others - their_hits) * math.log((1 - usual) / (1 - both)))
+        logs.append(math.fsum(found))
+    return _mean(logs)
 
 
 def deflated(blocks: t.Iterable[_clusters.Block], effects: t.Mapping[tuple[str, t.Any], float]) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ import math
 import random
 
 import pytest
-from ansible_collections.zero.downtime.plugins.module_utils._sequential import LARGEST, e_value, standard_errors
+from ansible_collections.zero.downtime.plugins.module_utils._sequential import LARGEST, e_value, odds_value, standard_errors
 
 
 def _look(canary_errors, baseline_errors, canary_requests=20, baseline_requests=180):
@@ -51,6 +51,25 @@ def test_it_is_at_most_one_on_average_for_requests_that_fail_one_by_one(rate, li
 
 def _binomial(number, count, share):
     return math.comb(number, count) * share ** count * (1 - share) ** (number - count)
+
+
+@pytest.mark.parametrize("part", [0.01, 0.2, 0.5, 0.8, 0.99])
+@pytest.mark.parametrize("usual, factors", [(0.5, (1.3, 6.0)), (0.25, (2.0,)), (0.05, (1.5, 20.0)), (0.5, (0.5,))])
+def test_odds_are_no_evidence_on_average_whichever_part_both_have(part, usual, factors):
+    mean = sum(_binomial(4, mine, part) * _binomial(9, other, part) * odds_value([_look(mine, other, 4, 9)], usual, factors)
+               for mine in range(5) for other in range(10))
+    assert mean <= 1 + 1e-9
+    # Nor where the canary's part is the smaller one, or, of factors below 1, the larger one.
+    aside = part * 0.7 if factors[0] > 1 else 1 - (1 - part) * 0.7
+    assert sum(_binomial(4, mine, aside) * _binomial(9, other, part) * odds_value([_look(mine, other, 4, 9)], usual, factors)
+               for mine in range(5) for other in range(10)) <= 1 + 1e-9
+
+
+def test_odds_grow_where_they_differ():
+    looks = [_look(30, 40, 50, 100)] * 10
+    assert odds_value(looks, 0.4, (2.0,)) > 1000 > 1 > odds_value(looks, 0.4, (0.5,))
+    assert odds_value([], 0.4, (2.0,)) == odds_value([_look(0, 1, 0, 9)], 0.4, (2.0,)) == 1
+    assert odds_value([_look(10 ** 6, 0, 10 ** 6, 10 ** 6)] * 10, 0.5, (2.0,)) == LARGEST
 
 
 @pytest.mark.claim("judge-fails-at-alpha")
