@@ -6,7 +6,7 @@
 For many values, which come as counts (value: how often). A side that is slower in no part of its distribution exceeds
 any limit at most as often as the other one. So limits are taken from what the baseline did *before* a look, and the
 values of the look are counted on both sides: above the limit or not. That makes the question one of two shares, as with
-errors, and the same e-value answers it; a mean of e-values is one, too, so several limits are asked at once, and the
+errors, and an e-value answers it; a mean of e-values is one, too, so several limits are asked at once, and the
 answer is a sequential test of stochastic order. The look in which the canary is worst is left out, since what one look
 alone shows may be a pause of one member. (A test of that order that may be looked at any time is in Lindon, Sanden,
 Shirikian, Liu, Mishra and Tingley 2022, "Rapid regression detection in software deployments through sequential
