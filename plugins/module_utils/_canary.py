@@ -147,7 +147,7 @@ def watch(sources: t.Sequence[_looks.Source], canary: t.Mapping[str, t.Any], sha
         problem = lost()
         if problem:
             return {**found, "verdict": "fail", "reasons": [problem]}, looks
-        if sticky and found["errors"]["e_value"] >= found["errors"]["needed"]:
+        if sticky and not rules.get("users") and found["errors"]["e_value"] >= found["errors"]["needed"]:
             found["reasons"] = found["reasons"] + [STICKY]
         if found["verdict"] == "fail" or (found["verdict"] == "pass" and waited >= canary["step_time"]):
             return found, looks

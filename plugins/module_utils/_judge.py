@@ -196,7 +196,7 @@ def _counts(looks: t.Sequence[t.Mapping[str, t.Any]], name: str) -> list[_order.
 
 def _distribution(name: str, looks: list[_order.Pair], rule: Rule, options: Rule) -> list[Found]:
     """What a metric of many values shows: one finding for its middle and one for each of its tails."""
-    sizes = [sum(sum(pair[at].values()) for pair in looks if pair[0] and pair[1]) for at in (0, 1)]
+    sizes = [sum(sum(pair[at].values()) for pair in looks) for at in (0, 1)]
     of_all: Found = {"critical": rule["critical"], "canary_samples": sizes[0], "baseline_samples": sizes[1], "failed": False, "of": name}
     if min(sizes) < options["min_samples"]:
         return [dict(of_all, name=name, classification="Nodata", reason="%s has %d samples of the canary and %d of the baseline; %d of each are needed." % (

@@ -36,7 +36,7 @@ def render(found: dict[str, t.Any]) -> str:
             "",
             "### Whole deploys",
             "",
-            "%s, through %s %% at %d requests a second."
+            "%s, through %s %% at %d requests a second; in brackets held until the deadline."
             % (deploys, ", ".join(map(str, canaries.STEPS)), canaries.USUAL),
             "",
         ]
@@ -77,10 +77,11 @@ def _percent(part: int, whole: int) -> str:
 
 def _deploy(world: dict[str, t.Any]) -> list[str]:
     one = world["deploy"]
+    held = " (%s)" % _percent(one["held"], one["runs"]) if one["held"] else ""
     where = ", ".join("%s %% (%d)" % (share, count) for share, count in one["shares"].items() if count)
     return [
         world["name"],
-        "%s %%" % _percent(one["failed"], one["runs"]),
+        "%s %%%s" % (_percent(one["failed"], one["runs"]), held),
         "%s %%" % _percent(one["kayenta"], one["runs"]),
         "%s: %g s in the median" % (where, one["median_s"]) if where else "",
     ]

@@ -199,6 +199,9 @@ def test_where_users_stay_on_their_side_the_reasons_say_what_is_not_known():
     time, options = Time(), check(step_time=30, interval=4, deadline=60, warm_up=0)
     found, dummy = _canary.watch([Numbers(canary=200)], options, 5, (), lambda: None, time.clock, time.sleep, sticky=True)
     assert found["verdict"] == "fail" and found["reasons"][0].startswith("The canary fails more often") and found["reasons"][-1] == _canary.STICKY
+    counted = check(step_time=30, interval=4, deadline=60, warm_up=0, judge={"users": 10 ** 6})
+    found, dummy = _canary.watch([Numbers(canary=200)], counted, 5, (), lambda: None, time.clock, time.sleep, sticky=True)
+    assert found["verdict"] == "fail" and _canary.STICKY not in found["reasons"]
     found, dummy = _canary.watch([Numbers()], options, 5, (), lambda: None, time.clock, time.sleep, sticky=True)
     assert found["verdict"] == "pass" and _canary.STICKY not in found["reasons"]
 

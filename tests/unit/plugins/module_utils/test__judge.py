@@ -143,6 +143,14 @@ def test_few_values_of_many_hold():
     assert found["reasons"][-1] == "latency has 18 samples of the canary and 18 of the baseline; 20 of each are needed."
 
 
+def test_counts_that_the_canary_lacks_are_no_data():
+    looks = [{**look, "canary": {**look["canary"], "metrics": {}}} for look in _distributed(looks=5, requests=50)]
+    assert _of_latency(looks)[0]["verdict"] == "inconclusive" and _of_latency(looks, nodata="pass")[0]["verdict"] == "pass"
+    found, dummy = _of_latency(looks, nodata="fail")
+    assert found["verdict"] == "fail"
+    assert found["reasons"] == ["latency has no data of the canary, though it got 250 requests and the baseline has 250 samples."]
+
+
 @pytest.mark.claim("judge-no-traffic-holds")
 def test_no_traffic_holds():
     for canary, baseline in ((0, 1000), (1000, 0), (0, 0), (19, 1000)):
