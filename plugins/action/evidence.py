@@ -60,6 +60,8 @@ SHORT = 0.01
 FRESH = 3.0
 # Seconds for which a deploy waits at most until the probe has learned how each path answers.
 LEARN = 5.0
+# Seconds after which errors that were suspected to last have shown it.
+LASTING = 6.0
 ATTEMPTS = 3
 
 # Reads the counters of every balancer: (run_dir, at, moment) -> samples.
@@ -292,6 +294,8 @@ class Keeper:
         evidence = self._judge("checked", self._answered)
         if evidence["verdict"] == "unconfirmed" and self._process() is not None:
             evidence = self._look_again(evidence)
+        if evidence["suspected"] and evidence["verdict"] == "clean":
+            evidence = self._look_on()
         result = {"changed": False, "verdict": evidence["verdict"], "rollback": evidence["rollback"], "sentence": evidence["sentence"],
                   "evidence": _small(evidence)}
         if evidence["verdict"] != "clean":
@@ -339,6 +343,15 @@ class Keeper:
                 break
             self.sleep(POLL)
         return self._judge("checked", self._answered)
+
+    def _look_on(self) -> dict[str, t.Any]:
+        """Errors that came in a moment only may be a member that stumbled. Those of a release go on: which it is shows within seconds."""
+        end = self.clock() + LASTING
+        while True:
+            self.sleep(1.0)
+            evidence = self._judge("checked", self._answered, anew=True)
+            if evidence["verdict"] != "clean" or not evidence["suspected"] or self.clock() >= end:
+                return evidence
 
     def _baseline(self, evidence: dict[str, t.Any]) -> dict[str, t.Any]:
         """What was already so before anything moved is no reason to refuse a deploy, which may be the cure; it is said, and not counted later."""
@@ -393,12 +406,12 @@ class Keeper:
             return account, why.get(account["ended"], "the probe ended: %s" % account["ended"])
         return account, None
 
-    def _judge(self, at: str, account: t.Callable[[], tuple[dict[str, t.Any] | None, str | None]]) -> dict[str, t.Any]:
+    def _judge(self, at: str, account: t.Callable[[], tuple[dict[str, t.Any] | None, str | None]], anew: bool = False) -> dict[str, t.Any]:
         config = _events.load(self.run_dir, CONFIG) or {}
         probe, died = account() if config.get("url") else (None, None)
         moment = "%s %d" % (at, time.time_ns())
         # Between batches the last move has just told all counters: a reading of its own is only made when those look like a loss.
-        told = self._fresh() if at == "stopped" else self.args["batch"] is not None and not self.args["settle"]
+        told = self._fresh() if at == "stopped" else self.args["batch"] is not None and not self.args["settle"] and not anew
         for attempt in range(3 + told):
             if self.sampler and not (told and attempt == 0):
                 self.sampler(self.run_dir, at, moment)

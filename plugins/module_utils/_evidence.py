@@ -46,6 +46,7 @@ FEW = 30
 # Failures that happen before a balancer counts a request: its sheet cannot know of them, the kernel may.
 _BEFORE_ACCEPT = ("refused", "unreachable", "timeout", "dns", "tls")
 
+APP, REFUSED = "app_errors", "refused"
 # What a record calls the balance sheet's losses.
 KINDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "5xx of the balancer"}
 
@@ -262,12 +263,17 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe["series"] = {"bucket_s": probe["series"]["bucket_s"],
                            "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
         probe["bound"] = bound(probe["failed"], probe["sent"])
-    over_sheet = 0
+    over_sheet, suspected = 0, ""
     if sheet is not None:
         over_sheet = sheet["lost"] = sum(one.lost for one in verdicts)
         sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
         sheet["background"] = _losses.background(verdicts)
-        app_worse += _worse_by_sheet(cells, blamed, places, first)
+        rise = _rise_by_sheet(cells, blamed, places, first)
+        if rise and rise.lasting:
+            app_worse.append(rise.text)
+        elif rise:
+            suspected = rise.text
+            notes.append("for a moment only: %s" % rise.text)
         notes += _rise_of_refusals(cells, blamed)
 
     grown = bool(kernel["overflows"] or kernel["drops"])
@@ -282,7 +288,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         notes.append("the probe met none of them")
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
-        "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died,
+        "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
         "sentence": _slowdown.said(_sentence(verdict, reason, probe, sheet, attributed, died), slower),
     }
 
@@ -331,8 +337,15 @@ def _worse_by_release(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]
     return []
 
 
-def _worse_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], places: _losses.Places, first: bool) -> list[str]:
-    """In which way the application became worse, by the sheet; empty when it did not.
+class _Rise(t.NamedTuple):
+    """How the application became worse, by the sheet, and whether that has lasted for longer than a moment."""
+
+    text: str
+    lasting: bool
+
+
+def _rise_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], places: _losses.Places, first: bool) -> _Rise | None:
+    """In which way the application became worse, by the sheet; None when it did not.
 
     Compared are what came before and after each moment to blame, and members that the deploy had moved with those that it had not: while few
     members have a bad release, all of them together hardly show it.
@@ -342,21 +355,27 @@ def _worse_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], p
         before, during = _losses.split(cells, max(moment for moment in blamed if moment is not None))
         moved = [cell for cell in during if places.moved_before(cell.member, cell.began)]
         windows.append((before + [cell for cell in during if not places.moved_before(cell.member, cell.ended)], moved))
+    found = None
     for before, during in windows:
-        then, now = _losses.count(before, "app_errors"), _losses.count(during, "app_errors")
-        found = worse(then, now) if first and then.requests < FEW else _losses.worse(before, during, "app_errors")
-        if found:
-            return ["%d of %s real requests were answered with a 5xx, %d of %s before"
-                    % (now.failed, format(now.requests, ","), then.failed, format(then.requests, ","))]
-    return []
+        then, now = _losses.count(before, APP), _losses.count(during, APP)
+        anew = first and then.requests < FEW
+        if worse(then, now) if anew else _losses.worse(before, during, APP):
+            text = "%d of %s real requests were answered with a 5xx, %d of %s before" % (
+                now.failed, format(now.requests, ","), then.failed, format(then.requests, ","))
+            found = _Rise(text, anew or _losses.lasts(before, during, APP))
+            if found.lasting:
+                return found
+    return found
 
 
 def _rise_of_refusals(cells: t.Sequence[Cell], blamed: t.Sequence[float | None]) -> list[str]:
     """That answers with a 4xx became more frequent: told, since a new release may well mean it."""
     for moment in blamed:
-        if moment is not None and (found := _losses.worse(*_losses.split(cells, moment), "refused")):
+        before, during = _losses.split(cells, moment)
+        if moment is not None and _losses.lasts(before, during, REFUSED):
+            then, now = _losses.count(before, REFUSED), _losses.count(during, REFUSED)
             return ["answers with a 4xx became more frequent: %s of %s real requests, %s of %s before"
-                    % (*(format(number, ",") for number in (*found[1], *found[0])),)]
+                    % (*(format(number, ",") for number in (*now, *then)),)]
     return []
 
 

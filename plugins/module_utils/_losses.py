@@ -13,7 +13,8 @@ return, on every member while traffic is switched, shares change or a balancer r
 - **still**: anywhere else. It is background, unless it became more frequent than it was before anything moved.
 - **before**: until the first move. It is background.
 
-"More frequent" is the exact test of _rates, for every kind alike.
+"More frequent" is the exact test of _rates, for every kind alike. Off the places of the deploy it also has to last: a member that stumbles for a
+second or two fails many requests at once, and that is no trend. So the worst moment of each member is left out there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Span = t.Tuple[float, float]
 
 # What a move leaves behind may show a moment after its end.
 AFTER = 2.0
+# Seconds that a member may stumble.
+BURST = 4.0
 # Steps in which members are moved, and steps that touch every member at once. What is open has no end yet.
 OF_MEMBERS = ("drain", "activate", "gate", "return", "back_drain", "back_activate", "back_gate", "back_return")
 OF_ALL = ("clear", "switch", "back_switch")
@@ -132,7 +135,7 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
             own = min(own, _rates.beyond(usual, here)) if _rates.higher(usual, Count(own, here.requests), _spread(untouched, kinds)) else 0
         where = moved if own else []
         elsewhere, then = count(still, *kinds), count(before, *kinds)
-        if _rates.higher(then, elsewhere, _spread(before, kinds)):
+        if lasts(before, still, *kinds):
             own += _rates.beyond(then, elsewhere)
             where = where + still
         for kind in kinds:
@@ -142,10 +145,26 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
     return found
 
 
-def worse(before: t.Sequence[Cell], during: t.Sequence[Cell], kind: str) -> tuple[Count, Count] | None:
-    """The counts of both windows where answers of that kind became more frequent; None where they did not."""
-    then, now = count(before, kind), count(during, kind)
-    return (then, now) if _rates.higher(then, now, _spread(before, [kind])) else None
+def worse(before: t.Sequence[Cell], during: t.Sequence[Cell], *kinds: str) -> bool:
+    """Whether answers of these kinds became more frequent."""
+    return _rates.higher(count(before, *kinds), count(during, *kinds), _spread(before, kinds))
+
+
+def lasts(before: t.Sequence[Cell], during: t.Sequence[Cell], *kinds: str) -> bool:
+    """Whether they did, and not for a moment only."""
+    return worse(before, during, *kinds) and worse(before, _without_bursts(during, kinds), *kinds)
+
+
+def _without_bursts(cells: t.Sequence[Cell], kinds: t.Sequence[str]) -> list[Cell]:
+    """The cells without the worst moment of each member. Of one that is longer than a moment nobody knows how it is spread."""
+    kept = list(cells)
+    for member in {cell.member for cell in cells}:
+        own = [cell for cell in cells if cell.member == member]
+        moments = [[cell for cell in own if first.began <= cell.began and cell.ended <= first.began + BURST] for first in own]
+        worst = max(moments, key=lambda moment: count(moment, *kinds).failed)
+        if count(worst, *kinds).failed:
+            kept = [cell for cell in kept if cell not in worst]
+    return kept
 
 
 def percent(counted: Count) -> str:

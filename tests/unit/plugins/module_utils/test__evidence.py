@@ -141,6 +141,19 @@ def test_a_balancers_own_name_for_a_member_is_known():
     assert found["verdict"] == "lost" and found["attributed"][0]["member"] == "app3"
 
 
+def test_errors_of_a_moment_are_suspected_and_no_verdict():
+    steps = [{**step, "started": step["started"] - 5, "finished": step["finished"] - 5} for step in STEPS]
+    samples = [reading(0, 0, at="started"), reading(5, 1000), reading(12, 2400), reading(13, 2600, errors=60, app=60)]
+    found = _evidence.compose(account(), samples, steps=steps)
+    text = "60 of 1,600 real requests were answered with a 5xx, 0 of 1,000 before"
+    assert (found["verdict"], found["suspected"]) == ("clean", text) and "for a moment only: " + text in found["notes"]
+    on = samples + [reading(13 + second, 2600 + 200 * second, errors=60 + 40 * second, app=60 + 40 * second) for second in range(1, 7)]
+    lasting = _evidence.compose(account(), on, steps=steps)
+    assert lasting["verdict"] == "degraded" and not lasting["suspected"]
+    off = samples + [reading(13 + second, 2600 + 200 * second, errors=60, app=60) for second in range(1, 7)]
+    assert _evidence.compose(account(), off, steps=steps)["verdict"] == "clean"
+
+
 def test_the_budget():
     samples = clean_sheet()[:2] + [reading(20, 2000, ok=1998, at="stopped")]
     found = _evidence.compose(account([(11, "reset"), (11.2, "reset")]), samples, steps=STEPS, max_failed=2)
@@ -174,7 +187,7 @@ def test_errors_of_a_dead_deploy_are_not_the_next_ones_by_the_probe(name, blamed
 @pytest.mark.claim("dead-deploys-errors")
 @pytest.mark.parametrize("name, blamed", [("clear", False), ("drain", True)])
 def test_errors_of_a_dead_deploy_are_not_the_next_ones_by_the_sheet(name, blamed):
-    samples = [reading(0, 0, at="started"), reading(5, 500), reading(7.9, 790, errors=100, app=100),
+    samples = [reading(0, 0, at="started"), reading(3.5, 350), reading(7.9, 790, errors=100, app=100),
                reading(20, 2000, errors=100, app=100, at="stopped")]
     found = _evidence.compose(account(), samples, steps=[{**CLEAR, "name": name}, *STEPS])
     assert found["verdict"] == ("degraded" if blamed else "clean"), found["sentence"]

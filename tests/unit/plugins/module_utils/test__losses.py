@@ -49,6 +49,8 @@ NOISE: dict[str, World] = {
     "the balancer's 502s, 1 %": steady(own_errors=0.01), "the balancer's 502s, 2 %": steady(own_errors=0.02),
     "truncated, 2 %": steady(truncated=0.02), "truncated, 4 %": steady(truncated=0.04),
     "unanswered, 2 %": steady(unanswered=0.02),
+    "each member stumbles for a second every 40": bursts(40, 1, app_errors=0.5), "for two seconds every 120": bursts(120, 2, app_errors=0.5),
+    "a member's process hiccups every 40": bursts(40, 1, app_errors=0.2, refused=0.2),
     "everything a little": steady(app_errors=0.01, own_errors=0.01, truncated=0.01, unanswered=0.01),
 }
 DEPLOYS = 45
@@ -94,7 +96,15 @@ class Deploy:
                     self._read(step)
             self._pass(VERIFY, MEMBERS)
             self._read("checked")
-            self.looks.append(_evidence.compose(None, self.samples, steps=self.steps))
+            look = _evidence.compose(None, self.samples, steps=self.steps)
+            for dummy in range(6):
+                if not look["suspected"] or look["verdict"] != "clean":
+                    break
+                # As a check does: it looks on until the errors have lasted, or have not.
+                self._pass(1.0, MEMBERS)
+                self._read("checked")
+                look = _evidence.compose(None, self.samples, steps=self.steps)
+            self.looks.append(look)
 
     def _pass(self, seconds: float, serve: t.Sequence[str]) -> None:
         for dummy in range(round(seconds / TICK)):
