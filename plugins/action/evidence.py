@@ -42,6 +42,7 @@ SPEC: dict[str, t.Any] = {
     "health_header": {"type": "str", "default": "x-release"},
     "expect_serving": {"type": "bool", "default": True},
     "settle": {"type": "float", "default": 0.0, "minimum": 0},
+    "open_timeout": {"type": "float", "default": 0.0, "minimum": 0},
     "batch": {"type": "int"},
     "baseline": {"type": "bool", "default": False},
     "pools": {"type": "list", "elements": "dict", "default": []},
@@ -411,7 +412,7 @@ class Keeper:
         probe, died = account() if config.get("url") else (None, None)
         moment = "%s %d" % (at, time.time_ns())
         # Between batches the last move has just told all counters: a reading of its own is only made when those look like a loss.
-        told = self._fresh() if at == "stopped" else self.args["batch"] is not None and not self.args["settle"] and not anew
+        told = not anew and (self._fresh() if at == "stopped" else self.args["batch"] is not None and not self.args["settle"])
         for attempt in range(3 + told):
             if self.sampler and not (told and attempt == 0):
                 self.sampler(self.run_dir, at, moment)
@@ -448,6 +449,10 @@ class Keeper:
         # The probe ends first, so that its own open requests are not among those that the balancers still hold.
         self._end_probe()
         evidence = self._judge("stopped", self._closed)
+        end = self.clock() + self.args["open_timeout"]
+        while (evidence["balance"] or {}).get("waiting") and self.clock() < end:
+            self.sleep(min(1.0, max(0.0, end - self.clock())))
+            evidence = self._judge("stopped", self._closed, anew=True)
         _probe.write_json(os.path.join(self.run_dir, RESULT), evidence)
         return {"changed": True, "evidence": evidence, "verdict": evidence["verdict"], "sentence": evidence["sentence"]}
 

@@ -40,6 +40,8 @@ MOVES = ("clear", "drain", "activate", "gate", "return", "switch", "back_drain",
 
 # On a first deploy nothing was before: so many errors, which are more than this part of all answers, are too many.
 LEAST, WITHOUT_BEFORE = 3, 0.01
+# So many open requests of a member are no sign of anything.
+FEW_OPEN = 5
 # Fewer requests of a probe are no window to compare with.
 FEW = 30
 
@@ -268,6 +270,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         over_sheet = sheet["lost"] = sum(one.lost for one in verdicts)
         sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
         sheet["background"] = _losses.background(verdicts)
+        sheet["waiting"] = waiting(samples, places)
         rise = _rise_by_sheet(cells, blamed, places, first)
         if rise and rise.lasting:
             app_worse.append(rise.text)
@@ -281,15 +284,15 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     losses = [loss for loss in (probe or {}).get("losses", []) if began is None or loss["time"] >= began]
     attributed = attribute(losses, [(one.kind, cell._replace(member=places.names.get(cell.member or "", cell.member)))
                                     for one in verdicts for cell in one.where], steps)
-    if grown:
-        notes.append("the kernels of the balancers counted %s listen-queue overflows and %s drops (of any listener on those hosts)"
-                     % (kernel["overflows"], kernel["drops"]))
+    dropped = "the kernels of the balancers counted %s listen-queue overflows and %s drops (of any listener on those hosts)" % (
+        kernel["overflows"], kernel["drops"]) if grown else ""
+    notes += [dropped] * grown
     if sheet is not None and over_sheet and not over_probe and probe is not None:
         notes.append("the probe met none of them")
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
-        "sentence": _slowdown.said(_sentence(verdict, reason, probe, sheet, attributed, died), slower),
+        "sentence": _slowdown.said(_sentence(verdict, reason, probe, sheet, attributed, died, dropped), slower),
     }
 
 
@@ -335,6 +338,28 @@ def _worse_by_release(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]
             return ["%d of %s probe requests were answered with an error by %s, %d of %s before%s"
                     % (now.failed, format(now.requests, ","), what, then.failed, format(then.requests, ","), _answers.first_wrong(probe))]
     return []
+
+
+def waiting(samples: t.Sequence[dict[str, t.Any]], places: _losses.Places) -> str:
+    """Who has far more open requests than before, and how many, for a sentence; empty where nobody has.
+
+    Those of a busy site are always open. More than twice as many as there ever were at a reading before the first move are not that: they wait.
+    """
+    before: dict[str, int] = {}
+    last: dict[str, dict[str, int]] = {}
+    for sample in samples:
+        open_now: dict[str, int] = {}
+        for row in sample.get("counters") or ():
+            for pool in (row.get("pools") or {}).values():
+                for name, own in (pool.get("members") or {}).items():
+                    open_now[name] = open_now.get(name, 0) + own.get("open", 0)
+        if places.began is None or sample["time"] <= places.began:
+            for number in open_now.values():
+                before[sample["balancer"]] = max(before.get(sample["balancer"], 0), number)
+        last[sample["balancer"]] = open_now
+    found = ["%d on %s (%s)" % (number, places.names.get(name, name), balancer) for balancer, members in last.items() for name, number in members.items()
+             if places.began is not None and number > 2 * before.get(balancer, 0) + FEW_OPEN]
+    return ", ".join(found)
 
 
 class _Rise(t.NamedTuple):
@@ -408,8 +433,16 @@ def _goes_on(probe: dict[str, t.Any] | None, events: t.Sequence[dict[str, t.Any]
     return bool(looks) and any(loss["scheduled"] > min(looks) for loss in (probe or {}).get("losses", ()))
 
 
+def _gaps(sheet: dict[str, t.Any] | None, dropped: str) -> list[str]:
+    """What keeps one from saying that no request was lost, though none was seen to be."""
+    found = [] if sheet is None or sheet["complete"] else ["the balance sheet is incomplete: %s" % sheet["note"]]
+    if sheet is not None and sheet["waiting"]:
+        found.append("without an answer yet: %s" % sheet["waiting"])
+    return found + [dropped] * bool(dropped)
+
+
 def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, attributed: list[dict[str, t.Any]],
-              died: str | None) -> str:
+              died: str | None, dropped: str) -> str:
     parts = []
     if probe is not None:
         parts.append("%s of %s" % (format(probe["failed"], ","), _plural(probe["sent"], "probe request"))
@@ -425,11 +458,12 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         if not parts:
             return "Nothing was measured: there is neither an evidence URL nor a balancer that counts requests."
         fine = "" if probe is None else "; longest gap %d ms, own stall %d ms" % (round(probe["longest_gap_ms"]), math.ceil(probe["stall_ms"]))
-        gap = "" if sheet is None or sheet["complete"] else "; the balance sheet is incomplete: %s" % sheet["note"]
+        gaps = _gaps(sheet, dropped)
         usual = (sheet or {}).get("background")
         lost = (sheet or {}).get("lost") or (0 if usual else (probe or {}).get("failed"))
-        said = "Within the budget" if lost else "No request was lost by this deploy" if usual else "No request was lost"
-        return "%s: %s%s%s%s." % (said, numbers, "; background as before: %s" % usual if usual else "", fine, gap)
+        said = ("Within the budget" if lost else "No loss was seen, and not everything was counted" if gaps
+                else "No request was lost by this deploy" if usual else "No request was lost")
+        return "%s: %s%s%s%s." % (said, numbers, "; background as before: %s" % usual if usual else "", fine, "".join("; " + gap for gap in gaps))
     if verdict == "degraded":
         return "The application got worse: %s." % reason
     if verdict == "unconfirmed" and died and reason == died:

@@ -98,7 +98,7 @@ def _member(server: t.Mapping[str, str]) -> dict[str, int]:
     given = _number(server, "stot") - _number(server, "wretr", "wredis")
     own = {"requests": given, "errors": _number(server, "hrsp_5xx"), "refused": _number(server, "hrsp_4xx"), "cut_short": _number(server, "srv_abrt"),
            "faults": _number(server, "econ", "eresp") - _number(server, "srv_abrt"),
-           "missing": given - _answers(server) - _number(server, "scur")}
+           "open": _number(server, "scur"), "missing": given - _answers(server) - _number(server, "scur")}
     return {name: number for name, number in own.items() if number or name == "requests"}
 
 

@@ -153,6 +153,12 @@ options:
       - Seconds to watch before V(checked) judges. It judges at once when the budget is exceeded meanwhile.
     type: float
     default: 0.0
+  open_timeout:
+    description:
+      - For O(state=stopped), the seconds for which requests are waited for that members hold open, more than twice as many as there ever were before the
+        first move. Those that are open after that are named with their members, and nothing is said to have lost no request.
+    type: float
+    default: 0.0
   baseline:
     description:
       - For O(state=checked) right before the first move. It never fails because of losses. It says in a warning what was lost already, and such

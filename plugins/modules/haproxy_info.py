@@ -268,7 +268,7 @@ counters:
         - Of each pool that was named, its C(requests), C(errors) (answers with a status from 500 on, the balancer's own among them), C(time_ms) (the
           sum of what its members took, V(null) where nobody counts that), C(average_ms) (the mean of the last requests) and C(members).
         - Of each member, C(requests) that were given to it, C(errors) (its answers with a status from 500 on), C(refused) (from 400 to 499), C(cut_short),
-          C(faults) and C(missing) (requests without an answer); what is 0 is left out.
+          C(faults), C(open) and C(missing) (requests without an answer); what is 0 is left out.
       type: dict
       returned: success
 uncounted:

@@ -293,6 +293,31 @@ def test_cut_connections_are_counted_and_said():
 def test_overflows_alone_are_a_finding():
     found = _evidence.compose(account(), clean_sheet()[:2] + [reading(20, 2000, at="stopped", kernel={"listen_overflows": 4, "listen_drops": 5})], steps=STEPS)
     assert found["verdict"] == "clean" and found["kernel"] == {"overflows": 4, "drops": 5} and "4 listen-queue overflows" in found["notes"][0]
+    assert found["sentence"].startswith("No loss was seen, and not everything was counted: ") and "4 listen-queue overflows and 5 drops" in found["sentence"]
+
+
+@pytest.mark.claim("no-loss-is-said-when-all-is-whole")
+def test_an_incomplete_sheet_does_not_say_that_nothing_was_lost():
+    found = _evidence.compose(account(), clean_sheet() + [{"time": T0 + 21, "balancer": "lb2", "at": "stopped", "failed": "gone"}], steps=STEPS)
+    assert found["verdict"] == "clean" and found["sentence"].startswith("No loss was seen, and not everything was counted: 0 of 200 probe requests")
+    assert "lb2 could not be read at the end: gone" in found["sentence"]
+
+
+def holding(when, **members):
+    sample, = member_sheet((when, {name: (100, 0) for name in members}))
+    for name, number in members.items():
+        sample["counters"][0]["pools"]["shop"]["members"][name]["open"] = number
+    return sample
+
+
+@pytest.mark.claim("open-requests-are-named")
+def test_requests_that_wait_at_the_end_are_named_with_their_member():
+    before = [holding(0, app3=4, app4=6), holding(9, app3=9, app4=2)]
+    usual = _evidence.compose(account(), [*before, holding(20, app3=23, app4=9)], steps=STEPS)
+    assert usual["balance"]["waiting"] == "" and usual["sentence"].startswith("No request was lost: ")
+    found = _evidence.compose(account(), [*before, holding(20, app3=40, app4=9)], steps=STEPS)
+    assert found["balance"]["waiting"] == "40 on app3 (lb1)"
+    assert found["sentence"].startswith("No loss was seen, and not everything was counted: ") and "without an answer yet: 40 on app3 (lb1)" in found["sentence"]
 
 
 @pytest.mark.parametrize("before, during, worse", [

@@ -40,7 +40,7 @@ def test_named_pools_and_their_members():
     assert found["requests"] == 100 and found["client_aborts"] == 7
     # What a canary is judged by, and what says on which member something was lost: 49 given, 45 answered, 1 being answered.
     assert found["pools"] == {"shop": {"requests": 100, "errors": 4, "time_ms": None, "average_ms": 0, "members": {
-        "app1": {"requests": 49, "errors": 3, "refused": 2, "cut_short": 1, "faults": 2, "missing": 3}}}}
+        "app1": {"requests": 49, "errors": 3, "refused": 2, "cut_short": 1, "faults": 2, "open": 1, "missing": 3}}}}
 
 
 def test_of_a_member_only_what_there_is():
