@@ -463,7 +463,7 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         lost = (sheet or {}).get("lost") or (0 if usual else (probe or {}).get("failed"))
         said = ("Within the budget" if lost else "No loss was seen, and not everything was counted" if gaps
                 else "No request was lost by this deploy" if usual else "No request was lost")
-        return "%s: %s%s%s%s." % (said, numbers, "; background as before: %s" % usual if usual else "", fine, "".join("; " + gap for gap in gaps))
+        return "%s: %s%s%s%s." % (said, numbers, "; %s" % usual if usual else "", fine, "".join("; " + gap for gap in gaps))
     if verdict == "degraded":
         return "The application got worse: %s." % reason
     if verdict == "unconfirmed" and died and reason == died:

@@ -30,6 +30,8 @@ Span = t.Tuple[float, float]
 
 # What a move leaves behind may show a moment after its end.
 AFTER = 2.0
+# Of more members than these the names are no help.
+FEW = 3
 # Seconds that a member may stumble.
 BURST = 4.0
 # Steps in which members are moved, and steps that touch every member at once. What is open has no end yet.
@@ -94,6 +96,8 @@ class Verdict(t.NamedTuple):
     where: list[Cell]
     before: Count
     during: Count
+    # Who had what is background, since the first move.
+    others: list[str]
 
 
 def _parts(cells: t.Iterable[Cell], kinds: t.Sequence[str]) -> list[Count]:
@@ -141,7 +145,9 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
         for kind in kinds:
             lost = min(own, count(where, kind).failed)
             own -= lost
-            found.append(Verdict(kind, lost, [cell for cell in where if lost and cell.counts.get(kind)], count(before, kind), count(during, kind)))
+            placed = [cell for cell in where if lost and cell.counts.get(kind)]
+            others = sorted({places.names.get(cell.member, cell.member) for cell in during if cell.member and cell.counts.get(kind) and cell not in placed})
+            found.append(Verdict(kind, lost, placed, count(before, kind), count(during, kind), others))
     return found
 
 
@@ -175,12 +181,14 @@ def percent(counted: Count) -> str:
 
 def background(verdicts: t.Iterable[Verdict]) -> str:
     """What was lost anyway, for a sentence; empty where nothing was."""
-    told = []
+    told, usual = [], True
     for one in verdicts:
         during = Count(one.during.failed - one.lost, one.during.requests)
         if during.failed or one.before.failed:
-            told.append("%s %s (%s, %s before)" % (format(during.failed, ","), WORDS[one.kind], percent(during), percent(one.before)))
-    return ", ".join(told)
+            usual = usual and bool(one.before.failed)
+            who = " on %s" % ", ".join(one.others) if one.others and len(one.others) <= FEW else ""
+            told.append("%s %s%s (%s, %s before)" % (format(during.failed, ","), WORDS[one.kind], who, percent(during), percent(one.before)))
+    return ("background%s: %s" % (" as before" if usual else "", ", ".join(told))) if told else ""
 
 
 def background_rate(verdicts: t.Iterable[Verdict], cells: t.Sequence[Cell]) -> Count:

@@ -106,7 +106,7 @@ def test_a_loss_on_a_member_that_nobody_moved_is_background_and_named():
     found = _evidence.compose(account(), samples, steps=STEPS)
     assert (found["verdict"], found["balance"]["lost"], found["balance"]["truncated"]) == ("clean", 0, 1)
     assert found["sentence"].startswith(
-        "No request was lost by this deploy: 0 of 200 probe requests and 0 of 2,000 real requests; background as before: 1 truncated (0.1 %, 0 % before);")
+        "No request was lost by this deploy: 0 of 200 probe requests and 0 of 2,000 real requests; background: 1 truncated on app4 (0.1 %, 0 % before);")
     assert found["attributed"] == []
 
 
@@ -124,7 +124,7 @@ def test_what_happens_all_the_time_happens_on_a_moved_member_as_well():
     losses = [(number, "truncated") for number in range(1, 20, 4)]
     found = _evidence.compose(account(losses), samples, steps=STEPS)
     assert (found["verdict"], found["balance"]["lost"]) == ("clean", 0), found["sentence"]
-    assert "background as before: 24 truncated (2.2 %, 2.0 % before)" in found["sentence"]
+    assert "background as before: 24 truncated on app3, app4 (2.2 %, 2.0 % before)" in found["sentence"]
 
 
 def test_what_became_much_more_frequent_counts_beyond_what_it_was():
