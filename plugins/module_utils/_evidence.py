@@ -329,14 +329,16 @@ def _worse_by_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]],
 
 
 def _worse_by_release(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], began: float | None) -> list[str]:
-    """The same for each new release by itself: while few members have it, all of them together hardly show it."""
-    before = spans["before"]
-    then = _rates.Count(before["failed"] - before["transport"], before["sent"])
+    """Wrong answers of each new release by itself: while few members have it, all of them together hardly show it.
+
+    Its errors are left to the balance sheet, which knows a member that stumbles for a moment from a release that fails.
+    """
+    then = _rates.Count(0, spans["before"]["sent"])
     for what, entry in _answers.new_releases(probe, began):
-        now = _rates.Count(entry["errors"], entry["requests"])
+        now = _rates.Count(entry["wrong"], entry["requests"])
         if then.requests and worse(then, now):
-            return ["%d of %s probe requests were answered with an error by %s, %d of %s before%s"
-                    % (now.failed, format(now.requests, ","), what, then.failed, format(then.requests, ","), _answers.first_wrong(probe))]
+            return ["%d of %s probe requests got a wrong answer of %s, none of %s before%s"
+                    % (now.failed, format(now.requests, ","), what, format(then.requests, ","), _answers.first_wrong(probe))]
     return []
 
 

@@ -648,15 +648,16 @@ class Tally:
         """What a judge asks: how each release answers. Only releases that are told apart have an entry."""
         if outcome.release not in self.releases:
             return
-        entry = self.by_release.setdefault(str(outcome.release), {"requests": 0, "errors": 0, "hist": {}})
+        entry = self.by_release.setdefault(str(outcome.release), {"requests": 0, "errors": 0, "wrong": 0, "hist": {}})
         entry["requests"] += 1
         entry["errors"] += outcome.kind is not None
+        entry["wrong"] += outcome.kind in _answers.KINDS
         if latency is not None and outcome.kind is None:
             slot = hist_slot(latency)
             entry["hist"][slot] = entry["hist"].get(slot, 0) + 1
 
     def _by_release(self) -> dict[str, dict[str, t.Any]]:
-        return {name: {"requests": entry["requests"], "errors": entry["errors"], "p50_ms": hist_percentile_ms(entry["hist"], 0.5),
+        return {name: {"requests": entry["requests"], "errors": entry["errors"], "wrong": entry["wrong"], "p50_ms": hist_percentile_ms(entry["hist"], 0.5),
                        "p99_ms": hist_percentile_ms(entry["hist"], 0.99), "hist": {str(slot): count for slot, count in entry["hist"].items()}}
                 for name, entry in self.by_release.items()}
 
