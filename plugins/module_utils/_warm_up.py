@@ -63,17 +63,31 @@ def _without(look: Look, blocks: t.Sequence[t.Mapping[str, t.Any]], cold: t.Coll
 
 
 def beyond(looks: t.Sequence[Look], at_least: int) -> str | None:
-    """Whether the canary fails so many of its newest requests that nothing else needs to be known."""
+    """Whether the canary fails so many of its newest requests that nothing else needs to be known.
+
+    Not where one member does: without the worst of them the others have to fail as many.
+    """
     sums = {side: [0, 0] for side in ("canary", "baseline")}
+    members: dict[t.Any, list[int]] = {}
     for number, look in enumerate(reversed(looks), 1):
         for side, counts in sums.items():
-            counts[0] += look[side].get("requests", 0)
-            counts[1] += look[side].get("errors", 0)
+            _add(counts, look[side])
+        for block in look["canary"].get("blocks") or ():
+            _add(members.setdefault(block["member"], [0, 0]), block)
         if number >= LOOKS and sums["canary"][0] >= at_least:
             break
     else:
         return None
     (requests, errors), (others, other_errors) = sums["canary"], sums["baseline"]
-    if errors < HARD_LIMIT * requests or not others or other_errors / others > errors / requests / 2:
+    if not others or other_errors / others > errors / requests / 2:
         return None
+    worst = max(members.values(), key=lambda counts: counts[1]) if len(members) > 1 else [0, 0]
+    for counts in ((requests, errors), (requests - worst[0], errors - worst[1])):
+        if counts[1] < HARD_LIMIT * counts[0]:
+            return None
     return f"The canary failed {errors} of its last {requests} requests, the baseline {other_errors} of {others}."
+
+
+def _add(counts: list[int], more: t.Mapping[str, t.Any]) -> None:
+    counts[0] += more.get("requests", 0)
+    counts[1] += more.get("errors", 0)

@@ -68,17 +68,17 @@ def test_a_fresh_baseline_is_restarted_first(side):
 
 @pytest.mark.claim("canary-fresh-baseline-goes-on", "canary-little-traffic-is-told")
 def test_one_with_a_fresh_baseline_that_was_killed_is_gone_on_with_and_restarts_nothing_once_more(side):
-    fresh = {"deploy_canary": {**QUICK, "baseline": "fresh"}, "deploy_state_dir": str(side.path)}
+    fresh = {"deploy_canary": {**QUICK, "baseline": "fresh", "probe_rate": 40}, "deploy_state_dir": str(side.path)}
     intent = {"verb": "deploy", "strategy": "canary", "release": "0" * 64, "label": "2.0.0", "serving": "blue", "side": "green", "before": {}}
     move = {"deploy_id": "d1", "time": 1.0, "state": "active", "members": ["app1"], "done": True, "intent": intent}
     (side.path / "local-shop.journal").write_text(json.dumps(move) + "\n", encoding="utf-8")
     played = side.stage.play("zero.downtime.deploy", "--check", **{**CANARY, **fresh}, deploy_release="2.0.0")
     assert played.rc == 0 and "Deploy of shop would bring 2.0.0 to the idle side green" in played.output, played.output
     assert "Restart of shop" not in played.output, played.output
-    # The probe alone asks, 50 times a second, and each share has three seconds.
+    # The probe alone asks, 40 times a second, and each share has three seconds.
     said = " ".join(played.output.split())
-    assert "and at 50 requests a second these steps do not tell 2 % errors from 0.5 %: 50 % of the requests takes " in said, played.output
-    assert "at 50 requests a second, 2 % errors are told from 0.5 % after " in said, played.output
+    assert "and at 40 requests a second these steps do not tell 2 % errors from 0.5 %: 50 % of the requests takes " in said, played.output
+    assert "at 40 requests a second, 2 % errors are told from 0.5 % after " in said, played.output
     assert "the deploy to 2.0.0 (d1) has not ended: this one goes on from there, and what serves is not restarted before" in said
 
 

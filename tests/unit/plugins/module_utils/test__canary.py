@@ -63,6 +63,11 @@ def test_who_counts_has_to_be_there():
         check(counted=False, latency="balancer")
 
 
+def test_the_probe_asks_as_often_as_a_canary_wants():
+    assert _canary.evidence_rate({"canary": check(probe_rate=80)}, 50) == 80
+    assert _canary.evidence_rate({"canary": check()}, 50) == _canary.evidence_rate({}, 50) == 50
+
+
 @pytest.mark.claim("secrets-stay-out-of-plans")
 def test_a_plan_has_no_secrets():
     canary = {"prometheus": {"url": "http://p", "headers": {"authorization": "secret"}}}
@@ -190,6 +195,14 @@ def test_a_members_first_traffic_is_not_judged():
 def test_what_fails_half_of_its_requests_goes_also_while_it_warms_up():
     found, looks = watch(Numbers(canary=600), warm_up=20)
     assert found["verdict"] == "fail" and len(looks) == 2 and "failed 1200 of its last 2000" in found["reasons"][0]
+    # One member of two that fails all its requests is not the release.
+    class Broken(Numbers):
+        def look(self):
+            found = super().look()
+            found["canary"]["blocks"] = [{"member": "app1", "requests": 600, "errors": 600}, {"member": "app2", "requests": 400, "errors": 0}]
+            return found
+
+    assert len(watch(Broken(canary=600), warm_up=20)[1]) > 2
     # Where everybody fails, it is nobody's fault.
     assert watch(Numbers(canary=600, baseline=600), warm_up=20)[0]["verdict"] == "pass"
 
