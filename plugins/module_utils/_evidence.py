@@ -40,6 +40,8 @@ MOVES = ("clear", "drain", "activate", "gate", "return", "switch", "back_drain",
 
 # On a first deploy nothing was before: so many errors, which are more than this part of all answers, are too many.
 LEAST, WITHOUT_BEFORE = 3, 0.01
+# Of fewer real requests before the first move a record says how little they tell (none failed: the rate is below 3 / n with 95 % confidence).
+SHORT = 300
 # So many open requests of a member are no sign of anything.
 FEW_OPEN = 5
 # Fewer requests of a probe are no window to compare with.
@@ -244,7 +246,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe = dict(probe)
         spans = phases(probe["series"], began, ended)
         probe["phases"] = spans
-        over_probe = _over_probe(spans, began, _losses.background_rate(verdicts, cells))
+        over_probe = _over_probe(probe, spans, began, _losses.background_rate(verdicts, cells))
         for moment in blamed:
             # The row in which what came before ended is not this deploy's either.
             apart = spans if moment in (None, began) else phases(probe["series"], moment + probe["series"]["bucket_s"] / 2, ended)
@@ -277,7 +279,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         elif rise:
             suspected = rise.text
             notes.append("for a moment only: %s" % rise.text)
-        notes += _rise_of_refusals(cells, blamed)
+        notes += _rise_of_refusals(cells, blamed) + _short_before(cells, began)
 
     grown = bool(kernel["overflows"] or kernel["drops"])
     verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died, _goes_on(probe, events))
@@ -304,17 +306,26 @@ def _before_and_later(spans: dict[str, dict[str, t.Any]], began: float | None) -
     return before, {name: spans["during"][name] + spans["after"][name] for name in before}
 
 
-def _over_probe(spans: dict[str, dict[str, t.Any]], began: float | None, usual: _rates.Count) -> int:
-    """Transport failures of the probe that count.
+def _over_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], began: float | None, usual: _rates.Count) -> int:
+    """Transport failures of the probe that count: those before a balancer counts, and all others, each beside what of that was before.
 
-    :param usual: of how many real requests so many were lost without the deploy's doing. What the probe lost at that rate is explained by it.
+    :param usual: of how many real requests so many were lost without the deploy's doing. What the probe lost at that rate is explained by it, unless it is
+        of a kind that no balancer counts.
     """
     before, later = _before_and_later(spans, began)
-    then, now = _rates.Count(before["transport"], before["sent"]), _rates.Count(later["transport"], later["sent"])
-    if not then.failed and not usual.failed:
-        return now.failed
-    known = then.plus(usual)
-    return _rates.beyond(known, now) if _rates.higher(known, now) else 0
+    unseen = [loss["time"] for loss in probe.get("losses") or () if loss["kind"] in _BEFORE_ACCEPT]
+    early = min(before["transport"], sum(began is not None and when < began for when in unseen))
+    late = min(later["transport"], len(unseen) - early)
+    over = 0
+    for failed_before, failed, explained in ((early, late, _rates.NONE), (before["transport"] - early, later["transport"] - late, usual)):
+        known = _rates.Count(failed_before, before["sent"])
+        known = known.plus(explained) if explained.failed else known
+        now = _rates.Count(failed, later["sent"])
+        if not known.failed:
+            over += failed
+        elif _rates.higher(known, now):
+            over += _rates.beyond(known, now)
+    return over
 
 
 def _worse_by_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]], began: float | None) -> list[str]:
@@ -393,6 +404,15 @@ def _rise_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], pl
             if found.lasting:
                 return found
     return found
+
+
+def _short_before(cells: t.Sequence[Cell], began: float | None) -> list[str]:
+    """That the time before was too short to tell a rate that was there from one that is new."""
+    seen = 0 if began is None else _losses.count(_losses.split(cells, began)[0]).requests
+    if began is None or seen >= SHORT:
+        return []
+    return ["only %s came before anything moved: a rate below %s may have been there all the time" % (
+        _plural(seen, "real request"), "%.0f %%" % (300 / seen) if seen > 3 else "100 %")]
 
 
 def _rise_of_refusals(cells: t.Sequence[Cell], blamed: t.Sequence[float | None]) -> list[str]:

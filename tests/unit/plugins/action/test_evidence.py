@@ -315,6 +315,57 @@ def test_a_deploy_whose_probe_died_goes_back_between_batches_and_stays_when_all_
     assert result["failed"] and result["verdict"] == "unconfirmed" and result["stay"] is stay
 
 
+class Site:
+    """A balancer with one member that gets 200 requests a second; C(fails(second)) are those of them that it answers with a 500."""
+
+    def __init__(self, tmp_path, fails, open_at_end=lambda reading: 0):
+        self.fails, self.open_at_end = fails, open_at_end
+        self.requests = self.errors = self.second = 0
+        _probe.write_json(str(tmp_path / action.CONFIG), {"url": None, "expect_serving": True})
+        for dummy in range(5):
+            self(str(tmp_path), "started")
+        for event, when in (("started", 5.5), ("finished", 6.5)):
+            _events.append(str(tmp_path), "drain", event, members=["app1"], batch=1, now=lambda when=when: when)
+        self(str(tmp_path), "drain")
+        self(str(tmp_path), "return")
+
+    def __call__(self, run_dir, at, moment=None):
+        self.second += 1
+        self.requests += 200
+        self.errors += self.fails(self.second)
+        still = self.open_at_end(self.second)
+        row = {"worker": 1, "current": True, "requests": self.requests + still, "responses": {"2xx": self.requests - self.errors, "5xx": self.errors},
+               "server_5xx": self.errors, "faults": 0, "open": still, "pools": {"shop": {"members": {
+                   "app1": {"requests": self.requests + still, "errors": self.errors, "open": still}}}}}
+        return [_balance.append(run_dir, "lb1", {"counters": [row]}, at, moment, now=lambda: float(self.second))]
+
+
+@pytest.mark.claim("bursts-are-no-trend")
+def test_a_check_looks_on_until_errors_have_lasted_or_have_not(tmp_path):
+    for name, fails, verdict in (("burst", lambda second: 60 if second == 7 else 0, "clean"), ("release", lambda second: 60 if second >= 7 else 0, "degraded")):
+        (tmp_path / name).mkdir()
+        site = Site(tmp_path / name, fails)
+        checking = keeper(tmp_path / name, "checked", site, batch=1)
+        result = checking.checked()
+        assert result["verdict"] == verdict, (name, result["sentence"])
+        assert 0 < sum(checking.naps) <= action.LASTING
+    # What shows no error is not looked at any longer.
+    (tmp_path / "quiet").mkdir()
+    quiet = keeper(tmp_path / "quiet", "checked", Site(tmp_path / "quiet", lambda second: 0), batch=1)
+    assert quiet.checked()["verdict"] == "clean" and quiet.naps == []
+
+
+@pytest.mark.claim("open-requests-are-named")
+@pytest.mark.parametrize("until, waits", [(12, 4.0), (99, 20.0)])
+def test_requests_that_are_open_at_the_end_are_waited_for(tmp_path, until, waits):
+    site = Site(tmp_path, lambda second: 0, lambda second: 30 if 7 <= second < until else 0)
+    ending = keeper(tmp_path, "stopped", site, open_timeout=20)
+    result = ending.stopped()
+    assert sum(ending.naps) == pytest.approx(waits)
+    assert result["evidence"]["balance"]["waiting"] == ("" if until == 12 else "30 on app1 (lb1)")
+    assert ("No request was lost" in result["sentence"]) is (until == 12)
+
+
 ASKED = {"lb1": {"pools": [{"name": "b", "members": [{"name": "app1", "state": "active"}, {"name": "app2", "state": "down"},
                                                      {"name": "app9", "state": "down", "status": "absent"}]}]},
          "lb2": {"failed": True, "msg": "balancer lb2 cannot be reached"}}

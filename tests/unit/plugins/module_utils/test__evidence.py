@@ -127,6 +127,15 @@ def test_what_happens_all_the_time_happens_on_a_moved_member_as_well():
     assert "background as before: 24 truncated on app3, app4 (2.2 %, 2.0 % before)" in found["sentence"]
 
 
+def test_what_no_balancer_counts_is_not_explained_by_what_it_loses():
+    samples = member_sheet((0, {"app3": (0, 0), "app4": (0, 0)}), (9, {"app3": (500, 11), "app4": (500, 9)}), (20, {"app3": (1000, 21), "app4": (1100, 23)}))
+    found = _evidence.compose(account([(11, "refused"), (11.5, "truncated")]), samples, steps=STEPS)
+    assert found["verdict"] == "unconfirmed" and "1 refused" in found["sentence"]
+    # Nor by another kind of failure of the probe's own from before.
+    earlier = _evidence.compose(account([(3, "truncated"), (11, "refused")]), clean_sheet(), steps=STEPS)
+    assert earlier["verdict"] == "unconfirmed"
+
+
 def test_what_became_much_more_frequent_counts_beyond_what_it_was():
     samples = member_sheet((0, {"app3": (0, 0), "app4": (0, 0)}), (9, {"app3": (500, 10), "app4": (500, 10)}), (20, {"app3": (1000, 110), "app4": (1000, 20)}))
     found = _evidence.compose(account(), samples, steps=STEPS)
