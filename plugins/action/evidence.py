@@ -65,8 +65,7 @@ LEARN = 5.0
 LASTING = 6.0
 ATTEMPTS = 3
 
-# Reads the counters of every balancer: (run_dir, at, moment) -> samples.
-Sampler = t.Callable[..., t.List[t.Dict[str, t.Any]]]
+Sampler = _asking.Sampler
 
 
 class ActionModule(ActionBase):
@@ -110,22 +109,10 @@ class ActionModule(ActionBase):
         return _seen.told(_asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars))
 
     def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Sampler | None:
-        """What reads every balancer's counters at the same time; None for a driver whose balancers tell none."""
         if not args["driver"]:
             return None
         driver = _drivers.load(args["driver"])
-        if not driver.info or driver.info_args is None:
-            return None
-        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
-        hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
-
-        def sample(run_dir: str | None, at: str, moment: str | None = None) -> list[dict[str, t.Any]]:
-            found: list[dict[str, t.Any]] = []
-            _asking.balancers(self, driver, traffic, hosts, task_vars,
-                              on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at, moment)))
-            return found
-
-        return sample
+        return _asking.sampler(self, driver, _spec.check(args["traffic"], driver.traffic_spec, "traffic."), task_vars)
 
 
 class NoHttp2(DowntimeError):
@@ -366,6 +353,14 @@ class Keeper:
                 self._event("note", baseline=since, reason=evidence["sentence"])
         self._event("finished")
         return result
+
+    def lost(self, at: str) -> str | None:
+        """What is to be said where the probe is over its budget, and the balance sheet does not explain it by what is lost all the time."""
+        progress = _events.load(self.run_dir, PROGRESS)
+        if not progress or progress["transport"] <= self.args["max_failed"]:
+            return None
+        evidence = self._judge(at, self._snapshot)
+        return None if evidence["verdict"] in ("clean", "degraded") else "The probe lost %d of %d requests." % (progress["transport"], progress["sent"])
 
     def _event(self, event: str, **detail: t.Any) -> None:
         _events.append(self.run_dir, "verify", event, batch=self.args["batch"], **{name: value for name, value in detail.items() if value})

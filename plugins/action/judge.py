@@ -10,6 +10,7 @@ import os
 import time
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.action.evidence import SPEC, Keeper
 from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
@@ -59,7 +60,10 @@ class ActionModule(Once):
         clock = _events.clock(args["run_dir"])
         began = clock()
         _events.append(args["run_dir"], args["step"], "started")
-        found, looks = _canary.watch(sources, canary, args["share"], kept["looks"], lambda: self._lost(args), sticky=args["sticky"])
+        # Requests that were lost are nobody's to judge: the evidence allows for so many, and no more.
+        evidence = Keeper(_spec.check({"state": "checked", "run_dir": args["run_dir"], "max_failed": args["max_failed"]}, SPEC),
+                          _asking.sampler(self, driver, traffic, task_vars), self._task.check_mode)
+        found, looks = _canary.watch(sources, canary, args["share"], kept["looks"], lambda: evidence.lost(args["step"]), sticky=args["sticky"])
         go_on = found["verdict"] == "pass" or (found.get("deadline") and canary["at_deadline"] == "go_on")
         reason = None if go_on else _canary.told(found, args["label"])
         if args["run_dir"]:
@@ -111,9 +115,3 @@ class ActionModule(Once):
             headers = ((given or {}).get("prometheus") or {}).get("headers")
         return Prometheus(options["url"], headers=headers, timeout=options["timeout"], validate_certs=options["validate_certs"], ca_path=options["ca_path"],
                           name="deploy_canary.prometheus.url")
-
-    def _lost(self, args: dict[str, t.Any]) -> str | None:
-        """Requests that the probe lost are nobody's to judge: the evidence allows for so many, and no more."""
-        progress = _events.load(args["run_dir"], PROGRESS)
-        lost = progress["transport"] if progress else 0
-        return f"The probe lost {lost} of {progress['sent']} requests." if lost > args["max_failed"] else None

@@ -10,11 +10,13 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _machines
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _machines
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
 TaskVars = t.Dict[str, t.Any]
+# Reads the counters of every balancer: (run_dir, at, moment) -> samples.
+Sampler = t.Callable[..., t.List[t.Dict[str, t.Any]]]
 
 
 def balancers(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], hosts: t.Sequence[str], task_vars: TaskVars,
@@ -24,6 +26,21 @@ def balancers(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.
         return {}
     options = driver.info_args(traffic)
     return _run(action, hosts, driver.module("info"), lambda _host: dict(options), task_vars, on_result=on_result)
+
+
+def sampler(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: TaskVars) -> Sampler | None:
+    """What reads every balancer's counters at the same time, and keeps them; None for a driver whose balancers tell none."""
+    if not driver.info or driver.info_args is None:
+        return None
+    hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
+
+    def sample(run_dir: str | None, at: str, moment: str | None = None) -> list[dict[str, t.Any]]:
+        found: list[dict[str, t.Any]] = []
+        balancers(action, driver, traffic, hosts, task_vars,
+                  on_result=lambda host, result: found.append(_balance.append(run_dir, host, result, at, moment)))
+        return found
+
+    return sample
 
 
 def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars, state: str = "observed") -> Results:

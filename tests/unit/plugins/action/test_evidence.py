@@ -366,6 +366,29 @@ def test_requests_that_are_open_at_the_end_are_waited_for(tmp_path, until, waits
     assert ("No request was lost" in result["sentence"]) is (until == 12)
 
 
+@pytest.mark.parametrize("usual, lost", [(0, "The probe lost 3 of 300 requests."), (4, None)])
+def test_a_canary_fails_for_what_the_probe_lost_unless_real_requests_are_lost_like_that_all_the_time(tmp_path, usual, lost):
+    Site(tmp_path, lambda second: 0)
+    path = tmp_path / _balance.FILE
+    samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, sample in enumerate(samples):
+        row = sample["counters"][0]
+        row["server_aborts"] = usual * number
+        row["pools"]["shop"]["members"]["app1"]["cut_short"] = usual * number
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
+    tally = _probe.Tally(_probe.complete({"url": URL}), 0.0)
+    for number in range(300):
+        outcome = Outcome("truncated", "", 0, None, None) if number in (230, 250, 270) else Outcome(None, "", 200, "1.0.0", "abc")
+        tally.finish("fresh", number / 40, number / 40, 0.005, outcome)
+    account = {**tally.report(7.5), "stall_ms": 2.4, "skipped": 0, "notes": [], "first_ok": tally.first_ok}
+    _probe.write_json(str(tmp_path / action.CONFIG), {"url": URL, "expect_serving": True})
+    _probe.write_json(str(tmp_path / action.PROGRESS), {"sent": 300, "transport": 3, "failed": 3})
+    watching = keeper(tmp_path, "checked", None)
+    watching._snapshot = lambda: (account, None)
+    assert watching.lost("judge 5 %") == lost
+    assert keeper(tmp_path, "checked", None, max_failed=3).lost("judge 5 %") is None
+
+
 ASKED = {"lb1": {"pools": [{"name": "b", "members": [{"name": "app1", "state": "active"}, {"name": "app2", "state": "down"},
                                                      {"name": "app9", "state": "down", "status": "absent"}]}]},
          "lb2": {"failed": True, "msg": "balancer lb2 cannot be reached"}}
