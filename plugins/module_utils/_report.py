@@ -550,14 +550,17 @@ def _balance_tile(record: Record) -> str:
         ("given up by clients", _count(balance.get("client_aborts"))),
         ("5xx before / during", f"{_count(balance.get('errors_before'))} / {_count(balance.get('errors_during'))}"),
     ]
-    own = (gone or 0) - int(sum(_number(balance.get(key)) or 0 for key in ("truncated", "unanswered")))
+    by_kind = balance.get("lost_by_kind")
+    # Records from before the sheet told the kinds of what was lost had everything that was broken among the lost.
+    own = (int(_number(_mapping(by_kind).get("own_errors")) or 0) if by_kind is not None
+           else (gone or 0) - int(sum(_number(balance.get(key)) or 0 for key in ("truncated", "unanswered"))))
     if own > 0:
         facts.insert(4, ("5xx of the balancer's own", _count(own)))
     # Without these two the sheet would not add up in the reader's head.
     for key, word in (("open", "still open at the end"), ("open_before", "open from before")):
         if _number(balance.get(key)):
             facts.insert(1, (word, _count(balance.get(key))))
-    note = str(balance.get("note") or "")
+    note = "; ".join(str(text) for text in (balance.get("note"), balance.get("background")) if text)
     if balance.get("complete") is False and not note:
         note = "The count is not complete."
     return _tile("Balance sheet", what, state, _count(gone), f"lost of {_count(balance.get('received'))}", facts, note)

@@ -12,6 +12,8 @@ import threading
 import time
 import typing as t
 
+import hpack
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
 UPGRADE = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -143,3 +145,69 @@ def raw(port: int, data: bytes) -> bytes:
         return client.read()
     finally:
         client.close()
+
+
+HEADERS, RST_STREAM, SETTINGS, GOAWAY = 1, 3, 4, 7
+END_STREAM, END_HEADERS = 1, 4
+CANCEL = 8
+
+
+class Http2:
+    """An HTTP/2 connection to a balancer that expects one."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.settimeout(20)
+        self._encoder = hpack.Encoder()
+        self._stream = -1
+        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self._send(SETTINGS, 0, 0)
+
+    def _send(self, kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
+        self.socket.sendall(struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload)
+
+    def ask(self, path: str) -> Http2:
+        self._stream += 2
+        head = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "shop.example")]
+        self._send(HEADERS, END_STREAM | END_HEADERS, self._stream, self._encoder.encode(head))
+        return self
+
+    def read(self) -> str:
+        """How the last request ended: "answered", "reset" or "closed"."""
+        data = b""
+        while True:
+            while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3], "big"):
+                length, kind, flags, stream = int.from_bytes(data[:3], "big"), data[3], data[4], int.from_bytes(data[5:9], "big")
+                data = data[9 + length:]
+                if kind == GOAWAY or (kind == RST_STREAM and stream == self._stream):
+                    return "reset"
+                if kind in (0, HEADERS) and stream == self._stream and flags & END_STREAM:
+                    return "answered"
+            try:
+                part = self.socket.recv(65536)
+            except OSError:
+                part = b""
+            if not part:
+                return "closed"
+            data += part
+
+    def cancel(self) -> None:
+        self._send(RST_STREAM, 0, self._stream, struct.pack(">I", CANCEL))
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def over_http2(port: int, path: str, how: str) -> None:
+    """A request over HTTP/2, after a good one on the same connection: read to its end, cancelled, or left with its connection."""
+    client = Http2(port)
+    assert client.ask("/ok").read() == "answered"
+    client.ask(path)
+    if how == "read":
+        client.read()
+    else:
+        time.sleep(0.2)
+        if how == "cancel":
+            client.cancel()
+            time.sleep(0.2)
+    client.close()

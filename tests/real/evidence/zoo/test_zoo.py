@@ -20,7 +20,7 @@ from limits import wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _evidence, _haproxy_info, _haproxy_options, _nginx_info, _nginx_options
 
-from zoo.member import Member, again, leaves, once, raw
+from zoo.member import Member, again, leaves, once, over_http2, raw
 
 WEBSOCKET = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 
@@ -68,6 +68,14 @@ NOISE: list[tuple[str, t.Callable[[int], t.Any]]] = [
     ("half a request", lambda port: raw(port, b"GET / HTTP/1.1\r\nHost:")),
     ("a WebSocket whose client closes it", closed_websocket),
 ]
+# Over HTTP/2: name, path, what the client does, and the kind of loss, "" for none.
+HTTP2 = [
+    ("the member closes the connection", "/close", "read", "unanswered"), ("the member resets the connection", "/reset", "read", "unanswered"),
+    ("half an answer", "/half", "read", "truncated"), ("half an answer in chunks", "/half_chunk", "read", "truncated"),
+    ("no answer in time", "/slow=4", "read", "own_errors"), ("nobody listens", "/dead/ok", "read", "own_errors"),
+    ("an answer", "/ok", "read", ""), ("the client cancels", "/slow=0.6", "cancel", ""), ("the client leaves", "/slow=0.6", "leave", ""),
+    ("a rule denies", "/deny/ok", "read", ""), ("another application fails", "/other/close", "read", ""),
+]
 ANSWERED = [("the application's own 500", lambda port: once(port, "/e500"), "app_errors"),
             ("the application's own 503", lambda port: once(port, "/e503"), "app_errors"),
             ("a page that is not there", lambda port: once(port, "/e404"), "refused")]
@@ -83,6 +91,7 @@ class Zoo:
         # Somebody else may have listened meanwhile: the stage gives no port twice.
         self.members = [Member(self.stage.ports[name]) for name in ("app1", "their1")]
         self.port = self.stage.port
+        self.samples: list[dict[str, t.Any]] = []
 
     def start(self) -> t.Any:
         raise NotImplementedError
@@ -137,6 +146,10 @@ class HaproxyZoo(Zoo):
             backend_lines={"shop": ["option tcp-check", *rules[:2]], "dead": ["option tcp-check", "retries 1"], "other": ["option tcp-check"]},
             frontend_lines=[rules[2], "use_backend other if { path_beg /other }", "use_backend dead if { path_beg /dead }"],
             defaults_lines=["timeout server 2s", "timeout client 2s", "timeout http-request 1s"])
+        stage.http2_port = haproxy_stage.free_port()
+        stage.extra = "\n".join([
+            "frontend http2", f"    bind 127.0.0.1:{stage.http2_port} proto h2", "    use_backend other if { path_beg /other }",
+            "    use_backend dead if { path_beg /dead }", "    default_backend shop", ""])
         text = stage.text
         stage.text = lambda: text().replace("    option httpchk GET /ready\n", "").replace("    option tcp-check\n", "")  # type: ignore[method-assign]
         return stage.__enter__()
@@ -201,3 +214,13 @@ def test_what_the_application_answers_is_its_members(zoo, name, behaviour, kind)
     assert found["verdict"] == "clean" and found["balance"]["lost"] == 0, (name, found["sentence"])
     cells = [cell for cell in _balance.balance(zoo.samples)["cells"] if cell.counts]
     assert [(cell.member, cell.counts) for cell in cells] == [("app1", {kind: 1})]
+
+
+@pytest.mark.parametrize("name, path, how, kind", HTTP2, ids=[kind[0] for kind in HTTP2])
+def test_over_http2_it_is_the_same_but_that_a_broken_connection_is_no_answer(zoo, name, path, how, kind):
+    if zoo.driver != "haproxy":
+        pytest.skip("nginx' log does not depend on what its clients speak")
+    found = zoo.meet(lambda _port: over_http2(zoo.stage.http2_port, path, how))
+    assert found["balance"]["lost_by_kind"] == ({kind: 1} if kind else {}), (found["sentence"], zoo.samples)
+    assert found["verdict"] == ("lost" if kind else "clean")
+    assert [entry["member"] for entry in found["attributed"]] == ([] if not kind else ["gone" if "listens" in name else "app1"])

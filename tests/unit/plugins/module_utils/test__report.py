@@ -185,3 +185,13 @@ def test_long_series_is_thinned_and_hides_no_spike():
 def test_marks_that_would_overlap_become_one():
     axis = _report._Axis(0, 100)
     assert _report._clusters([(1, 1), (2, 2), (50, 4)], axis, 0.03) == [(1, 2, 3), (50, 50, 4)]
+
+
+def test_background_is_told_beside_what_the_deploy_lost():
+    balance = {"received": 2000, "answered": 1970, "truncated": 30, "unanswered": 0, "cut": 0, "client_aborts": 0, "errors_before": 0, "errors_during": 4,
+               "lost": 2, "lost_by_kind": {"own_errors": 2}, "complete": True, "note": None,
+               "background": "background as before: 30 truncated (1.5 %, 1.4 % before)"}
+    shown = _report._balance_tile({"evidence": {"balance": balance}})
+    assert "background as before: 30 truncated (1.5 %, 1.4 % before)" in shown and "<dt>5xx of the balancer&#x27;s own</dt><dd>2</dd>" in shown
+    clean = _report._balance_tile({"evidence": {"balance": {**balance, "lost": 0, "lost_by_kind": {}}}})
+    assert "5xx of the balancer" not in clean and "t-good" in clean
