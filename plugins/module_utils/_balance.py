@@ -111,6 +111,9 @@ def _grown(first: Row | None, last: Row) -> dict[str, int]:
     grown["own_errors"] = _placing.own_errors(first, last) or 0
     grown["open_before"] = value(first, "open")
     grown["open"] = value(last, "open")
+    grown["streams_before"] = value(first, "streams")
+    grown["streams"] = value(last, "streams")
+    grown["streams_begun"] = value(last, "streams_begun") - value(first, "streams_begun")
     return grown
 
 
@@ -214,6 +217,7 @@ def _one(name: str, samples: t.Sequence[dict[str, t.Any]], moved_at: float | Non
         "read": True, "complete": not gaps, "notes": gaps + notes, "began": opening[0]["time"], "ended": closing[0]["time"],
         "received": whole["received"], "answered": whole["responses"] - truncated, "truncated": truncated, "unanswered": unanswered,
         "open_before": whole["open_before"], "open": whole["open"],
+        **{name: whole[name] for name in _STREAMS},
         "client_aborts": whole["client_aborts"], "retries": whole["retries"], "redispatches": whole["redispatches"], "denied": whole["denied"],
         "received_before": before["received"], "received_during": during["received"],
         "errors_before": before["errors"], "errors_during": during["errors"],
@@ -265,7 +269,8 @@ def _worker(name: str, worker: t.Any, series: list[Reading], opening: list[dict[
 
 # -- all of them ----------------------------------------------------------------------------------------------------
 
-_TOTALS = ("received", "answered", "truncated", "unanswered", "open_before", "open", "client_aborts", "retries", "redispatches", "denied",
+_STREAMS = ("streams_before", "streams_begun", "streams")
+_TOTALS = (*_STREAMS, "received", "answered", "truncated", "unanswered", "open_before", "open", "client_aborts", "retries", "redispatches", "denied",
            "received_before", "received_during", "errors_before", "errors_during")
 
 

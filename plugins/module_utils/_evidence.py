@@ -42,8 +42,8 @@ MOVES = ("clear", "drain", "activate", "gate", "return", "switch", "back_drain",
 LEAST, WITHOUT_BEFORE = 3, 0.01
 # Of fewer real requests before the first move a record says how little they tell (none failed: the rate is below 3 / n with 95 % confidence).
 SHORT = 300
-# So many open requests of a member are no sign of anything.
-FEW_OPEN = 5
+# So many open requests are no sign of anything.
+FEW_OPEN = 10
 # Fewer requests of a probe are no window to compare with.
 FEW = 30
 
@@ -354,24 +354,31 @@ def _worse_by_release(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]
 
 
 def waiting(samples: t.Sequence[dict[str, t.Any]], places: _losses.Places) -> str:
-    """Who has far more open requests than before, and how many, for a sentence; empty where nobody has.
+    """On which balancers far more requests are open than before, and who has most of them, for a sentence; empty where there is none.
 
-    Those of a busy site are always open. More than twice as many as there ever were at a reading before the first move are not that: they wait.
+    Those of a busy site are always open, and so are its streams. More than twice as many as there ever were at a reading before the first move, without
+    the streams, are not that: they wait.
     """
     before: dict[str, int] = {}
-    last: dict[str, dict[str, int]] = {}
+    last: dict[str, tuple[int, dict[str, int]]] = {}
     for sample in samples:
-        open_now: dict[str, int] = {}
-        for row in sample.get("counters") or ():
+        rows = sample.get("counters") or ()
+        held = sum(row.get("open", 0) - row.get("streams", 0) for row in rows)
+        members: dict[str, int] = {}
+        for row in rows:
             for pool in (row.get("pools") or {}).values():
                 for name, own in (pool.get("members") or {}).items():
-                    open_now[name] = open_now.get(name, 0) + own.get("open", 0)
+                    members[name] = members.get(name, 0) + own.get("open", 0)
         if places.began is None or sample["time"] <= places.began:
-            for number in open_now.values():
-                before[sample["balancer"]] = max(before.get(sample["balancer"], 0), number)
-        last[sample["balancer"]] = open_now
-    found = ["%d on %s (%s)" % (number, places.names.get(name, name), balancer) for balancer, members in last.items() for name, number in members.items()
-             if places.began is not None and number > 2 * before.get(balancer, 0) + FEW_OPEN]
+            before[sample["balancer"]] = max(before.get(sample["balancer"], 0), held)
+        if rows:
+            last[sample["balancer"]] = held, members
+    found = []
+    for balancer, (held, members) in last.items():
+        if places.began is not None and held > 2 * before.get(balancer, 0) + FEW_OPEN:
+            most = sorted(members.items(), key=lambda item: -item[1])[:_losses.FEW]
+            who = ", ".join("%d on %s" % (number, places.names.get(name, name)) for name, number in most if number)
+            found.append("%d on %s%s" % (held, balancer, " (%s)" % who if who else ""))
     return ", ".join(found)
 
 

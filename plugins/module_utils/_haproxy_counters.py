@@ -78,7 +78,9 @@ def _counted(rows: Rows, worker: int, current: bool, by_pool: bool) -> dict[str,
         "retries": _add(back, "wretr"), "redispatches": _add(back, "wredis"), "denied": _add(back, "dreq", "dresp"),
         # What members answered themselves.
         "server_4xx": _add(servers, "hrsp_4xx"), "server_5xx": _add(servers, "hrsp_5xx"),
-        "faults": _add(back, "econ", "eresp") - _add(back, "srv_abrt")})
+        "faults": _add(back, "econ", "eresp") - _add(back, "srv_abrt"),
+        # A server counts an upgrade (a WebSocket) when it begins, its backend when it is over.
+        "streams": max(0, _add(servers, "hrsp_1xx") - _add(back, "hrsp_1xx")), "streams_begun": _add(servers, "hrsp_1xx")})
     if rows.uncounted:
         found["uncounted"] = rows.uncounted
     # Of named pools also each one's own: what a canary is judged by. A request that HAProxy answers in a member's place is among them.

@@ -246,6 +246,14 @@ counters:
       description: Requests that no member could be found for, or whose member gave no valid answer, as far as HAProxy says so. A reset counts twice.
       type: int
       returned: success
+    streams:
+      description: Upgraded connections (WebSockets) that are open now. They are among RV(counters[].open), too.
+      type: int
+      returned: success
+    streams_begun:
+      description: Upgraded connections so far.
+      type: int
+      returned: success
     retries:
       description: Connections to servers that were tried again.
       type: int

@@ -362,7 +362,7 @@ def test_requests_that_are_open_at_the_end_are_waited_for(tmp_path, until, waits
     ending = keeper(tmp_path, "stopped", site, open_timeout=20)
     result = ending.stopped()
     assert sum(ending.naps) == pytest.approx(waits)
-    assert result["evidence"]["balance"]["waiting"] == ("" if until == 12 else "30 on app1 (lb1)")
+    assert result["evidence"]["balance"]["waiting"] == ("" if until == 12 else "30 on lb1 (30 on app1)")
     assert ("No request was lost" in result["sentence"]) is (until == 12)
 
 

@@ -312,10 +312,12 @@ def test_an_incomplete_sheet_does_not_say_that_nothing_was_lost():
     assert "lb2 could not be read at the end: gone" in found["sentence"]
 
 
-def holding(when, **members):
+def holding(when, streams=0, **members):
     sample, = member_sheet((when, {name: (100, 0) for name in members}))
+    row = sample["counters"][0]
+    row.update(open=sum(members.values()), streams=streams, requests=row["requests"] + sum(members.values()))
     for name, number in members.items():
-        sample["counters"][0]["pools"]["shop"]["members"][name]["open"] = number
+        row["pools"]["shop"]["members"][name]["open"] = number
     return sample
 
 
@@ -325,8 +327,16 @@ def test_requests_that_wait_at_the_end_are_named_with_their_member():
     usual = _evidence.compose(account(), [*before, holding(20, app3=23, app4=9)], steps=STEPS)
     assert usual["balance"]["waiting"] == "" and usual["sentence"].startswith("No request was lost: ")
     found = _evidence.compose(account(), [*before, holding(20, app3=40, app4=9)], steps=STEPS)
-    assert found["balance"]["waiting"] == "40 on app3 (lb1)"
-    assert found["sentence"].startswith("No loss was seen, and not everything was counted: ") and "without an answer yet: 40 on app3 (lb1)" in found["sentence"]
+    assert found["balance"]["waiting"] == "49 on lb1 (40 on app3, 9 on app4)"
+    assert found["sentence"].startswith("No loss was seen, and not everything was counted: ")
+    assert "without an answer yet: 49 on lb1 (40 on app3, 9 on app4)" in found["sentence"]
+
+
+@pytest.mark.claim("streams-are-no-losses")
+def test_streams_that_come_together_on_one_member_do_not_wait_for_an_answer():
+    found = _evidence.compose(account(), [holding(0, 20, app3=10, app4=10), holding(9, 20, app3=10, app4=10), holding(20, 60, app3=50, app4=12)], steps=STEPS)
+    assert found["balance"]["waiting"] == "" and found["sentence"].startswith("No request was lost: ")
+    assert (found["balance"]["streams_before"], found["balance"]["streams"]) == (20, 60)
 
 
 @pytest.mark.parametrize("before, during, worse", [

@@ -32,7 +32,7 @@ def test_sums_over_all_pools_and_no_frontend():
     assert found == {
         "worker": 12, "current": True, "requests": 130, "responses": {"1xx": 2, "2xx": 160, "3xx": 4, "4xx": 6, "5xx": 6, "other": 0},
         "open": 6, "client_aborts": 14, "server_aborts": 16, "retries": 20, "redispatches": 22, "denied": 10, "server_4xx": 2, "server_5xx": 3,
-        "faults": 6, "pools": {}}
+        "faults": 6, "streams": 0, "streams_begun": 0, "pools": {}}
 
 
 def test_named_pools_and_their_members():
@@ -41,6 +41,11 @@ def test_named_pools_and_their_members():
     # What a canary is judged by, and what says on which member something was lost: 49 given, 45 answered, 1 being answered.
     assert found["pools"] == {"shop": {"requests": 100, "errors": 4, "time_ms": None, "average_ms": 0, "members": {
         "app1": {"requests": 49, "errors": 3, "refused": 2, "cut_short": 1, "faults": 2, "open": 1, "missing": 3}}}}
+
+
+def test_upgrades_that_are_open_are_streams():
+    found = counters.of_worker(stat(dict(SHOP, hrsp_1xx=3), dict(SERVER, hrsp_1xx=4), dict(SERVER, svname="app2", hrsp_1xx=1)), 12, True, ["shop"])
+    assert (found["streams_begun"], found["streams"]) == (5, 2)
 
 
 def test_of_a_member_only_what_there_is():
