@@ -50,7 +50,8 @@ def test_one_that_answers_with_errors_is_withdrawn_and_its_flag_goes_first(side)
 def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
     # It goes as soon as it is found out; the time is for a machine on which others are slow, too.
     slow = play(side, "deploy", deploy_release="4.0.0-slow", deploy_canary={**QUICK, "step_time": 120, "deadline": 200, "latency": "probe"})
-    assert slow.rc == 2 and "4.0.0-slow was withdrawn at 20 % of the requests: latency_ms of the canary is +" in slow.sentence, slow.output
+    # Ten times slower shows in the middle and in the tails alike, and whichever is told first.
+    assert slow.rc == 2 and re.search(r"4\.0\.0-slow was withdrawn at 20 % of the requests: latency_ms(_p\d+)? of the canary is \+", slow.sentence), slow.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
 
