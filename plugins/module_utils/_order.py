@@ -7,8 +7,8 @@ For many values, which come as counts (value: how often). A side that is slower 
 any limit at most as often as the other one. So limits are taken from what the baseline did *before* a look, and the
 values of the look are counted on both sides: above the limit or not. That makes the question one of two shares, as with
 errors, and an e-value answers it; a mean of e-values is one, too, so several limits are asked at once, and the
-answer is a sequential test of stochastic order. The look in which the canary is worst is left out, since what one look
-alone shows may be a pause of one member. (A test of that order that may be looked at any time is in Lindon, Sanden,
+answer is a sequential test of stochastic order. Of a tail the look in which the canary is worst is left out, since what
+one look alone shows may be a pause of one member. (A test of that order that may be looked at any time is in Lindon, Sanden,
 Shirikian, Liu, Mishra and Tingley 2022, "Rapid regression detection in software deployments through sequential
 testing", arXiv 2205.14762; there, bands around the whole distributions are compared, as by Howard and Ramdas 2022,
 "Sequential estimation of quantiles with applications to A/B testing and best-arm identification", Bernoulli 28. To ask
@@ -41,9 +41,14 @@ class Part(t.NamedTuple):
     suffix: str
     quantiles: tuple[float, ...]
     factors: tuple[float, ...]
+    is_tail: bool
 
 
-PARTS = (Part("", (0.5, 0.75), MIDDLE), Part("_p95", (0.95,), TAIL), Part("_p99", (0.99,), TAIL))
+PARTS = (
+    Part("", (0.5, 0.75), MIDDLE, False),
+    Part("_p95", (0.95,), TAIL, True),
+    Part("_p99", (0.99,), TAIL, True),
+)
 
 
 class Order(t.NamedTuple):
@@ -172,15 +177,22 @@ def _order(part: Part, asked: list[_Asked], both: list[Distribution], wanted: tu
         if both[1].size and both[1].quantile(share) > 0
     ]
     ratio = max(ratios or [1.0], key=lambda one: abs(math.log(one)) if one > 0 else math.inf)
-    above, low = _beyond(asked, up, part.factors, needed, ratio, ratio / FURTHEST)
-    below, high = _beyond(asked, down, tuple(1 / factor for factor in part.factors), needed, ratio, ratio * FURTHEST)
+    worse, better = part.factors, tuple(1 / factor for factor in part.factors)
+    above, low = _beyond(asked, up, worse, needed, ratio, ratio / FURTHEST, part.is_tail)
+    below, high = _beyond(asked, down, better, needed, ratio, ratio * FURTHEST, part.is_tail)
     return Order(
         above, below, ratio, max(low, up) if above >= needed else low, min(high, down) if below >= needed else high
     )
 
 
 def _beyond(
-    asked: list[_Asked], allowed: float, factors: t.Sequence[float], needed: float, ratio: float, furthest: float
+    asked: list[_Asked],
+    allowed: float,
+    factors: t.Sequence[float],
+    needed: float,
+    ratio: float,
+    furthest: float,
+    is_tail: bool,
 ) -> tuple[float, float]:
     """The e-value that the canary's values are beyond what is allowed, and beyond which multiple of the baseline's they
     are for sure."""
@@ -188,7 +200,10 @@ def _beyond(
     seen = [one.seen(allowed) for one in told]
     # A limit that cannot be asked yet says nothing, which is 1.
     worse = 1 if factors[0] > 1 else -1
-    found = [one.evidence(_without_one(looks, worse), factors) for one, (looks, _effects) in zip(told, seen)]
+    found = [
+        one.evidence(_without_one(looks, worse) if is_tail else looks, factors)
+        for one, (looks, _effects) in zip(told, seen)
+    ]
     value = (sum(found) + len(asked) - len(told)) / len(asked)
     if not told or ratio <= 0:
         return value, furthest

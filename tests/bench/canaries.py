@@ -20,7 +20,7 @@ STEPS, SHARES, RATES = (1, 5, 25, 50), (1, 5, 50), (2, 50, 200)
 USUAL = 100
 SEED = 20261130
 # How often each cell is run.
-RUNS_OF_A_DEPLOY, RUNS_OF_A_SHARE = 300, 60
+RUNS_OF_A_DEPLOY, RUNS_OF_A_SHARE = 300, 40
 
 
 class Ended(t.NamedTuple):
