@@ -47,12 +47,13 @@ def decide() -> dict[str, t.Any]:
 
 
 def worst(found: dict[str, t.Any]) -> float:
-    """Of the healthy worlds the largest share that was withdrawn, over all that was run of it; users who stick to their side, uncounted, are apart."""
-    return max(_withdrawn(world) for world in found["worlds"] if world["healthy"] and not world["sticky"])
+    """Of the healthy worlds the largest share that was withdrawn, of whole deploys or of all that was run; users who stick to their side, uncounted,
+    are apart."""
+    return max(_withdrawn(cells) for world in found["worlds"] if world["healthy"] and not world["sticky"]
+               for cells in ([world["deploy"]], [world["deploy"], *world["grid"].values()]))
 
 
-def _withdrawn(world: dict[str, t.Any]) -> float:
-    cells = [world["deploy"], *world["grid"].values()]
+def _withdrawn(cells: list[dict[str, t.Any]]) -> float:
     return sum(one["failed"] for one in cells) / sum(one["runs"] for one in cells)
 
 
