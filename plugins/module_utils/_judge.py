@@ -3,9 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The canary judge: is the canary worse than a fresh baseline? Three verdicts: pass, fail, inconclusive.
 
-Two kinds of evidence. Errors are counts, and are judged by a test that may be looked at as often as one likes. Metrics are samples, and are judged as
-Spinnaker's NetflixACAJudge does (https://spinnaker.io/guides/user/canary/judge): the interval of the location shift has to lie beyond a quarter of the
-estimate, the ratio of the means beyond what is allowed; the score is the share of metrics that pass, and one critical metric that fails sets it to 0.
+Two kinds of evidence. Errors are counts, and are judged by a test that may be looked at as often as one likes, by blocks of members, since failures
+come in bursts (C(_clusters)). Metrics are samples. Many of them come as counts of each value, and are judged by their order, in the middle and in the
+tails (C(_order)); few come as lists, and are judged as Spinnaker's NetflixACAJudge does (https://spinnaker.io/guides/user/canary/judge): the interval
+of the location shift has to lie beyond a quarter of the estimate, the ratio of the means beyond what is allowed; the score is the share of metrics
+that pass, and one critical metric that fails sets it to 0.
 
 Where this judge departs from that one:
 
@@ -293,10 +295,11 @@ def judge(step_samples: t.Sequence[t.Mapping[str, t.Any]], criteria: t.Mapping[s
     """Judge a step from all that was seen in it so far.
 
     @param step_samples: a dictionary for each look, oldest first, with C(canary) and C(baseline); each has C(requests) and C(errors), counted since
-        the look before, and C(metrics), a list of values measured since then for each metric's name
+        the look before, the same of each member as C(blocks), if members are told apart, and C(metrics), for each metric's name a list of values
+        measured since then or a dictionary of how often each came. C(share), if given, says which looks were at the same share
     @param criteria: see docs/judge.md; C(metrics) has a dictionary for each metric's name. Names that the judge does not know are not looked at
     @return: C(verdict) (pass, fail, inconclusive), C(reasons) (sentences), C(errors) (sums, C(e_value), C(needed), C(e_not_worse)), C(metrics) (a list;
-        C(estimate), C(low) and C(high) are parts of the baseline's mean) and C(score) (0 to 100, or None)
+        C(estimate), C(low) and C(high) are parts of the baseline's mean, or of its quantile) and C(score) (0 to 100, or None)
     @raise DowntimeError: for criteria that C(check) refuses
     """
     options, rules = _options(criteria, "judge", "judge.metrics")
