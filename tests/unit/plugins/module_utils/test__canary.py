@@ -195,6 +195,7 @@ def test_a_members_first_traffic_is_not_judged():
 def test_what_fails_half_of_its_requests_goes_also_while_it_warms_up():
     found, looks = watch(Numbers(canary=600), warm_up=20)
     assert found["verdict"] == "fail" and len(looks) == 2 and "failed 1200 of its last 2000" in found["reasons"][0]
+
     # One member of two that fails all its requests is not the release.
     class Broken(Numbers):
         def look(self):
