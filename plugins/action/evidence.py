@@ -282,7 +282,7 @@ class Keeper:
         evidence = self._judge("checked", self._answered)
         if evidence["verdict"] == "unconfirmed" and self._process() is not None:
             evidence = self._look_again(evidence)
-        if evidence["suspected"] and evidence["verdict"] == "clean":
+        if (evidence["suspected"] and evidence["verdict"] == "clean") or evidence["hasty"]:
             evidence = self._look_on()
         result = {"changed": False, "verdict": evidence["verdict"], "rollback": evidence["rollback"], "sentence": evidence["sentence"],
                   "evidence": _small(evidence)}
@@ -292,7 +292,8 @@ class Keeper:
             # Nobody watches any more: a deploy between two batches goes back, rather than to leave two releases behind, and one that has moved all stays.
             blind = evidence["blind"] and self.args["batch"] is not None
             result.update(failed=True, msg=evidence["sentence"], stay=evidence["verdict"] == "unconfirmed" and not blind)
-        self._event("failed" if result.get("failed") else "finished", reason=result.get("msg"))
+        self._event("failed" if result.get("failed") else "finished", reason=result.get("msg"),
+                    verdict=evidence["verdict"] if result.get("failed") else None)
         return result
 
     def _learn(self, config: dict[str, t.Any]) -> None:
@@ -333,12 +334,16 @@ class Keeper:
         return self._judge("checked", self._answered)
 
     def _look_on(self) -> dict[str, t.Any]:
-        """Errors that came in a moment only may be a member that stumbled. Those of a release go on: which it is shows within seconds."""
+        """Errors that came in a moment only may be a member that stumbled, and a loss or two may be what happens all the time.
+
+        Those of a release go on, and what happens all the time happens on members that nobody moves: which it is shows within seconds.
+        """
         end = self.clock() + LASTING
         while True:
             self.sleep(1.0)
             evidence = self._judge("checked", self._answered, anew=True)
-            if evidence["verdict"] != "clean" or not evidence["suspected"] or self.clock() >= end:
+            open_question = evidence["hasty"] or (evidence["verdict"] == "clean" and evidence["suspected"])
+            if not open_question or self.clock() >= end:
                 return evidence
 
     def _baseline(self, evidence: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -413,7 +418,8 @@ class Keeper:
                 self.sampler(self.run_dir, at, moment)
             events = _events.read(self.run_dir)
             evidence = _evidence.compose(probe, _balance.read(self.run_dir), events, _events.steps(events), self.args["max_failed"],
-                                         first=not config.get("expect_serving", True), died=died, max_slowdown=self.args["max_slowdown"])
+                                         first=not config.get("expect_serving", True), died=died, max_slowdown=self.args["max_slowdown"],
+                                         baseline=self.args["baseline"])
             sheet = evidence["balance"]
             if told and attempt == 0:
                 if evidence["verdict"] == "clean":
@@ -448,8 +454,16 @@ class Keeper:
         while (evidence["balance"] or {}).get("waiting") and self.clock() < end:
             self.sleep(min(1.0, max(0.0, end - self.clock())))
             evidence = self._judge("stopped", self._closed, anew=True)
+        evidence = self._as_it_was_found(evidence)
         _probe.write_json(os.path.join(self.run_dir, RESULT), evidence)
         return {"changed": True, "evidence": evidence, "verdict": evidence["verdict"], "sentence": evidence["sentence"]}
+
+    def _as_it_was_found(self, evidence: dict[str, t.Any]) -> dict[str, t.Any]:
+        """A finding for which the deploy went back stays one, however much was answered well after that."""
+        found = [event["detail"] for event in _events.read(self.run_dir) if event["step"] == "verify" and (event.get("detail") or {}).get("verdict")]
+        if not found or evidence["verdict"] != "clean":
+            return evidence
+        return {**evidence, "verdict": found[-1]["verdict"], "rollback": found[-1]["verdict"] in ("lost", "degraded"), "sentence": found[-1]["reason"]}
 
     def _end_probe(self) -> None:
         """Ask the probe to end; what it has in flight it still waits for. One that does not end is killed."""

@@ -51,7 +51,7 @@ class ActionModule(Once):
             return {**shared, **move.fence(host), **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
         results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if args["timeout_action"] == "cut" else 0),
-                           **({"servers": renamed} if (renamed := {name: server for name, server in servers.items() if name != server}) else {}))
+                           **_place(args["servers"], traffic))
         merged = {
             **move.merged(results),
             "members": [{**member, "name": names.get(member["name"], member["name"]), "balancer": host}
@@ -68,3 +68,10 @@ class ActionModule(Once):
             for name in ("balancers", "diff", "members"):
                 del merged[name]
         return move.end(results, merged, cut=cut)
+
+
+def _place(servers: t.Mapping[str, str], traffic: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Where a move happens, as the evidence has to know it: the pools, and what the balancers call members that have another name there."""
+    renamed = {name: server for name, server in servers.items() if name != server}
+    pools = [pool["name"] for pool in traffic.get("pools") or () if isinstance(pool, dict) and pool.get("name")]
+    return {**({"servers": renamed} if renamed else {}), **({"pools": pools} if pools else {})}

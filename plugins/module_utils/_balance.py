@@ -208,10 +208,12 @@ def _one(name: str, samples: t.Sequence[dict[str, t.Any]], moved_at: float | Non
     before, during = _sum(part.before for part in parts), _sum(part.during for part in parts)
     whole = _sum(part.whole for part in parts)
     unanswered = max(0, _unanswered(whole))
-    truncated = max(0, whole["server_aborts"] - unanswered)
-    if unanswered and whole["server_aborts"]:
+    # At least so many: only where a member had both at a time, one may be the other.
+    truncated = sum(max(0, cell.counts.get("truncated", 0) - cell.counts.get("unanswered", 0)) for cell in cells)
+    most = min(whole["responses"], max(0, whole["server_aborts"]))
+    if truncated < most and unanswered:
         notes.append("%s: a member's reset counts both as unanswered and among %d broken answers, so that between %d and %d requests were lost"
-                     % (name, whole["server_aborts"], max(unanswered, whole["server_aborts"]), unanswered + whole["server_aborts"]))
+                     % (name, whole["server_aborts"], unanswered + truncated, unanswered + most))
     knows_servers = all("server_5xx" in row for sample in good for row in sample["counters"])
     return {
         "read": True, "complete": not gaps, "notes": gaps + notes, "began": opening[0]["time"], "ended": closing[0]["time"],

@@ -122,9 +122,8 @@ def steps(events: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
         if event["event"] == "started":
             step = {"name": event["step"], "started": event["time"], "finished": None, "result": "running",
                     "members": event.get("members", []), "batch": event.get("batch"), "balancer": event.get("balancer")}
-            if event.get("detail", {}).get("servers"):
-                # What balancers call these members, where that is another name.
-                step["servers"] = event["detail"]["servers"]
+            # Where a move happens: its pools, and what balancers call members that have another name there.
+            step.update({name: event["detail"][name] for name in ("servers", "pools") if event.get("detail", {}).get(name)})
             running[key] = step
             found.append(step)
         elif event["event"] in ("finished", "failed") and key in running:

@@ -181,7 +181,8 @@ def attribute(losses: t.Sequence[dict[str, t.Any]], moved: t.Sequence[tuple[str,
         found.append(_entry(group["loss"]["time"], group["loss"]["kind"], group["count"], group["step"], group["balancer"], "probe"))
     for (kind, balancer, member), placed in _together(moved).items():
         cell = placed[0]
-        step = _step_of(cell.began, cell.ended, steps)
+        own = [step for step in steps if cell.member in (step.get("members") or ()) or not step.get("members")]
+        step = _step_of(cell.began, cell.ended, own if cell.member else steps)
         found.append(_entry(cell.ended, KINDS[kind], sum(one.counts[kind] for one in placed), step, balancer, "balance", member))
     return sorted(found, key=lambda one: one["time"])
 
@@ -210,7 +211,7 @@ def _plural(count: int, noun: str) -> str:
 
 def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]] = (), events: t.Sequence[dict[str, t.Any]] = (),
             steps: t.Sequence[dict[str, t.Any]] = (), max_failed: int = 0, first: bool = False, died: str | None = None,
-            max_slowdown: float | None = None) -> dict[str, t.Any]:
+            max_slowdown: float | None = None, baseline: bool = False) -> dict[str, t.Any]:
     """The whole evidence of one deploy: the three lines, what each loss is put down to, verdict and sentence.
 
     :param probe: the account in probe.json or snapshot.json; None when no URL was given.
@@ -218,9 +219,13 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     :param max_failed: the budget of transport failures.
     :param first: nothing served when the deploy began.
     :param died: why the probe's account is not whole, as the end of a sentence.
+    :param baseline: this is the look before the first move: what is lost already is to be told.
     :param max_slowdown: how many times slower than before answers may be; None for no limit.
     """
     began, ended = window(steps)
+    if began is None and not baseline and any(step["name"] != "verify" for step in steps):
+        # A deploy that has moved nothing (yet) has lost nothing either.
+        began = math.inf
     since = None
     if first:
         since = next((step["finished"] for step in steps if admits(step["name"]) and step["finished"]), None)
@@ -237,6 +242,8 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     places = _losses.Places(steps, SHARE)
     if places.began is None and baselines:
         places.began = baselines[-1]["baseline"]
+    if began is not None:
+        places.began = began
     verdicts = _losses.judge(cells, places, cut) if sheet else []
     blamed = blamed_from(steps, began)
     kernel = kernel_of(samples)
@@ -294,6 +301,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
+        "hasty": verdict == "lost" and over_sheet > max_failed and all(one.hasty for one in verdicts if one.lost),
         "sentence": _slowdown.said(_sentence(verdict, reason, probe, sheet, attributed, died, dropped), slower),
     }
 
@@ -398,8 +406,8 @@ def _rise_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], pl
     windows = [_losses.split(cells, moment) for moment in blamed]
     if blamed and None not in blamed:
         before, during = _losses.split(cells, max(moment for moment in blamed if moment is not None))
-        moved = [cell for cell in during if places.moved_before(cell.member, cell.began)]
-        windows.append((before + [cell for cell in during if not places.moved_before(cell.member, cell.ended)], moved))
+        moved = [cell for cell in during if places.moved_before(cell, cell.began)]
+        windows.append((before + [cell for cell in during if not places.moved_before(cell, cell.ended)], moved))
     found = None
     for before, during in windows:
         then, now = _losses.count(before, APP), _losses.count(during, APP)
@@ -489,7 +497,9 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         fine = "" if probe is None else "; longest gap %d ms, own stall %d ms" % (round(probe["longest_gap_ms"]), math.ceil(probe["stall_ms"]))
         gaps = _gaps(sheet, dropped)
         usual = (sheet or {}).get("background")
-        lost = (sheet or {}).get("lost") or (0 if usual else (probe or {}).get("failed"))
+        # The application's own errors are no lost requests, as long as they are no more than before.
+        broken = 0 if usual or probe is None else sum(probe["phases"][name]["transport"] for name in ("before", "during", "after"))
+        lost = (sheet or {}).get("lost") or broken
         said = ("Within the budget" if lost else "No loss was seen, and not everything was counted" if gaps
                 else "No request was lost by this deploy" if usual else "No request was lost")
         return "%s: %s%s%s%s." % (said, numbers, "; %s" % usual if usual else "", fine, "".join("; " + gap for gap in gaps))
@@ -497,6 +507,9 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         return "The application got worse: %s." % reason
     if verdict == "unconfirmed" and died and reason == died:
         return "The evidence is not whole: %s%s." % (died, " (%s so far)" % numbers if numbers else "")
-    where = "; ".join(entry["text"] for entry in attributed[:3]) + ("; and %d more places" % (len(attributed) - 3) if len(attributed) > 3 else "")
+    # What real requests met comes first: the probe's own entries hold the application's everyday errors, too.
+    told = sorted(attributed, key=lambda entry: entry["line"] != "balance")
+    more = len(told) - 3
+    where = "; ".join(entry["text"] for entry in told[:3]) + ("; and %d more place%s" % (more, "s" * (more > 1)) if more > 0 else "")
     start = "Requests were lost" if verdict == "lost" else "Losses that only the probe saw"
     return "%s: %s%s%s." % (start, numbers, "; " + reason if reason else "", "; " + where if where else "")

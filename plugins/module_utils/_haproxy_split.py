@@ -367,12 +367,14 @@ def split(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pr
     config, why = config_of(params, pid, processes)
     place = locate(config, why, asked_place(params), params.get("sides"), params.get("app"), full_path(pid, processes), params.get("pools") or ())
     splitter = Splitter(balancer, place, wanted, params["min_active"], params["timeout"], check_mode, memory=memory)
+    # What was counted until now is not of this change.
+    before = counted(balancer, params, config)["counters"] if wanted and not check_mode else []
     result = splitter.run()
     if result.get("missing"):
         result["notes"] = [result["missing"]["text"] + with_lines(result["missing"]["lines"]), *result["notes"]]
     if memory:
         memory.done["worker"] = result["worker"]
-    result.update(counted(balancer, params, config))
+    result.update(counted(balancer, params, config), counters_before=before)
     return result
 
 

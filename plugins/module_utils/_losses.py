@@ -22,7 +22,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _rates
-from ansible_collections.zero.downtime.plugins.module_utils._placing import Cell
+from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
 from ansible_collections.zero.downtime.plugins.module_utils._rates import Count
 
 Step = t.Mapping[str, t.Any]
@@ -39,8 +39,10 @@ OF_MEMBERS = ("drain", "activate", "gate", "return", "back_drain", "back_activat
 OF_ALL = ("clear", "switch", "back_switch")
 FOREVER = float("inf")
 
-# Kinds that are judged as one: under a kept connection a member's reset is both of the first, and their counts take from each other.
-TOGETHER = (("unanswered", "truncated"), ("own_errors",))
+# Where something is moved, a rate is called higher sooner: that is where losses are expected.
+MOVED_LEVEL = 1e-4
+# Few losses, beside so few requests that a kind which happens all the time may not have come yet, are no verdict at once.
+ENOUGH = 1500
 WORDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "answered by the balancer with a 5xx",
          "app_errors": "answered with a 5xx", "refused": "answered with a 4xx"}
 
@@ -53,7 +55,7 @@ class Places:
     """
 
     def __init__(self, steps: t.Sequence[Step], share: str) -> None:
-        self.members: dict[str, list[Span]] = {}
+        self.members: dict[str, list[tuple[Span, frozenset[str]]]] = {}
         self.all: list[Span] = []
         batches: dict[tuple[t.Any, bool], list[Step]] = {}
         for step in steps:
@@ -67,20 +69,23 @@ class Places:
         for batch in batches.values():
             # From the start of its drain to the end of its return, with what is between the steps.
             span = min(step["started"] for step in batch), max(_end(step) for step in batch)
+            # A host may carry both sides: only that one is moved whose pool is.
+            pools = frozenset(pool for step in batch for pool in step.get("pools") or ())
             for name in {name for step in batch for name in step.get("members") or ()}:
-                self.members.setdefault(self.servers.get(name, name), []).append(span)
-        self.began = min((span[0] for spans in (self.all, *self.members.values()) for span in spans), default=None)
+                self.members.setdefault(self.servers.get(name, name), []).append((span, pools))
+        self.began = min((span[0] for span in (*self.all, *(span for spans in self.members.values() for span, _pools in spans))), default=None)
 
-    def moving(self, member: str | None, began: float, ended: float) -> bool:
-        """Whether something that moves this member (None: any member) ran in this time."""
-        spans = self.all + (self.members.get(member, []) if member is not None else [span for spans in self.members.values() for span in spans])
-        return any(start <= ended and began <= end + AFTER for start, end in spans)
+    def moving(self, cell: Cell) -> bool:
+        """Whether something that moves this cell's member (or any, where it names none) ran in its time."""
+        return any(start <= cell.ended and cell.began <= end + AFTER for start, end in (*self.all, *self._spans(cell)))
 
-    def moved_before(self, member: str | None, when: float) -> bool:
-        """Whether this member may run what the deploy brought it."""
-        if any(start <= when for start, _end_of_it in self.all):
-            return True
-        return any(start <= when for start, _end_of_it in self.members.get(member or "", ()))
+    def moved_before(self, cell: Cell, when: float) -> bool:
+        """Whether this cell's member may have run, by then, what the deploy brought it."""
+        return any(start <= when for start, _end_of_it in (*self.all, *(self._spans(cell) if cell.member else ())))
+
+    def _spans(self, cell: Cell) -> list[Span]:
+        named = [self.members.get(cell.member, [])] if cell.member is not None else list(self.members.values())
+        return [span for spans in named for span, pools in spans if not pools or cell.pool is None or cell.pool in pools]
 
 
 def _end(step: Step) -> float:
@@ -98,6 +103,8 @@ class Verdict(t.NamedTuple):
     during: Count
     # Who had what is background, since the first move.
     others: list[str]
+    # It rests on few losses, and on so few requests before that the same may happen all the time.
+    hasty: bool
 
 
 def _parts(cells: t.Iterable[Cell], kinds: t.Sequence[str]) -> list[Count]:
@@ -127,27 +134,37 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
     """
     before, during = split(cells, places.began)
     # Where nothing is known to have moved, nothing can be called background either.
-    moved = [cell for cell in during if places.began is None or places.moving(cell.member, cell.began, cell.ended)]
-    still = [cell for cell in during if not (places.began is None or places.moving(cell.member, cell.began, cell.ended))]
-    untouched = before + [cell for cell in still if not places.moved_before(cell.member, cell.ended)]
+    moved = [cell for cell in during if places.began is None or places.moving(cell)]
+    still = [cell for cell in during if not (places.began is None or places.moving(cell))]
+    untouched = before + [cell for cell in still if not places.moved_before(cell, cell.ended)]
     found = []
-    for kinds in TOGETHER:
-        here, usual = count(moved, *kinds), count(untouched, *kinds)
+    for kind in LOSSES:
+        here, usual = count(moved, kind), count(untouched, kind)
         own = max(0, here.failed - cut)
         cut = max(0, cut - here.failed)
         if usual.failed:
-            own = min(own, _rates.beyond(usual, here)) if _rates.higher(usual, Count(own, here.requests), _spread(untouched, kinds)) else 0
+            is_more = _rates.higher(usual, Count(own, here.requests), _spread(untouched, [kind]), MOVED_LEVEL)
+            own = min(own, _rates.beyond(usual, here)) if is_more else 0
         where = moved if own else []
-        elsewhere, then = count(still, *kinds), count(before, *kinds)
-        if lasts(before, still, *kinds):
-            own += _rates.beyond(then, elsewhere)
+        if lasts(before, still, kind):
+            own += _rates.beyond(count(before, kind), count(still, kind))
             where = where + still
-        for kind in kinds:
-            lost = min(own, count(where, kind).failed)
-            own -= lost
-            placed = [cell for cell in where if lost and cell.counts.get(kind)]
-            others = sorted({places.names.get(cell.member, cell.member) for cell in during if cell.member and cell.counts.get(kind) and cell not in placed})
-            found.append(Verdict(kind, lost, placed, count(before, kind), count(during, kind), others))
+        placed = [cell for cell in where if cell.counts.get(kind)]
+        others = sorted({places.names.get(cell.member, cell.member) for cell in during if cell.member and cell.counts.get(kind) and cell not in placed})
+        hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
+        found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty))
+    return _counted_once(found)
+
+
+def _counted_once(verdicts: t.Sequence[Verdict]) -> list[Verdict]:
+    """A member's reset under a kept connection is both unanswered and truncated: where both are the deploy's, on one member at a time, it counts once."""
+    unanswered = next(one for one in verdicts if one.kind == "unanswered")
+    found = []
+    for one in verdicts:
+        if one.kind == "truncated" and unanswered.lost:
+            both = sum(min(cell.counts.get("truncated", 0), cell.counts.get("unanswered", 0)) for cell in one.where if cell in unanswered.where)
+            one = one._replace(lost=max(0, one.lost - both))
+        found.append(one if one.lost else one._replace(where=[], hasty=False))
     return found
 
 
@@ -184,7 +201,7 @@ def background(verdicts: t.Iterable[Verdict]) -> str:
     told, usual = [], True
     for one in verdicts:
         during = Count(one.during.failed - one.lost, one.during.requests)
-        if during.failed or one.before.failed:
+        if during.failed:
             usual = usual and bool(one.before.failed)
             who = " on %s" % ", ".join(one.others) if one.others and len(one.others) <= FEW else ""
             told.append("%s %s%s (%s, %s before)" % (format(during.failed, ","), WORDS[one.kind], who, percent(during), percent(one.before)))

@@ -288,10 +288,12 @@ def split(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx 
     config = safe(nginx, params["slowest_request"]) if wanted else _nginx_config.parse(nginx.dump())
     splitter = Splitter(nginx, place, wanted, pools, params["min_active"], params["timeout"], params.get("probe_path"), check_mode, config,
                         memory=memory)
+    # What was counted until now is not of this change.
+    before = counted(params, nginx, keep=True)["counters"] if wanted and not check_mode else []
     result = splitter.run()
     if memory:
         memory.done["worker"] = result["worker"]
-    return {**result, **counted(params, nginx, not check_mode)}
+    return {**result, **counted(params, nginx, not check_mode), "counters_before": before}
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:

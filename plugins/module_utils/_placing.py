@@ -79,8 +79,8 @@ def cells(balancer: str, readings: t.Sequence[Reading]) -> list[Cell]:
         "own_errors": _lasting([0 if row is None else own_errors(first, row) or 0 for row in rows]),
     }
     broken = [value(row, "server_aborts") - value(first, "server_aborts") for row in rows]
-    # A member's reset under a client that had used the connection is both; it counts as one.
-    grown["truncated"] = _lasting([max(0, number - unanswered) for number, unanswered in zip(broken, grown["unanswered"])])
+    # A member's reset under a client that had used the connection is here and among the unanswered; which of them are that, no counter tells.
+    grown["truncated"] = _lasting(broken)
     found = []
     for index in range(1, len(readings)):
         lost = {kind: counted[index] - counted[index - 1] for kind, counted in grown.items()}
@@ -99,7 +99,8 @@ def _between(balancer: str, before: Reading, after: Reading, lost: dict[str, int
     counts: dict[tuple[str | None, str | None], dict[str, int]] = {key: {} for key in own}
 
     def place(kind: str, claimed: t.Callable[[Row], int]) -> None:
-        for key, grown in own.items():
+        # Whoever claims most comes first: a client that left, or a request in motion, makes a small claim anywhere.
+        for key, grown in sorted(own.items(), key=lambda item: -claimed(item[1])):
             taken = min(lost[kind], max(0, claimed(grown)))
             if taken:
                 counts[key][kind] = taken

@@ -208,6 +208,11 @@ counters:
   returned: success
   type: list
   elements: dict
+counters_before:
+  description: The same as RV(counters), read before anything was moved; empty where nothing was taken out of traffic.
+  returned: success
+  type: list
+  elements: dict
 uncounted:
   description: Why nothing is counted, V(null) where something is.
   returned: success

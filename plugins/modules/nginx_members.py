@@ -203,6 +203,11 @@ counters:
   returned: success
   type: list
   elements: dict
+counters_before:
+  description: The same as RV(counters), read before anything was moved; empty where nothing was taken out of traffic.
+  returned: success
+  type: list
+  elements: dict
 uncounted:
   description: Why there are no counters.
   returned: success

@@ -17,6 +17,8 @@ from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inv
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
 
+# Seconds by which a reading of before a move comes before it.
+MOMENT = 0.001
 # Options of every facade that moves traffic.
 FACADE: dict[str, t.Any] = {
     "lock": {"type": "dict"},
@@ -53,7 +55,12 @@ class Move:
             self.notes.write(_events.append, self.args["run_dir"], self.args["step"], event, **self.about, **detail)
 
     def run(self, hosts: t.Sequence[str], module: str, args_for: t.Callable[[str], dict[str, t.Any]], seconds: float, **detail: t.Any) -> Results:
+        # A moment before the move begins: what its module read first is what was counted until then.
+        began = _events.clock(self.args["run_dir"])() - MOMENT
+
         def keep(host: str, result: dict[str, t.Any]) -> None:
+            if result.get("counters_before") and not self.action._task.check_mode:
+                self.notes.write(_balance.append, self.args["run_dir"], host, {"counters": result["counters_before"]}, self.args["step"], now=lambda: began)
             # A reading at every move: of a worker that a reload ends meanwhile, the last one is all there will be.
             if result.get("counters") and not self.action._task.check_mode:
                 self.notes.write(_balance.append, self.args["run_dir"], host, result, self.args["step"])

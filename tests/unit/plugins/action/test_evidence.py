@@ -355,6 +355,16 @@ def test_a_check_looks_on_until_errors_have_lasted_or_have_not(tmp_path):
     assert quiet.checked()["verdict"] == "clean" and quiet.naps == []
 
 
+def test_a_finding_stays_one_however_much_is_answered_well_after_it(tmp_path):
+    site = Site(tmp_path, lambda second: 60 if 7 <= second < 15 else 0)
+    found = keeper(tmp_path, "checked", site, batch=1).checked()
+    assert found["verdict"] == "degraded"
+    for dummy in range(400):
+        site(str(tmp_path), "back_return")
+    ended = keeper(tmp_path, "stopped", site).stopped()
+    assert (ended["verdict"], ended["evidence"]["rollback"], ended["sentence"]) == ("degraded", True, found["sentence"])
+
+
 @pytest.mark.claim("open-requests-are-named")
 @pytest.mark.parametrize("until, waits", [(12, 4.0), (99, 20.0)])
 def test_requests_that_are_open_at_the_end_are_waited_for(tmp_path, until, waits):

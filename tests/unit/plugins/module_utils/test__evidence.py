@@ -143,6 +143,70 @@ def test_what_became_much_more_frequent_counts_beyond_what_it_was():
     assert {entry["member"] for entry in found["attributed"]} == {"app3"}
 
 
+def broken(when, unanswered, truncated, requests, open_now=0, pool="shop", member="app3"):
+    """One member's counters: so many requests without an answer, and so many answers that were cut short."""
+    answered = requests - unanswered
+    return {"time": T0 + when, "balancer": "lb1", "at": "checked", "counters": [{
+        "worker": 1, "current": True, "requests": requests + open_now, "responses": {"2xx": answered}, "open": open_now, "server_5xx": 0, "faults": 0,
+        "client_aborts": 0, "server_aborts": truncated,
+        "pools": {pool: {"members": {member: {"requests": requests, "cut_short": truncated, "missing": unanswered}}}}}]}
+
+
+@pytest.mark.claim("each-planted-loss-is-seen")
+def test_truncated_answers_are_seen_beside_requests_without_an_answer():
+    """A service that has always closed 2 % of its connections, and a release that cuts a tenth of its answers short besides."""
+    samples = [broken(0, 0, 0, 0), broken(9, 20, 0, 1000), broken(20, 44, 60, 2000)]
+    found = _evidence.compose(account([(12, "truncated")]), samples, steps=STEPS)
+    assert (found["verdict"], found["balance"]["lost_by_kind"]) == ("lost", {"truncated": 60})
+    assert found["balance"]["truncated"] == 36 and "between 80 and 104 requests were lost" in found["balance"]["note"]
+
+
+def test_requests_that_a_kill_left_without_an_answer_are_seen_beside_truncated_ones():
+    samples = [broken(0, 0, 0, 0), broken(9, 0, 20, 1000), broken(20, 1, 41, 2000)]
+    found = _evidence.compose(account(), samples, steps=STEPS)
+    assert (found["verdict"], found["balance"]["lost_by_kind"]) == ("lost", {"unanswered": 1})
+
+
+def test_a_reset_that_counts_as_both_is_one():
+    samples = [broken(0, 0, 0, 0), broken(9, 0, 0, 1000), broken(20, 3, 3, 2000)]
+    assert _evidence.compose(account(), samples, steps=STEPS)["balance"]["lost_by_kind"] == {"unanswered": 3}
+
+
+@pytest.mark.claim("nothing-moved-nothing-lost")
+def test_a_deploy_that_moves_nothing_loses_nothing():
+    steps = [{"name": name, "started": T0 + when, "finished": T0 + when + 1, "result": "succeeded", "members": [], "batch": None}
+             for name, when in (("plan", 0), ("lock", 1), ("stage", 2), ("verify", 9))]
+    samples = [broken(0, 0, 0, 0), broken(9, 10, 0, 500), broken(20, 20, 0, 1000)]
+    losses = [(number, "eof_reused") for number in range(1, 20, 4)] + [(number, "status_500", "1.0.0") for number in range(2, 20, 4)]
+    found = _evidence.compose(account(losses), samples, steps=steps)
+    assert (found["verdict"], found["balance"]["lost"], found["attributed"]) == ("clean", 0, [])
+    # Before the first move it is told.
+    assert _evidence.compose(account(losses), samples, steps=steps, baseline=True)["verdict"] == "lost"
+
+
+def test_the_idle_sides_moves_are_not_the_serving_sides():
+    steps = [{**step, "pools": ["shop_green"]} for step in STEPS]
+    for pool, verdict in (("shop_blue", "clean"), ("shop_green", "lost")):
+        samples = [broken(0, 0, 0, 0, pool=pool), broken(9, 0, 0, 1000, pool=pool), broken(20, 1, 0, 2000, pool=pool)]
+        assert _evidence.compose(account(), samples, steps=steps)["verdict"] == verdict, pool
+
+
+def test_a_loss_is_put_down_to_a_step_of_its_own_member():
+    steps = [*STEPS, {"name": "drain", "started": T0 + 17, "finished": T0 + 19, "result": "succeeded", "members": ["app4"], "batch": 2}]
+    samples = [broken(0, 0, 0, 0), broken(9, 0, 0, 1000), broken(15, 0, 0, 1600), broken(18, 1, 0, 2000)]
+    entry, = _evidence.compose(account(), samples, steps=steps)["attributed"]
+    assert (entry["step"], entry["member"]) == ("return", "app3") and "while app3 came back" in entry["text"]
+
+
+def test_one_loss_beside_few_requests_is_no_verdict_at_once():
+    few = [broken(0, 0, 0, 0), broken(9, 0, 0, 150), broken(20, 1, 0, 400)]
+    assert _evidence.compose(account(), few, steps=STEPS)["hasty"]
+    many = [broken(0, 0, 0, 0), broken(9, 0, 0, 1600), broken(20, 1, 0, 2000)]
+    assert not _evidence.compose(account(), many, steps=STEPS)["hasty"]
+    several = [broken(0, 0, 0, 0), broken(9, 0, 0, 150), broken(20, 6, 0, 400)]
+    assert not _evidence.compose(account(), several, steps=STEPS)["hasty"]
+
+
 def test_a_balancers_own_name_for_a_member_is_known():
     steps = [{**step, "servers": {"app3": "srv-3"}} for step in STEPS]
     samples = member_sheet((0, {"srv-3": (0, 0)}), (9, {"srv-3": (500, 0)}), (20, {"srv-3": (1000, 1)}))
