@@ -150,7 +150,9 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
             own += _rates.beyond(count(before, kind), count(still, kind))
             where = where + still
         placed = [cell for cell in where if cell.counts.get(kind)]
-        others = sorted({places.names.get(cell.member, cell.member) for cell in during if cell.member and cell.counts.get(kind) and cell not in placed})
+        theirs = set(map(id, placed))
+        others = sorted({places.names.get(cell.member, cell.member) for cell in during
+                         if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
         hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
         found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty))
     return _counted_once(found)
@@ -180,14 +182,15 @@ def lasts(before: t.Sequence[Cell], during: t.Sequence[Cell], *kinds: str) -> bo
 
 def _without_bursts(cells: t.Sequence[Cell], kinds: t.Sequence[str]) -> list[Cell]:
     """The cells without the worst moment of each member. Of one that is longer than a moment nobody knows how it is spread."""
-    kept = list(cells)
-    for member in {cell.member for cell in cells}:
-        own = [cell for cell in cells if cell.member == member]
-        moments = [[cell for cell in own if first.began <= cell.began and cell.ended <= first.began + BURST] for first in own]
-        worst = max(moments, key=lambda moment: count(moment, *kinds).failed)
-        if count(worst, *kinds).failed:
-            kept = [cell for cell in kept if cell not in worst]
-    return kept
+    by_member: dict[str | None, list[Cell]] = {}
+    for cell in cells:
+        by_member.setdefault(cell.member, []).append(cell)
+    left_out: set[int] = set()
+    for own in by_member.values():
+        if count(own, *kinds).failed:
+            moments = [[cell for cell in own if first.began <= cell.began and cell.ended <= first.began + BURST] for first in own]
+            left_out.update(map(id, max(moments, key=lambda moment: count(moment, *kinds).failed)))
+    return [cell for cell in cells if id(cell) not in left_out]
 
 
 def percent(counted: Count) -> str:
