@@ -201,14 +201,16 @@ def percent(counted: Count) -> str:
 
 def background(verdicts: t.Iterable[Verdict]) -> str:
     """What was lost anyway, for a sentence; empty where nothing was."""
-    told, usual = [], True
+    told, usual = [], []
     for one in verdicts:
         during = Count(one.during.failed - one.lost, one.during.requests)
-        if during.failed:
-            usual = usual and bool(one.before.failed)
+        if one.before.failed and not during.failed:
+            told.append("%s %s before anything moved (%s)" % (format(one.before.failed, ","), WORDS[one.kind], percent(one.before)))
+        elif during.failed:
+            usual.append(one.before.failed > 0)
             who = " on %s" % ", ".join(one.others) if one.others and len(one.others) <= FEW else ""
             told.append("%s %s%s (%s, %s before)" % (format(during.failed, ","), WORDS[one.kind], who, percent(during), percent(one.before)))
-    return ("background%s: %s" % (" as before" if usual else "", ", ".join(told))) if told else ""
+    return ("background%s: %s" % (" as before" if usual and all(usual) else "", ", ".join(told))) if told else ""
 
 
 def background_rate(verdicts: t.Iterable[Verdict], cells: t.Sequence[Cell]) -> Count:

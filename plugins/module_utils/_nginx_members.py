@@ -29,7 +29,7 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
         restored=params.get("restored") or (), probe_path=params.get("probe_path"), check_mode=check_mode)
     safe(nginx, max(params["slowest_request"], params["timeout"] if request.state == "drained" else 0))
     # What was counted until now is not of this move.
-    before = counted(params, nginx, keep=True)["counters"] if request.state == "drained" and not check_mode else []
+    before = counted(params, nginx, keep=False)["counters"] if request.state == "drained" and not check_mode else []
     result = Mover(nginx, request, memory=memory).run()
     if memory:
         memory.done["worker"] = result["worker"]

@@ -289,7 +289,7 @@ def split(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx 
     splitter = Splitter(nginx, place, wanted, pools, params["min_active"], params["timeout"], params.get("probe_path"), check_mode, config,
                         memory=memory)
     # What was counted until now is not of this change.
-    before = counted(params, nginx, keep=True)["counters"] if wanted and not check_mode else []
+    before = counted(params, nginx, keep=False)["counters"] if wanted and not check_mode else []
     result = splitter.run()
     if memory:
         memory.done["worker"] = result["worker"]

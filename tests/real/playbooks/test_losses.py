@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+import subprocess
+import typing as t
 
 import pytest
 from held import Held, events
@@ -61,16 +63,17 @@ def test_a_drain_that_may_cut_counts_what_it_cut(stage, tmp_path):
 @pytest.mark.claim("lost-requests-go-back")
 @pytest.mark.parametrize("member, is_moved", [("app1", True), ("app4", False)])
 def test_a_member_killed_under_load_takes_the_deploy_back_where_it_is_moved(stage, tmp_path, member, is_moved):
-    """The hook kills a member that answers requests. One that nobody moves has died by itself: that is told, and the deploy goes on."""
-    records, hook = tmp_path / "records", tmp_path / "kill.yml"
-    hook.write_text(
-        "- name: Kill a member, as the first batch begins\n"
-        "  ansible.builtin.shell: >-\n"
-        f"    pkill -9 -f '[a]{member[1:]}-blue.pid'\n"
-        "  when: rolling_batch.n == 1\n", encoding="utf-8")
-    with Held(until=lambda held: held.lost, each=2) as held:
-        played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[1], deploy_hooks={"before_drain": str(hook)},
-                            deploy_records_dir=str(records), **PATIENT)
+    """It dies while the first member drains. One that nobody moves has died by itself: that is told, and the deploy goes on."""
+    records, killed = tmp_path / "records", []
+
+    def dies(held: Held) -> t.Any:
+        if not killed and any((event["step"], event["event"]) == ("drain", "started") for event in events(records)):
+            killed.append(subprocess.run(["pkill", "-9", "-f", f"{member}-blue.pid"], check=False).returncode)
+        return held.lost
+
+    with Held(until=dies, each=2) as held:
+        played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=[1], deploy_records_dir=str(records), **PATIENT)
+    assert killed == [0], "the member must be there to be killed"
     assert held.lost, "the kill must hit requests in flight, else this test proves nothing"
     balance = record(records)["evidence"]["balance"]
     if is_moved:

@@ -110,6 +110,13 @@ def test_a_loss_on_a_member_that_nobody_moved_is_background_and_named():
     assert found["attributed"] == []
 
 
+def test_what_was_lost_before_anything_moved_is_not_passed_over():
+    samples = member_sheet((0, {"app3": (0, 0)}), (9, {"app3": (500, 2)}), (20, {"app3": (1000, 2)}))
+    found = _evidence.compose(account(), samples, steps=STEPS)
+    assert found["verdict"] == "clean"
+    assert "No request was lost by this deploy: " in found["sentence"] and "background: 2 truncated before anything moved (0.4 %)" in found["sentence"]
+
+
 def test_the_same_loss_on_the_member_that_was_moved_is_the_deploys():
     samples = member_sheet((0, {"app3": (0, 0), "app4": (0, 0)}), (9, {"app3": (500, 0), "app4": (500, 0)}), (20, {"app3": (1000, 1), "app4": (1000, 0)}))
     found = _evidence.compose(account(), samples, steps=STEPS)
