@@ -108,7 +108,9 @@ PIECES = [
     Piece("playbooks", "stage", pytest("tests/real/stage"), 20, STAGE),
     Piece("real", "haproxy", pytest("tests/real/haproxy", "tests/real/health"), 30, ()),
     Piece("real", "nginx", pytest("tests/real/nginx"), 30, ()),
-    Piece("real", "evidence", pytest("tests/real/evidence", "tests/real/load", "tests/real/prometheus"), 30, ()),
+    Piece("real", "evidence", (
+        *_files("evidence", "planted_losses", "probe_http2", "probe_process", "wrong_answers"), "tests/real/load", "tests/real/prometheus"), 30, ()),
+    Piece("real", "zoo", pytest("tests/real/evidence/zoo"), 30, ()),
     Piece("real", "release", pytest("tests/real/release", "tests/real/process_swap", "tests/real/package", "tests/real/release_header"), 30, ()),
     Piece("real", "report", pytest("tests/real/report"), 20, ()),
     Piece("real", "tutorial", pytest("tests/real/tutorial"), 30, (), memory_mb=800),
