@@ -65,8 +65,6 @@ LEARN = 5.0
 LASTING = 6.0
 ATTEMPTS = 3
 
-Sampler = _asking.Sampler
-
 
 class ActionModule(ActionBase):
     # Once for all hosts, and a failure is everybody's: with run_once only the first host would be rescued.
@@ -108,7 +106,7 @@ class ActionModule(ActionBase):
         traffic = _spec.check({**args["traffic"], "pools": args["pools"]}, driver.traffic_spec, "traffic.")
         return _seen.told(_asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars))
 
-    def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Sampler | None:
+    def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> _asking.Sampler | None:
         if not args["driver"]:
             return None
         driver = _drivers.load(args["driver"])
@@ -130,7 +128,7 @@ class NoPath(DowntimeError):
 class Keeper:
     """The three states. Clock and sleep are parameters, so that tests need no waiting."""
 
-    def __init__(self, args: dict[str, t.Any], sampler: Sampler | None, check_mode: bool,
+    def __init__(self, args: dict[str, t.Any], sampler: _asking.Sampler | None, check_mode: bool,
                  clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep) -> None:
         self.args = args
         self.sampler = sampler

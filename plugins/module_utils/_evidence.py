@@ -36,7 +36,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSS
 from ansible_collections.zero.downtime.plugins.module_utils._probe import SHARE, admits, bound, hist_percentile_ms
 
 # Steps that touch what serves. Until the first of them begins, nothing can be the deploy's doing.
-MOVES = ("clear", "drain", "activate", "gate", "return", "switch", "back_drain", "back_activate", "back_gate", "back_return", "back_switch")
+MOVES = (*_losses.OF_ALL, *_losses.OF_MEMBERS)
 
 # On a first deploy nothing was before: so many errors, which are more than this part of all answers, are too many.
 LEAST, WITHOUT_BEFORE = 3, 0.01
@@ -239,11 +239,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     notes: list[str] = ["before anything moved: %s" % detail["reason"] for detail in baselines[-1:]]
     sheet = balance(samples, moved_at=began, since=since, cut=cut)
     cells: list[Cell] = sheet.pop("cells") if sheet else []
-    places = _losses.Places(steps, SHARE)
-    if places.began is None and baselines:
-        places.began = baselines[-1]["baseline"]
-    if began is not None:
-        places.began = began
+    places = _losses.Places(steps, SHARE, baselines[-1]["baseline"] if began is None and baselines else began)
     verdicts = _losses.judge(cells, places, cut) if sheet else []
     blamed = blamed_from(steps, began)
     kernel = kernel_of(samples)
@@ -434,7 +430,7 @@ def _rise_of_refusals(cells: t.Sequence[Cell], blamed: t.Sequence[float | None])
     """That answers with a 4xx became more frequent: told, since a new release may well mean it."""
     for moment in blamed:
         before, during = _losses.split(cells, moment)
-        if moment is not None and _losses.lasts(before, during, REFUSED):
+        if before and _losses.lasts(before, during, REFUSED):
             then, now = _losses.count(before, REFUSED), _losses.count(during, REFUSED)
             return ["answers with a 4xx became more frequent: %s of %s real requests, %s of %s before"
                     % (*(format(number, ",") for number in (*now, *then)),)]

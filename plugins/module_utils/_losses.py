@@ -43,8 +43,7 @@ FOREVER = float("inf")
 MOVED_LEVEL = 1e-4
 # Few losses, beside so few requests that a kind which happens all the time may not have come yet, are no verdict at once.
 ENOUGH = 1500
-WORDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "answered by the balancer with a 5xx",
-         "app_errors": "answered with a 5xx", "refused": "answered with a 4xx"}
+WORDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "answered by the balancer with a 5xx"}
 
 
 class Places:
@@ -52,9 +51,11 @@ class Places:
 
     :param steps: as _events.steps gives them.
     :param share: how the names of steps begin that change shares.
+    :param began: when it first moved something; None where nothing is known to have moved.
     """
 
-    def __init__(self, steps: t.Sequence[Step], share: str) -> None:
+    def __init__(self, steps: t.Sequence[Step], share: str, began: float | None) -> None:
+        self.began = began
         self.members: dict[str, list[tuple[Span, frozenset[str]]]] = {}
         self.all: list[Span] = []
         batches: dict[tuple[t.Any, bool], list[Step]] = {}
@@ -73,7 +74,6 @@ class Places:
             pools = frozenset(pool for step in batch for pool in step.get("pools") or ())
             for name in {name for step in batch for name in step.get("members") or ()}:
                 self.members.setdefault(self.servers.get(name, name), []).append((span, pools))
-        self.began = min((span[0] for span in (*self.all, *(span for spans in self.members.values() for span, _pools in spans))), default=None)
 
     def moving(self, cell: Cell) -> bool:
         """Whether something that moves this cell's member (or any, where it names none) ran in its time."""

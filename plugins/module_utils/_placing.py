@@ -19,9 +19,8 @@ Reading = t.Tuple[float, t.Optional[Row]]
 
 # Losses: no answer at all, half an answer, and an answer that the balancer gave in a member's place.
 LOSSES = ("unanswered", "truncated", "own_errors")
-# Answers that the application gave, whole, and that nobody wants.
-ANSWERS = ("app_errors", "refused")
-KINDS = (*LOSSES, *ANSWERS)
+# Answers that the application gave, whole, and that nobody wants, as the counters of a worker and of a member have them.
+ANSWERS = {"app_errors": ("server_5xx", "errors"), "refused": ("server_4xx", "refused")}
 
 
 class Cell(t.NamedTuple):
@@ -113,13 +112,12 @@ def _between(balancer: str, before: Reading, after: Reading, lost: dict[str, int
     place("truncated", lambda grown: grown["cut_short"])
     place("unanswered", lambda grown: grown["missing"])
     for key, grown in own.items():
-        counts[key].update({kind: grown[name] for kind, name in (("app_errors", "errors"), ("refused", "refused")) if grown[name] > 0})
+        counts[key].update({kind: grown[name] for kind, (_whole, name) in ANSWERS.items() if grown[name] > 0})
     requests = {key: max(0, grown["requests"]) for key, grown in own.items()}
     if not own:
         whole = counts.setdefault((None, None), {})
         requests[None, None] = max(0, value(after[1], "requests") - value(before[1], "requests"))
-        for kind, name in (("app_errors", "server_5xx"), ("refused", "server_4xx")):
-            if value(after[1], name) > value(before[1], name):
-                whole[kind] = value(after[1], name) - value(before[1], name)
+        answered = {kind: value(after[1], name) - value(before[1], name) for kind, (name, _own) in ANSWERS.items()}
+        whole.update({kind: number for kind, number in answered.items() if number > 0})
     return [Cell(balancer, key[0], key[1], before[0], after[0], requests.get(key, 0), found)  # type: ignore[arg-type]
             for key, found in counts.items() if found or requests.get(key)]

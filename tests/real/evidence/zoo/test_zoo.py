@@ -10,6 +10,7 @@ A kind is met while the deploy moves its member, so that each loss counts. It is
 
 from __future__ import annotations
 
+import abc
 import time
 import typing as t
 
@@ -81,7 +82,7 @@ ANSWERED = [("the application's own 500", lambda port: once(port, "/e500"), "app
             ("a page that is not there", lambda port: once(port, "/e404"), "refused")]
 
 
-class Zoo:
+class Zoo(abc.ABC):
     """A real balancer before raw members: ``app1`` is asked, ``gone`` is dead, and ``other`` is another application's."""
 
     driver = ""
@@ -93,11 +94,13 @@ class Zoo:
         self.port = self.stage.port
         self.samples: list[dict[str, t.Any]] = []
 
+    @abc.abstractmethod
     def start(self) -> t.Any:
-        raise NotImplementedError
+        """Start the balancer; returns its stage."""
 
+    @abc.abstractmethod
     def read(self) -> dict[str, t.Any]:
-        raise NotImplementedError
+        """What the driver's module C(info) tells of it."""
 
     def settled(self) -> dict[str, t.Any]:
         """The counters once nothing is open any more."""
