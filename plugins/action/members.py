@@ -34,7 +34,7 @@ class ActionModule(Once):
 
     def _move(self, driver: _drivers.Driver, traffic: dict[str, t.Any], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if not args["members"]:
-            return {"changed": False, "waited": 0.0, "members": [], "balancers": {}, "diff": [], "problems": [], "gone": {}}
+            return {"changed": False, "waited": 0.0, "members": [], "streams": {}, "balancers": {}, "diff": [], "problems": [], "gone": {}}
         servers = {name: args["servers"].get(name) or name for name in args["members"]}
         names = {server: name for name, server in servers.items()}
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
@@ -50,7 +50,7 @@ class ActionModule(Once):
             own = move.with_secrets(driver, args["own_traffic"].get(host) or traffic, host)
             return {**shared, **move.fence(host), **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
-        results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if args["timeout_action"] == "cut" else 0),
+        results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if "cut" in (args["timeout_action"], args["streams"]) else 0),
                            **_place(args["servers"], traffic))
         merged = {
             **move.merged(results),
@@ -63,11 +63,17 @@ class ActionModule(Once):
                      if (where := [host for host, result in results.items() if servers[name] in (result.get("gone") or ())])},
         }
         cut = sum(member.get("cut") or 0 for member in merged["members"])
+        merged["streams"] = {}
+        for member in merged["members"]:
+            if member.get("streams"):
+                merged["streams"][member["name"]] = merged["streams"].get(member["name"], 0) + member["streams"]
+        # By the balancers' own names, as all that the evidence counts.
+        asked = {servers[name]: number for name, number in merged["streams"].items()} if args["streams"] == "leave" else {}
         if merged.get("failed"):
             # What a person reads at this moment is the sentence; the rest is in the balancers' own words in the record.
             for name in ("balancers", "diff", "members"):
                 del merged[name]
-        return move.end(results, merged, cut=cut)
+        return move.end(results, merged, cut=cut, **({"asked": asked} if asked else {}))
 
 
 def _place(servers: t.Mapping[str, str], traffic: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

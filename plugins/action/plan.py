@@ -245,7 +245,7 @@ class ActionModule(ActionBase):
             "health": {**checked["deploy_health"], "smoke": _plan.smoke_of(checked["deploy_health"], public)}, "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"],
-            **_plan.drain_actions(checked, driver.cuts, verb), "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
+            **_plan.drain_actions(checked, driver.cuts, verb), "streams": _plan.of_streams(checked, traffic, driver, verb), "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
             "evidence": {"url": checked["deploy_evidence_url"], "rate": _canary.evidence_rate(own, checked["deploy_evidence_rate"]),
                          "paths": checked["deploy_evidence_paths"], "max_slowdown": checked["deploy_evidence_max_slowdown"],
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"],

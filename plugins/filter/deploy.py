@@ -59,6 +59,7 @@ class FilterModule:
             "back_members": _outcome.back_members,
             "slots_of": _outcome.slots_of,
             "slots_back": _outcome.slots_back,
+            "slots_left": _outcome.slots_left,
             "intent_of": intent_of,
             "active_everywhere": active_everywhere,
             "fit": _outcome.fit,

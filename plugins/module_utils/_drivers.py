@@ -55,6 +55,7 @@ class Driver:
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
     :param complete: C(deploy_traffic) with what the driver has to know of the members beside their names, out of the plan's C(hosts).
     :param default_floor: what stands in place of the default of C(deploy_min_active).
+    :param tells_streams: whether C(<driver>_members) tells streams from requests (C(streams)).
     :param cuts: whether C(<driver>_members) can cut connections (C(timeout_action=cut)).
     :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """
@@ -73,6 +74,7 @@ class Driver:
     complete: t.Callable[[dict[str, t.Any], t.Mapping[str, t.Mapping[str, t.Any]]], dict[str, t.Any]] | None = None
     default_floor: str | None = None
     cuts: bool = True
+    tells_streams: bool = False
     collection: str = COLLECTION
 
     def module(self, kind: str) -> str:

@@ -130,6 +130,8 @@ def steps(events: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
             step = running.pop(key)
             step["finished"] = event["time"]
             step["result"] = "succeeded" if event["event"] == "finished" else "failed"
+            if event.get("detail", {}).get("asked"):
+                step["asked"] = event["detail"]["asked"]
             if event.get("detail", {}).get("reason"):
                 step["reason"] = event["detail"]["reason"]
     return found

@@ -57,6 +57,7 @@ KINDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "5x
 _DOING = {
     "plan": "while the deploy was planned", "lock": "while the lock was taken", "gates": "during the gates", "stage": "while the release was staged",
     "drain": "while {who} drained", "activate": "while {who} changed release", "gate": "while {who} was checked", "return": "while {who} came back",
+    "streams": "while the streams of {who} were ended",
     "switch": "while traffic was switched", "back_switch": "while traffic was switched back",
     "verify": "while the deploy was verified", "record": "while the record was written",
     "back_drain": "while {who} drained, going back", "back_activate": "while {who} went back to the old release",

@@ -56,6 +56,7 @@ DRIVER = Driver(
     member_args=member_args,
     split_args=split_args,
     request_log=True,
+    tells_streams=True,
     info=True,
     info_args=info_args,
 )

@@ -27,12 +27,15 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
     processes = processes or Processes()
     if params["timeout"] < 0:
         raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
+    if params["slowest_request"] < 0:
+        raise DowntimeError(f"slowest_request is {params['slowest_request']:g}; seconds from 0 on are accepted")
     balancer = balancer_of(params, processes)
     request = Request(
         members=list(params["members"]), state=params["state"], pools=params.get("pools") or None, weight=params.get("weight"), wait=params["wait"],
         timeout=params["timeout"], timeout_action=params["timeout_action"], min_active=params["min_active"],
         restored=params.get("restored") or (), take_out=params["take_out"],
-        probe_path=params.get("probe_path"), check_mode=check_mode)
+        probe_path=params.get("probe_path"), streams=params.get("streams") or "wait", slowest_request=params["slowest_request"],
+        check_mode=check_mode)
     if not request.members:
         raise DowntimeError("members is empty; at least one name is needed")
     pid = balancer.look([]).current

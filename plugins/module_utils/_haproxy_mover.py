@@ -15,6 +15,7 @@ import socket
 import time
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_streams
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places import check_floor, find_places, in_flight
@@ -26,6 +27,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._members import floo
 POLL = 0.05
 ZEROES = 2
 CUT_WITHIN = 5.0
+# Seconds between two lists of all sessions, which are long where there are many.
+LIST_EVERY = 0.5
 PROBE_EVERY = 0.2
 PROBE_PASSES = 3
 
@@ -45,6 +48,9 @@ class Request(t.NamedTuple):
     restored: t.Collection[str] = ()
     take_out: str = "auto"
     probe_path: str | None = None
+    # What becomes of streams, and how long a request may last: what lasts longer is a stream.
+    streams: str = "wait"
+    slowest_request: float = 30.0
     check_mode: bool = False
 
 
@@ -101,6 +107,9 @@ class Mover:
         self.places: dict[str, list[Key]] = {}
         self.commanded: set[str] = set()   # members that got a command: what "changed" means
         self.cuts: dict[str, int] = {}
+        self.streams: dict[Key, int] = {}  # what was left open, since it were streams
+        self.listed: float = float("-inf")
+        self.only: set[Key] = set()        # places that had nothing but streams in the list before
         self.notes: list[str] = []
         self.waited_for_workers = False
         self.memory = memory
@@ -307,6 +316,22 @@ class Mover:
                 self.sleep(POLL)
                 continue
             now = self.clock()
+            if cutting is None and not blocked and request.streams in ("leave", "cut"):
+                left = [member for member in members if member not in empty]
+                streams = self.only_streams(left) if left and now - self.listed >= LIST_EVERY else None
+                entering = [member for member in left if streams and self.may_enter_maint(view, member)]
+                if entering:
+                    # Sessions that stick may have come between the list and the command, so there is another list.
+                    self.leave(view, entering, "maint")
+                    continue
+                if streams and request.streams == "leave" and not any(self.may_return(view, member) for member in left):
+                    self.let_go(view, left)
+                    self.streams = streams
+                    return view
+                if streams and request.streams == "cut":
+                    self.cut(view, {member: {key: streams.get(key, 0) for key in self.places[member]} for member in left})
+                    cutting = now + CUT_WITHIN
+                    continue
             if cutting is not None and now >= cutting:
                 raise DowntimeError(f"{self.busy(counts, blocked)} still, {CUT_WITHIN:g} s after haproxy was told to shut their sessions")
             if cutting is None and now >= deadline:
@@ -314,6 +339,25 @@ class Mover:
                 cutting = now + CUT_WITHIN
                 continue
             self.sleep(POLL)
+
+    def may_enter_maint(self, view: View, member: str) -> bool:
+        """Whether maintenance is still to come for this member, and would cut nothing that it holds."""
+        return any(not view.servers[key].admin & FORCED_MAINT for key in self.places[member]) and not any(
+            not self.knowledge.known or key in self.knowledge.cuts for key in self.places[member])
+
+    def may_return(self, view: View, member: str) -> bool:
+        """Whether clients that stick to this member still come to it."""
+        return any(not view.servers[key].admin & FORCED_MAINT and (key[0] in self.knowledge.sticky or view.servers[key].cookie)
+                   for key in self.places[member])
+
+    def only_streams(self, members: t.Iterable[str]) -> dict[Key, int] | None:
+        """The streams of these members' places, once two lists running have shown nothing else there; else None."""
+        keys = {key for member in members for key in self.places[member]}
+        self.listed = self.clock()
+        found = _haproxy_streams.held(self.balancer.look([_haproxy_streams.COMMAND], [_haproxy_streams.COMMAND]), keys, self.request.slowest_request)
+        before, self.only = self.only, {key for key, held in found.items() if held.streams and not held.requests}
+        quiet = {key for key, held in found.items() if not held.requests}
+        return {key: found[key].streams for key in self.only} if quiet == keys and self.only and self.only <= before else None
 
     def busy(self, counts: t.Mapping[str, t.Mapping[Key, int]], blocked: t.Sequence[int]) -> str:
         left = [f"{'/'.join(key)} ({count} in flight)" for keys in counts.values() for key, count in keys.items() if count]
@@ -332,7 +376,11 @@ class Mover:
                                    else "no new requests") + " until they are activated")
         if blocked and view.look.unreadable:
             raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; they cannot be cut without master_socket")
-        members = [member for member in self.places if sum(counts[member].values())]
+        self.cut(view, counts)
+
+    def cut(self, view: View, counts: t.Mapping[str, t.Mapping[Key, int]]) -> None:
+        """Shut the sessions of members that still have some, and count them."""
+        members = [member for member, held in counts.items() if sum(held.values())]
         self.leave(view, members, "maint")
         for member in members:
             self.cuts[member] = sum(counts[member].values())
@@ -502,6 +550,10 @@ class Mover:
                 done = request.state == "drained" and row["state"] == "drained" and not request.check_mode
                 row["drained_by"] = ("workers_exited" if self.waited_for_workers else "sessions") if done and request.wait else None
                 row["cut"] = self.cuts.get(member, 0) if row["pool"] == after[member][0]["pool"] else 0
+                row["streams"] = self.streams.get((row["pool"], row["server"]), 0)
+                if row["streams"] and row["state"] == "draining":
+                    # What is left is for the application to end; nobody waits for it here.
+                    row["state"] = "drained"
                 row["found"] = was["state"]
                 members.append(row)
         # Both are maintenance to HAProxy: who asks for "down" must not be told of a change from "drained" that nobody made.

@@ -31,6 +31,7 @@ CONNECTION: dict[str, t.Any] = {
 MOVING: dict[str, t.Any] = {
     "take_out": {"type": "str", "choices": ["auto", "drain", "maint"], "default": "auto"},
     "probe_path": {"type": "str"},
+    "slowest_request": {"type": "float", "default": 30.0},
 }
 # Where the shares of the sides are kept, where the configuration's topology does not say it.
 SPLITTING: dict[str, t.Any] = {

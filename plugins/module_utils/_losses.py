@@ -35,7 +35,7 @@ FEW = 3
 # Seconds that a member may stumble.
 BURST = 4.0
 # Steps in which members are moved, and steps that touch every member at once. What is open has no end yet.
-OF_MEMBERS = ("drain", "activate", "gate", "return", "back_drain", "back_activate", "back_gate", "back_return")
+OF_MEMBERS = ("drain", "activate", "gate", "return", "streams", "back_drain", "back_activate", "back_gate", "back_return")
 OF_ALL = ("clear", "switch", "back_switch")
 FOREVER = float("inf")
 
@@ -58,8 +58,12 @@ class Places:
         self.began = began
         self.members: dict[str, list[tuple[Span, frozenset[str]]]] = {}
         self.all: list[Span] = []
+        # Streams that their application was asked to end, by the balancers' own names of members: it may end them in the middle.
+        self.asked: dict[str, int] = {}
         batches: dict[tuple[t.Any, bool], list[Step]] = {}
         for step in steps:
+            for server, number in (step.get("asked") or {}).items():
+                self.asked[server] = self.asked.get(server, 0) + number
             if step["name"] in OF_ALL or step["name"].startswith(share):
                 self.all.append((step["started"], _end(step)))
             elif step["name"] in OF_MEMBERS:
@@ -140,8 +144,9 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
     found = []
     for kind in LOSSES:
         here, usual = count(moved, kind), count(untouched, kind)
-        own = max(0, here.failed - cut)
-        cut = max(0, cut - here.failed)
+        ended = _ended_by_request(moved, places) if kind == "truncated" else 0
+        own = max(0, here.failed - ended - cut)
+        cut = max(0, cut - max(0, here.failed - ended))
         if usual.failed:
             is_more = _rates.higher(usual, Count(own, here.requests), _spread(untouched, [kind]), MOVED_LEVEL)
             own = min(own, _rates.beyond(usual, here)) if is_more else 0
@@ -156,6 +161,11 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
         hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
         found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty))
     return _counted_once(found)
+
+
+def _ended_by_request(moved: t.Sequence[Cell], places: Places) -> int:
+    """Of the answers that were cut short on members that are moved, those of streams that their application had been asked to end."""
+    return sum(min(number, count([cell for cell in moved if cell.member == server], "truncated").failed) for server, number in places.asked.items())
 
 
 def _counted_once(verdicts: t.Sequence[Verdict]) -> list[Verdict]:

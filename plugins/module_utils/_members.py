@@ -11,6 +11,8 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
 
 STATES = ("active", "drained", "down")
+# What a drain does about streams: connections that last for as long as their client likes.
+STREAMS = ("wait", "leave", "end", "cut")
 
 
 def common_spec() -> dict[str, t.Any]:
@@ -22,6 +24,7 @@ def common_spec() -> dict[str, t.Any]:
         "wait": {"type": "bool", "default": True},
         "timeout": {"type": "int", "default": 60},
         "timeout_action": {"type": "str", "choices": ["fail", "cut"], "default": "fail"},
+        "streams": {"type": "str", "choices": list(STREAMS)},
         "min_active": {"type": "str", "default": "0"},
         "restored": {"type": "list", "elements": "str"},
         "deploy_id": {"type": "str"},

@@ -71,6 +71,7 @@ DRIVER = Driver(
     member_args=member_args,
     split_args=split_args,
     request_log=True,
+    tells_streams=True,
     mirror_args=mirror_args,
     info=True,
     info_args=info_args,

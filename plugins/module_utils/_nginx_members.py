@@ -26,7 +26,8 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
     request = Request(
         members=list(params["members"]), state=params["state"], pools=pools_of(params), weight=params.get("weight"), wait=params["wait"],
         timeout=params["timeout"], timeout_action=params["timeout_action"], min_active=params["min_active"],
-        restored=params.get("restored") or (), probe_path=params.get("probe_path"), check_mode=check_mode)
+        restored=params.get("restored") or (), probe_path=params.get("probe_path"), streams=params.get("streams") or "wait",
+        slowest_request=params["slowest_request"], check_mode=check_mode)
     safe(nginx, max(params["slowest_request"], params["timeout"] if request.state == "drained" else 0))
     # What was counted until now is not of this move.
     before = counted(params, nginx, keep=False)["counters"] if request.state == "drained" and not check_mode else []

@@ -48,6 +48,9 @@ class Request:
     # Whom earlier moves would have brought back, where none is made.
     restored: t.Collection[str] = ()
     probe_path: str | None = None
+    # What becomes of streams, and how long a request may last: what lasts longer is a stream.
+    streams: str = "wait"
+    slowest_request: float = 60.0
     check_mode: bool = False
 
 
@@ -62,6 +65,7 @@ class Mover:
         self.applied = False
         self.cuts = 0
         self.uncounted = False
+        self.streams: dict[Key, int] | None = None  # what old workers hold of these members, where only streams are left
         self.notes: list[str] = []
         self.theirs: set[Key] = set()
         self.gone: list[str] = []
@@ -112,6 +116,7 @@ class Mover:
         self.remember()
         if request.state != "active":
             self.check_floor()
+            self.check_streams()
         before = {member: self.summary(member) for member in request.members}
         if request.check_mode:
             changed = self.predict()
@@ -212,6 +217,11 @@ class Mover:
                                         f"({', '.join(pools[key[0]].path for key in back)})")
             if not left:
                 return
+            if request.streams != "wait" and self.nginx.changed_for() >= request.slowest_request:
+                # What nginx had taken before the change is over, but for streams: those of other members need not end.
+                self.streams = self.held(left)
+                if request.streams != "end" or not any(self.streams.values()):
+                    return
             now = self.clock()
             names = ", ".join(self.places)
             pids = ", ".join(key.partition("/")[0] for key in left)
@@ -225,6 +235,23 @@ class Mover:
                 cutting = now + CUT_WITHIN
                 continue
             self.sleep(POLL)
+
+    def check_streams(self) -> None:
+        """Refuse, before anything is moved, what could not tell streams from requests."""
+        request = self.request
+        if request.streams in ("leave", "cut") and request.timeout <= request.slowest_request:
+            raise DowntimeError(f"timeout is {request.timeout:g}, and slowest_request is {request.slowest_request:g}; with streams={request.streams} a timeout "
+                                "above slowest_request is accepted, since nginx does not tell which of its connections are streams before that")
+        if request.streams != "wait" and self.nginx.processes.connections([worker.pid for worker in self.nginx.workers(self.nginx.master())]) is None:
+            raise DowntimeError(f"streams is '{request.streams}', but this user may not see the connections of nginx's workers; root is needed")
+
+    def held(self, keys: t.Iterable[str]) -> dict[Key, int]:
+        """How many connections these workers (pid/start) hold to each place of the members that are moved."""
+        counted = self.nginx.processes.connections([int(key.partition("/")[0]) for key in keys]) or {}
+        found: dict[Key, int] = {}
+        for place in (place for places in self.places.values() for place in places):
+            found[place] = sum(counted.get(address, 0) for address in resolved(self.pools[place[0]].address(place[1])))
+        return found
 
     def cut(self, pids: t.Sequence[int]) -> None:
         """End the old workers with all that they hold, for whichever member, and count it first as far as this user may see it."""
@@ -303,6 +330,8 @@ class Mover:
             return "down" if asked == "active" else asked
         if not self.down(key):
             return "active"
+        if self.streams is not None:
+            return "drained"
         return "draining" if self.old() else "drained"
 
     def summary(self, member: str) -> list[dict[str, t.Any]]:
@@ -337,8 +366,11 @@ class Mover:
                 if request.state != "active" and moved and (request.state == "down" or request.check_mode):
                     row["state"] = request.state
                 done = request.state == "drained" and row["state"] == "drained" and moved and request.wait and not request.check_mode
-                row["drained_by"] = "workers_exited" if done else None
+                row["drained_by"] = None if not done else "workers_exited" if self.streams is None else "sessions"
                 row["cut"] = 0
+                row["streams"] = (self.streams or {}).get((row["pool"], row["name"]), 0) if request.streams in ("leave", "cut") else 0
+                if self.streams is not None:
+                    row["in_flight"] = self.streams.get((row["pool"], row["name"]), 0)
                 row["found"] = was["state"]
                 members.append(row)
                 # Who is out is out: nobody is to be told of a change between two words for it that nobody made.
@@ -346,6 +378,9 @@ class Mover:
         if members:
             # An old worker ends with all that it holds, for whichever member.
             members[0]["cut"] = None if self.uncounted else self.cuts
+            if request.streams == "cut":
+                # Nobody can close a connection of nginx' alone: the member's own stop ends them, and no others.
+                members[0]["cut"] = sum(row["streams"] for row in members)
         return {
             "changed": changed,
             "members": members,

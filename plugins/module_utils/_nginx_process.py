@@ -299,6 +299,13 @@ class Nginx:
         text = self._text(os.path.join(self.directory, REVISION))
         return parse_revision(text) if text is not None else None
 
+    def changed_for(self) -> float:
+        """Seconds since the last change of the driver's; 0 where there was none."""
+        try:
+            return max(0.0, time.time() - os.stat(os.path.join(self.directory, REVISION)).st_mtime)
+        except OSError:
+            return 0.0
+
     def digest(self, instead: t.Mapping[str, str] | None = None) -> str:
         """Of all upstream and split files as they lie there, or with those of C(instead) (path to text) in their place."""
         texts = self._texts(instead)

@@ -117,6 +117,12 @@ def slots_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], out: t.Map
     return found
 
 
+def slots_left(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> list[dict[str, t.Any]]:
+    """The places of members on the side that served before a switch, to be begun anew: their stop signal asks them to end their streams."""
+    hosts = plan["sides"][plan["switch"]["from"]]["hosts"]
+    return [{"name": name, "root": hosts[name]["root"], "slot": hosts[name]["slot"], "service": hosts[name]["service"], "restart": True} for name in members]
+
+
 def drained_everywhere(plan: t.Mapping[str, t.Any], out: t.Mapping[str, t.Any]) -> list[str]:
     """The members that every balancer reported out of traffic."""
     needed = 1 if plan.get("own_traffic") else len(plan["balancers"])

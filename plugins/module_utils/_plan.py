@@ -115,6 +115,26 @@ def drain_actions(checked: t.Mapping[str, t.Any], cuts: bool, verb: str) -> dict
     return {"drain_timeout_action": back if verb == "rollback" else asked, "back_timeout_action": back}
 
 
+def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], driver: _drivers.Driver, verb: str) -> dict[str, t.Any]:
+    """What becomes of streams: what was asked for (C(mode)), and what a drain is told on the way to the release (C(out)) and on the way back (C(back)).
+
+    Raises DowntimeError where the driver could not tell them from requests.
+    """
+    mode = checked["deploy_streams"]
+    if mode == "wait":
+        return {"mode": mode, "out": None, "back": None}
+    if not driver.tells_streams:
+        can = [name for name in _drivers.NAMES if _drivers.load(name).tells_streams]
+        raise DowntimeError(f"deploy_streams is '{mode}', but the driver {driver.name} cannot tell streams from requests, so wait is accepted; "
+                            f"{' and '.join(can)} can")
+    longest, limit = traffic.get("slowest_request"), checked["deploy_drain_timeout"]
+    if verb in (*SHIFTS, "drain") and longest is not None and limit <= longest:
+        raise DowntimeError(f"deploy_drain_timeout is {limit}, and deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} a drain limit above "
+                            "slowest_request is accepted, since what is younger than that may be a request")
+    # Whoever flees from a release asks nothing of it.
+    return {"mode": mode, "out": "leave" if mode == "ask" else "cut", "back": "cut"}
+
+
 def name_of(*parts: str) -> str:
     """A deploy's name from its parts, of which some are the user's own words."""
     return "-".join(re.sub(r"[^A-Za-z0-9._+-]", "_", part) for part in parts)[:200]

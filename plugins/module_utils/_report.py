@@ -42,7 +42,7 @@ STEP_WORDS = {
     "plan": "plan", "lock": "lock", "gates": "gates", "stage": "stage", "drain": "drain", "activate": "activate", "gate": "health gate",
     "return": "return", "verify": "verify", "record": "record", "back_drain": "drain (back)", "back_activate": "activate (back)",
     "back_gate": "health gate (back)", "back_return": "return (back)", "mirror": "mirror", "shadow": "shadow", "switch": "switch",
-    "back_switch": "switch (back)", "retire": "stop the old side",
+    "back_switch": "switch (back)", "retire": "stop the old side", "streams": "end streams",
 }
 STEP_KINDS = {"drain": "drain", "activate": "activate", "gate": "gate", "return": "return"}
 

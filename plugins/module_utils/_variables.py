@@ -16,11 +16,14 @@ from ansible_collections.zero.downtime.plugins.module_utils._drivers import STRA
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._shadow_options import OPTIONS as SHADOW
 
+STREAMS = ("wait", "ask", "cut")
 HOOKS = {
     "before_stage": "Runs on every member before the release is staged.",
     "after_stage": "Runs on every member when the release is staged everywhere, before any traffic moves.",
     "before_shift": "Runs once, on the controller, before the first member is taken out.",
     "before_drain": "Runs on the controller before each batch is taken out; this is the place for a question or a pause of your own between batches.",
+    "end_streams": "With O(deploy_streams=ask): runs on the controller once only streams are left on members that are out of traffic, in place of stopping their "
+                   "service; this is the place to tell the application to end its streams. C(streams_left) has their number by member.",
     "restart": "Runs on each member in place of restarting the service of O(deploy_service).",
     "after_activate": "Runs on each member when the new release runs there and before it gets traffic.",
     "smoke": "Runs once, on the controller, when the idle side is ready and before the switch (blue/green); this is the place for a smoke test.",
@@ -126,6 +129,12 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_drain_timeout_action": {"type": "str", "default": "fail", "choices": ["fail", "cut"], "description":
                                     "Whether a drain that takes longer fails, or cuts what is left and counts it. On the way back from a release, in a "
                                     "rollback and when a deploy fails, what is left is always cut and counted, where the driver can."},
+    "deploy_streams": {"type": "str", "default": "wait", "choices": list(STREAMS), "description":
+                       "What becomes of streams on members that are taken out, and on the side that served before a switch: WebSockets, and whatever lasts "
+                       "longer than C(deploy_traffic.slowest_request) seconds, such as server-sent events, long polls and large downloads. V(wait): they are "
+                       "waited for like requests, up to O(deploy_drain_timeout). V(ask): once nothing else is in flight, the application is asked to end them "
+                       "itself, by the stop signal of its service or by O(deploy_hooks.end_streams); their clients come back to members that serve. V(cut): "
+                       "they are closed then, and counted."},
     "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds within which a member has to serve again once the balancer admits it."},
     "deploy_soak": {"type": "int", "default": 1, "minimum": 0, "description": "Seconds of observation after the last batch before the evidence is judged."},

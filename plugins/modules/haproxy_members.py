@@ -53,6 +53,11 @@ options:
       - Path that is requested from a member that HAProxy itself does not check, before it comes back. It has to answer with a
         status from 200 to 399 three times running. Without it, the member's port has to accept connections.
     type: str
+  slowest_request:
+    description:
+      - Seconds that the slowest request may take. What lasts longer is a stream to O(streams).
+    type: float
+    default: 30.0
 notes:
   - Agent checks of a member are disabled while it is out, since an agent that says V(ready) would bring it back, and enabled when it is
     activated.
@@ -140,7 +145,11 @@ members:
       type: str
       returned: success
     cut:
-      description: Requests that were closed on purpose at the time-out.
+      description: Connections that were closed on purpose, at the time-out or with O(streams=cut).
+      type: int
+      returned: success
+    streams:
+      description: Streams that were left open, with O(streams=leave).
       type: int
       returned: success
 waited:

@@ -117,11 +117,17 @@ members:
     in_flight: {description: "Its open requests; null where the balancer cannot know.", type: int, sample: 0}
     drained_by: {description: "What proved that nothing was in flight.", type: str, sample: sessions}
     cut: {description: "Connections that were closed on purpose.", type: int, sample: 0}
+    streams: {description: "Streams that were left open for the application to end.", type: int, sample: 0}
 waited:
   description: Seconds that the slowest balancer took.
   returned: always
   type: float
   sample: 0.4
+streams:
+  description: How many streams were left open on which members, for the application to end.
+  returned: when no host failed, or with O(on_failure=report)
+  type: dict
+  sample: {app1: 12}
 balancers:
   description: The whole result of the driver's module, for each host that it ran on.
   returned: when no host failed, or with O(on_failure=report)

@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KINDS = ("members", "split", "info", "mirror")
 # What modules call otherwise than the variables that their options come from.
 VARIABLES = {"timeout": "deploy_drain_timeout", "timeout_action": "deploy_drain_timeout_action", "min_active": "deploy_min_active",
-             "app": "deploy_app", "members": "deploy_members", "state": "deploy_members"}
+             "app": "deploy_app", "members": "deploy_members", "state": "deploy_members", "streams": "deploy_streams"}
 
 
 def _documentation(path: pathlib.Path) -> dict[str, t.Any]:
