@@ -24,6 +24,7 @@ class Holding:
     """Listens until it is stopped; ``held`` are the streams."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.held: list[socket.socket] = []
         self._socket = socket.create_server(("127.0.0.1", port), backlog=100)
         threading.Thread(target=self._accept, daemon=True).start()
@@ -46,8 +47,9 @@ class Holding:
                 head, _end, data = data.partition(b"\r\n\r\n")
                 path = head.split()[1]
                 if path in (b"/websocket", b"/events"):
-                    connection.sendall(UPGRADE if path == b"/websocket" else EVENTS)
+                    # Before its client knows of it.
                     self.held.append(connection)
+                    connection.sendall(UPGRADE if path == b"/websocket" else EVENTS)
                     return
                 connection.sendall(OK)
 
