@@ -9,7 +9,7 @@ times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` i
 ``-stuck`` is ready and answers ``/``, and nothing else, ``-silent`` does not say in a header which release it is,
 ``-empty`` answers ``/`` without a body.
 ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after ten minutes: a test that needs a request
-in flight ends it when it has seen enough, however fast the machine is.
+in flight ends it when it has seen enough, however fast the machine is. ``/events`` and ``/socket`` are streams: app_streams.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import random
 import threading
 import time
 from urllib.parse import parse_qs
+
+import app_streams
 
 HERE = os.path.realpath(os.path.dirname(os.path.abspath(__file__)))
 DIGEST = os.path.basename(HERE)
@@ -46,7 +48,7 @@ LOOK_MS = 20.0
 
 
 class Gauge:
-    """How many requests are being worked on, checks and the gauge's own readers left out."""
+    """How many requests are being worked on, checks, streams and the gauge's own readers left out."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,8 +66,8 @@ class Gauge:
 GAUGE = Gauge()
 
 
-class Refused(Exception):
-    """The request cannot be answered as asked."""
+Refused = app_streams.Refused
+app_streams.STREAMS.end_on_sigterm()
 
 
 def _is_ready() -> bool:
@@ -113,6 +115,10 @@ def _work(environ, milliseconds: float, held: bool = False) -> tuple[int, dict]:
         return 200, answer
 
 
+def _signed() -> list[tuple[str, str]]:
+    return [] if SILENT else [("x-release", DIGEST)]
+
+
 def _answer(environ) -> tuple[int, dict]:
     path = environ.get("PATH_INFO", "/")
     method = environ["REQUEST_METHOD"]
@@ -122,13 +128,15 @@ def _answer(environ) -> tuple[int, dict]:
         ready = _is_ready()
         return (200 if ready else 503), {"ready": ready}
     if path == "/in_flight":
-        return 200, {"in_flight": GAUGE.value}
-    if path not in ("/", "/slow", "/held"):
+        return 200, {"in_flight": GAUGE.value, "streams": app_streams.STREAMS.count}
+    if path not in ("/", "/slow", "/held", *app_streams.PATHS):
         return 404, {"error": "there is no %s here" % path}
     if method not in ("GET", "HEAD", "POST"):
         return 405, {"error": "%s is not accepted" % method}
     if HANGS:
         time.sleep(LONGEST_MS / 1000)
+    if path in app_streams.PATHS:
+        app_streams.serve(environ, [*_signed(), ("x-version", VERSION), ("x-member", MEMBER)])
     return _work(environ, _asked_ms(environ) if path == "/slow" else WORK_MS, held=path == "/held")
 
 
@@ -147,6 +155,6 @@ def application(environ, start_response):
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
-        *([] if SILENT else [("x-release", DIGEST)]),
+        *_signed(),
     ])
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]

@@ -20,8 +20,10 @@ EPOCH = 1767225600  # 2026-01-01: old enough to be past, and no tar complains ab
 
 
 def pack(label: str) -> bytes:
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "app.py"), "rb") as file:
-        contents = {"VERSION": label.encode() + b"\n", "app.py": file.read()}
+    contents = {"VERSION": label.encode() + b"\n"}
+    for name in ("app.py", "app_streams.py"):
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), "rb") as file:
+            contents[name] = file.read()
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in sorted(contents.items()):
