@@ -133,19 +133,38 @@ def _caddy() -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
             yield url, "caddy", {"address": f"http://127.0.0.1:{admin}/id/shop/upstreams", "upstreams": upstreams}
 
 
+class KamalProxy(t.NamedTuple):
+    """A kamal-proxy that runs: where it is reached, and how its command finds it."""
+
+    url: str
+    binary: str
+    environment: dict[str, str]
+
+    def deploy(self, targets: t.Iterable[str], *options: str) -> list[str]:
+        """Its own command, which asks the new targets for their health, switches, and returns when the old ones have answered all."""
+        return [self.binary, "deploy", "shop", "--target", ",".join(targets), "--health-check-path", "/ready", *options]
+
+    def begin(self, targets: t.Iterable[str]) -> None:
+        """Serve these first."""
+        subprocess.run(self.deploy(targets), check=True, stdin=subprocess.DEVNULL, capture_output=True, env=self.environment, timeout=30)
+
+
 @contextlib.contextmanager
-def _kamal_proxy() -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
-    """Its own command, which asks the new targets for their health, switches, and returns when the old ones have answered all."""
+def kamal_proxy(home: str) -> t.Iterator[KamalProxy]:
+    """kamal-proxy without a service; C(home) gets all that it keeps."""
     binary = t.cast(str, shutil.which("kamal-proxy"))
     http, https = distinct_ports(2)
-    with _apps_alone() as (home, addresses):
-        deploys = {side: [binary, "deploy", "shop", "--target", ",".join(found), "--health-check-path", "/ready"] for side, found in addresses.items()}
-        url = f"http://127.0.0.1:{http}"
-        # Without a service it answers 404.
-        with _peer("kamal-proxy", [binary, "run", "--http-port", str(http), "--https-port", str(https)], home, lambda: get(url + "/")[0] == 404):
-            environment = {"XDG_RUNTIME_DIR": home}
-            subprocess.run(deploys["blue"], check=True, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=30)
-            yield url, "kamal_proxy", {"deploys": deploys, "environment": environment}
+    found = KamalProxy(f"http://127.0.0.1:{http}", binary, {"XDG_RUNTIME_DIR": home})
+    # Without a service it answers 404.
+    with _peer("kamal-proxy", [binary, "run", "--http-port", str(http), "--https-port", str(https)], home, lambda: get(found.url + "/")[0] == 404):
+        yield found
+
+
+@contextlib.contextmanager
+def _kamal_proxy() -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
+    with _apps_alone() as (home, addresses), kamal_proxy(home) as proxy:
+        proxy.begin(addresses["blue"])
+        yield proxy.url, "kamal_proxy", {"deploys": {side: proxy.deploy(found) for side, found in addresses.items()}, "environment": proxy.environment}
 
 
 @contextlib.contextmanager

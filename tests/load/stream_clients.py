@@ -263,6 +263,8 @@ class Socket(Client):
         self.again += len(self.owed)
         while self.owed:
             self.send(stream, self.owed.pop(0))
+        # Clients whose streams begin together would send together, and one cut would meet all of them or none.
+        await asyncio.sleep(random.uniform(0, self.options.pace))
         while not self.leaving.is_set():
             self.number += 1
             self.sent += 1
