@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares the collection with the module that people use today, and with what the machine allows, all in one run.
 
-    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe,safety,judge,switch] [--no-table]
+    python tests/bench/bench.py [--members 40] [--servers 200] [--only balancer,rolling,growth,probe,safety,judge,switch,streams] [--no-table]
 
-Writes build/bench.json, docs/judge_figures.md from the part judge and, from a whole run, docs/bench.md. The exit code is 0 when every target is met.
+Writes build/bench.json, docs/judge_figures.md from the part judge, docs/stream_figures.md from the part streams and, from a whole run, docs/bench.md.
+The exit code is 0 when every target is met.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ import judge_page
 import probe_cost
 import rolling
 import safety
+import stream_page
+import streams
 import switch
 import table
 from haproxy_stage import HAPROXY
 from measure import BUILD, FORKS, REPO, Finding
 
-PARTS = ("balancer", "growth", "probe", "rolling", "safety", "judge", "switch")
+PARTS = ("balancer", "growth", "probe", "rolling", "safety", "judge", "switch", "streams")
 SIZES = (10, 100, 1000)
 SAFE_SIZES = (4, 40)
 
@@ -96,6 +99,16 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
                            False)
         # claim: bench-blue-green-overhead
         target("seconds of a blue/green deploy beside its waits", switches["command"]["rest"], 5, False)
+    if "streams" in found:
+        ways = found["streams"]["ways"]
+        asked, clients = ways["ask"], found["streams"]["sockets"] + found["streams"]["events"]
+        # claim: bench-asked-streams-lose-nothing
+        target("streams cut by a deploy that asks for their end", asked["cut"], 0, False)
+        target("messages of theirs that are missing, or that nobody knows of", asked["server_messages"]["missing"] + asked["client_messages"]["unknown"], 0, False)
+        target("clients of %d that are on the new release after it" % clients, asked["on_the_new"], clients, True)
+        target("requests lost beside the streams, by each value", sum(ways[value]["requests"]["failed"] for value in streams.VALUES), 0, False)
+        if "kamal_proxy" in ways and asked["moved"] is not None:
+            target("times as slow as kamal-proxy until the last client is on the new release", round(asked["moved"] / ways["kamal_proxy"]["moved"], 2), 1, False)
     if "safety" in found:
         for row in found["safety"]["cost"]:
             # claim: bench-safety-is-cheap
@@ -125,6 +138,7 @@ def main() -> int:
         "probe": lambda: probe_cost.cost(100, 20),
         "rolling": lambda: rolling.compare(options.members, options.rate),
         "switch": switch.compare,
+        "streams": streams.compare,
         "safety": lambda: {"cost": safety.cost(SAFE_SIZES), "deaths": safety.deaths()},
     }
     try:
@@ -141,6 +155,8 @@ def main() -> int:
     (BUILD / "bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if "judge" in found and not options.no_table:
         (REPO / "docs" / "judge_figures.md").write_text(judge_page.render(found["judge"]), encoding="utf-8")
+    if "streams" in found and not options.no_table:
+        (REPO / "docs" / "stream_figures.md").write_text(stream_page.render(found["streams"], found["machine"]), encoding="utf-8")
     if set(parts) == set(PARTS):
         text = table.render(found)
         print("\n" + text)

@@ -1,11 +1,13 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blue/green under WebSockets and server-sent events: what became of them by each value of deploy_streams, and, where it is on PATH, beneath kamal-proxy.
+"""Blue/green under WebSockets and server-sent events: what becomes of them by each value of deploy_streams.
 
-The same application, on the local stage's members, and the same clients, which reconnect at once and say what they have seen last. Each way begins with
-the old release on every blue slot and ends with the old side stopped, where that is done: by a whole deploy of ours, and with kamal-proxy by starting the
-new side, its own deploy command and stopping the old side, as kamal does it with containers. Both have the same drain limit.
+Where kamal-proxy is on PATH, it stands beside them: the same application, on the local stage's members, and the same
+clients, which reconnect at once and say what they have seen last. Each way begins with the old release on every blue
+slot and ends with the old side stopped, where that is done: by a whole deploy of ours, and with kamal-proxy by
+starting the new side, its own deploy command and stopping the old side, as kamal does it with containers. Both have
+the same drain limit.
 """
 
 from __future__ import annotations
@@ -48,20 +50,46 @@ def _measured(name: str, url: str, command: list[str]) -> dict[str, t.Any]:
     """What became of streams and of ordinary requests while a command ran."""
     report = OUTPUT / f"streams-{name}-clients.json"
     report.unlink(missing_ok=True)
-    clients = [sys.executable, stream_clients.__file__, "--target", url, "--report", str(report), "--output", str(OUTPUT / f"streams-{name}-command.log"),
-               "--sockets", str(SOCKETS), "--events", str(EVENTS), "--after", str(AFTER), "--expect", "any", "--", *command]
+    clients = [
+        sys.executable,
+        stream_clients.__file__,
+        "--target",
+        url,
+        "--report",
+        str(report),
+        "--output",
+        str(OUTPUT / f"streams-{name}-command.log"),
+        "--sockets",
+        str(SOCKETS),
+        "--events",
+        str(EVENTS),
+        "--after",
+        str(AFTER),
+        "--expect",
+        "any",
+        "--",
+        *command,
+    ]
     load = under_load(f"streams-{name}", url, RATE, clients)
     if not report.exists():
         raise Finding(f"the clients of streams left no report; see {OUTPUT.relative_to(REPO)}/streams-{name}.log")
     found = json.loads(report.read_text(encoding="utf-8"))
     if found["command"]["rc"]:
-        raise Finding(f"{name} ended with code {found['command']['rc']}; see {OUTPUT.relative_to(REPO)}/streams-{name}-command.log")
+        raise Finding(
+            f"{name} ended with code {found['command']['rc']}; "
+            f"see {OUTPUT.relative_to(REPO)}/streams-{name}-command.log"
+        )
     if NEW not in load["versions"]:
         raise Finding(f"{name} brought no request to {NEW}")
     summary = found["summary"]
     return {
-        "cut": summary["cut"], "ends": summary["ends"], "server_messages": summary["server_messages"], "client_messages": summary["client_messages"],
-        "longest_gap_ms": summary["longest_gap_ms"], "refused": summary["refused"], "on_the_new": summary["versions"].get(NEW, 0),
+        "cut": summary["cut"],
+        "ends": summary["ends"],
+        "server_messages": summary["server_messages"],
+        "client_messages": summary["client_messages"],
+        "longest_gap_ms": summary["longest_gap_ms"],
+        "refused": summary["refused"],
+        "on_the_new": summary["versions"].get(NEW, 0),
         # From the first ordinary request that the new release was given.
         "moved": stream_clients.moved(found, NEW, load["versions"][NEW]["first"]),
         "seconds": round(found["command"]["finished"] - found["command"]["started"], 3),
@@ -74,10 +102,25 @@ def _ours(value: str) -> dict[str, t.Any]:
     stage.down()
     try:
         stage.up([OLD, NEW])
-        run(f"streams-{value}-first", playbook(INVENTORY, "zero.downtime.deploy", deploy_release=OLD, deploy_batches=["100%"]))
-        found = _measured(value, f"http://127.0.0.1:{layout.PORT}", playbook(
-            INVENTORY, "zero.downtime.deploy", deploy_release=NEW, deploy_strategy="blue_green", deploy_soak=0, deploy_keep_previous=0, deploy_idle_for=1,
-            deploy_drain_timeout=DRAIN_LIMIT, deploy_streams=value))
+        run(
+            f"streams-{value}-first",
+            playbook(INVENTORY, "zero.downtime.deploy", deploy_release=OLD, deploy_batches=["100%"]),
+        )
+        found = _measured(
+            value,
+            f"http://127.0.0.1:{layout.PORT}",
+            playbook(
+                INVENTORY,
+                "zero.downtime.deploy",
+                deploy_release=NEW,
+                deploy_strategy="blue_green",
+                deploy_soak=0,
+                deploy_keep_previous=0,
+                deploy_idle_for=1,
+                deploy_drain_timeout=DRAIN_LIMIT,
+                deploy_streams=value,
+            ),
+        )
         records = sorted(pathlib.Path(layout.RECORDS).glob("*.json"), key=lambda path: path.stat().st_mtime)
         record = json.loads(records[-1].read_text(encoding="utf-8"))
     finally:
@@ -99,7 +142,13 @@ def _place(label: str, side: str) -> None:
 
 def _all(verb: str, side: str) -> str:
     """The shell's words for doing it on all members at the same time."""
-    return "\n".join([*(f"{SERVICE} {verb} {member} {side} & pids=\"$pids $!\"" for member in layout.MEMBERS), "for pid in $pids; do wait $pid; done", "pids="])
+    return "\n".join(
+        [
+            *(f'{SERVICE} {verb} {member} {side} & pids="$pids $!"' for member in layout.MEMBERS),
+            "for pid in $pids; do wait $pid; done",
+            "pids=",
+        ]
+    )
 
 
 def _kamal_proxy() -> dict[str, t.Any]:
@@ -117,8 +166,19 @@ def _kamal_proxy() -> dict[str, t.Any]:
             wait_until(lambda: get(proxy.url + "/")[0] == 200, "kamal-proxy serves")
             deploy = proxy.deploy(targets["green"], "--drain-timeout", f"{DRAIN_LIMIT}s")
             environment = [f"{name}={value}" for name, value in proxy.environment.items()]
-            return _measured("kamal-proxy", proxy.url, [
-                "env", *environment, "sh", "-ec", "\n".join([_all("start", "green"), '"$@"', _all("stop", "blue")]), "sh", *deploy])
+            return _measured(
+                "kamal-proxy",
+                proxy.url,
+                [
+                    "env",
+                    *environment,
+                    "sh",
+                    "-ec",
+                    "\n".join([_all("start", "green"), '"$@"', _all("stop", "blue")]),
+                    "sh",
+                    *deploy,
+                ],
+            )
     finally:
         stage.down()
         shutil.rmtree(home)

@@ -20,7 +20,7 @@ def _seconds(value: float) -> str:
     return "%.2f s" % value if value < 10 else "%.1f s" % value
 
 
-def _lost(one: dict[str, t.Any]) -> str:
+def lost(one: dict[str, t.Any]) -> str:
     kinds = ", ".join("%d %s" % (count, kind) for kind, count in sorted(one["failures"].items()))
     return "%d of %s%s" % (one["failed"], format(one["sent"], ","), " (%s)" % kinds if kinds else "")
 
@@ -37,7 +37,7 @@ def render(found: dict[str, t.Any]) -> str:
         "Seconds belong to the machine; the ratios are what to compare." % machine,
         "",
     ]
-    for part in (_balancer, _rolling, _growth, _probe, _safety, _judge, _switch):
+    for part in (_balancer, _rolling, _growth, _probe, _safety, _judge, _switch, _streams):
         lines += part(found[part.__name__[1:]])
     lines += ["## Targets", ""] + as_table(["target", "wanted", "found", ""], (
         (one["name"], "%s %g" % ("≥" if one["least"] else "≤", one["target"]), "%g" % one["value"], "met" if one["met"] else "**missed**")
@@ -61,14 +61,14 @@ def _rolling(one: dict[str, t.Any]) -> list[str]:
     ours, theirs, facts, limit = one["ours"], one["theirs"], one["theirs_with_facts"], one["limit"]
     lines = ["## A rolling deploy of %(members)d members in %(batches)d batches, under %(load)g requests a second" % one, ""]
     lines += as_table(["", "time", "times faster", "requests lost", "longest gap"], [
-        ("the Ansible guide's playbook, with `community.general.haproxy`, drained and waited for", _seconds(facts["seconds"]), "1", _lost(facts),
+        ("the Ansible guide's playbook, with `community.general.haproxy`, drained and waited for", _seconds(facts["seconds"]), "1", lost(facts),
          "%d ms" % facts["longest_gap_ms"]),
         ("the same with `gather_facts: false`, which the guide's does not have", _seconds(theirs["seconds"]),
-         "%.2f×" % (facts["seconds"] / theirs["seconds"]), _lost(theirs), "%d ms" % theirs["longest_gap_ms"]),
+         "%.2f×" % (facts["seconds"] / theirs["seconds"]), lost(theirs), "%d ms" % theirs["longest_gap_ms"]),
         ("`zero.downtime.deploy`, with evidence", _seconds(ours["seconds"]), "**%.1f×** (%.1f× without facts)" % (one["ratio"], one["ratio_without_facts"]),
-         _lost(ours), "%d ms" % ours["longest_gap_ms"]),
+         lost(ours), "%d ms" % ours["longest_gap_ms"]),
         ("the least: drain, restart, rise, without Ansible and without proof", _seconds(limit["seconds"]),
-         "%.1f×" % (facts["seconds"] / limit["seconds"]), _lost(limit), "%d ms" % limit["longest_gap_ms"]),
+         "%.1f×" % (facts["seconds"] / limit["seconds"]), lost(limit), "%d ms" % limit["longest_gap_ms"]),
     ])
     evidence = ours["evidence"]
     counts = (evidence["probe_failed"], format(evidence["probe_sent"], ","), format(evidence["received"] or 0, ","), evidence["unanswered"])
@@ -129,7 +129,12 @@ def _switch(one: dict[str, t.Any]) -> list[str]:
             "module run, which costs both peers most of their time, too. kamal-proxy also asks the new side for its health in that time." % (
                 one["switches"], one["rate"]), ""] + as_table(
         ["", "first answer of the new side", "last of the old", "between the two", "requests lost"],
-        ((names[name], _seconds(front["first"]), _seconds(front["last"]), "%.0f ms" % front["between"], _lost(front)) for name, front in fronts.items())
+        ((names[name], _seconds(front["first"]), _seconds(front["last"]), "%.0f ms" % front["between"], lost(front)) for name, front in fronts.items())
     ) + ["A whole `zero.downtime.deploy` by blue/green on four hosts, of a release that is staged there already: %s, of which %s are drain, restart and health "
          "checks, and **%s** everything else: Ansible, the plan, lock, evidence, switch and record." % (
              _seconds(command["seconds"]), _seconds(command["waits"]), _seconds(command["rest"])), ""]
+
+
+def _streams(one: dict[str, t.Any]) -> list[str]:
+    return ["## Streams", "", "In [stream_figures.md](stream_figures.md): what becomes of %d WebSockets and %d event streams under a blue/green deploy, by each "
+            "value of `deploy_streams` and beneath kamal-proxy." % (one["sockets"], one["events"]), ""]

@@ -1,23 +1,24 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clients of streams while a command runs: WebSockets and server-sent events of the sample application, each followed to its end.
+"""Clients of streams while a command runs: WebSockets and server-sent events of the sample application.
 
-The clients are as well written as an application's own ones should be: each reconnects at once when its stream ends, and says
-which message it has seen last. So what is lost is told apart from what was merely interrupted:
+The clients are as well written as an application's own ones should be: each reconnects at once when its stream ends,
+and says which message it has seen last. So what is lost is told apart from what was merely interrupted:
 
 - ``cut``: streams that ended without a word: a WebSocket without a close frame, an event stream without its last chunk
-- ``client_messages``: what the clients sent over their WebSockets. ``counted`` were acknowledged. ``unknown`` were sent and not
-  acknowledged when their stream was cut: nobody can say whether they count. After a close frame that is known (the server
-  acknowledges before it closes), so they are sent once more on the next stream, ``again``.
-- ``server_messages``: ``missing`` are numbers that never came, although the client had said what it saw last; ``late`` are those
-  that existed before the stream that brought them: a client that does not say what it saw last would have lost them
+- ``client_messages``: what the clients sent over their WebSockets. ``counted`` were acknowledged. ``unknown`` were sent
+  and not acknowledged when their stream was cut: nobody can say whether they count. After a close frame that is known
+  (the server acknowledges before it closes), so they are sent once more on the next stream, ``again``.
+- ``server_messages``: ``missing`` are numbers that never came, although the client had said what it saw last; ``late``
+  are those that existed before the stream that brought them: a client that does not say what it saw last would have
+  lost them
 - ``longest_gap_ms``: the longest time in which a client that wanted messages got none
 - ``refused``: attempts to connect that brought no stream, by kind
 
-    python stream_clients.py --target http://10.0.0.1:8080 --report report.json --sockets 8 --events 8 -- ansible-playbook ...
+    python stream_clients.py --target http://10.0.0.1:8080 --report report.json -- ansible-playbook ...
 
-The exit code says whether the command ended as ``--expect`` asks for; what became of the streams is data in the report.
+The exit code says whether the command ended as ``--expect`` asks for; what became of the streams is in the report.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Stream:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.opened = self.ended = time.time()
-        # How it ended: "closed" by the server as agreed, "cut", "left" by us at the end of the run; nothing as long as it lasts.
+        # How it ended: "closed" by the server as agreed, "cut", "left" by us at the end of the run; nothing before.
         self.how = ""
         self.code: int | None = None
         self.headers: dict[str, str] = {}
@@ -87,8 +88,14 @@ class Stream:
             self.ended, self.how, self.code = time.time(), how, code
 
     def told(self) -> dict[str, t.Any]:
-        return {"opened": self.opened, "ended": self.ended if self.how else None, "how": self.how, "code": self.code, "version": self.version,
-                "member": self.headers.get("x-member", "")}
+        return {
+            "opened": self.opened,
+            "ended": self.ended if self.how else None,
+            "how": self.how,
+            "code": self.code,
+            "version": self.version,
+            "member": self.headers.get("x-member", ""),
+        }
 
 
 class Client:
@@ -107,7 +114,7 @@ class Client:
         self.longest_gap = 0.0
         self.leaving = asyncio.Event()
 
-    # -- messages from the server ----------------------------------------------------------------------------------------
+    # -- messages from the server ------------------------------------------------------------------------------------
     def message(self, stream: Stream, number: int) -> None:
         now = time.time()
         if self.heard is not None:
@@ -121,10 +128,12 @@ class Client:
             self.first = number
         else:
             self.missing += number - self.last - 1
-            self.late += len(self.streams) > 1 and number <= int(stream.opened / (float(stream.headers["x-interval-ms"]) / 1000))
+            self.late += len(self.streams) > 1 and number <= int(
+                stream.opened / (float(stream.headers["x-interval-ms"]) / 1000)
+            )
         self.last = number
 
-    # -- connections -----------------------------------------------------------------------------------------------------
+    # -- connections -------------------------------------------------------------------------------------------------
     async def run(self) -> None:
         while not self.leaving.is_set():
             try:
@@ -171,12 +180,21 @@ class Client:
         self.leaving.set()
 
     def told(self) -> dict[str, t.Any]:
-        return {"kind": self.kind, "streams": [stream.told() for stream in self.streams], "refused": dict(self.refused),
-                "received": self.received, "missing": self.missing, "twice": self.twice, "late": self.late,
-                "longest_gap_ms": round(self.longest_gap * 1000)}
+        return {
+            "kind": self.kind,
+            "streams": [stream.told() for stream in self.streams],
+            "refused": dict(self.refused),
+            "received": self.received,
+            "missing": self.missing,
+            "twice": self.twice,
+            "late": self.late,
+            "longest_gap_ms": round(self.longest_gap * 1000),
+        }
 
     def head(self, path: str, *more: str) -> bytes:
-        return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "User-Agent: stream-clients", *more, "", ""]).encode()
+        return "\r\n".join(
+            [f"GET {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "User-Agent: stream-clients", *more, "", ""]
+        ).encode()
 
 
 class Events(Client):
@@ -228,8 +246,20 @@ class Socket(Client):
     async def open(self, stream: Stream) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         path = "/socket" if self.last is None else f"/socket?after={self.last}"
-        await stream.ask(self.head(path, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"), 101)
-        if stream.headers.get("sec-websocket-accept") != base64.b64encode(hashlib.sha1(key.encode() + ACCEPT).digest()).decode():
+        await stream.ask(
+            self.head(
+                path,
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Version: 13",
+                f"Sec-WebSocket-Key: {key}",
+            ),
+            101,
+        )
+        if (
+            stream.headers.get("sec-websocket-accept")
+            != base64.b64encode(hashlib.sha1(key.encode() + ACCEPT).digest()).decode()
+        ):
             raise NoStream("accept")
 
     async def follow(self, stream: Stream) -> None:
@@ -278,7 +308,11 @@ class Socket(Client):
     @staticmethod
     def write(stream: Stream, kind: int, data: bytes) -> None:
         mask = os.urandom(4)
-        stream.writer.write(struct.pack("!BB", 0x80 | kind, 0x80 | len(data)) + mask + bytes(byte ^ mask[number % 4] for number, byte in enumerate(data)))
+        stream.writer.write(
+            struct.pack("!BB", 0x80 | kind, 0x80 | len(data))
+            + mask
+            + bytes(byte ^ mask[number % 4] for number, byte in enumerate(data))
+        )
 
     @staticmethod
     async def frame(stream: Stream) -> tuple[int, bytes]:
@@ -294,7 +328,14 @@ class Socket(Client):
             self.write(self.streams[-1], CLOSE, struct.pack("!H", NORMAL))
 
     def told(self) -> dict[str, t.Any]:
-        return {**super().told(), "sent": self.sent, "counted": self.counted, "unknown": self.unknown, "again": self.again, "owed": len(self.owed)}
+        return {
+            **super().told(),
+            "sent": self.sent,
+            "counted": self.counted,
+            "unknown": self.unknown,
+            "again": self.again,
+            "owed": len(self.owed),
+        }
 
 
 def summary(clients: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
@@ -305,15 +346,22 @@ def summary(clients: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
         return sum(client.get(name, 0) for client in clients)
 
     return {
-        "clients": len(clients), "streams": len(streams),
-        "ends": dict(collections.Counter("%s%s" % (stream["how"], " %d" % stream["code"] if stream["code"] else "") for stream in streams)),
+        "clients": len(clients),
+        "streams": len(streams),
+        "ends": dict(
+            collections.Counter(
+                "%s%s" % (stream["how"], " %d" % stream["code"] if stream["code"] else "") for stream in streams
+            )
+        ),
         "cut": sum(stream["how"] == "cut" for stream in streams),
         "refused": dict(sum((collections.Counter(client["refused"]) for client in clients), collections.Counter())),
         "server_messages": {name: total(name) for name in ("received", "missing", "late", "twice")},
         "client_messages": {name: total(name) for name in ("sent", "counted", "unknown", "again", "owed")},
         "longest_gap_ms": max((client["longest_gap_ms"] for client in clients), default=0),
         # Where each client is in the end.
-        "versions": dict(collections.Counter(client["streams"][-1]["version"] for client in clients if client["streams"])),
+        "versions": dict(
+            collections.Counter(client["streams"][-1]["version"] for client in clients if client["streams"])
+        ),
     }
 
 

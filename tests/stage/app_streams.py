@@ -3,15 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sample application's streams: one topic of numbered messages as server-sent events and over WebSockets.
 
-Message n exists from n times INTERVAL on by the wall clock, so every process of every release has the same messages at the
-same time, and a client that says which one it has seen last gets what it missed, from whichever release.
+Message n exists from n times INTERVAL on by the wall clock, so every process of every release has the same messages at
+the same time, and a client that says which one it has seen last gets what it missed, from whichever release.
 
 - ``GET /events``: an event a message; ``Last-Event-ID`` (or ``?after=N``) says what was seen last.
-- ``GET /socket``: a WebSocket (RFC 6455); ``?after=N`` likewise. Frames of text: ``message N`` from here, ``send K`` from a
-  client, which is worked on and then told ``counted K``. What was not told so before a close frame has not been counted.
+- ``GET /socket``: a WebSocket (RFC 6455); ``?after=N`` likewise. Frames of text: ``message N`` from here, ``send K``
+  from a client, which is worked on and then told ``counted K``. What was not told so before a close frame has not been
+  counted.
 
-On SIGTERM each stream is ended by the application itself. A WebSocket gets an answer to all that it has sent, then the close
-frame 1001 ("going away", RFC 6455 section 7.4.1); an event stream a last ``retry: 0``, an event ``end``, and its last chunk.
+On SIGTERM each stream is ended by the application itself. A WebSocket gets an answer to all that it has sent, then the
+close frame 1001 ("going away", RFC 6455 section 7.4.1); an event stream a last ``retry: 0``, an event ``end``, and its
+last chunk.
 """
 
 from __future__ import annotations
@@ -69,8 +71,8 @@ class Streams:
     def end_on_sigterm(self) -> None:
         """Hear the stop signal beside the server, which goes on to do with it what it does.
 
-        gunicorn sets its handlers in a worker before it loads the application, so there is one to be called. Where there is none, as in
-        a test that loads the application, nothing is changed.
+        gunicorn sets its handlers in a worker before it loads the application, so there is one to be called. Where
+        there is none, as in a test that loads the application, nothing is changed.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -100,7 +102,9 @@ def _after(environ: dict[str, t.Any]) -> int:
     now = newest()
     text = environ.get("HTTP_LAST_EVENT_ID") or parse_qs(environ.get("QUERY_STRING", "")).get("after", [str(now)])[0]
     if not NUMBER.match(text) or not now - LONGEST_AWAY / INTERVAL <= int(text) <= now + 1:
-        raise Refused("the last message is said to be %r; accepted is the number of one of the last %d s" % (text, LONGEST_AWAY))
+        raise Refused(
+            "the last message is said to be %r; accepted is the number of one of the last %d s" % (text, LONGEST_AWAY)
+        )
     return int(text)
 
 
@@ -141,7 +145,9 @@ class Connection:
 
 
 def _head(status: str, headers: t.Iterable[tuple[str, str]]) -> bytes:
-    return ("HTTP/1.1 %s\r\n" % status + "".join("%s: %s\r\n" % header for header in headers) + "\r\n").encode("latin-1")
+    return ("HTTP/1.1 %s\r\n" % status + "".join("%s: %s\r\n" % header for header in headers) + "\r\n").encode(
+        "latin-1"
+    )
 
 
 def _until_next(last: int) -> float:
@@ -149,7 +155,17 @@ def _until_next(last: int) -> float:
 
 
 def _events(connection: Connection, last: int, headers: list[tuple[str, str]]) -> None:
-    connection.send(_head("200 OK", [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked"), ("Connection", "close"), *headers]))
+    connection.send(
+        _head(
+            "200 OK",
+            [
+                ("Content-Type", "text/event-stream"),
+                ("Transfer-Encoding", "chunked"),
+                ("Connection", "close"),
+                *headers,
+            ],
+        )
+    )
 
     def chunk(text: str) -> None:
         data = text.encode()
@@ -175,7 +191,11 @@ class Socket:
         self._read = b""
 
     def send(self, kind: int, data: bytes) -> None:
-        head = struct.pack("!BB", 0x80 | kind, len(data)) if len(data) < 126 else struct.pack("!BBH", 0x80 | kind, 126, len(data))
+        head = (
+            struct.pack("!BB", 0x80 | kind, len(data))
+            if len(data) < 126
+            else struct.pack("!BBH", 0x80 | kind, 126, len(data))
+        )
         self.connection.send(head + data)
 
     def frames(self, seconds: float) -> list[tuple[int, bytes]]:
@@ -197,8 +217,8 @@ class Socket:
             raise ValueError("a frame that is not whole, not masked, too long or of an extension")
         if len(self._read) < start + 4 + length:
             return None
-        mask, data = self._read[start:start + 4], self._read[start + 4:start + 4 + length]
-        self._read = self._read[start + 4 + length:]
+        mask, data = self._read[start : start + 4], self._read[start + 4 : start + 4 + length]
+        self._read = self._read[start + 4 + length :]
         return first & 0x0F, bytes(byte ^ mask[number % 4] for number, byte in enumerate(data))
 
     def answer(self, kind: int, data: bytes) -> bool:
@@ -240,8 +260,12 @@ def _talk(found: Socket, last: int) -> None:
 
 def _socket(connection: Connection, last: int, key: str, headers: list[tuple[str, str]]) -> None:
     accept = base64.b64encode(hashlib.sha1(key.encode("latin-1") + ACCEPT).digest()).decode()
-    connection.send(_head("101 Switching Protocols", [
-        ("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept), *headers]))
+    connection.send(
+        _head(
+            "101 Switching Protocols",
+            [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept), *headers],
+        )
+    )
     found = Socket(connection)
     try:
         _talk(found, last)

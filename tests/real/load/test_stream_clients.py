@@ -1,7 +1,10 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sample application's streams and the clients that count what becomes of them: each way of ending is planted, and has to be told by its name."""
+"""The sample application's streams, and the clients that count what becomes of them.
+
+Each way of ending is planted, and has to be told by its name.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ EACH = 3
 
 
 class App:
-    """The sample application in a gunicorn as the local stage has it, and the command that brings another release to its port."""
+    """The sample application in a gunicorn as on the local stage, and the command that brings another release there."""
 
     def __init__(self, place: pathlib.Path) -> None:
         self.place = place
@@ -42,9 +45,36 @@ class App:
                 tar.extractall(place / label)
 
     def start(self, label: str) -> list[str]:
-        return [sys.executable, "-m", "gunicorn", "--daemon", "--pid", str(self.place / "pid"), "--chdir", str(self.place / label), "--bind",
-                f"127.0.0.1:{self.port}", "--worker-class", "gthread", "--workers", "1", "--threads", "16", "--keep-alive", "90", "--graceful-timeout", "30",
-                "--timeout", "0", "--worker-tmp-dir", "/dev/shm", "--no-control-socket", "--log-file", str(self.place / "log"), "app:application"]
+        return [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--daemon",
+            "--pid",
+            str(self.place / "pid"),
+            "--chdir",
+            str(self.place / label),
+            "--bind",
+            f"127.0.0.1:{self.port}",
+            "--worker-class",
+            "gthread",
+            "--workers",
+            "1",
+            "--threads",
+            "16",
+            "--keep-alive",
+            "90",
+            "--graceful-timeout",
+            "30",
+            "--timeout",
+            "0",
+            "--worker-tmp-dir",
+            "/dev/shm",
+            "--no-control-socket",
+            "--log-file",
+            str(self.place / "log"),
+            "app:application",
+        ]
 
     def pids(self) -> str:
         """The master and its worker."""
@@ -56,7 +86,13 @@ class App:
         pids = self.pids()
         ended = "; ".join(f"while kill -0 {pid} 2>/dev/null; do sleep 0.02; done" for pid in pids.split())
         whom = pids.split()[0] if number == signal.SIGTERM else pids
-        return ["sh", "-c", f'kill -{number.name.removeprefix("SIG")} {whom}; {ended}; rm -f {self.place / "pid"}; exec "$@"', "sh", *self.start(NEW)]
+        return [
+            "sh",
+            "-c",
+            f'kill -{number.name.removeprefix("SIG")} {whom}; {ended}; rm -f {self.place / "pid"}; exec "$@"',
+            "sh",
+            *self.start(NEW),
+        ]
 
     def answers(self) -> bool:
         return haproxy_stage.get(self.url + "/ready")[0] == 200
@@ -75,8 +111,25 @@ def app(tmp_path):
 def run(url: str, place: pathlib.Path, *options: str, command: t.Sequence[str] = ("true",)) -> dict[str, t.Any]:
     report = place / "report.json"
     done = subprocess.run(
-        [sys.executable, stream_clients.__file__, f"--target={url}", f"--report={report}", f"--output={place / 'output'}", "--before=0.5", "--after=4",
-         f"--sockets={EACH}", f"--events={EACH}", *options, "--", *command], capture_output=True, text=True, timeout=120, check=False)
+        [
+            sys.executable,
+            stream_clients.__file__,
+            f"--target={url}",
+            f"--report={report}",
+            f"--output={place / 'output'}",
+            "--before=0.5",
+            "--after=4",
+            f"--sockets={EACH}",
+            f"--events={EACH}",
+            *options,
+            "--",
+            *command,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr + (place / "output").read_text(encoding="utf-8")
     return json.loads(report.read_text(encoding="utf-8"))
 
@@ -85,7 +138,9 @@ def test_an_application_that_is_stopped_ends_its_streams_itself_and_still_answer
     answered: list[int] = []
     slow = threading.Thread(target=lambda: answered.append(haproxy_stage.get(app.url + "/slow?ms=3000")[0]))
     slow.start()
-    haproxy_stage.wait_until(lambda: json.loads(haproxy_stage.get(app.url + "/in_flight")[1])["in_flight"] == 1, "the request is in flight")
+    haproxy_stage.wait_until(
+        lambda: json.loads(haproxy_stage.get(app.url + "/in_flight")[1])["in_flight"] == 1, "the request is in flight"
+    )
     report = run(app.url, tmp_path, command=app.replace(signal.SIGTERM))
     slow.join()
     assert answered == [200]
@@ -95,7 +150,10 @@ def test_an_application_that_is_stopped_ends_its_streams_itself_and_still_answer
     assert found["client_messages"]["unknown"] == found["client_messages"]["owed"] == 0, found
     assert found["client_messages"]["sent"] == found["client_messages"]["counted"] > 0, found
     assert found["versions"] == {NEW: 2 * EACH}, found
-    assert 0 < stream_clients.moved(report, NEW, report["command"]["started"]) and stream_clients.moved(report, OLD, 0) is None
+    assert (
+        0 < stream_clients.moved(report, NEW, report["command"]["started"])
+        and stream_clients.moved(report, OLD, 0) is None
+    )
     # The port had no server for a moment: what existed in it came late, and came.
     assert found["server_messages"]["late"] > 0 and found["longest_gap_ms"] > 50, found
 
@@ -105,17 +163,28 @@ def test_streams_that_are_cut_are_counted_with_what_is_not_known_of_their_messag
     found = run(app.url, tmp_path, "--pace=0.002", command=app.replace(signal.SIGKILL))["summary"]
     assert found["cut"] == 2 * EACH and found["ends"]["cut"] == 2 * EACH, found
     messages = found["client_messages"]
-    assert messages["unknown"] > 0 and messages["again"] == 0 and messages["counted"] + messages["unknown"] == messages["sent"], found
+    assert (
+        messages["unknown"] > 0
+        and messages["again"] == 0
+        and messages["counted"] + messages["unknown"] == messages["sent"]
+    ), found
     # Whoever says what it saw last gets what was missed from the next release.
-    assert found["server_messages"]["missing"] == 0 and found["server_messages"]["late"] > 0 and found["versions"] == {NEW: 2 * EACH}, found
+    assert (
+        found["server_messages"]["missing"] == 0
+        and found["server_messages"]["late"] > 0
+        and found["versions"] == {NEW: 2 * EACH}
+    ), found
 
 
 def forgetful(listener: socket.socket) -> None:
     """An event stream that leaves out every tenth message and repeats every seventh."""
+
     def work(client: socket.socket) -> None:
         with client:
             client.recv(65536)
-            client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nx-interval-ms: 50\r\nx-version: 1.0.0\r\n\r\n")
+            client.sendall(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nx-interval-ms: 50\r\nx-version: 1.0.0\r\n\r\n"
+            )
             try:
                 for number in range(1000, 100000):
                     data = b"id: %d\ndata: x\n\n" % number * (0 if number % 10 == 5 else 2 if number % 7 == 0 else 1)
@@ -136,12 +205,33 @@ def forgetful(listener: socket.socket) -> None:
 def test_a_message_that_never_comes_is_missing_and_one_that_comes_twice_is_told(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=forgetful, args=(listener,), daemon=True).start()
-        found = run(f"http://127.0.0.1:{listener.getsockname()[1]}", tmp_path, "--sockets=0", "--after=1", command=["sleep", "0.5"])["summary"]
-    assert found["server_messages"]["missing"] > 0 and found["server_messages"]["twice"] > 0 and found["cut"] == 0, found
+        found = run(
+            f"http://127.0.0.1:{listener.getsockname()[1]}",
+            tmp_path,
+            "--sockets=0",
+            "--after=1",
+            command=["sleep", "0.5"],
+        )["summary"]
+    assert found["server_messages"]["missing"] > 0 and found["server_messages"]["twice"] > 0 and found["cut"] == 0, (
+        found
+    )
 
 
 def test_a_client_that_gets_no_stream_says_why(tmp_path):
     port = haproxy_stage.free_port()
-    done = subprocess.run([sys.executable, stream_clients.__file__, f"--target=http://127.0.0.1:{port}", f"--report={tmp_path}/report", "--timeout=1", "--",
-                           "true"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            stream_clients.__file__,
+            f"--target=http://127.0.0.1:{port}",
+            f"--report={tmp_path}/report",
+            "--timeout=1",
+            "--",
+            "true",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 1 and "not every client got a message within 1.0 s" in done.stderr
