@@ -52,6 +52,8 @@ def fault(stage, kind, name="a"):
 
 def plant(stage, run, kind):
     """Let member a fail in one way until the probe had a chance to meet it, then let it be well again."""
+    # A rate is known by what came before, however slow the machine is.
+    wait_until(lambda: run.progress()["sent"] >= 45, "45 requests before")
     run.step("activate", "started", ["a"])
     fault(stage, kind)
     met = run.progress()["sent"] + 45
