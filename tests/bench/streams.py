@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 import typing as t
 
+import yaml
 from measure import OUTPUT, REPO, Finding, playbook, run, under_load
 from switch import kamal_proxy
 
@@ -40,6 +41,8 @@ VALUES = ("ask", "cut", "wait")
 SOCKETS = EVENTS = 8
 RATE = 20.0
 DRAIN_LIMIT = 20
+# What lasts longer is a stream: no other request here takes a second.
+SLOWEST_REQUEST = 5
 # How long the clients go on once all is done: who has not moved by then stays where it is.
 AFTER = 5.0
 SERVICE = str(REPO / "tests" / "stage" / "service")
@@ -97,6 +100,12 @@ def _measured(name: str, url: str, command: list[str]) -> dict[str, t.Any]:
     }
 
 
+def _traffic() -> dict[str, t.Any]:
+    """The stage's own, which names no slowest request."""
+    variables = pathlib.Path(INVENTORY, "group_vars", "all.yml").read_text(encoding="utf-8")
+    return {**yaml.safe_load(variables)["deploy_traffic"], "slowest_request": SLOWEST_REQUEST}
+
+
 def _ours(value: str) -> dict[str, t.Any]:
     """A whole deploy, which stops the old side at its end once nobody is on it any more."""
     stage.down()
@@ -119,6 +128,7 @@ def _ours(value: str) -> dict[str, t.Any]:
                 deploy_idle_for=1,
                 deploy_drain_timeout=DRAIN_LIMIT,
                 deploy_streams=value,
+                deploy_traffic=_traffic(),
             ),
         )
         records = sorted(pathlib.Path(layout.RECORDS).glob("*.json"), key=lambda path: path.stat().st_mtime)

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WebSockets and event streams through a deploy on the local stage, beside ordinary requests.
+
+Their clients reconnect and say what they have seen last, and the application ends its streams itself when it is
+stopped. So with `deploy_streams: ask` no message is lost, and what a deploy costs that does not ask can be counted.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from sides import BLUE_GREEN, URL
+from stream_clients import moved
+from under_load import Load, Streams
+
+import layout
+
+OLD, NEW = "1.0.0", "2.0.0"
+EACH = 6
+CLIENTS = 2 * EACH
+TRAFFIC = {
+    "driver": "haproxy",
+    "balancers": "shop_lb",
+    "socket": "{{ stage_run }}/admin.sock",
+    "master_socket": "{{ stage_run }}/master.sock",
+    "config": "{{ stage_dir }}/etc/haproxy.cfg",
+    "frontends": ["shop"],
+    "pools": [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port }}}}"} for side in layout.SLOTS],
+    # What lasts longer is a stream: the slowest request of the load, a POST, takes a quarter of a second.
+    "slowest_request": 2,
+}
+# No drain may come near it: a deploy that waited for it would not end before its test does.
+FAR = 3600
+
+
+class Deploy(t.NamedTuple):
+    """A deploy of the new release under streams and requests: how it ended, and what became of both."""
+
+    played: t.Any
+    load: dict[str, t.Any]
+    report: dict[str, t.Any]
+    record: dict[str, t.Any]
+
+    @property
+    def streams(self) -> dict[str, t.Any]:
+        return self.report["summary"]
+
+    @property
+    def lost(self) -> list[int]:
+        """Messages of the server that never came, and of the clients that nobody knows of."""
+        return [self.streams["server_messages"]["missing"], self.streams["client_messages"]["unknown"]]
+
+
+def deploy(side, *options: str, **variables: t.Any) -> Deploy:
+    each = ["--sockets", str(EACH), "--events", str(EACH)]
+    with Load([URL], side.path) as load, Streams(URL, side.path, *each, *options) as streams:
+        played = side.stage.play("zero.downtime.deploy", deploy_release=NEW, deploy_traffic=TRAFFIC, **variables)
+    assert played.rc == 0, played.output
+    return Deploy(played, load.report, streams.report, side.record())
+
+
+def asked_for_nothing_to_be_lost(found: Deploy) -> None:
+    assert found.load["failed"] == 0, found.load["failures"]
+    assert found.streams["cut"] == 0 and found.lost == [0, 0], found.streams
+    # Whatever was sent is counted, unless its client was still waiting for its next stream.
+    messages = found.streams["client_messages"]
+    assert 0 < messages["sent"] == messages["counted"] + messages["owed"] and messages["owed"] == 0, messages
+    # Nobody stayed, and each was told so: a close frame with 1001, or the end of the answer.
+    ends = found.streams["ends"]
+    assert found.streams["versions"] == {NEW: CLIENTS} and ends["closed 1001"] >= EACH <= ends["closed"], found.streams
+    assert set(ends) == {"closed 1001", "closed", "left 1000", "left"}, ends
+    assert moved(found.report, NEW, found.report["command"]["started"]) > 0
+    balance = found.record["evidence"]["balance"]
+    assert found.record["result"] == "succeeded" and (balance["cut"], balance["unanswered"]) == (0, 0), balance
+    assert "no request was lost" in found.played.sentence, found.played.sentence
+
+
+def test_a_roll_that_asks_loses_no_message_of_a_stream_and_waits_for_no_limit(side):
+    found = deploy(side, deploy_streams="ask", deploy_drain_timeout=FAR)
+    asked_for_nothing_to_be_lost(found)
+    assert all(layout.member_processes(member, "blue") for member in layout.MEMBERS)
+
+
+def test_the_naive_roll_cuts_streams_at_the_limit_and_their_messages_are_lost(side):
+    """What the same stage does by default: streams are waited for like requests, until the limit."""
+    # A client that mostly has something under way.
+    found = deploy(side, "--pace", "0.01", deploy_drain_timeout=4, deploy_drain_timeout_action="cut")
+    assert found.streams["cut"] >= CLIENTS and found.streams["client_messages"]["unknown"] > 0, found.streams
+    assert set(found.streams["versions"]) == {NEW} and found.load["failed"] == 0, found.streams
+
+
+def test_a_roll_that_cuts_counts_what_it_cut(side):
+    found = deploy(side, deploy_streams="cut", deploy_drain_timeout=FAR)
+    assert found.streams["cut"] >= CLIENTS and found.streams["versions"] == {NEW: CLIENTS}, found.streams
+    assert found.record["evidence"]["balance"]["cut"] == found.streams["cut"], found.record["evidence"]["balance"]
+    assert found.load["failed"] == 0 and f"{found.streams['cut']} more cut on purpose" in found.played.sentence
+
+
+def test_a_switch_that_asks_ends_the_streams_of_the_old_side_and_leaves_it_warm(side):
+    found = deploy(side, **{**BLUE_GREEN, "deploy_streams": "ask", "deploy_drain_timeout": FAR})
+    asked_for_nothing_to_be_lost(found)
+    steps = [step["name"] for step in found.record["steps"]]
+    # Nobody is asked to leave a side before the other one has proven itself.
+    assert steps.index("switch") < len(steps) - 1 - steps[::-1].index("verify") < steps.index("streams"), steps
+    assert "blue keeps 1.0.0 warm" in found.played.sentence, found.played.sentence
+    assert all(layout.member_processes(member, "blue") for member in layout.MEMBERS)
+
+
+def test_a_switch_leaves_streams_where_they_are_by_default(side):
+    """They last for as long as their clients like, and the old side with them."""
+    found = deploy(side, **BLUE_GREEN)
+    assert found.streams["versions"] == {OLD: CLIENTS} and found.streams["cut"] == 0 and found.lost == [0, 0], found.streams
