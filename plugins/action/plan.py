@@ -245,7 +245,7 @@ class ActionModule(ActionBase):
             "health": {**checked["deploy_health"], "smoke": _plan.smoke_of(checked["deploy_health"], public)}, "hooks": checked["deploy_hooks"],
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"],
-            **_plan.drain_actions(checked, driver.cuts, verb), "streams": _plan.of_streams(checked, traffic, driver, verb), "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
+            **_plan.drain_actions(checked, driver.cuts, verb), "streams": _plan.of_streams(checked, traffic, driver, strategy, verb), "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
             "evidence": {"url": checked["deploy_evidence_url"], "rate": _canary.evidence_rate(own, checked["deploy_evidence_rate"]),
                          "paths": checked["deploy_evidence_paths"], "max_slowdown": checked["deploy_evidence_max_slowdown"],
                          "max_failed": checked["deploy_evidence_max_failed"], "connect_to": checked["deploy_evidence_connect_to"],
@@ -609,6 +609,13 @@ def _anew(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> str:
     return f" ({', '.join(dead)} {told})" if dead else ""
 
 
+def _of_streams(plan: t.Mapping[str, t.Any]) -> str:
+    """What becomes of streams, as a step."""
+    if plan["streams"]["mode"] == "cut":
+        return "cut streams"
+    return "have streams ended by the hook end_streams" if plan["hooks"].get("end_streams") else "have streams ended by the application's stop signal"
+
+
 def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
     """The plan as lines for a person."""
     release, previous = plan["release"], plan["previous"]
@@ -616,7 +623,8 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
              + (f" from {previous['label']} ({previous['digest'][:12]})" if previous else ", the first release")]
     lines.append(f"  {plan['strategy']} by {plan['driver']} on {', '.join(plan['balancers'])}; floor {plan['min_active']}"
                  + (f"; no member serves {'now' if previous else 'yet'}" if plan["first"] else ""))
-    lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}{_anew(plan, batch['members'])}: drain at most {plan['drain_timeout']} s, activate, "
+    lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}{_anew(plan, batch['members'])}: drain at most {plan['drain_timeout']} s, "
+              f"{_of_streams(plan) + ', ' if plan['streams']['out'] else ''}activate, "
               f"{plan['health']['passes'] if plan['health'].get('path') else 'no'} passes, return" for batch in plan["batches"]]
     if plan.get("switch"):
         small = [step for step in plan.get("steps") or () if step < 100]
@@ -626,6 +634,8 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
             if plan.get("telling"):
                 lines.append(f"  {_canary_times.line(plan['telling'])}")
         lines.append(f"  switch every request from {plan['switch']['from']} to {plan['switch']['to']}; {plan['switch']['from']} is left as it is")
+        if plan["streams"]["behind"]:
+            lines.append(f"  {_of_streams(plan)} on {plan['switch']['from']}, which is warm again then")
     elif not plan["batches"]:
         lines.append("  every member runs this release already; nothing moves")
     if (plan.get("retire") or {}).get("at_end"):

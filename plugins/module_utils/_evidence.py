@@ -277,6 +277,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
         sheet["background"] = _losses.background(verdicts)
         sheet["waiting"] = waiting(samples, places)
+        sheet["streams_asked"] = sum(places.asked.values())
         rise = _rise_by_sheet(cells, blamed, places, first)
         if rise and rise.lasting:
             app_worse.append(rise.text)
@@ -487,6 +488,8 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         parts.append("%s of %s%s" % (format(sheet["lost"], ","), _plural(sheet["received"], "real request"), kinds))
         if sheet["cut"]:
             parts[-1] += " (%d more cut on purpose)" % sheet["cut"]
+        if sheet["streams_asked"]:
+            parts[-1] += " (%s left to the application to end)" % _plural(sheet["streams_asked"], "stream")
     numbers = " and ".join(parts)
     if verdict == "clean":
         if not parts:

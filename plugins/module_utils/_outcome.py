@@ -117,9 +117,15 @@ def slots_back(plan: t.Mapping[str, t.Any], members: t.Sequence[str], out: t.Map
     return found
 
 
+def left(plan: t.Mapping[str, t.Any]) -> str:
+    """The side that no request goes to after a deploy: the one that was switched from, or that was given back what it had."""
+    switch = plan.get("switch")
+    return str(switch["from"] if switch else plan["side"])
+
+
 def slots_left(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> list[dict[str, t.Any]]:
-    """The places of members on the side that served before a switch, to be begun anew: their stop signal asks them to end their streams."""
-    hosts = plan["sides"][plan["switch"]["from"]]["hosts"]
+    """The places of members on the side that does not serve any more, to be begun anew: their stop signal asks them to end their streams."""
+    hosts = plan["sides"][left(plan)]["hosts"]
     return [{"name": name, "root": hosts[name]["root"], "slot": hosts[name]["slot"], "service": hosts[name]["service"], "restart": True} for name in members]
 
 

@@ -115,14 +115,15 @@ def drain_actions(checked: t.Mapping[str, t.Any], cuts: bool, verb: str) -> dict
     return {"drain_timeout_action": back if verb == "rollback" else asked, "back_timeout_action": back}
 
 
-def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], driver: _drivers.Driver, verb: str) -> dict[str, t.Any]:
-    """What becomes of streams: what was asked for (C(mode)), and what a drain is told on the way to the release (C(out)) and on the way back (C(back)).
+def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], driver: _drivers.Driver, strategy: str, verb: str) -> dict[str, t.Any]:
+    """What becomes of streams: what was asked for (C(mode)), what a drain is told on the way to the release (C(out)) and on the way back (C(back)), and
+    whether a deploy ends those of the side that it leaves behind (C(behind)).
 
     Raises DowntimeError where the driver could not tell them from requests.
     """
     mode = checked["deploy_streams"]
     if mode == "wait":
-        return {"mode": mode, "out": None, "back": None}
+        return {"mode": mode, "out": None, "back": None, "behind": False}
     if not driver.tells_streams:
         can = [name for name in _drivers.NAMES if _drivers.load(name).tells_streams]
         raise DowntimeError(f"deploy_streams is '{mode}', but the driver {driver.name} cannot tell streams from requests, so wait is accepted; "
@@ -132,7 +133,8 @@ def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], d
         raise DowntimeError(f"deploy_drain_timeout is {limit}, and deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} a drain limit above "
                             "slowest_request is accepted, since what is younger than that may be a request")
     # Whoever flees from a release asks nothing of it.
-    return {"mode": mode, "out": "leave" if mode == "ask" else "cut", "back": "cut"}
+    behind = verb in ("deploy", "rollback") and _drivers.strategy(strategy).SIDE == "idle"
+    return {"mode": mode, "out": "leave" if mode == "ask" else "cut", "back": "cut", "behind": behind}
 
 
 def name_of(*parts: str) -> str:

@@ -129,17 +129,23 @@ members:
       type: bool
       returned: success
     in_flight:
-      description: Always V(null); nginx does not tell.
+      description: Streams that old workers still hold to it, with O(streams) other than V(wait). Otherwise V(null); nginx does not tell.
       type: int
       returned: success
     drained_by:
-      description: How it is known that nothing is in flight. V(workers_exited) says that all workers from before the change have exited.
+      description:
+        - How it is known that nothing is in flight. V(workers_exited) says that all workers from before the change have exited, V(sessions) that those which
+          live hold no connection to it any more.
       type: str
       returned: success
     cut:
       description:
         - Requests that were closed on purpose at the time-out. Since old workers end whole, those for other servers are among them, and all
-          are told with the first member. V(null) when they could not be counted.
+          are told with the first member. V(null) when they could not be counted. With O(streams=cut), the streams that end with their member's stop.
+      type: int
+      returned: success
+    streams:
+      description: Streams that were left open, with O(streams=leave) and O(streams=cut).
       type: int
       returned: success
 waited:

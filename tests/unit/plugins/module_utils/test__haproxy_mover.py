@@ -31,6 +31,7 @@ class Fake:
         self.servers = {name: dict(admin=0, op=2, weight=100, passes=3, checked=True, scur=0, qcur=0, agent=0, tracked="", cookie="", throttle="",
                                    slowstart=0, dead=False, bck="0", idle=0, **options) for name in names}
         self.old: dict[int, dict[str, int]] = {}
+        self.streams: dict[str, int] = {}  # of what is in flight
         self.unreadable: list[int] = []
         self.at: list[tuple[float, t.Callable[[], None]]] = []  # what happens when
         self.runtime = self
@@ -73,9 +74,16 @@ class Fake:
             state.append(" ".join(map(str, [3, pool, 1, server, "10.0.0.1", s["op"], s["admin"], s["weight"], 100, 3, check, s["agent"], 80])))
         return "\n".join(stat), "\n".join(state)
 
+    def sessions(self) -> str:
+        return "\n".join(
+            f"0x{number}: proto=tcpv4 src=1 fe=f be={name.partition('/')[0]} srv={name.partition('/')[2]} ts=00 epoch=0 age=1s calls=1 "
+            f"rq[f=1h,i=0,an={'00' if number < self.streams.get(name, 0) else '80'}h,rx=,ax=] rp[f=1h,i=0,an=00h,rx=,ax=] exp="
+            for name, server in self.servers.items() for number in range(server["scur"]))
+
     def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Look:
         stat, state = self.rows()
-        replies = [{"show cli level": self.level}.get(command, stat if command.startswith("show stat") else state) for command in commands]
+        known = {"show cli level": self.level, "show sess": self.sessions()}
+        replies = [known.get(command, stat if command.startswith("show stat") else state) for command in commands]
         old = {pid: ["# " + ",".join(STAT) + "".join(
             f"\n{pool},{server},0,{count},UP,0,,,,,10.0.0.1:{80 + len(server)},,"
             for (pool, dummy, server), count in ((name.partition("/"), count) for name, count in rows.items()))]
@@ -258,6 +266,47 @@ def test_cut_counts():
     result = run(fake, ["app1", "app2"], "drained", timeout=0.2, timeout_action="cut")
     assert "shutdown shop/app1" in fake.sent and "shutdown shop/app2" not in fake.sent
     assert [m["cut"] for m in result["members"]] == [2, 0]
+
+
+@pytest.mark.parametrize("streams, sent, told", [("leave", [], (2, 0, 2)), ("cut", ["shutdown shop/app1"], (0, 2, 0))])
+def test_streams_are_left_or_cut_once_nothing_else_is_in_flight(streams, sent, told):
+    fake = Fake("shop/app1", "shop/app2")
+    fake.servers["shop/app1"]["scur"], fake.streams["shop/app1"] = 3, 2
+    fake.at = [(4, lambda: fake.servers["shop/app1"].update(scur=2))]
+    result = run(fake, ["app1", "app2"], "drained", streams=streams)
+    app1, app2 = result["members"]
+    assert fake.sent == ["set server shop/app1 state maint", "set server shop/app2 state maint", *sent]
+    assert (app1["streams"], app1["cut"], app1["in_flight"]) == told and app1["state"] == "drained"
+    assert (app2["streams"], app2["cut"], app2["state"]) == (0, 0, "drained")
+    assert 4 < result["waited"] < 6, "not before the request has ended, and not at the limit"
+
+
+def test_who_sticks_cannot_come_back_to_streams_that_end():
+    fake = Fake("shop/app1")
+    fake.servers["shop/app1"].update(scur=1, cookie="a")
+    fake.streams["shop/app1"] = 1
+    assert run(fake, ["app1"], "drained", streams="leave")["members"][0]["streams"] == 1
+    assert fake.sent == ["set server shop/app1 state drain", "set server shop/app1 state maint"]
+
+
+def test_streams_that_maintenance_would_cut_are_not_left_to_who_sticks():
+    fake = Fake("shop/app1")
+    fake.servers["shop/app1"].update(scur=1, cookie="a")
+    fake.streams["shop/app1"] = 1
+    cuts = mover.Knowledge(True, cuts=frozenset([("shop", "app1")]))
+    with pytest.raises(DowntimeError, match="get only the requests of clients that stick"):
+        run(fake, ["app1"], "drained", cuts, streams="leave", timeout=3)
+    fake.servers["shop/app1"]["cookie"] = ""
+    assert run(fake, ["app1"], "drained", cuts, streams="leave")["members"][0]["streams"] == 1
+    assert fake.sent == ["set server shop/app1 state drain"], "which does not cut"
+
+
+def test_a_worker_that_nobody_can_ask_may_hold_requests():
+    fake = Fake("shop/app1")
+    fake.servers["shop/app1"]["scur"], fake.streams["shop/app1"] = 1, 1
+    fake.unreadable = [99]
+    with pytest.raises(DowntimeError, match="not drained"):
+        run(fake, ["app1"], "drained", streams="leave", timeout=3)
 
 
 def test_who_sticks_is_named_when_a_drain_expires():

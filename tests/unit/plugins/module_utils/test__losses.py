@@ -154,6 +154,22 @@ def test_one_loss_where_the_deploy_moves_something_is_seen_at_once(kind: str, st
         assert (entry["member"], entry["count"], entry["kind"]) == ("app2", 1, _evidence.KINDS[kind])
 
 
+@pytest.mark.parametrize("kind, member, asked, verdict", [
+    # An event stream that its application ends without its last chunk.
+    ("truncated", "app2", 3, "clean"),
+    # One more than there were streams, another member's, and what no stream's end looks like.
+    ("truncated", "app2", 2, "lost"), ("truncated", "app3", 3, "lost"), ("unanswered", "app2", 3, "lost"), ("own_errors", "app2", 3, "lost"),
+])
+def test_streams_that_their_application_was_asked_to_end_are_no_losses(kind: str, member: str, asked: int, verdict: str) -> None:
+    deploy = Deploy(steady(), 1, {(member, "activate"): (kind, 3)})
+    for step in deploy.steps:
+        if (step["name"], step["members"]) == ("drain", ["app2"]):
+            step["asked"] = {"app2": asked}
+    found = _evidence.compose(None, deploy.samples, steps=deploy.steps)
+    assert found["verdict"] == verdict and found["balance"]["streams_asked"] == asked, found["sentence"]
+    assert "(%d streams left to the application to end)" % asked in found["sentence"]
+
+
 @pytest.mark.parametrize("kind", LOSSES)
 def test_losses_of_a_move_are_seen_beside_those_that_happen_all_the_time(kind: str) -> None:
     found = [Deploy(steady(**{kind: 0.01}), seed, {("app2", "drain"): (kind, 25)}).looks[1] for seed in range(20)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _plan, _probe
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _plan, _probe
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 HOSTS = ["app1", "app2", "app3", "app4", "app5", "app6"]
@@ -418,3 +418,28 @@ def test_who_cannot_tell_which_side_serves_is_named():
 def test_what_flees_from_a_release_cuts_at_the_end_of_the_drain(asked, cuts, verb, there, back):
     found = _plan.drain_actions({"deploy_drain_timeout_action": asked}, cuts, verb)
     assert found == {"drain_timeout_action": there, "back_timeout_action": back}
+
+
+@pytest.mark.parametrize("mode, driver, strategy, verb, expected", [
+    ("wait", "none", "rolling", "deploy", (None, None, False)),
+    ("ask", "haproxy", "rolling", "deploy", ("leave", "cut", False)),
+    ("cut", "haproxy", "rolling", "restart", ("cut", "cut", False)),
+    ("ask", "nginx", "blue_green", "deploy", ("leave", "cut", True)),
+    ("ask", "haproxy", "canary", "rollback", ("leave", "cut", True)),
+    ("ask", "haproxy", "blue_green", "status", ("leave", "cut", False)),
+])
+def test_what_becomes_of_streams(mode, driver, strategy, verb, expected):
+    checked = {"deploy_streams": mode, "deploy_drain_timeout": 60}
+    found = _plan.of_streams(checked, {"slowest_request": 30.0}, _drivers.load(driver), strategy, verb)
+    assert (found["out"], found["back"], found["behind"]) == expected and found["mode"] == mode
+
+
+@pytest.mark.parametrize("driver, limit, sentence", [
+    ("healthcheck", 60, "deploy_streams is 'ask', but the driver healthcheck cannot tell streams from requests, so wait is accepted; haproxy and nginx can"),
+    ("none", 60, "the driver none cannot tell streams from requests"),
+    ("haproxy", 30, "deploy_drain_timeout is 30, and deploy_traffic.slowest_request is 30; with deploy_streams=ask a drain limit above slowest_request is acc"),
+])
+def test_streams_that_could_not_be_told_from_requests_are_refused(driver, limit, sentence):
+    with pytest.raises(DowntimeError) as refused:
+        _plan.of_streams({"deploy_streams": "ask", "deploy_drain_timeout": limit}, {"slowest_request": 30.0}, _drivers.load(driver), "rolling", "deploy")
+    assert sentence in str(refused.value)
