@@ -46,10 +46,10 @@ options:
   streams:
     description:
       - What O(state=drained) does about streams, which last for as long as their client likes. A stream is a connection that was upgraded (a WebSocket), or a
-        request that lasts longer than the driver's O(slowest_request), such as server-sent events, a long poll or a large download.
+        request that lasts longer than the driver's C(slowest_request), such as server-sent events, a long poll or a large download.
       - V(wait) waits for them as for requests, and is the default. V(leave) ends when nothing but streams is in flight, and counts those in
-        RV(members[].streams), for an application that ends them itself when it is told to. V(end) waits, after that, until those are gone.
-        V(cut) closes them once nothing else is in flight, and counts them in RV(members[].cut).
+        C(members[].streams), for an application that ends them itself when it is told to. V(end) waits, after that, until those are gone.
+        V(cut) closes them once nothing else is in flight, and counts them in C(members[].cut).
       - Drivers that cannot tell streams from requests refuse all but V(wait).
     type: str
     choices: [wait, leave, end, cut]

@@ -130,8 +130,8 @@ def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], d
                             f"{' and '.join(can)} can")
     longest, limit = traffic.get("slowest_request"), checked["deploy_drain_timeout"]
     if verb in (*SHIFTS, "drain") and longest is not None and limit <= longest:
-        raise DowntimeError(f"deploy_drain_timeout is {limit}, and deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} a drain limit above "
-                            "slowest_request is accepted, since what is younger than that may be a request")
+        raise DowntimeError(f"deploy_drain_timeout is {limit}, and deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} a drain limit "
+                            "above slowest_request is accepted, since what is younger than that may be a request")
     # Whoever flees from a release asks nothing of it.
     behind = verb in ("deploy", "rollback") and _drivers.strategy(strategy).SIDE == "idle"
     return {"mode": mode, "out": "leave" if mode == "ask" else "cut", "back": "cut", "behind": behind}

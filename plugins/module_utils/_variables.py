@@ -22,8 +22,9 @@ HOOKS = {
     "after_stage": "Runs on every member when the release is staged everywhere, before any traffic moves.",
     "before_shift": "Runs once, on the controller, before the first member is taken out.",
     "before_drain": "Runs on the controller before each batch is taken out; this is the place for a question or a pause of your own between batches.",
-    "end_streams": "With O(deploy_streams=ask): runs on the controller once only streams are left on members that are out of traffic, in place of stopping their "
-                   "service; this is the place to tell the application to end its streams. C(streams_left) has their number by member.",
+    "end_streams": "With O(deploy_streams=ask): runs on the controller once only streams are left on members that are out of traffic; this is the place to "
+                   "tell the application to end them, where the stop signal of its service is not to do that. They are waited for then. C(streams_left) has "
+                   "their number by member.",
     "restart": "Runs on each member in place of restarting the service of O(deploy_service).",
     "after_activate": "Runs on each member when the new release runs there and before it gets traffic.",
     "smoke": "Runs once, on the controller, when the idle side is ready and before the switch (blue/green); this is the place for a smoke test.",

@@ -104,11 +104,13 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         asked, clients = ways["ask"], found["streams"]["sockets"] + found["streams"]["events"]
         # claim: bench-asked-streams-lose-nothing
         target("streams cut by a deploy that asks for their end", asked["cut"], 0, False)
-        target("messages of theirs that are missing, or that nobody knows of", asked["server_messages"]["missing"] + asked["client_messages"]["unknown"], 0, False)
+        gone = asked["server_messages"]["missing"] + asked["client_messages"]["unknown"]
+        target("messages of theirs that are missing, or that nobody knows of", gone, 0, False)
         target("clients of %d that are on the new release after it" % clients, asked["on_the_new"], clients, True)
         target("requests lost beside the streams, by each value", sum(ways[value]["requests"]["failed"] for value in streams.VALUES), 0, False)
         if "kamal_proxy" in ways and asked["moved"] is not None:
-            target("times as slow as kamal-proxy until the last client is on the new release", round(asked["moved"] / ways["kamal_proxy"]["moved"], 2), 1, False)
+            slower = round(asked["moved"] / ways["kamal_proxy"]["moved"], 2)
+            target("times as slow as kamal-proxy until the last client is on the new release", slower, 1, False)
     if "safety" in found:
         for row in found["safety"]["cost"]:
             # claim: bench-safety-is-cheap

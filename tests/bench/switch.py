@@ -162,9 +162,10 @@ def kamal_proxy(home: str) -> t.Iterator[KamalProxy]:
 
 @contextlib.contextmanager
 def _kamal_proxy() -> t.Iterator[tuple[str, str, dict[str, t.Any]]]:
-    with _apps_alone() as (home, addresses), kamal_proxy(home) as proxy:
-        proxy.begin(addresses["blue"])
-        yield proxy.url, "kamal_proxy", {"deploys": {side: proxy.deploy(found) for side, found in addresses.items()}, "environment": proxy.environment}
+    with _apps_alone() as (home, addresses):
+        with kamal_proxy(home) as proxy:
+            proxy.begin(addresses["blue"])
+            yield proxy.url, "kamal_proxy", {"deploys": {side: proxy.deploy(found) for side, found in addresses.items()}, "environment": proxy.environment}
 
 
 @contextlib.contextmanager

@@ -136,5 +136,5 @@ def _switch(one: dict[str, t.Any]) -> list[str]:
 
 
 def _streams(one: dict[str, t.Any]) -> list[str]:
-    return ["## Streams", "", "In [stream_figures.md](stream_figures.md): what becomes of %d WebSockets and %d event streams under a blue/green deploy, by each "
-            "value of `deploy_streams` and beneath kamal-proxy." % (one["sockets"], one["events"]), ""]
+    return ["## Streams", "", "In [stream_figures.md](stream_figures.md): what becomes of %d WebSockets and %d event streams under a blue/green deploy, by "
+            "each value of `deploy_streams` and beneath kamal-proxy." % (one["sockets"], one["events"]), ""]

@@ -43,8 +43,9 @@ class Running:
         self.live = live
         self.ended: results.Ended | None = None
         self._group = cpu.Group(piece.name)
-        stem = RESULTS / piece.name.replace("/", "-")
-        self._report, self._tests = stem.with_suffix(".xml"), stem.with_suffix(".tests")
+        # A name may have dots of its own, such as a core's.
+        stem = piece.name.replace("/", "-")
+        self._report, self._tests = RESULTS / f"{stem}.xml", RESULTS / f"{stem}.tests"
         for path in (self._report, self._tests):
             path.unlink(missing_ok=True)
         argv = list(piece.argv) + (["--junitxml", str(self._report)] if piece.is_pytest else [])
@@ -97,7 +98,9 @@ class Running:
             count = results.Count(passed=1) if self.child.returncode == 0 else results.Count()
         # Files that were chosen by what has changed may hold nothing that runs in this machine's suite.
         nothing = self.piece.is_pytest and self.child.returncode == 5
-        if (late or self.child.returncode) and not count.failed and not nothing:
+        # A piece of which nobody can say that it ran anything has not passed.
+        unknown = self.piece.is_pytest and count == results.Count()
+        if (late or self.child.returncode or unknown) and not count.failed and not nothing:
             count += results.Count(failed=1)
         return count
 

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import running
 from pieces import Piece
+from pieces import pytest as pytest_of
 from results import Count
 
 
@@ -85,6 +88,22 @@ def test_pieces_are_run_and_counted(runner, capfd):
         "section/good": Count(2), "section/bad": Count(0, 1), "section/silent": Count(0, 1), "section/quiet": Count(1)}
     assert [test.name for test in ended["section/good"].tests] == ["section/good: one", "section/good: two"]
     assert "=== section/good begins" in capfd.readouterr().out
+
+
+def test_pieces_of_two_cores_keep_their_reports_apart(runner, tmp_path):
+    tested = tmp_path / "test_it.py"
+    tested.write_text("def test_it():\n    pass\n", encoding="utf-8")
+    both = [dataclasses.replace(piece(f"{core}-unit"), argv=pytest_of(str(tested), "-p", "no:cacheprovider")) for core in ("2.17", "2.21")]
+    ended = runner(*both).run()
+    assert {name: one.count for name, one in ended.items()} == {"section/2.17-unit": Count(passed=1), "section/2.21-unit": Count(passed=1)}
+    assert all((tmp_path / f"section-{core}-unit.xml").exists() for core in ("2.17", "2.21"))
+
+
+def test_a_piece_of_tests_that_nobody_counted_has_not_passed(runner, tmp_path):
+    quits = tmp_path / "test_it.py"
+    quits.write_text("import os\nos._exit(0)\n", encoding="utf-8")
+    ended = runner(dataclasses.replace(piece("a"), argv=pytest_of(str(quits))), piece("b")).run()
+    assert ended["section/a"].count == Count(failed=1)
 
 
 def test_one_that_does_not_end_is_ended_with_all_that_it_started(runner, tmp_path):
