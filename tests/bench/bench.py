@@ -158,7 +158,8 @@ def main() -> int:
     if "judge" in found and not options.no_table:
         (REPO / "docs" / "judge_figures.md").write_text(judge_page.render(found["judge"]), encoding="utf-8")
     if "streams" in found and not options.no_table:
-        (REPO / "docs" / "stream_figures.md").write_text(stream_page.render(found["streams"], found["machine"]), encoding="utf-8")
+        (REPO / "docs" / "stream_figures.md").write_text(stream_page.render(
+            found["streams"], found["machine"], _targets({"streams": found["streams"]})), encoding="utf-8")
     if set(parts) == set(PARTS):
         text = table.render(found)
         print("\n" + text)

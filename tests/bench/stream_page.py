@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from table import as_table, lost
+from table import as_table, lost, targets
 
 NAMES = {
     "ask": "`deploy_streams: ask`",
@@ -17,7 +17,7 @@ NAMES = {
 }
 
 
-def render(found: dict[str, t.Any], machine: dict[str, t.Any]) -> str:
+def render(found: dict[str, t.Any], machine: dict[str, t.Any], wanted: t.Iterable[dict[str, t.Any]]) -> str:
     clients = found["sockets"] + found["events"]
     lines = [
         "<!-- Written by make bench, and by python tests/bench/bench.py --only streams. -->",
@@ -62,7 +62,8 @@ def render(found: dict[str, t.Any], machine: dict[str, t.Any]) -> str:
         "that was sent and not acknowledged whether it counts; after a close frame it is known, and the client sends "
         "it once more.",
         "- *The last one after*: seconds from the first ordinary request that the new release was given.",
-        "- *Longest gap*: of all clients, the longest time without any message.",
+        "- *Longest gap*: of all clients, the longest time without any message. HAProxy has `option http-no-delay` here: "
+        "without it an event waits for up to 0.2 s, in case that another one follows.",
         "- *Messages missing*: numbers that never came, although the client said what it saw last. A client that does"
         " not say it would have lost those that existed before its next stream did: %s."
         % ", ".join(
@@ -71,6 +72,7 @@ def render(found: dict[str, t.Any], machine: dict[str, t.Any]) -> str:
         ),
         "",
     ]
+    lines += targets(wanted)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -38,7 +38,7 @@ from haproxy_stage import get, wait_until  # noqa: E402  pylint: disable=wrong-i
 
 OLD, NEW = "1.0.0", "2.0.0"
 VALUES = ("ask", "cut", "wait")
-SOCKETS = EVENTS = 8
+SOCKETS, EVENTS = 16, 8
 RATE = 20.0
 DRAIN_LIMIT = 20
 # What lasts longer is a stream: no other request here takes a second.

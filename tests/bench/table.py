@@ -25,6 +25,12 @@ def lost(one: dict[str, t.Any]) -> str:
     return "%d of %s%s" % (one["failed"], format(one["sent"], ","), " (%s)" % kinds if kinds else "")
 
 
+def targets(found: t.Iterable[dict[str, t.Any]]) -> list[str]:
+    return ["## Targets", ""] + as_table(["target", "wanted", "found", ""], (
+        (one["name"], "%s %g" % ("≥" if one["least"] else "≤", one["target"]), "%g" % one["value"], "met" if one["met"] else "**missed**")
+        for one in found))
+
+
 def render(found: dict[str, t.Any]) -> str:
     machine = found["machine"]
     lines = [
@@ -39,9 +45,7 @@ def render(found: dict[str, t.Any]) -> str:
     ]
     for part in (_balancer, _rolling, _growth, _probe, _safety, _judge, _switch, _streams):
         lines += part(found[part.__name__[1:]])
-    lines += ["## Targets", ""] + as_table(["target", "wanted", "found", ""], (
-        (one["name"], "%s %g" % ("≥" if one["least"] else "≤", one["target"]), "%g" % one["value"], "met" if one["met"] else "**missed**")
-        for one in found["targets"]))
+    lines += targets(found["targets"])
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
 from sides import BLUE_GREEN, URL
 from stream_clients import moved
 from under_load import Load, Streams
@@ -77,12 +78,14 @@ def asked_for_nothing_to_be_lost(found: Deploy) -> None:
     assert "no request was lost" in found.played.sentence, found.played.sentence
 
 
+@pytest.mark.claim("asked-streams-lose-no-message")
 def test_a_roll_that_asks_loses_no_message_of_a_stream_and_waits_for_no_limit(side):
     found = deploy(side, deploy_streams="ask", deploy_drain_timeout=FAR)
     asked_for_nothing_to_be_lost(found)
     assert all(layout.member_processes(member, "blue") for member in layout.MEMBERS)
 
 
+@pytest.mark.claim("naive-roll-loses-messages")
 def test_the_naive_roll_cuts_streams_at_the_limit_and_their_messages_are_lost(side):
     """What the same stage does by default: streams are waited for like requests, until the limit."""
     # A client that mostly has something under way.
@@ -91,6 +94,7 @@ def test_the_naive_roll_cuts_streams_at_the_limit_and_their_messages_are_lost(si
     assert set(found.streams["versions"]) == {NEW} and found.load["failed"] == 0, found.streams
 
 
+@pytest.mark.claim("cut-streams-are-counted")
 def test_a_roll_that_cuts_counts_what_it_cut(side):
     found = deploy(side, deploy_streams="cut", deploy_drain_timeout=FAR)
     assert found.streams["cut"] >= CLIENTS and found.streams["versions"] == {NEW: CLIENTS}, found.streams
@@ -98,6 +102,7 @@ def test_a_roll_that_cuts_counts_what_it_cut(side):
     assert found.load["failed"] == 0 and f"{found.streams['cut']} more cut on purpose" in found.played.sentence
 
 
+@pytest.mark.claim("asked-streams-lose-no-message")
 def test_a_switch_that_asks_ends_the_streams_of_the_old_side_and_leaves_it_warm(side):
     found = deploy(side, **{**BLUE_GREEN, "deploy_streams": "ask", "deploy_drain_timeout": FAR})
     asked_for_nothing_to_be_lost(found)
