@@ -36,6 +36,7 @@ SPEC: dict[str, t.Any] = {
     "signed": {"type": "bool", "default": False},
     "max_failed": {"type": "int", "default": 0, "minimum": 0},
     "max_slowdown": {"type": "float", "minimum": 1},
+    "judge_4xx": {"type": "bool", "default": False},
     "driver": {"type": "str"},
     "traffic": {"type": "dict", "default": {}},
     "deploy_id": {"type": "str"},
@@ -417,7 +418,7 @@ class Keeper:
             events = _events.read(self.run_dir)
             evidence = _evidence.compose(probe, _balance.read(self.run_dir), events, _events.steps(events), self.args["max_failed"],
                                          first=not config.get("expect_serving", True), died=died, max_slowdown=self.args["max_slowdown"],
-                                         baseline=self.args["baseline"])
+                                         baseline=self.args["baseline"], judge_4xx=self.args["judge_4xx"])
             sheet = evidence["balance"]
             if told and attempt == 0:
                 if evidence["verdict"] == "clean":

@@ -11,7 +11,8 @@ Two kinds of failure are judged apart:
   moved something (_losses); anywhere else it is background, as long as it is no more frequent than before.
 - **Application** errors (other 5xx, and those that carry the release's version) are compared with the window before the first move: they are worse
   when chance alone would hardly ever deal them so unevenly to the two windows (_rates). On a first deploy there is no such window: then 3 errors that
-  are more than 1 of 100 are worse. Answers with a 4xx are compared likewise; their rise is told, and decides nothing.
+  are more than 1 of 100 are worse. Answers with a 4xx are compared likewise, where there is a window before; their rise is told, and decides something
+  only where that is asked for.
   A step ``clear`` only takes requests off what a dead deploy left serving: errors until its end are that deploy's, and belong to the window before.
   Where an idle side gets the release, users meet it from the first change of shares on, often long after the first move. The window before may
   end at either, and worse by one is worse: at the first move the window is short and what comes after it diluted, at the change of shares it
@@ -51,6 +52,8 @@ FEW = 30
 _BEFORE_ACCEPT = ("refused", "unreachable", "timeout", "dns", "tls")
 
 APP, REFUSED = "app_errors", "refused"
+# What a sentence calls the answers of the application that nobody wants.
+CLASSES = {APP: "5xx", REFUSED: "4xx"}
 # What a record calls the balance sheet's losses.
 KINDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "5xx of the balancer"}
 
@@ -212,7 +215,7 @@ def _plural(count: int, noun: str) -> str:
 
 def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]] = (), events: t.Sequence[dict[str, t.Any]] = (),
             steps: t.Sequence[dict[str, t.Any]] = (), max_failed: int = 0, first: bool = False, died: str | None = None,
-            max_slowdown: float | None = None, baseline: bool = False) -> dict[str, t.Any]:
+            max_slowdown: float | None = None, baseline: bool = False, judge_4xx: bool = False) -> dict[str, t.Any]:
     """The whole evidence of one deploy: the three lines, what each loss is put down to, verdict and sentence.
 
     :param probe: the account in probe.json or snapshot.json; None when no URL was given.
@@ -222,6 +225,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     :param died: why the probe's account is not whole, as the end of a sentence.
     :param baseline: this is the look before the first move: what is lost already is to be told.
     :param max_slowdown: how many times slower than before answers may be; None for no limit.
+    :param judge_4xx: whether a lasting rise of answers with a 4xx is a verdict; it is told in any case.
     """
     began, ended = window(steps)
     if began is None and not baseline and any(step["name"] != "verify" for step in steps):
@@ -271,20 +275,25 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe["series"] = {"bucket_s": probe["series"]["bucket_s"],
                            "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
         probe["bound"] = bound(probe["failed"], probe["sent"])
-    over_sheet, suspected = 0, ""
+    over_sheet, suspected, told = 0, "", ""
     if sheet is not None:
         over_sheet = sheet["lost"] = sum(one.lost for one in verdicts)
         sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
         sheet["background"] = _losses.background(verdicts)
         sheet["waiting"] = waiting(samples, places)
         sheet["streams_asked"] = sum(places.asked.values())
-        rise = _rise_by_sheet(cells, blamed, places, first)
-        if rise and rise.lasting:
-            app_worse.append(rise.text)
-        elif rise:
-            suspected = rise.text
-            notes.append("for a moment only: %s" % rise.text)
-        notes += _rise_of_refusals(cells, blamed) + _short_before(cells, began)
+        for kind in (APP, REFUSED):
+            rise = _rise_by_sheet(cells, blamed, places, first, kind)
+            if rise and rise.lasting and kind == REFUSED:
+                told = "answers with a 4xx became more frequent: %s" % rise.text
+                notes.append(told)
+            if rise and (judge_4xx or kind == APP):
+                if rise.lasting:
+                    app_worse.append(rise.text)
+                else:
+                    suspected = suspected or rise.text
+                    notes.append("for a moment only: %s" % rise.text)
+        notes += _short_before(cells, began)
 
     grown = bool(kernel["overflows"] or kernel["drops"])
     verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died, _goes_on(probe, events))
@@ -300,7 +309,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
         "hasty": verdict == "lost" and over_sheet > max_failed and all(one.hasty for one in verdicts if one.lost),
-        "sentence": _slowdown.said(_sentence(verdict, reason, probe, sheet, attributed, died, dropped), slower),
+        "sentence": _slowdown.said(_with_clause(_sentence(verdict, reason, probe, sheet, attributed, died, dropped), told), slower),
     }
 
 
@@ -395,7 +404,7 @@ class _Rise(t.NamedTuple):
     lasting: bool
 
 
-def _rise_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], places: _losses.Places, first: bool) -> _Rise | None:
+def _rise_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], places: _losses.Places, first: bool, kind: str) -> _Rise | None:
     """In which way the application became worse, by the sheet; None when it did not.
 
     Compared are what came before and after each moment to blame, and members that the deploy had moved with those that it had not: while few
@@ -408,12 +417,13 @@ def _rise_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], pl
         windows.append((before + [cell for cell in during if not places.moved_before(cell, cell.ended)], moved))
     found = None
     for before, during in windows:
-        then, now = _losses.count(before, APP), _losses.count(during, APP)
-        anew = first and then.requests < FEW
-        if worse(then, now) if anew else _losses.worse(before, during, APP):
-            text = "%d of %s real requests were answered with a 5xx, %d of %s before" % (
-                now.failed, format(now.requests, ","), then.failed, format(then.requests, ","))
-            found = _Rise(text, anew or _losses.lasts(before, during, APP))
+        then, now = _losses.count(before, kind), _losses.count(during, kind)
+        # Of a first release nobody knows how much it is to refuse.
+        anew = first and then.requests < FEW and kind == APP
+        if worse(then, now) if anew else _losses.worse(before, during, kind):
+            text = "%s of %s real requests were answered with a %s, %s of %s before" % (
+                format(now.failed, ","), format(now.requests, ","), CLASSES[kind], format(then.failed, ","), format(then.requests, ","))
+            found = _Rise(text, anew or _losses.lasts(before, during, kind))
             if found.lasting:
                 return found
     return found
@@ -426,17 +436,6 @@ def _short_before(cells: t.Sequence[Cell], began: float | None) -> list[str]:
         return []
     return ["only %s came before anything moved: a rate below %s may have been there all the time" % (
         _plural(seen, "real request"), "%.0f %%" % (300 / seen) if seen > 3 else "100 %")]
-
-
-def _rise_of_refusals(cells: t.Sequence[Cell], blamed: t.Sequence[float | None]) -> list[str]:
-    """That answers with a 4xx became more frequent: told, since a new release may well mean it."""
-    for moment in blamed:
-        before, during = _losses.split(cells, moment)
-        if before and _losses.lasts(before, during, REFUSED):
-            then, now = _losses.count(before, REFUSED), _losses.count(during, REFUSED)
-            return ["answers with a 4xx became more frequent: %s of %s real requests, %s of %s before"
-                    % (*(format(number, ",") for number in (*now, *then)),)]
-    return []
 
 
 def _verdict(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, grown: bool, over_probe: int, over_sheet: int, app_worse: list[str],
@@ -474,6 +473,11 @@ def _gaps(sheet: dict[str, t.Any] | None, dropped: str) -> list[str]:
     if sheet is not None and sheet["waiting"]:
         found.append("without an answer yet: %s" % sheet["waiting"])
     return found + [dropped] * bool(dropped)
+
+
+def _with_clause(sentence: str, clause: str) -> str:
+    """A sentence with what it does not say already."""
+    return "%s; %s." % (sentence.rstrip("."), clause) if clause and clause.partition(": ")[2] not in sentence else sentence
 
 
 def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, attributed: list[dict[str, t.Any]],

@@ -165,6 +165,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_evidence_max_slowdown": {"type": "float", "minimum": 1, "description":
                                      "How many times slower than before the probe may be answered by what a deploy brings, at the median and the 99th "
                                      "percentile; beyond that the deploy goes back. Without it, what became slower is only said."},
+    "deploy_evidence_judge_4xx": {"type": "bool", "default": False, "description":
+                                  "Whether a deploy goes back when its answers with a 4xx became more frequent than before, by the same test as for 5xx. "
+                                  "Without it such a rise is only said, since a release may well mean it."},
     "deploy_evidence_connect_to": {"type": "str", "description": "host:port that the probe connects to in place of the address of O(deploy_evidence_url)."},
     "deploy_records_dir": {"type": "path", "default": "~/deploy-records", "description": "Directory on the controller for the records."},
     "deploy_keep_releases": {"type": "int", "default": 5, "minimum": 1, "description":

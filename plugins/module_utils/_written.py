@@ -24,7 +24,7 @@ VARIABLES: dict[str, str] = {
     **{name: f"deploy_traffic.{name}" for name in TRAFFIC},
     "min_active": "deploy_min_active", "timeout_action": "deploy_drain_timeout_action", "max_absent": "deploy_max_absent",
     "max_failed": "deploy_evidence_max_failed", "records_dir": "deploy_records_dir", "connect_to": "deploy_evidence_connect_to",
-    "max_slowdown": "deploy_evidence_max_slowdown", "paths": "deploy_evidence_paths",
+    "max_slowdown": "deploy_evidence_max_slowdown", "judge_4xx": "deploy_evidence_judge_4xx", "paths": "deploy_evidence_paths",
     "ca_path": "deploy_evidence_ca_path", "http2": "deploy_evidence_http2", "url": "deploy_evidence_url",
     "max_differences": "deploy_shadow.max_differences", "log": "deploy_shadow.log", "share": "deploy_shadow.share",
     "exclude": "deploy_shadow.exclude", "ignore": "deploy_shadow.ignore",

@@ -125,6 +125,12 @@ options:
       - How many times slower than before answers may be, at the median and at the 99th percentile. Beyond that the deploy is V(degraded).
       - Without it, what became slower is only said.
     type: float
+  judge_4xx:
+    description:
+      - Whether the deploy is V(degraded) when real requests that members answered with a 4xx became more frequent than before, and for longer than a moment.
+      - Without it such a rise is only said.
+    type: bool
+    default: false
   driver:
     description:
       - Name of the driver, as in M(zero.downtime.members).

@@ -7,7 +7,7 @@ It is packed into every sample artifact beside a file VERSION, and learns its re
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
 times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else,
 ``-stuck`` is ready and answers ``/``, and nothing else, ``-silent`` does not say in a header which release it is,
-``-empty`` answers ``/`` without a body.
+``-empty`` answers ``/`` without a body, ``-picky`` answers ``/slow`` with 403.
 ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after ten minutes: a test that needs a request
 in flight ends it when it has seen enough, however fast the machine is. ``/events`` and ``/socket`` are streams: app_streams.py.
 """
@@ -42,6 +42,7 @@ HANGS = VERSION.endswith("-hangs")
 STUCK = VERSION.endswith("-stuck")
 SILENT = VERSION.endswith("-silent")
 EMPTY = VERSION.endswith("-empty")
+PICKY = VERSION.endswith("-picky")
 WORK_MS = 5.0
 LONGEST_MS = 600_000
 LOOK_MS = 20.0
@@ -133,6 +134,8 @@ def _answer(environ) -> tuple[int, dict]:
         return 404, {"error": "there is no %s here" % path}
     if method not in ("GET", "HEAD", "POST"):
         return 405, {"error": "%s is not accepted" % method}
+    if PICKY and path == "/slow":
+        return 403, {"error": "this release lets nobody in here"}
     if HANGS:
         time.sleep(LONGEST_MS / 1000)
     if path in app_streams.PATHS:
@@ -145,7 +148,7 @@ def application(environ, start_response):
         status, answer = _answer(environ)
     except Refused as error:
         status, answer = 400, {"error": str(error)}
-    reasons = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
+    reasons = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
                500: "Internal Server Error", 503: "Service Unavailable"}
     body = json.dumps({"version": VERSION, "release": DIGEST, "member": MEMBER, "slot": SLOT, "pid": os.getpid(),
                        **answer}).encode() + b"\n"

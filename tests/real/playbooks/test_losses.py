@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import pathlib
 import subprocess
+import threading
 import typing as t
 
 import pytest
-from haproxy_stage import ask
-from held import Held, events
+from haproxy_stage import ask, get
+from held import URL, Held, events
 from sides import version
 
 PATIENT = {"deploy_drain_timeout": 300}
@@ -34,6 +35,31 @@ def test_a_release_with_errors_goes_back(stage, tmp_path):
     assert "went back; 4 of 4 members serve 1.0.0" in played.sentence
     assert record(records)["result"] == "rolled_back"
     assert version() == "1.0.0"
+
+
+@pytest.mark.claim("rise-of-4xx-goes-back-where-asked")
+def test_a_release_that_refuses_what_was_answered_goes_back_where_asked(stage, tmp_path):
+    """The probe does not ask what is refused now: real users do, who were answered before."""
+    answers: list[int] = []
+    over = threading.Event()
+
+    def users() -> None:
+        while not over.is_set():
+            answers.append(get(URL + "/slow?ms=1")[0])
+
+    user = threading.Thread(target=users)
+    user.start()
+    try:
+        played = stage.play("zero.downtime.deploy", deploy_release="4.0.0-picky", deploy_evidence_judge_4xx=True, deploy_batch_pause=2,
+                            deploy_records_dir=str(tmp_path))
+    finally:
+        over.set()
+        user.join()
+    assert set(answers) == {200, 403}, "both releases must have been met"
+    assert played.rc == 2 and "real requests were answered with a 4xx, 0 of " in played.sentence, played.output
+    assert "went back; 4 of 4 members serve 1.0.0" in played.sentence and version() == "1.0.0"
+    found = record(tmp_path)["evidence"]
+    assert found["verdict"] == "degraded" and (found["probe"]["failed"], found["balance"]["lost"]) == (0, 0)
 
 
 @pytest.mark.claim("drain-timeout-fails")

@@ -70,7 +70,7 @@ def poisson(mean: float, draw: random.Random) -> int:
 class Deploy:
     """The counters of one rolling deploy, read as a deploy reads them: after each drain and each return."""
 
-    def __init__(self, world: World, seed: int, plant: t.Mapping[tuple[str, str], tuple[str, int]] | None = None) -> None:
+    def __init__(self, world: World, seed: int, plant: t.Mapping[tuple[str, str], tuple[str, int]] | None = None, **asked: t.Any) -> None:
         self.world, self.seed, self.draw, self.plant = world, seed, random.Random(seed), plant or {}
         self.now = 0.0
         self.row: dict[str, t.Any] = {
@@ -96,14 +96,14 @@ class Deploy:
                     self._read(step)
             self._pass(VERIFY, MEMBERS)
             self._read("checked")
-            look = _evidence.compose(None, self.samples, steps=self.steps)
+            look = _evidence.compose(None, self.samples, steps=self.steps, **asked)
             for dummy in range(6):
                 if not look["suspected"] or look["verdict"] != "clean":
                     break
                 # As a check does: it looks on until the errors have lasted, or have not.
                 self._pass(1.0, MEMBERS)
                 self._read("checked")
-                look = _evidence.compose(None, self.samples, steps=self.steps)
+                look = _evidence.compose(None, self.samples, steps=self.steps, **asked)
             self.looks.append(look)
 
     def _pass(self, seconds: float, serve: t.Sequence[str]) -> None:
@@ -139,7 +139,7 @@ class Deploy:
 @pytest.mark.parametrize("name", NOISE)
 def test_noise_takes_no_deploy_back(name: str) -> None:
     for seed in range(DEPLOYS):
-        for look in Deploy(NOISE[name], seed).looks:
+        for look in Deploy(NOISE[name], seed, judge_4xx=True).looks:
             assert look["verdict"] == "clean", (name, seed, look["sentence"])
     assert (look["balance"]["background"] == "") is (not {"own_errors", "truncated", "unanswered"} & set(NOISE[name]("app1", 0.0, 1)))
 
@@ -177,11 +177,34 @@ def test_losses_of_a_move_are_seen_beside_those_that_happen_all_the_time(kind: s
     assert all(15 <= look["balance"]["lost"] <= 30 for look in found if look["verdict"] == "lost")
 
 
-def test_a_release_that_fails_is_found_on_its_first_member() -> None:
-    """A fifth of the requests to members that have it: the other three members dilute that to one of twenty."""
-    def failing(member: str, now: float, deploy: int) -> Rates:
+def failing(kind: str) -> World:
+    """A release with which a fifth of the answers are of this kind, on each member from its turn on."""
+    def world(member: str, now: float, deploy: int) -> Rates:
         number = MEMBERS.index(member)
-        return {"app_errors": 0.2 if now >= BEFORE + number * (DRAIN + ACTIVATE + RETURN + VERIFY) + DRAIN + ACTIVATE else 0.002}
+        return {kind: 0.2 if now >= BEFORE + number * (DRAIN + ACTIVATE + RETURN + VERIFY) + DRAIN + ACTIVATE else 0.002}
+    return world
 
-    found = [[look["verdict"] for look in Deploy(failing, seed).looks] for seed in range(20)]
+
+@pytest.mark.parametrize("kind", ["app_errors", "refused"])
+def test_a_release_that_fails_is_found_on_its_first_member(kind: str) -> None:
+    """The other three members dilute a fifth of its requests to one of twenty."""
+    found = [[look["verdict"] for look in Deploy(failing(kind), seed, judge_4xx=True).looks] for seed in range(20)]
     assert sum("degraded" in looks[:2] for looks in found) >= 19, found
+
+
+@pytest.mark.claim("rise-of-4xx-is-told")
+def test_a_rise_of_refusals_is_told_and_decides_nothing_unless_that_is_asked_for() -> None:
+    deploy = Deploy(failing("refused"), 0)
+    last = deploy.looks[-1]
+    assert last["verdict"] == "clean" and last["sentence"].startswith("No request was lost: "), last["sentence"]
+    told = [note for note in last["notes"] if note.startswith("answers with a 4xx became more frequent: ")]
+    assert len(told) == 1 and last["sentence"].endswith("; %s." % told[0]), last["sentence"]
+    judged = _evidence.compose(None, deploy.samples, steps=deploy.steps, judge_4xx=True)
+    assert judged["rollback"] and judged["sentence"] == "The application got worse: %s." % told[0].partition(": ")[2]
+
+
+def test_a_first_release_has_no_refusals_to_be_compared_with() -> None:
+    deploy = Deploy(steady(refused=0.5), 0)
+    del deploy.samples[:2]
+    found = _evidence.compose(None, deploy.samples, steps=deploy.steps, first=True, judge_4xx=True)
+    assert found["verdict"] == "clean" and not found["suspected"], found["sentence"]
