@@ -491,8 +491,7 @@ def _instead(outcome: _probe.Outcome) -> str:
 
 
 def _small(evidence: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Without the series: a check is read by people and registered on every host."""
-    probe = evidence["probe"]
-    if probe is None:
-        return evidence
-    return {**evidence, "probe": {name: value for name, value in probe.items() if name not in ("series", "losses")}}
+    """Without the series and the counters: a check is read by people and registered on every host."""
+    left_out = {"probe": ("series", "losses"), "balance": ("open_at_end",)}
+    return {**evidence, **{line: {name: value for name, value in evidence[line].items() if name not in names}
+                           for line, names in left_out.items() if evidence[line] is not None}}

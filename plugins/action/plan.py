@@ -21,7 +21,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
-    _answers, _artifact, _balance, _canary, _canary_times, _commands, _drivers, _events, _going_on, _health, _lock, _looks, _plan, _probe, _proof,
+    _answers, _artifact, _balance, _canary, _canary_times, _commands, _drivers, _events, _going_on, _health, _late, _lock, _looks, _plan, _probe, _proof,
     _readiness, _shadow, _spec)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
@@ -73,7 +73,8 @@ class ActionModule(ActionBase):
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
         warnings = plan["warnings"] if args["state"] == "resolved" else [
-            *(f"{name} cannot be reached and serves nobody: it is left out, and keeps what it runs" for name in plan["absent"]), *_stay_out(plan)]
+            *(f"{name} cannot be reached and serves nobody: it is left out, and keeps what it runs" for name in plan["absent"]), *_stay_out(plan),
+            *_lost_late(plan, args["locked"])]
         return {"changed": False, "plan": plan, "run_dir": plan["run_dir"], "warnings": warnings}
 
     def _resolve(self, verb: str, task_vars: dict[str, t.Any], instead: str | None = None) -> dict[str, t.Any]:
@@ -569,6 +570,18 @@ def _stay_out(plan: dict[str, t.Any]) -> list[str]:
     were = agreeing(plan["held"], "was taken out of traffic before this deploy: it gets the release and stays out",
                     "were taken out of traffic before this deploy: they get the release and stay out")
     return [f"{were}; {back} brings {'it' if len(plan['held']) == 1 else 'them'} back"]
+
+
+def _lost_late(plan: dict[str, t.Any], locked: t.Mapping[str, t.Any]) -> list[str]:
+    """What was lost, of the requests that were open when the last deploy ended, by the time this one began: later nobody can tell.
+
+    Where a deploy has died since, what it moved has changed the counters.
+    """
+    if not plan["run_dir"] or locked.get("taken_over") or locked.get("interrupted"):
+        return []
+    begun = {sample["balancer"]: sample for sample in _balance.read(plan["run_dir"]) if sample["at"] == "started"}
+    late = _late.look(plan["records_dir"], plan["app"], plan["environment"], begun, write=True)
+    return [late["sentence"]] if late and late["lost"] else []
 
 
 def _names_of(tasks: t.Iterable[t.Any]) -> list[str]:

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec, _status
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _late, _spec, _status
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _holder
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
@@ -22,6 +22,7 @@ class ActionModule(Once):
     SPEC = {"plan": {"type": "dict", "required": True}, "show": {"type": "bool", "default": True}}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        checking = self._task.check_mode
         # In this process all modules only look: one that keeps notes of what it has counted keeps none.
         self._task.check_mode = True
         plan = args["plan"]
@@ -39,6 +40,9 @@ class ActionModule(Once):
         status["idle"] = _idle.look(plan, releases, infos, locks, time.time()) if plan.get("sides") else None
         if status["idle"]:
             _status.add_idle(status, plan, infos, status["idle"]["side"], status["idle"]["state"] not in ("stopped", "empty"))
+        # Once somebody has begun to move something, what is lost may be that one's.
+        late = None if status["locks"] else _late.look(plan["records_dir"], plan["app"], plan["environment"], infos, write=not checking)
+        _status.add_late(status, late)
         findings = [{**finding, "balancer": host} for host, info in infos.items() for finding in info.get("findings", [])]
         if args["show"]:
             for line in _status.table(status):

@@ -30,7 +30,7 @@ import math
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _answers, _losses, _rates, _slowdown
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _late, _losses, _rates, _slowdown
 from ansible_collections.zero.downtime.plugins.module_utils._balance import balance
 from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
 from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
@@ -282,6 +282,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         sheet["background"] = _losses.background(verdicts)
         sheet["waiting"] = waiting(samples, places)
         sheet["streams_asked"] = sum(places.asked.values())
+        sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]))
         for kind in (APP, REFUSED):
             rise = _rise_by_sheet(cells, blamed, places, first, kind)
             if rise and rise.lasting and kind == REFUSED:

@@ -740,7 +740,9 @@ def _head(record: Record) -> str:
     facts = [move, how, f"{_clock(start, '%Y-%m-%d %H:%M:%S')} UTC", took]
     said, measured = (str(source.get("sentence") or "") for source in (record, evidence))
     # The deploy's sentence may well quote the evidence's: once is enough.
-    sentences = "".join(f"<p class=lead>{_text(text)}</p>" for text in (said, "" if measured.lower().rstrip(".") in said.lower() else measured) if text)
+    late = str(_mapping(record.get("late")).get("sentence") or "")
+    told = (said, "" if measured.lower().rstrip(".") in said.lower() else measured, late[:1].upper() + late[1:] + "." * bool(late))
+    sentences = "".join(f"<p class=lead>{_text(text)}</p>" for text in told if text)
     verdict = evidence.get("verdict")
     gone, failed = lost(record), _number(_mapping(evidence.get("probe")).get("failed"))
     mood = "bad" if gone or failed or verdict in ("lost", "degraded") else "good"

@@ -130,6 +130,13 @@ def add_idle(status: dict[str, t.Any], plan: t.Mapping[str, t.Any], infos: t.Map
         status["sentence"] = "; ".join(status["problems"])
 
 
+def add_late(status: dict[str, t.Any], late: t.Mapping[str, t.Any] | None) -> None:
+    """Add to a status what became of the requests that were open when the last deploy ended: no problem that somebody could mend, and good to know."""
+    status["late"] = late
+    if late:
+        status["sentence"] += f"; {late['sentence']}"
+
+
 def _missing(infos: t.Mapping[str, t.Mapping[str, t.Any]], servers: t.Mapping[str, str], members: t.Sequence[str], left_out: t.Collection[str],
              served: t.Collection[str], watch: Watch) -> None:
     """Name the members that a pool has no server for: nobody sends them requests, and their state is nobody's to tell.

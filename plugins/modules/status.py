@@ -10,7 +10,8 @@ module: status
 short_description: Tell where an application stands
 description:
   - Asks the host of each member which release it runs, and each balancer what state the member has there, all at the same time.
-  - Never changes anything. A host or balancer that does not answer is a problem in the result, not a failure of the task.
+  - Changes nothing on any host. The record of the last deploy gets, on the controller, what became of requests that were open at its end, unless in
+    check mode. A host or balancer that does not answer is a problem in the result, not a failure of the task.
 options:
   plan:
     description:
@@ -74,6 +75,10 @@ status:
       description: The side that does not serve, as M(zero.downtime.idle) tells it, less C(slots); null where there are no two sides.
       type: dict
     locks: {description: "Each holder of the lock, V(dead) or V(running).", type: dict}
+    late:
+      description:
+        - What became of the requests that were open when the last deploy ended, as its record has it under C(late); null where there is nothing to say.
+      type: dict
     problems: {description: "One sentence for each thing that is not as it should be.", type: list, elements: str}
     sentence: {description: "The whole in one sentence.", type: str}
 findings:
