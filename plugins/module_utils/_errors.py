@@ -35,6 +35,15 @@ class MissingFile(DowntimeError):
         self.details = {"missing_file": path}
 
 
+class NotDrained(DowntimeError):
+    """Members were not empty in time, and stay out. C(details) have, apart, the end of the sentence that holds only until somebody brings them back: a
+    deploy that does so leaves it out of its own (C(_moving))."""
+
+    def __init__(self, sentence: str, until_back: str) -> None:
+        super().__init__(sentence + until_back)
+        self.details = {"until_back": until_back}
+
+
 class NoSeries(DowntimeError):
     """A query is understood and answers nothing: nobody measured that, or not yet."""
 

@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_streams
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NotDrained, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places import check_floor, find_places, in_flight
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
@@ -371,9 +371,9 @@ class Mover:
         request = self.request
         if request.timeout_action != "cut":
             sticking = any(count and not view.servers[key].admin & FORCED_MAINT for keys in counts.values() for key, count in keys.items())
-            raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; nothing was cut, and {', '.join(self.places)} get "
-                                + ("only the requests of clients that stick to them (take_out=maint sends those elsewhere, too)" if sticking
-                                   else "no new requests") + " until they are activated")
+            raise NotDrained(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; nothing was cut", f", and {', '.join(self.places)} get "
+                             + ("only the requests of clients that stick to them (take_out=maint sends those elsewhere, too)" if sticking
+                                else "no new requests") + " until they are activated")
         if blocked and view.look.unreadable:
             raise DowntimeError(f"after {request.timeout:g} s not drained: {self.busy(counts, blocked)}; they cannot be cut without master_socket")
         self.cut(view, counts)

@@ -446,8 +446,8 @@ class Mover:
             ),
         )
 
-    def fail(self, sentence: str, before: Reading, after: Reading, changed: bool) -> t.NoReturn:
-        raise NotReached(sentence, self.result(before, after, self.state_of(after), changed))
+    def fail(self, sentence: str, before: Reading, after: Reading, changed: bool, **more: str) -> t.NoReturn:
+        raise NotReached(sentence, {**self.result(before, after, self.state_of(after), changed), **more})
 
     # -- the moves --
 
@@ -551,7 +551,8 @@ class Mover:
                 return now
             if self.world.clock() >= self.deadline:
                 self.drained_by = self.proof = None
-                self.fail(f"{self.name} is not drained after {self.p['timeout']} s: {why}; it stays out of traffic", before, now, changed)
+                until_back = "; it stays out of traffic"
+                self.fail(f"{self.name} is not drained after {self.p['timeout']} s: {why}{until_back}", before, now, changed, until_back=until_back)
             self._nap()
 
     def _is_drained(self, now: Reading, passed: float) -> tuple[bool, str]:

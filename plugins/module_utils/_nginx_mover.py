@@ -17,7 +17,7 @@ import signal
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NotDrained
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_back, told_gone, told_theirs
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import probe, read_pools, resolved, silent
@@ -229,8 +229,8 @@ class Mover:
                 raise DowntimeError(f"nginx's old workers ({pids}) still live {CUT_WITHIN:g} s after they were told to end")
             if cutting is None and now >= deadline:
                 if request.timeout_action != "cut":
-                    raise DowntimeError(f"after {request.timeout:g} s not drained: nginx's workers from before the change ({pids}) still live and may hold "
-                                        f"requests for {names}; nothing was cut, and {names} get no new requests until they are activated")
+                    raise NotDrained(f"after {request.timeout:g} s not drained: nginx's workers from before the change ({pids}) still live and may hold "
+                                     f"requests for {names}; nothing was cut", f", and {names} get no new requests until they are activated")
                 self.cut([int(key.partition("/")[0]) for key in left])
                 cutting = now + CUT_WITHIN
                 continue

@@ -146,8 +146,12 @@ lost:
   returned: when a member was given
   type: list
   elements: str
+why:
+  description: RV(ignore:msg) without what holds only until somebody brings the members back, for whoever does that next.
+  returned: when a host failed
+  type: str
 problems:
-  description: One sentence for each host that failed.
+  description: One sentence for each host that failed, as in RV(why).
   returned: always
   type: list
   elements: str

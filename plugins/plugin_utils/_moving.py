@@ -79,15 +79,17 @@ class Move:
             "diff": [{**diff, "before_header": host, "after_header": host} for host, result in results.items() for diff in _as_list(result.get("diff"))],
             # Why this deploy may not move anything any more, if that is so.
             "lock_taken": next((result["lock_taken"] for result in failures.values() if result.get("lock_taken")), ""),
-            "problems": [self._in_the_users_words(named(self.what, host, result)) for host, result in failures.items()],
+            # Less what holds only until somebody brings the members back: whoever makes more of this than its own end may be the one.
+            "problems": [self._said(host, {**result, "msg": _without_promise(result)}) for host, result in failures.items()],
         }
         if failures:
-            found["msg"] = "; ".join(found["problems"])
+            found["msg"], found["why"] = "; ".join(self._said(host, result) for host, result in failures.items()), "; ".join(found["problems"])
             found["failed"] = self.args["on_failure"] == "fail"
         return found
 
-    def _in_the_users_words(self, sentence: str) -> str:
-        """A module names its options; who has a deploy made has set variables."""
+    def _said(self, host: str, result: t.Mapping[str, t.Any]) -> str:
+        """A failure in the user's words: a module names its options; who has a deploy made has set variables."""
+        sentence = named(self.what, host, result)
         return re.sub(r"(?<!\w)min_active\b", "deploy_min_active", sentence) if self.args["lock"] else sentence
 
     def end(self, results: Results, found: dict[str, t.Any], **detail: t.Any) -> dict[str, t.Any]:
@@ -105,6 +107,10 @@ class Move:
         names = [name for name, option in driver.traffic_spec.items() if option.get("no_log") and traffic.get(name) is None]
         given = _inventory.Variables(self.action, self.task_vars).of(host, ("deploy_traffic",)).get("deploy_traffic") if names else None
         return {**traffic, **{name: given[name] for name in names if name in given}} if given else traffic
+
+
+def _without_promise(result: t.Mapping[str, t.Any]) -> str:
+    return str(result.get("msg") or "").replace(result.get("until_back") or "", "")
 
 
 def _as_list(value: t.Any) -> list[t.Any]:

@@ -69,7 +69,7 @@ def test_a_drain_that_takes_too_long_fails_and_cuts_nothing(stage, tmp_path):
         played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_drain_timeout=1, deploy_records_dir=str(records))
     assert played.rc == 2, played.output
     assert f"not drained: shop_blue/app1 ({held.at['app1']} in flight)" in played.sentence
-    assert "4 of 4 members serve 1.0.0" in played.sentence
+    assert "; nothing was cut; no member had changed its release; 4 of 4 members serve 1.0.0" in played.sentence, played.sentence
     assert held.answers == [200] * held.count
     assert version() == "1.0.0"
 

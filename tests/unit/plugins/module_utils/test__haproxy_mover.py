@@ -210,8 +210,9 @@ def test_queued_requests_and_old_workers_count():
     fake = Fake("shop/app1")
     fake.servers["shop/app1"]["qcur"] = 2
     fake.old = {99: {"shop/app1": 3}}
-    with pytest.raises(DowntimeError, match=r"after 0.2 s not drained: shop/app1 \(5 in flight\); nothing was cut, and app1 get no new requests"):
+    with pytest.raises(DowntimeError, match=r"after 0.2 s not drained: shop/app1 \(5 in flight\); nothing was cut, and app1 get no new requests") as caught:
         run(fake, ["app1"], "drained", timeout=0.2)
+    assert caught.value.details == {"until_back": ", and app1 get no new requests until they are activated"}
     assert fake.servers["shop/app1"]["admin"] == 1
 
 

@@ -146,8 +146,9 @@ def test_statistics_prove_a_drain(world: World) -> None:
 
 def test_statistics_on_the_way_down_do_not_count_as_out(world: World) -> None:
     world.status = "UP 1/3"
-    with pytest.raises(_healthcheck.NotReached, match=r"not drained after 20 s: pool shop says UP 1/3 with 0 requests in flight; it stays out"):
+    with pytest.raises(_healthcheck.NotReached, match=r"not drained after 20 s: pool shop says UP 1/3 with 0 requests in flight; it stays out") as caught:
         call(world, "drained", timeout=20, **STATS_GIVEN)
+    assert caught.value.details["until_back"] == "; it stays out of traffic"
 
 
 # 10 s told may be a little more than 9 s lived.

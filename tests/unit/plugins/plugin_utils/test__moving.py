@@ -1,0 +1,31 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+from ansible_collections.zero.downtime.plugins.plugin_utils import _moving
+
+PROMISE = ", and app1 get no new requests until they are activated"
+
+
+def merged(results: dict[str, dict[str, t.Any]], on_failure: str = "fail") -> dict[str, t.Any]:
+    args = {"lock": {"hosts": []}, "on_failure": on_failure}
+    return _moving.Move(types.SimpleNamespace(), args, {}, "balancer").merged(results)  # type: ignore[arg-type]
+
+
+def test_what_holds_until_somebody_brings_members_back_is_said_apart() -> None:
+    found = merged({
+        "lb1": {"failed": True, "msg": f"after 1 s not drained: shop/app1 (1 in flight); nothing was cut{PROMISE}", "until_back": PROMISE},
+        "lb2": {"failed": True, "msg": "min_active is 9; 4 members are there"}})
+    first, second = ("balancer lb1: after 1 s not drained: shop/app1 (1 in flight); nothing was cut", "balancer lb2: deploy_min_active is 9; 4 members are there")
+    assert found["failed"] and found["msg"] == f"{first}{PROMISE}; {second}"
+    assert found["why"] == f"{first}; {second}" and found["problems"] == [first, second]
+
+
+def test_a_move_that_went_well_has_nothing_to_say() -> None:
+    found = merged({"lb1": {"changed": True}})
+    assert found["problems"] == [] and not {"failed", "msg", "why"} & found.keys()
