@@ -43,6 +43,8 @@ MOVES = (*_losses.OF_ALL, *_losses.OF_MEMBERS)
 LEAST, WITHOUT_BEFORE = 3, 0.01
 # Of fewer real requests before the first move a record says how little they tell (none failed: the rate is below 3 / n with 95 % confidence).
 SHORT = 300
+# Where failures of this share of its answers would not be found, a release has answered too few requests to be said to be well.
+TOLD = 0.1
 # So many open requests are no sign of anything.
 FEW_OPEN = 10
 # Fewer requests of a probe are no window to compare with.
@@ -276,6 +278,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
                            "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
         probe["bound"] = bound(probe["failed"], probe["sent"])
     over_sheet, suspected, told = 0, "", ""
+    few = _few_answers(cells if sheet is not None else None, probe, blamed, places, steps, first)
     if sheet is not None:
         over_sheet = sheet["lost"] = sum(one.lost for one in verdicts)
         sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
@@ -297,6 +300,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         notes += _short_before(cells, began)
 
     grown = bool(kernel["overflows"] or kernel["drops"])
+    unsure = _unsure(verdicts, cells, began) if over_sheet > max_failed else ""
     verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died, _goes_on(probe, events))
     losses = [loss for loss in (probe or {}).get("losses", []) if began is None or loss["time"] >= began]
     attributed = attribute(losses, [(one.kind, cell._replace(member=places.names.get(cell.member or "", cell.member)))
@@ -309,8 +313,9 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
-        "hasty": verdict == "lost" and over_sheet > max_failed and all(one.hasty for one in verdicts if one.lost),
-        "sentence": _slowdown.said(_with_clause(_sentence(verdict, reason, probe, sheet, attributed, died, dropped), told), slower),
+        "hasty": verdict == "lost" and bool(unsure) and places.leaves_some(cells),
+        "sentence": _slowdown.said(_with_clause(_with_clause(_with_clause(
+            _sentence(verdict, reason, probe, sheet, attributed, died, dropped), unsure), told), few if verdict == "clean" else ""), slower),
     }
 
 
@@ -439,6 +444,51 @@ def _short_before(cells: t.Sequence[Cell], began: float | None) -> list[str]:
         _plural(seen, "real request"), "%.0f %%" % (300 / seen) if seen > 3 else "100 %")]
 
 
+def _unsure(verdicts: t.Sequence[_losses.Verdict], cells: t.Sequence[Cell], began: float | None) -> str:
+    """That the losses may be what happens all the time, for a sentence: so few of them, beside so few requests before."""
+    if not all(one.hasty for one in verdicts if one.lost):
+        return ""
+    seen = _losses.count(_losses.split(cells, began)[0]).requests
+    return "so few losses may be what happens all the time, since only %s came before anything moved" % _plural(seen, "real request")
+
+
+def _few_answers(cells: t.Sequence[Cell] | None, probe: dict[str, t.Any] | None, blamed: t.Sequence[float | None], places: _losses.Places,
+                 steps: t.Sequence[dict[str, t.Any]], first: bool) -> str:
+    """How little the answers of what serves now tell, for a sentence; empty where they are enough to find a release that fails a part of them.
+
+    :param cells: None where no balancer counts. Then the probe knows what was answered after a switch.
+    """
+    moments = [moment for moment in blamed if moment is not None]
+    if len(moments) < len(blamed) or math.inf in moments or any(step["name"].startswith("back_") for step in steps):
+        return ""
+    if cells is not None and (places.all or any(cell.member for cell in cells)):
+        before, during = _losses.split(cells, max(moments))
+        then = _losses.count(before + [cell for cell in during if not places.moved_before(cell, cell.ended)], APP)
+        seen = _losses.count([cell for cell in during if places.moved_before(cell, cell.began)], APP).requests
+        test = worse if first and then.requests < FEW else _rates.higher
+    elif cells is None and probe is not None and places.all:
+        spans = phases(probe["series"], max(moments), None)
+        then, seen, test = _rates.Count(spans["before"]["failed"] - spans["before"]["transport"], spans["before"]["sent"]), spans["during"]["sent"], worse
+    else:
+        return ""
+    return _told_by(then, seen, test)
+
+
+def _told_by(then: _rates.Count, seen: int, test: t.Callable[[_rates.Count, _rates.Count], bool]) -> str:
+    """Which share of failures so many answers can tell from what was before, where that is a large one for want of answers."""
+    least = next((failed for failed in range(1, seen + 1) if test(then, _rates.Count(failed, seen))), None) if seen < SHORT else 0
+    if least is not None and least <= TOLD * seen and seen:
+        return ""
+    if not seen:
+        return "what serves now has answered no request yet"
+    answered = "what serves now has answered %s only" % _plural(seen, "request")
+    if least == seen:
+        return answered + ": only failures of all of them would be told from chance"
+    if least is None:
+        return answered + ": whatever became of %s could not be told from chance" % ("it" if seen == 1 else "them")
+    return answered + ": failures of less than %d %% of them would not be told from chance" % math.ceil(100 * least / seen)
+
+
 def _verdict(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, grown: bool, over_probe: int, over_sheet: int, app_worse: list[str],
              max_failed: int, died: str | None, goes_on: bool) -> tuple[str, str]:
     if over_sheet > max_failed:
@@ -478,7 +528,7 @@ def _gaps(sheet: dict[str, t.Any] | None, dropped: str) -> list[str]:
 
 def _with_clause(sentence: str, clause: str) -> str:
     """A sentence with what it does not say already."""
-    return "%s; %s." % (sentence.rstrip("."), clause) if clause and clause.partition(": ")[2] not in sentence else sentence
+    return "%s; %s." % (sentence.rstrip("."), clause) if clause and clause.rpartition(": ")[2] not in sentence else sentence
 
 
 def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, attributed: list[dict[str, t.Any]],

@@ -87,6 +87,10 @@ class Places:
         """Whether this cell's member may have run, by then, what the deploy brought it."""
         return any(start <= when for start, _end_of_it in (*self.all, *(self._spans(cell) if cell.member else ())))
 
+    def leaves_some(self, cells: t.Iterable[Cell]) -> bool:
+        """Whether there are members that nobody has moved so far, so that it can still show what happens without a move."""
+        return any(not self.moved_before(cell, FOREVER) for cell in cells)
+
     def _spans(self, cell: Cell) -> list[Span]:
         named = [self.members.get(cell.member, [])] if cell.member is not None else list(self.members.values())
         return [span for spans in named for span, pools in spans if not pools or cell.pool is None or cell.pool in pools]

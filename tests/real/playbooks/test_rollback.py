@@ -79,7 +79,8 @@ def test_after_a_canary_whose_controller_died(side):
 
 @pytest.mark.claim("second-rollback-undoes-nothing")
 def test_after_a_switch_that_ended_well_and_after_that_rollback(side):
-    assert side.play("deploy", deploy_release="2.0.0").rc == 0
+    there = side.play("deploy", deploy_release="2.0.0", deploy_evidence_rate=2)
+    assert there.rc == 0 and "; what serves now has answered " in there.sentence, there.output
     back = rollback(side)
     assert back.rc == 0 and "1.0.0 serves on blue (4 of 4 members); green keeps 2.0.0 warm" in back.sentence, back.output
     again = rollback(side)

@@ -205,11 +205,27 @@ def test_a_loss_is_put_down_to_a_step_of_its_own_member():
     assert (entry["step"], entry["member"]) == ("return", "app3") and "while app3 came back" in entry["text"]
 
 
+UNSURE = "; so few losses may be what happens all the time, since only 150 real requests came before anything moved"
+
+
+@pytest.mark.claim("few-losses-beside-few-requests")
 def test_one_loss_beside_few_requests_is_no_verdict_at_once():
-    few = [broken(0, 0, 0, 0), broken(9, 0, 0, 150), broken(20, 1, 0, 400)]
-    assert _evidence.compose(account(), few, steps=STEPS)["hasty"]
+    def read(when, lost, requests):
+        """As much came to a member that nobody moves."""
+        return member_sheet((when, {"app3": (requests, lost), "app4": (requests, 0)}))[0]
+
+    few = [read(0, 0, 0), read(9, 0, 75), read(20, 1, 200)]
+    found = _evidence.compose(account(), few, steps=STEPS)
+    assert found["hasty"] and UNSURE in found["sentence"]
+    # Where nobody stands still any more, there is nothing to wait for.
+    switch = {"name": "switch", "started": T0 + 10, "finished": T0 + 10.1, "result": "succeeded", "members": [], "batch": None}
+    alone = _evidence.compose(account(), few, steps=[switch])
+    assert not alone["hasty"] and alone["verdict"] == "lost" and UNSURE in alone["sentence"]
+    everybody = [{**step, "members": ["app3", "app4"]} for step in STEPS]
+    assert not _evidence.compose(account(), few, steps=everybody)["hasty"]
     many = [broken(0, 0, 0, 0), broken(9, 0, 0, 1600), broken(20, 1, 0, 2000)]
-    assert not _evidence.compose(account(), many, steps=STEPS)["hasty"]
+    surely = _evidence.compose(account(), many, steps=STEPS)
+    assert not surely["hasty"] and "all the time" not in surely["sentence"]
     several = [broken(0, 0, 0, 0), broken(9, 0, 0, 150), broken(20, 6, 0, 400)]
     assert not _evidence.compose(account(), several, steps=STEPS)["hasty"]
 
@@ -303,6 +319,42 @@ def test_an_application_that_the_work_on_the_idle_side_disturbs_is_worse():
     assert _evidence.compose(account(losses), clean_sheet(), steps=steps)["verdict"] == "degraded"
     samples = [reading(0, 0, at="started"), reading(4, 400), reading(15.9, 1600, errors=360, app=360), reading(22, 2200, errors=540, app=540, at="stopped")]
     assert _evidence.compose(account(), samples, steps=steps)["verdict"] == "degraded"
+
+
+SWITCH = {"name": "switch", "started": T0 + 16, "finished": T0 + 16.1, "result": "succeeded", "members": [], "batch": None}
+
+
+@pytest.mark.claim("few-answers-of-what-serves-now")
+@pytest.mark.parametrize("before, after, said", [
+    (500, 0, "what serves now has answered no request yet"),
+    (500, 1, "what serves now has answered 1 request only: whatever became of it could not be told from chance"),
+    (500, 3, "what serves now has answered 3 requests only: only failures of all of them would be told from chance"),
+    (500, 40, "what serves now has answered 40 requests only: failures of less than 13 % of them would not be told from chance"),
+    (500, 120, None), (5000, 400, None),
+    # Here it is the time before that is too short, and a note says so.
+    (20, 2000, None),
+])
+def test_how_little_few_answers_tell_is_said(before, after, said):
+    samples = [reading(0, 0, at="started"), reading(15.9, before), reading(16.2, before + 5), reading(20, before + 5 + after, at="stopped")]
+    found = _evidence.compose(None, samples, steps=[SWITCH])
+    assert found["verdict"] == "clean"
+    assert found["sentence"].endswith(f"; {said}.") if said else "what serves now" not in found["sentence"], found["sentence"]
+    # The bound is that of the very test: one failure less is none.
+    for failed, verdict in ((5, "degraded"), (4, "clean")) if after == 40 else ():
+        last = reading(20, before + 45, errors=failed, app=failed, at="stopped")
+        far = [reading(20 + second, before + 45, errors=failed, app=failed) for second in range(5, 9)]
+        assert bool(_evidence.compose(None, [*samples[:3], last, *far], steps=[SWITCH])["suspected"]) is (verdict == "degraded"), failed
+
+
+def test_a_deploy_that_went_back_or_moved_nothing_says_nothing_of_answers():
+    samples = [reading(0, 0, at="started"), reading(15.9, 500), reading(20, 503, at="stopped")]
+    for steps in ([], [SWITCH, {**SWITCH, "name": "back_switch", "started": T0 + 17, "finished": T0 + 17.1}]):
+        assert "what serves now" not in _evidence.compose(None, samples, steps=steps)["sentence"]
+
+
+def test_without_counters_the_probes_own_answers_are_few():
+    found = _evidence.compose(account(rate=50, seconds=16.5), (), steps=[SWITCH])
+    assert "what serves now has answered 25 requests only" in found["sentence"], found["sentence"]
 
 
 def test_what_clearing_itself_loses_is_a_loss():
