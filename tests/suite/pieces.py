@@ -102,7 +102,7 @@ PIECES = [
     *(_debian("trixie", part) for part in SCENARIOS),
     _stage("sides", "blue_green", "gates", "shadow"),
     _stage("canary", "adoption", "canary", "rollback", "way_back"),
-    _stage("faults", "controller_faults", "lock", "losses", "noise", "secrets", "wrong_answers"),
+    _stage("faults", "controller_faults", "late_losses", "lock", "losses", "noise", "secrets", "wrong_answers"),
     _stage("lost", "lost_balancer", "lost_host", "two_balancers"),
     _stage("site", "bad_input", "check_mode", "doctor", "several_applications", "site_playbook"),
     _stage("streams", "streams"),
