@@ -9,9 +9,12 @@ stopped. So with `deploy_streams: ask` no message is lost, and what a deploy cos
 
 from __future__ import annotations
 
+import json
+import re
 import typing as t
 
 import pytest
+from haproxy_stage import ask, wait_until
 from sides import BLUE_GREEN, URL
 from stream_clients import moved
 from under_load import Load, Streams
@@ -117,3 +120,42 @@ def test_a_switch_leaves_streams_where_they_are_by_default(side):
     """They last for as long as their clients like, and the old side with them."""
     found = deploy(side, **BLUE_GREEN)
     assert found.streams["versions"] == {OLD: CLIENTS} and found.streams["cut"] == 0 and found.lost == [0, 0], found.streams
+
+
+@pytest.mark.claim("hook-end-streams")
+def test_a_hook_that_ends_streams_is_told_how_many_are_left_on_which_members(side):
+    told, hook = side.path / "told", side.path / "end_streams.yml"
+    service = f"{layout.REPO}/tests/stage/service"
+    tasks = [{"name": "Tell the application", "loop": "{{ streams_left | dict2items }}", "changed_when": True,
+              "ansible.builtin.shell": f"{service} stop {{{{ item.key }}}} blue && echo {{{{ item.key }}}} {{{{ item.value }}}} >> {told}"}]
+    hook.write_text(json.dumps(tasks), encoding="utf-8")
+    found = deploy(side, deploy_streams="ask", deploy_drain_timeout=FAR, deploy_hooks={"end_streams": str(hook)})
+    asked_for_nothing_to_be_lost(found)
+    lines = [line.split() for line in told.read_text(encoding="utf-8").splitlines()]
+    assert {name for name, _count in lines} <= set(layout.MEMBERS) and sum(int(count) for _name, count in lines) >= CLIENTS
+    assert found.record["evidence"]["balance"]["streams_asked"] == sum(int(count) for _name, count in lines)
+
+
+def test_streams_that_do_not_end_when_they_are_asked_take_the_deploy_back_at_the_limit(side):
+    hook = side.path / "end_streams.yml"
+    hook.write_text("- name: Tell nobody\n  ansible.builtin.debug:\n    msg: nothing\n", encoding="utf-8")
+    with Streams(URL, side.path, "--sockets", "4", "--events", "0") as streams:
+        played = side.stage.play("zero.downtime.deploy", deploy_release=NEW, deploy_traffic=TRAFFIC, deploy_streams="ask", deploy_drain_timeout=3,
+                                 deploy_batches=[4], deploy_min_active=0, deploy_hooks={"end_streams": str(hook)})
+    assert played.rc == 2 and "after 3 s not drained" in played.sentence and "4 of 4 members serve" in played.sentence, played.sentence
+    assert streams.report["summary"]["versions"] == {OLD: 4}, streams.report["summary"]
+    assert side.record()["result"] == "rolled_back"
+
+
+def test_who_ends_a_deploy_that_was_killed_while_streams_ended_ends_them(side):
+    options = {**BLUE_GREEN, "deploy_streams": "ask", "deploy_drain_timeout": FAR, "deploy_traffic": TRAFFIC, "deploy_release": NEW}
+    with Streams(URL, side.path, "--sockets", str(EACH), "--events", str(EACH)) as streams:
+        process = side.stage.start("zero.downtime.deploy", **options)
+        out = r"^\d+ shop_blue \d+ app1 \S+ \d+ [1-9]"
+        wait_until(lambda: re.search(out, ask(side.stage.socket(), "show servers state shop_blue"), re.MULTILINE), "blue is out", timeout=60)
+        process.kill()
+        process.wait(10)
+        played = side.stage.play("zero.downtime.deploy", **options)
+    assert played.rc == 0 and "green serves 2.0.0" in played.sentence, played.output
+    assert streams.report["summary"]["versions"] == {NEW: CLIENTS} and streams.report["summary"]["cut"] == 0, streams.report["summary"]
+    assert not re.search(out, ask(side.stage.socket(), "show servers state shop_blue"), re.MULTILINE), "blue is warm"
