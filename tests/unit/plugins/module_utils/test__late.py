@@ -119,8 +119,8 @@ def written(path: pathlib.Path, **other: t.Any) -> pathlib.Path:
 LOST = {"lb1": {"counters": [row(app1=(900, 0, 12), app2=(900, 0, 0))]}}
 
 
-def look(path: pathlib.Path, infos: dict[str, t.Any] = LOST, write: bool = True, after: float = 60.0) -> dict[str, t.Any] | None:
-    return _late.look(str(path), "shop", "production", infos, write, clock=lambda: T0 + after)
+def look(path: pathlib.Path, infos: dict[str, t.Any] | None = None, write: bool = True, after: float = 60.0) -> dict[str, t.Any] | None:
+    return _late.look(str(path), "shop", "production", infos or LOST, write, clock=lambda: T0 + after)
 
 
 @pytest.mark.claim("late-losses-reach-the-record")
