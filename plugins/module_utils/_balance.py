@@ -113,7 +113,8 @@ def _grown(first: Row | None, last: Row) -> dict[str, int]:
     grown["open"] = value(last, "open")
     grown["streams_before"] = value(first, "streams")
     grown["streams"] = value(last, "streams")
-    grown["streams_begun"] = value(last, "streams_begun") - value(first, "streams_begun")
+    # What was taken for a stream may have been a hint.
+    grown["streams_begun"] = max(0, value(last, "streams_begun") - value(first, "streams_begun"))
     return grown
 
 

@@ -16,6 +16,8 @@ rule answers before a backend is chosen. What the columns mean was measured on H
 - C(hrsp_*) of a server grows when the head of its answer is there. A server's C(stot) counts each attempt, so C(wretr) and C(wredis) are taken off it.
 - No server, a full queue's time-out and a connection that fails are C(econ), once each. A connection that ends before the answer, an answer that is
   none and a time-out are C(eresp); so is each answer that is cut short, which is in C(srv_abrt) besides. A reset counts twice in C(eresp).
+- C(hrsp_1xx) of a backend are upgrades (WebSockets) that are over. Those of a server are upgrades as soon as they begin, and hints before an answer
+  (100, 103) besides: more than requests are open cannot be upgrades, and without one that ever ended they are taken for hints.
 - What a rule of the backend refuses is a 4xx or 5xx of the backend, of no server, and neither C(econ) nor C(eresp).
 """
 
@@ -28,7 +30,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client impo
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Look
 
 COMMAND = "show stat -1 7 -1"  # frontends, backends and servers
-CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+UPGRADED = "1xx"
+CLASSES = (UPGRADED, "2xx", "3xx", "4xx", "5xx", "other")
 # In place of a worker's pid: no process has it.
 TOGETHER = 0
 # Readings of the same moment: so many at most, until so many agree; seconds between the first ones.
@@ -45,7 +48,8 @@ def _add(rows: t.Iterable[t.Mapping[str, str]], *columns: str) -> int:
 
 
 def _answers(row: t.Mapping[str, str]) -> int:
-    return _number(row, *("hrsp_" + name for name in CLASSES))
+    """Without upgrades, and without hints before an answer."""
+    return _number(row, *("hrsp_" + name for name in CLASSES if name != UPGRADED))
 
 
 class Rows(t.NamedTuple):
@@ -69,18 +73,28 @@ def _rows(text: str, pools: t.Sequence[str] | None, ignored: t.Collection[str]) 
                 [row for row in rows if row["pxname"] in kept and row["svname"] not in ("FRONTEND", "BACKEND")], tcp)
 
 
-def _counted(rows: Rows, worker: int, current: bool, by_pool: bool) -> dict[str, t.Any]:
-    back, servers = rows.back, rows.servers
+def _upgrades(row: t.Mapping[str, str], servers: t.Iterable[t.Mapping[str, str]], held: t.Iterable[t.Mapping[str, str]]) -> tuple[int, int]:
+    """Of a backend's upgrades, how many are over and how many are open; C(held) says how many requests are."""
+    begun, open_now = (_add((one for one in rows if one["pxname"] == row["pxname"]), column) for rows, column in ((servers, "hrsp_1xx"), (held, "scur")))
+    ended = min(begun, _number(row, "hrsp_1xx"))
+    if begun - ended > open_now:
+        return ended, open_now if ended else 0
+    return ended, begun - ended
+
+
+def _counted(rows: Rows, worker: int, current: bool, by_pool: bool, held: t.Sequence[t.Mapping[str, str]] | None = None) -> dict[str, t.Any]:
+    """C(held): the backends' rows that say what is open, where those are not the rows that count."""
+    back, servers, held = rows.back, rows.servers, rows.back if held is None else held
     found: dict[str, t.Any] = {"worker": worker, "current": current, "requests": _add(back, "stot")}
     found["responses"] = {name: _add(back, "hrsp_" + name) for name in CLASSES}
     found.update({
-        "open": _add(back, "scur"), "client_aborts": _add(back, "cli_abrt"), "server_aborts": _add(back, "srv_abrt"),
+        "open": _add(held, "scur"), "client_aborts": _add(back, "cli_abrt"), "server_aborts": _add(back, "srv_abrt"),
         "retries": _add(back, "wretr"), "redispatches": _add(back, "wredis"), "denied": _add(back, "dreq", "dresp"),
         # What members answered themselves.
         "server_4xx": _add(servers, "hrsp_4xx"), "server_5xx": _add(servers, "hrsp_5xx"),
-        "faults": _add(back, "econ", "eresp") - _add(back, "srv_abrt"),
-        # A server counts an upgrade (a WebSocket) when it begins, its backend when it is over.
-        "streams": max(0, _add(servers, "hrsp_1xx") - _add(back, "hrsp_1xx")), "streams_begun": _add(servers, "hrsp_1xx")})
+        "faults": _add(back, "econ", "eresp") - _add(back, "srv_abrt")})
+    upgrades = [_upgrades(row, servers, held) for row in back]
+    found.update({"streams": sum(still for _ended, still in upgrades), "streams_begun": sum(ended + still for ended, still in upgrades)})
     if rows.uncounted:
         found["uncounted"] = rows.uncounted
     # Of named pools also each one's own: what a canary is judged by. A request that HAProxy answers in a member's place is among them.
@@ -92,15 +106,15 @@ def _counted(rows: Rows, worker: int, current: bool, by_pool: bool) -> dict[str,
 
 def _pool(row: t.Mapping[str, str], servers: t.Sequence[t.Mapping[str, str]]) -> dict[str, t.Any]:
     return {"requests": _number(row, "stot"), "errors": _number(row, "hrsp_5xx"), "time_ms": None, "average_ms": _number(row, "rtime"),
-            "members": {server["svname"]: _member(server) for server in servers}}
+            "members": {server["svname"]: _member(server, _number(row, "hrsp_1xx")) for server in servers}}
 
 
-def _member(server: t.Mapping[str, str]) -> dict[str, int]:
-    """What one server had; names without a number are left out, since most have none."""
+def _member(server: t.Mapping[str, str], upgraded: int) -> dict[str, int]:
+    """What one server had; names without a number are left out, since most have none. C(upgraded): the upgrades of its pool that are over."""
     given = _number(server, "stot") - _number(server, "wretr", "wredis")
     own = {"requests": given, "errors": _number(server, "hrsp_5xx"), "refused": _number(server, "hrsp_4xx"), "cut_short": _number(server, "srv_abrt"),
            "faults": _number(server, "econ", "eresp") - _number(server, "srv_abrt"),
-           "open": _number(server, "scur"), "missing": given - _answers(server) - _number(server, "scur")}
+           "open": _number(server, "scur"), "missing": given - _answers(server) - min(upgraded, _number(server, "hrsp_1xx")) - _number(server, "scur")}
     return {name: number for name, number in own.items() if number or name == "requests"}
 
 
@@ -122,7 +136,7 @@ def of_look(look: Look, pools: t.Sequence[str] | None = None, ignored: t.Collect
     if shared:
         together = [rows.only(lambda row: (row["pxname"], row["svname"]) in shared) for _pid, rows in workers]
         if together[0].back:
-            found.append({**_counted(together[0], TOGETHER, True, bool(pools)), "open": sum(_add(rows.back, "scur") for rows in together)})
+            found.append(_counted(together[0], TOGETHER, True, bool(pools), [row for rows in together for row in rows.back]))
         workers = [(pid, rows.only(lambda row: (row["pxname"], row["svname"]) not in shared)) for pid, rows in workers]
     return found + [_counted(rows, pid, pid == look.current, bool(pools)) for pid, rows in workers if rows.back or rows.servers or not found]
 

@@ -48,6 +48,22 @@ def test_upgrades_that_are_open_are_streams():
     assert (found["streams_begun"], found["streams"]) == (5, 2)
 
 
+@pytest.mark.claim("hints-are-no-streams")
+@pytest.mark.parametrize("ended, hints, streams", [(0, 3, 3), (0, 4, 0), (2, 900, 3)], ids=["as many as are open", "more", "more, where streams ended"])
+def test_hints_before_an_answer_are_no_streams(ended, hints, streams):
+    """A server counts hints (100, 103) as it counts upgrades. More upgrades than requests are open there cannot be."""
+    found = counters.of_worker(stat(dict(SHOP, hrsp_1xx=ended, scur=3), dict(SERVER, hrsp_1xx=ended + hints)), 12, True, ["shop"])
+    assert (found["streams_begun"], found["streams"]) == (ended + streams, streams)
+
+
+@pytest.mark.claim("hints-are-no-streams")
+@pytest.mark.parametrize("ended", [0, 4])
+def test_hints_before_an_answer_hide_no_request_without_one(ended):
+    """49 given: 45 are answered, 1 is being answered, and of the rest those that were upgraded were answered, too."""
+    found = counters.of_worker(stat(dict(SHOP, hrsp_1xx=ended), dict(SERVER, stot=50 + ended, hrsp_1xx=ended + 40)), 12, True, ["shop"])
+    assert found["pools"]["shop"]["members"]["app1"]["missing"] == 3
+
+
 def test_of_a_member_only_what_there_is():
     found = counters.of_worker(stat(SHOP, dict(pxname="shop", svname="app1", stot=9, hrsp_2xx=9)), 12, True, ["shop"])
     assert found["pools"]["shop"]["members"] == {"app1": {"requests": 9}}
