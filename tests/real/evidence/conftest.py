@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import typing as t
 
 import pytest
 import haproxy_stage
+from certificate import self_signed
 from haproxy_stage import stage  # noqa: F401  pylint: disable=unused-import
 
 from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _evidence, _haproxy_info, _haproxy_options, _probe
@@ -91,24 +91,9 @@ def measure(tmp_path):
     return begin
 
 
-class Certificate(t.NamedTuple):
-    """For shop.example, which nobody has signed but itself."""
-
-    path: str
-    key: str
-    both: str
-
-
 @pytest.fixture
 def certificate(tmp_path):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl makes the certificate")
-    made = Certificate(*(str(tmp_path / ("shop." + name)) for name in ("crt", "key", "pem")))
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", made.key, "-out", made.path,
-                    "-days", "2", "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"], check=True, capture_output=True)
-    parts = [pathlib.Path(part).read_text(encoding="ascii") for part in (made.path, made.key)]
-    pathlib.Path(made.both).write_text("".join(parts), encoding="ascii")
-    return made
+    return self_signed(tmp_path)
 
 
 @pytest.fixture
