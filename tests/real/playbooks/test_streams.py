@@ -129,7 +129,10 @@ def test_a_hook_that_ends_streams_is_told_how_many_are_left_on_which_members(sid
     tasks = [{"name": "Tell the application", "loop": "{{ streams_left | dict2items }}", "changed_when": True,
               "ansible.builtin.shell": f"{service} stop {{{{ item.key }}}} blue && echo {{{{ item.key }}}} {{{{ item.value }}}} >> {told}"}]
     hook.write_text(json.dumps(tasks), encoding="utf-8")
-    found = deploy(side, deploy_streams="ask", deploy_drain_timeout=FAR, deploy_hooks={"end_streams": str(hook)})
+    # With a hook of the members' own, every batch is theirs, too; this one is still the controller's.
+    after = side.path / "after_activate.yml"
+    after.write_text(json.dumps([{"name": "Say it", "ansible.builtin.debug": {"msg": "activated"}}]), encoding="utf-8")
+    found = deploy(side, deploy_streams="ask", deploy_drain_timeout=FAR, deploy_hooks={"end_streams": str(hook), "after_activate": str(after)})
     asked_for_nothing_to_be_lost(found)
     lines = [line.split() for line in told.read_text(encoding="utf-8").splitlines()]
     assert {name for name, _count in lines} <= set(layout.MEMBERS) and sum(int(count) for _name, count in lines) >= CLIENTS
