@@ -10,11 +10,11 @@ import os
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.action.evidence import SPEC, Keeper
 from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils._evidence_keeper import SPEC, Keeper
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _looks.SIDES}
