@@ -312,6 +312,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         notes.append("the probe met none of them")
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
+        "at_the_end": _at_the_end(probe, sheet, began),
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
         "hasty": verdict == "lost" and bool(unsure) and places.leaves_some(cells),
         "sentence": _slowdown.said(_with_clause(_with_clause(_with_clause(
@@ -529,6 +530,19 @@ def _gaps(sheet: dict[str, t.Any] | None, dropped: str) -> list[str]:
 def _with_clause(sentence: str, clause: str) -> str:
     """A sentence with what it does not say already."""
     return "%s; %s." % (sentence.rstrip("."), clause) if clause and clause.rpartition(": ")[2] not in sentence else sentence
+
+
+def _at_the_end(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, began: float | None) -> str:
+    """The last numbers of a deploy that has moved something, for the sentence of one that went back: those of its finding are of before that."""
+    if began is None or began == math.inf:
+        return ""
+    parts = []
+    if probe is not None:
+        parts.append("%s of %s failed%s" % (format(probe["failed"], ","), _plural(probe["sent"], "probe request"),
+                                            " (%s)" % _kinds(probe["failures"]) if probe["failed"] else ""))
+    if sheet is not None:
+        parts.append("%s of %s lost" % (format(sheet["lost"], ","), _plural(sheet["received"], "real request")))
+    return " and ".join(parts)
 
 
 def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, attributed: list[dict[str, t.Any]],

@@ -286,7 +286,8 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
     way = _going_on.ways(unfinished(plan), plan["app"]) if begun and (still_new or out or away) else ""
     parts += _seen.mended(now, plan, lambda name: plan["release"] if place(local, name) == "new" or name not in plan["going_back_to"]
                           else plan["going_back_to"][name], way)
-    return {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": now.rows, "lost": away}
+    found = {"result": "rolled_back" if whole else "failed", "sentence": full_stop("; ".join(parts)), "members": now.rows, "lost": away}
+    return _with_evidence(found, title, local, evidence, checking)
 
 
 def _counted(plan: t.Mapping[str, t.Any]) -> tuple[int, t.Sequence[str]]:
@@ -364,8 +365,12 @@ def _with_evidence(found: dict[str, t.Any], what: str, local: t.Mapping[str, t.A
     C(beside) of the outcome are parts of a sentence for that case: who does not serve by now.
     """
     beside = found.pop("beside", [])
-    if found["result"] != "succeeded" or checking:
+    if checking:
         return found
+    if found["result"] != "succeeded":
+        # What made it fail is told with the numbers of then; the way back is in these.
+        numbers = evidence.get("at_the_end")
+        return {**found, "sentence": full_stop(f"{found['sentence'].rstrip('.')}; at the end, {numbers}")} if numbers else found
     verdict = evidence.get("verdict", "clean")
     problem = local.get("__deploy_evidence_problem")
     if verdict in ("lost", "degraded", "unconfirmed") or problem:

@@ -48,6 +48,13 @@ def test_clean():
     assert found["kernel"] == {"overflows": 0, "drops": 0}
 
 
+def test_the_numbers_of_the_end_are_those_of_a_deploy_that_moved_something():
+    samples = clean_sheet()[:2] + [reading(20, 2000, ok=1998, at="stopped")]
+    found = _evidence.compose(account([(11, "eof_reused"), (11.2, "eof_reused")]), samples, steps=STEPS)
+    assert found["at_the_end"] == "2 of 202 probe requests failed (2 eof_reused) and 2 of 2,000 real requests lost"
+    assert _evidence.compose(account(), clean_sheet(), steps=STEPS[:1])["at_the_end"] == ""
+
+
 @pytest.mark.claim("confirmed-loss-goes-back", "losses-are-attributed")
 def test_one_loss_that_the_sheet_confirms():
     samples = clean_sheet()[:2] + [reading(20, 2000, ok=1998, at="stopped")]

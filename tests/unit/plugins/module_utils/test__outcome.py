@@ -116,6 +116,17 @@ def test_everybody_went_back():
     assert "3 of 3 members serve 1.0.0" in found["sentence"]
 
 
+@pytest.mark.claim("numbers-of-the-end")
+def test_the_numbers_of_a_deploy_that_went_back_are_those_of_the_end():
+    gate = {"members": [{"name": name, "ok": True} for name in MEMBERS]}
+    evidence = {"verdict": "degraded", "sentence": "as it was found", "at_the_end": "60 of 412 probe requests failed and 0 of 420 real requests lost"}
+    local = {"__deploy_why": "The application got worse: 40 of 300.", "__deploy_begun": 1, "__deploy_readmitted": ["app1"], "__deploy_fit": gate,
+             "__deploy_evidence": {"evidence": evidence}}
+    found = end(facts(local, app1=(OK, OK)))
+    assert found["result"] == "rolled_back" and found["sentence"].startswith("Deploy of shop to 2.0.0 failed: The application got worse: 40 of 300; ")
+    assert found["sentence"].endswith("; at the end, 60 of 412 probe requests failed and 0 of 420 real requests lost."), found["sentence"]
+
+
 def test_a_lost_host_is_named_and_runs_nobody_knows_what():
     hostvars = facts({"__deploy_begun": 2, "__deploy_readmitted": ["app1", "app2"]},
                      app1=(OK, OK), app2=(OK, OK))
