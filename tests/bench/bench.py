@@ -101,7 +101,7 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         target("seconds of a blue/green deploy beside its waits", switches["command"]["rest"], 5, False)
     if "streams" in found:
         ways = found["streams"]["ways"]
-        asked, clients = ways["ask"], found["streams"]["sockets"] + found["streams"]["events"]
+        asked, clients = ways["ask"], found["streams"]["rounds"] * (found["streams"]["sockets"] + found["streams"]["events"])
         # claim: bench-asked-streams-lose-nothing
         target("streams cut by a deploy that asks for their end", asked["cut"], 0, False)
         gone = asked["server_messages"]["missing"] + asked["client_messages"]["unknown"]

@@ -18,18 +18,19 @@ NAMES = {
 
 
 def render(found: dict[str, t.Any], machine: dict[str, t.Any], wanted: t.Iterable[dict[str, t.Any]]) -> str:
-    clients = found["sockets"] + found["events"]
+    clients = found["rounds"] * (found["sockets"] + found["events"])
     lines = [
         "<!-- Written by make bench, and by python tests/bench/bench.py --only streams. -->",
         "# What becomes of WebSockets and event streams",
         "",
-        "A blue/green deploy under %d WebSockets and %d streams of server-sent events, beside ordinary requests, on "
-        "HAProxy by each value of `deploy_streams`, and beneath kamal-proxy. One machine, one application, the same "
-        "clients; HAProxy %s, ansible-core %s; %s. Both have a drain limit of %d s. Ours is a whole "
+        "%d blue/green deploys of each kind, under %d WebSockets and %d streams of server-sent events, beside ordinary "
+        "requests: on HAProxy by each value of `deploy_streams`, and beneath kamal-proxy. What each value does: "
+        "[streams.md](streams.md). One machine, one application, the same clients; HAProxy %s, ansible-core %s; %s. Both have a drain limit of %d s. Ours is a whole "
         "`zero.downtime.deploy` with `deploy_keep_previous: 0`, which stops the old side at its end, unless somebody "
         "is still on it; kamal-proxy's part is its deploy command, then the stop of the old side, as kamal does it "
         "with containers."
         % (
+            found["rounds"],
             found["sockets"],
             found["events"],
             machine["haproxy"],
@@ -61,7 +62,7 @@ def render(found: dict[str, t.Any], machine: dict[str, t.Any], wanted: t.Iterabl
         "- *Cut*: it ended without a close frame, or without the last chunk. After that, nobody knows of a message "
         "that was sent and not acknowledged whether it counts; after a close frame it is known, and the client sends "
         "it once more.",
-        "- *The last one after*: seconds from the first ordinary request that the new release was given.",
+        "- *The last one after*: the median of seconds from the first ordinary request that the new release was given.",
         "- *Longest gap*: of all clients, the longest time without any message. HAProxy has `option http-no-delay` here: "
         "without it an event waits for up to 0.2 s, in case that another one follows.",
         "- *Messages missing*: numbers that never came, although the client said what it saw last. A client that does"

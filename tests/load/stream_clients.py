@@ -168,6 +168,10 @@ class Client:
         finally:
             writer.close()
 
+    def is_on(self, version: str) -> bool:
+        """Whether its stream is one of this release, and goes on."""
+        return bool(self.streams) and self.streams[-1].version == version and not self.streams[-1].how
+
     async def open(self, stream: Stream) -> None:
         raise NotImplementedError
 
@@ -396,6 +400,9 @@ async def measure(options: argparse.Namespace) -> dict[str, t.Any]:
         raise SystemExit(f"not every client got a message within {options.timeout} s")
     await asyncio.sleep(options.before)
     ran = await command(options)
+    end = time.monotonic() + options.settle_timeout
+    while options.settle and not all(client.is_on(options.settle) for client in clients) and time.monotonic() < end:
+        await asyncio.sleep(PAUSE)
     await asyncio.sleep(options.after)
     for client in clients:
         await client.leave()
@@ -416,6 +423,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=20.0)
     parser.add_argument("--before", type=float, default=1.0)
     parser.add_argument("--after", type=float, default=1.0)
+    parser.add_argument("--settle", help="a release: go on until each client is on it")
+    parser.add_argument("--settle-timeout", type=float, default=60.0, help="seconds after which this is given up")
     parser.add_argument("--expect", choices=["success", "failure", "any"], default="success")
     parser.add_argument("command", nargs="+")
     return parser.parse_args(arguments)

@@ -270,7 +270,8 @@ def _socket(connection: Connection, last: int, key: str, headers: list[tuple[str
     try:
         _talk(found, last)
     except ValueError as error:
-        found.close(PROTOCOL_ERROR, str(error))
+        # Whatever such a client sends after that means nothing.
+        found.send(CLOSE, struct.pack("!H", PROTOCOL_ERROR) + str(error).encode())
     connection.close()
 
 

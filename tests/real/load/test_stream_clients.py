@@ -19,6 +19,8 @@ import tarfile
 import threading
 import time
 import typing as t
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -118,7 +120,7 @@ def run(url: str, place: pathlib.Path, *options: str, command: t.Sequence[str] =
             f"--report={report}",
             f"--output={place / 'output'}",
             "--before=0.5",
-            "--after=4",
+            "--after=1",
             f"--sockets={EACH}",
             f"--events={EACH}",
             *options,
@@ -141,7 +143,7 @@ def test_an_application_that_is_stopped_ends_its_streams_itself_and_still_answer
     haproxy_stage.wait_until(
         lambda: json.loads(haproxy_stage.get(app.url + "/in_flight")[1])["in_flight"] == 1, "the request is in flight"
     )
-    report = run(app.url, tmp_path, command=app.replace(signal.SIGTERM))
+    report = run(app.url, tmp_path, f"--settle={NEW}", command=app.replace(signal.SIGTERM))
     slow.join()
     assert answered == [200]
     found = report["summary"]
@@ -160,7 +162,7 @@ def test_an_application_that_is_stopped_ends_its_streams_itself_and_still_answer
 
 def test_streams_that_are_cut_are_counted_with_what_is_not_known_of_their_messages(app, tmp_path):
     # A client that always has something under way.
-    found = run(app.url, tmp_path, "--pace=0.002", command=app.replace(signal.SIGKILL))["summary"]
+    found = run(app.url, tmp_path, "--pace=0.002", f"--settle={NEW}", command=app.replace(signal.SIGKILL))["summary"]
     assert found["cut"] == 2 * EACH and found["ends"]["cut"] == 2 * EACH, found
     messages = found["client_messages"]
     assert (
@@ -174,6 +176,47 @@ def test_streams_that_are_cut_are_counted_with_what_is_not_known_of_their_messag
         and found["server_messages"]["late"] > 0
         and found["versions"] == {NEW: 2 * EACH}
     ), found
+
+
+def spoken(url: str, *frames: bytes, last: int) -> list[tuple[int, bytes]]:
+    """What a WebSocket is answered beside the messages of the topic, until a frame of the kind C(last)."""
+    asked = "GET /socket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eA==\r\n\r\n"
+    with (
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 30) as client,
+        client.makefile("rb") as reader,
+    ):
+        client.sendall(asked.encode())
+        assert b" 101 " in reader.readline()
+        while reader.readline() != b"\r\n":
+            pass
+        for frame in frames:
+            client.sendall(frame)
+        found: list[tuple[int, bytes]] = []
+        while not found or found[-1][0] != last:
+            kind, length = reader.read(2)
+            data = reader.read(length)
+            if not data.startswith(b"message "):
+                found.append((kind & 0x0F, data))
+        return found
+
+
+# Masked with zeroes, which changes nothing.
+MASK = bytes(4)
+
+
+def test_a_websocket_is_answered_as_its_protocol_asks(app):
+    ping, send, close = (
+        bytes([0x80 | kind, 0x80 | len(data)]) + MASK + data
+        for kind, data in ((9, b"hi"), (1, b"send 7"), (8, b"\x03\xe8"))
+    )
+    assert spoken(app.url, ping, send, close, last=8) == [(10, b"hi"), (1, b"counted 7"), (8, b"\x03\xe8")]
+    # A client has to mask what it sends, and to say what is understood: else it is told 1002.
+    for frame in (b"\x81\x02hi", bytes([0x81, 0x82]) + MASK + b"hi"):
+        assert spoken(app.url, frame, last=8)[0][1][:2] == b"\x03\xea"
+    for path, headers in (("/socket", {}), ("/events?after=soon", {}), ("/events", {"Last-Event-ID": "1"})):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(app.url + path, headers=headers), timeout=30)
+        assert refused.value.code == 400 and json.load(refused.value)["error"]
 
 
 def forgetful(listener: socket.socket) -> None:

@@ -57,8 +57,9 @@ class Deploy(t.NamedTuple):
         return [self.streams["server_messages"]["missing"], self.streams["client_messages"]["unknown"]]
 
 
-def deploy(side, *options: str, **variables: t.Any) -> Deploy:
-    each = ["--sockets", str(EACH), "--events", str(EACH)]
+def deploy(side, *options: str, stays: str = NEW, **variables: t.Any) -> Deploy:
+    """C(stays) is the release on which every client is in the end."""
+    each = ["--sockets", str(EACH), "--events", str(EACH), "--settle", stays]
     with Load([URL], side.path) as load, Streams(URL, side.path, *each, *options) as streams:
         played = side.stage.play("zero.downtime.deploy", deploy_release=NEW, deploy_traffic=TRAFFIC, **variables)
     assert played.rc == 0, played.output
@@ -68,9 +69,9 @@ def deploy(side, *options: str, **variables: t.Any) -> Deploy:
 def asked_for_nothing_to_be_lost(found: Deploy) -> None:
     assert found.load["failed"] == 0, found.load["failures"]
     assert found.streams["cut"] == 0 and found.lost == [0, 0], found.streams
-    # Whatever was sent is counted, unless its client was still waiting for its next stream.
+    # Whatever was sent is counted, unless its client was still waiting for its next stream when all was over.
     messages = found.streams["client_messages"]
-    assert 0 < messages["sent"] == messages["counted"] + messages["owed"] and messages["owed"] == 0, messages
+    assert 0 < messages["counted"] and messages["sent"] == messages["counted"] + messages["owed"], messages
     # Nobody stayed, and each was told so: a close frame with 1001, or the end of the answer.
     ends = found.streams["ends"]
     assert found.streams["versions"] == {NEW: CLIENTS} and ends["closed 1001"] >= EACH <= ends["closed"], found.streams
@@ -78,6 +79,8 @@ def asked_for_nothing_to_be_lost(found: Deploy) -> None:
     assert moved(found.report, NEW, found.report["command"]["started"]) > 0
     balance = found.record["evidence"]["balance"]
     assert found.record["result"] == "succeeded" and (balance["cut"], balance["unanswered"]) == (0, 0), balance
+    # The deploy has counted what its clients saw.
+    assert balance["streams_asked"] == ends["closed 1001"] + ends["closed"], (balance, ends)
     assert "no request was lost" in found.played.sentence, found.played.sentence
 
 
@@ -94,7 +97,7 @@ def test_the_naive_roll_cuts_streams_at_the_limit_and_their_messages_are_lost(si
     # A client that mostly has something under way.
     found = deploy(side, "--pace", "0.01", deploy_drain_timeout=4, deploy_drain_timeout_action="cut")
     assert found.streams["cut"] >= CLIENTS and found.streams["client_messages"]["unknown"] > 0, found.streams
-    assert set(found.streams["versions"]) == {NEW} and found.load["failed"] == 0, found.streams
+    assert set(found.streams["versions"]) == {NEW}, found.streams
 
 
 @pytest.mark.claim("cut-streams-are-counted")
@@ -118,7 +121,7 @@ def test_a_switch_that_asks_ends_the_streams_of_the_old_side_and_leaves_it_warm(
 
 def test_a_switch_leaves_streams_where_they_are_by_default(side):
     """They last for as long as their clients like, and the old side with them."""
-    found = deploy(side, **BLUE_GREEN)
+    found = deploy(side, stays=OLD, **BLUE_GREEN)
     assert found.streams["versions"] == {OLD: CLIENTS} and found.streams["cut"] == 0 and found.lost == [0, 0], found.streams
 
 
