@@ -160,6 +160,15 @@ def test_an_application_that_is_stopped_ends_its_streams_itself_and_still_answer
     assert found["server_messages"]["late"] > 0 and found["longest_gap_ms"] > 50, found
 
 
+def test_what_comes_too_late_to_be_counted_before_the_end_is_sent_once_more_on_the_next_stream(app, tmp_path):
+    # A client that always has something under way.
+    report = run(app.url, tmp_path, "--events=0", "--pace=0.004", f"--settle={NEW}", command=app.replace(signal.SIGTERM))
+    found, messages = report["summary"], report["summary"]["client_messages"]
+    assert found["ends"] == {"closed 1001": EACH, "left 1000": EACH}, found
+    assert messages["again"] > 0 and messages["unknown"] == messages["owed"] == 0, messages
+    assert messages["sent"] == messages["counted"], messages
+
+
 def test_streams_that_are_cut_are_counted_with_what_is_not_known_of_their_messages(app, tmp_path):
     # A client that always has something under way.
     found = run(app.url, tmp_path, "--pace=0.002", f"--settle={NEW}", command=app.replace(signal.SIGKILL))["summary"]
