@@ -21,7 +21,8 @@ def test_what_holds_until_somebody_brings_members_back_is_said_apart() -> None:
     found = merged({
         "lb1": {"failed": True, "msg": f"after 1 s not drained: shop/app1 (1 in flight); nothing was cut{PROMISE}", "until_back": PROMISE},
         "lb2": {"failed": True, "msg": "min_active is 9; 4 members are there"}})
-    first, second = ("balancer lb1: after 1 s not drained: shop/app1 (1 in flight); nothing was cut", "balancer lb2: deploy_min_active is 9; 4 members are there")
+    first = "balancer lb1: after 1 s not drained: shop/app1 (1 in flight); nothing was cut"
+    second = "balancer lb2: deploy_min_active is 9; 4 members are there"
     assert found["failed"] and found["msg"] == f"{first}{PROMISE}; {second}"
     assert found["why"] == f"{first}; {second}" and found["problems"] == [first, second]
 
