@@ -33,7 +33,7 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils import _answers, _late, _losses, _rates, _slowdown
 from ansible_collections.zero.downtime.plugins.module_utils._balance import balance
 from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
-from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
+from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, STATUS, Cell
 from ansible_collections.zero.downtime.plugins.module_utils._probe import SHARE, admits, bound, hist_percentile_ms
 
 # Steps that touch what serves. Until the first of them begins, nothing can be the deploy's doing.
@@ -277,7 +277,8 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         probe["series"] = {"bucket_s": probe["series"]["bucket_s"],
                            "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
         probe["bound"] = bound(probe["failed"], probe["sent"])
-    over_sheet, suspected, told = 0, "", ""
+    over_sheet, suspected = 0, ""
+    told: list[str] = []
     few = _few_answers(cells if sheet is not None else None, probe, blamed, places, steps, first)
     if sheet is not None:
         over_sheet = sheet["lost"] = sum(one.lost for one in verdicts)
@@ -286,18 +287,17 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         sheet["waiting"] = waiting(samples, places)
         sheet["streams_asked"] = sum(places.asked.values())
         sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]))
-        for kind in (APP, REFUSED):
+        for kind in (APP, *_statuses(cells), REFUSED):
             rise = _rise_by_sheet(cells, blamed, places, first, kind)
-            if rise and rise.lasting and kind == REFUSED:
-                told = "answers with a 4xx became more frequent: %s" % rise.text
-                notes.append(told)
+            if rise and rise.lasting and kind != APP and not (told and kind == REFUSED):
+                told.append("answers with a %s became more frequent: %s" % (_called(kind), rise.text))
             if rise and (judge_4xx or kind == APP):
                 if rise.lasting:
                     app_worse.append(rise.text)
                 else:
                     suspected = suspected or rise.text
                     notes.append("for a moment only: %s" % rise.text)
-        notes += _short_before(cells, began)
+        notes += told + _short_before(cells, began)
 
     grown = bool(kernel["overflows"] or kernel["drops"])
     unsure = _unsure(verdicts, cells, began) if over_sheet > max_failed else ""
@@ -315,8 +315,8 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         "at_the_end": _at_the_end(probe, sheet, began),
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
         "hasty": verdict == "lost" and bool(unsure) and places.leaves_some(cells),
-        "sentence": _slowdown.said(_with_clause(_with_clause(_with_clause(
-            _sentence(verdict, reason, probe, sheet, attributed, died, dropped), unsure), told), few if verdict == "clean" else ""), slower),
+        "sentence": _slowdown.said(_with_clauses(_sentence(verdict, reason, probe, sheet, attributed, died, dropped),
+                                                 [unsure, *told, few if verdict == "clean" else ""]), slower),
     }
 
 
@@ -429,11 +429,20 @@ def _rise_by_sheet(cells: t.Sequence[Cell], blamed: t.Sequence[float | None], pl
         anew = first and then.requests < FEW and kind == APP
         if worse(then, now) if anew else _losses.worse(before, during, kind):
             text = "%s of %s real requests were answered with a %s, %s of %s before" % (
-                format(now.failed, ","), format(now.requests, ","), CLASSES[kind], format(then.failed, ","), format(then.requests, ","))
+                format(now.failed, ","), format(now.requests, ","), _called(kind), format(then.failed, ","), format(then.requests, ","))
             found = _Rise(text, anew or _losses.lasts(before, during, kind))
             if found.lasting:
                 return found
     return found
+
+
+def _statuses(cells: t.Sequence[Cell]) -> list[str]:
+    """The kinds of answers with one status each, where a balancer knows them: a rise of one is found beside many of another."""
+    return sorted({kind for cell in cells for kind in cell.counts if kind.startswith(STATUS)})
+
+
+def _called(kind: str) -> str:
+    return CLASSES.get(kind) or kind[len(STATUS):]
 
 
 def _short_before(cells: t.Sequence[Cell], began: float | None) -> list[str]:
@@ -527,9 +536,10 @@ def _gaps(sheet: dict[str, t.Any] | None, dropped: str) -> list[str]:
     return found + [dropped] * bool(dropped)
 
 
-def _with_clause(sentence: str, clause: str) -> str:
-    """A sentence with what it does not say already."""
-    return "%s; %s." % (sentence.rstrip("."), clause) if clause and clause.rpartition(": ")[2] not in sentence else sentence
+def _with_clauses(sentence: str, clauses: t.Iterable[str]) -> str:
+    """A sentence with those that it does not say already, whatever words lead to them."""
+    new = [clause for clause in clauses if clause and clause.rpartition(": ")[2] not in sentence]
+    return "%s." % "; ".join([sentence.rstrip("."), *new]) if new else sentence
 
 
 def _at_the_end(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, began: float | None) -> str:

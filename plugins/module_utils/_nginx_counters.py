@@ -34,6 +34,8 @@ NUMBERS = ("requests", "client_aborts", "server_aborts", "server_4xx", "server_5
 NO_REQUEST = {"requests": 0, "errors": 0, "time_ms": 0.0}
 # What a pool and its members have beside that.
 OF_A_POOL = ("client_aborts", "server_aborts", "server_4xx", "server_5xx", "retries", *CLASSES)
+# What a count of one status by itself is called.
+STATUS = "status_"
 # nginx's own word for a client that left before there was an answer.
 CLIENT_LEFT = "499"
 CHUNK = 1 << 20
@@ -85,7 +87,7 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
         _grow(own, found)
         address = _last(fields[11]) if len(fields) == len(FIELDS) else "-"
         if address != "-":
-            _grow(own.setdefault("members", {}).setdefault(address, {}), _of_a_member(found))
+            _grow(own.setdefault("members", {}).setdefault(address, {}), _of_a_member(found, status))
 
 
 def _grow(counts: dict[str, t.Any], by: t.Mapping[str, int]) -> None:
@@ -94,9 +96,10 @@ def _grow(counts: dict[str, t.Any], by: t.Mapping[str, int]) -> None:
             counts[name] = counts.get(name, 0) + number
 
 
-def _of_a_member(found: t.Mapping[str, int]) -> dict[str, int]:
+def _of_a_member(found: t.Mapping[str, int], status: str) -> dict[str, int]:
     """One request as the count of the member that was tried last has it (see _placing)."""
-    return {"requests": 1, "errors": found.get("server_5xx", 0), "refused": found.get("server_4xx", 0), "cut_short": found.get("server_aborts", 0),
+    refused = {STATUS + status: 1} if found.get("server_4xx") else {}
+    return {**refused, "requests": 1, "errors": found.get("server_5xx", 0), "refused": found.get("server_4xx", 0), "cut_short": found.get("server_aborts", 0),
             "faults": found.get("5xx", 0) - found.get("server_5xx", 0)}
 
 

@@ -21,6 +21,8 @@ Reading = t.Tuple[float, t.Optional[Row]]
 LOSSES = ("unanswered", "truncated", "own_errors")
 # Answers that the application gave, whole, and that nobody wants, as the counters of a worker and of a member have them.
 ANSWERS = {"app_errors": ("server_5xx", "errors"), "refused": ("server_4xx", "refused")}
+# How the counts of single statuses begin, which a member has where its balancer knows them.
+STATUS = "status_"
 
 
 class Cell(t.NamedTuple):
@@ -113,6 +115,8 @@ def _between(balancer: str, before: Reading, after: Reading, lost: dict[str, int
     place("unanswered", lambda grown: grown["missing"])
     for key, grown in own.items():
         counts[key].update({kind: grown[name] for kind, (_whole, name) in ANSWERS.items() if grown[name] > 0})
+        known = ((name, value(new[key], name) - value(old.get(key), name)) for name in new[key] if name.startswith(STATUS))
+        counts[key].update({name: number for name, number in known if number > 0})
     requests = {key: max(0, grown["requests"]) for key, grown in own.items()}
     if not own:
         whole = counts.setdefault((None, None), {})

@@ -203,6 +203,22 @@ def test_a_rise_of_refusals_is_told_and_decides_nothing_unless_that_is_asked_for
     assert judged["rollback"] and judged["sentence"] == "The application got worse: %s." % told[0].partition(": ")[2]
 
 
+@pytest.mark.claim("each-4xx-is-judged-by-itself")
+def test_where_the_statuses_are_known_a_rise_of_one_is_seen_beside_many_of_another() -> None:
+    """A tenth of the answers have always been a 404; the release refuses four of a hundred besides, which is no rise of all 4xx."""
+    deploy = Deploy(steady(), 0)
+    for sample in deploy.samples:
+        row = sample["counters"][0]
+        for own in row["pools"]["shop"]["members"].values():
+            later = max(0, own["requests"] - 200) // 25
+            own.update(status_404=own["requests"] // 10, status_403=later, refused=own["requests"] // 10 + later)
+    told = _evidence.compose(None, deploy.samples, steps=deploy.steps)
+    assert told["verdict"] == "clean" and "; answers with a 403 became more frequent: " in told["sentence"], told["sentence"]
+    assert "a 404" not in told["sentence"] and "a 4xx" not in told["sentence"]
+    judged = _evidence.compose(None, deploy.samples, steps=deploy.steps, judge_4xx=True)
+    assert judged["rollback"] and " real requests were answered with a 403, 0 of " in judged["sentence"], judged["sentence"]
+
+
 def test_a_first_release_has_no_refusals_to_be_compared_with() -> None:
     deploy = Deploy(steady(refused=0.5), 0)
     del deploy.samples[:2]
