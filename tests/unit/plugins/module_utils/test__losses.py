@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hundreds of deploys in worlds full of noise, by their counters: none may be called worse for it, and each loss of the deploy's own has to be seen.
 
-A world is a line: what a member's requests come to, second by second. The deploy rolls over four members, one at a time.
+A world is a line: what a member's requests come to, second by second, and what else goes on meanwhile. The deploy rolls over four members, one at a
+time, or gives their requests to four others: all at once, or by shares.
 """
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
 import random
@@ -15,16 +17,21 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _evidence
+from ansible_collections.zero.downtime.plugins.module_utils import _evidence, _haproxy_counters
 from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES
 
 MEMBERS = ("app1", "app2", "app3", "app4")
+IDLE = ("app5", "app6", "app7", "app8")
+POOLS = {**dict.fromkeys(MEMBERS, "shop"), **dict.fromkeys(IDLE, "green")}
 # Seconds: until the first move, and of each step of a batch.
-BEFORE, DRAIN, ACTIVATE, RETURN, VERIFY = 8.0, 1.0, 2.0, 1.0, 0.5
+BEFORE, DRAIN, ACTIVATE, RETURN, VERIFY, SWITCH = 8.0, 1.0, 2.0, 1.0, 0.5, 0.5
 TICK = 0.5
 RATE = 100.0
+# Of a hundred requests, how many the idle side gets, step by step.
+SHARES = {"blue_green": {"switch": 100}, "canary": {"share 10 %": 10, "share 50 %": 50, "share 100 %": 100}}
+STRATEGIES = ("rolling", *SHARES)
 
-# Of a member at a time: the share of requests that end in each way.
+# Of a member at a time: the share of requests that end in each way; "held" is the share of those that wait until the member goes on.
 Rates = t.Dict[str, float]
 World = t.Callable[[str, float, int], Rates]
 
@@ -42,16 +49,35 @@ def bursts(every: float, lasts: float, **rates: float) -> World:
     return world
 
 
-NOISE: dict[str, World] = {
-    "nothing": steady(),
-    "500s, 0.1 %": steady(app_errors=0.001), "500s, 1 %": steady(app_errors=0.01), "500s, 5 %": steady(app_errors=0.05),
-    "404s, 20 %": steady(refused=0.2),
-    "the balancer's 502s, 1 %": steady(own_errors=0.01), "the balancer's 502s, 2 %": steady(own_errors=0.02),
-    "truncated, 2 %": steady(truncated=0.02), "truncated, 4 %": steady(truncated=0.04),
-    "unanswered, 2 %": steady(unanswered=0.02),
-    "each member stumbles for a second every 40": bursts(40, 1, app_errors=0.5), "for two seconds every 120": bursts(120, 2, app_errors=0.5),
-    "a member's process hiccups every 40": bursts(40, 1, app_errors=0.2, refused=0.2),
-    "everything a little": steady(app_errors=0.01, own_errors=0.01, truncated=0.01, unanswered=0.01),
+class Noise(t.NamedTuple):
+    """A world, and what goes on around its requests."""
+
+    world: World
+    # How often a reading of the counters has a request in it that is half counted, since a thread of the balancer did not get its processor. On an idle
+    # machine with 250 requests a second that was one of a hundred.
+    half_counted: float = 0.0
+    # When an operator reloads the balancer, and whether the old process holds something until the end.
+    reload: float | None = None
+    stays: bool = False
+
+
+A_LITTLE = steady(app_errors=0.01, own_errors=0.01, truncated=0.01, unanswered=0.01)
+NOISE: dict[str, Noise] = {
+    "nothing": Noise(steady()),
+    "500s, 0.1 %": Noise(steady(app_errors=0.001)), "500s, 1 %": Noise(steady(app_errors=0.01)), "500s, 5 %": Noise(steady(app_errors=0.05)),
+    "404s, 20 %": Noise(steady(refused=0.2)),
+    "the balancer's 502s, 1 %": Noise(steady(own_errors=0.01)), "the balancer's 502s, 2 %": Noise(steady(own_errors=0.02)),
+    "truncated, 2 %": Noise(steady(truncated=0.02)), "truncated, 4 %": Noise(steady(truncated=0.04)),
+    "unanswered, 2 %": Noise(steady(unanswered=0.02)),
+    "each member stumbles for a second every 40": Noise(bursts(40, 1, app_errors=0.5)),
+    "for two seconds every 120": Noise(bursts(120, 2, app_errors=0.5)),
+    "a member's process hiccups every 40": Noise(bursts(40, 1, app_errors=0.2, refused=0.2)),
+    "everything a little": Noise(A_LITTLE),
+    # As while its memory is cleaned up: nobody is answered meanwhile, and then everybody.
+    "each member stands still for a second every 10": Noise(bursts(10, 1, held=1.0)),
+    "the balancer lacks processors": Noise(steady(), half_counted=0.05), "it lacks them, and everything a little": Noise(A_LITTLE, half_counted=0.05),
+    "an operator reloads": Noise(steady(), reload=BEFORE + 1.5), "an operator reloads before anything moves": Noise(steady(), reload=BEFORE - 1),
+    "an operator reloads, and the old process stays": Noise(A_LITTLE, reload=BEFORE + 1.5, stays=True),
 }
 DEPLOYS = 45
 # Counters of HAProxy by kind: of the worker, and of the member.
@@ -68,54 +94,114 @@ def poisson(mean: float, draw: random.Random) -> int:
 
 
 class Deploy:
-    """The counters of one rolling deploy, read as a deploy reads them: after each drain and each return."""
+    """The counters of one deploy, read as a deploy reads them: after each drain and each return, or after each change of shares."""
 
-    def __init__(self, world: World, seed: int, plant: t.Mapping[tuple[str, str], tuple[str, int]] | None = None, **asked: t.Any) -> None:
-        self.world, self.seed, self.draw, self.plant = world, seed, random.Random(seed), plant or {}
+    def __init__(self, noise: Noise, seed: int, plant: t.Mapping[tuple[str, str], tuple[str, int]] | None = None, strategy: str = "rolling",
+                 **asked: t.Any) -> None:
+        self.noise, self.seed, self.draw, self.plant, self.asked = noise, seed, random.Random(seed), plant or {}, asked
         self.now = 0.0
-        self.row: dict[str, t.Any] = {
-            "worker": 1, "current": True, "requests": 0, "responses": {"2xx": 0, "4xx": 0, "5xx": 0}, "open": 0, "client_aborts": 0, "server_aborts": 0,
-            "server_4xx": 0, "server_5xx": 0, "faults": 0}
-        self.members: dict[str, dict[str, int]] = {name: {"requests": 0} for name in MEMBERS}
+        self.old: dict[str, t.Any] | None = None
+        self._begin_worker(1)
         self.samples: list[dict[str, t.Any]] = []
         self.steps: list[dict[str, t.Any]] = []
         self.looks: list[dict[str, t.Any]] = []
         self._read("started")
         self._pass(BEFORE, MEMBERS)
         self._read("checked")
+        if strategy == "rolling":
+            self._roll()
+        else:
+            self._switch(SHARES[strategy])
+
+    def _roll(self) -> None:
         for batch, name in enumerate(MEMBERS, 1):
             others = [one for one in MEMBERS if one != name]
             for step, seconds, serve in (("drain", DRAIN, others), ("activate", ACTIVATE, others), ("return", RETURN, MEMBERS)):
-                began = self.now
-                for place, (kind, count) in self.plant.items():
-                    if place == (name, step):
-                        self._lose(name, kind, count)
-                self._pass(seconds, serve)
-                self.steps.append({"name": step, "started": began, "finished": self.now, "result": "succeeded", "members": [name], "batch": batch})
+                self._step(step, seconds, serve, members=[name], batch=batch)
                 if step != "activate":
                     self._read(step)
-            self._pass(VERIFY, MEMBERS)
-            self._read("checked")
-            look = _evidence.compose(None, self.samples, steps=self.steps, **asked)
-            for dummy in range(6):
-                if not look["suspected"] or look["verdict"] != "clean":
-                    break
-                # As a check does: it looks on until the errors have lasted, or have not.
-                self._pass(1.0, MEMBERS)
-                self._read("checked")
-                look = _evidence.compose(None, self.samples, steps=self.steps, **asked)
-            self.looks.append(look)
+            self._look(MEMBERS)
+
+    def _switch(self, shares: t.Mapping[str, int]) -> None:
+        self._step("activate", ACTIVATE, MEMBERS, members=list(IDLE), batch=1, pools=["green"])
+        self._look(MEMBERS)
+        serve: t.Sequence[str] = MEMBERS
+        for step, share in shares.items():
+            # While it is changed, some still go by the old shares.
+            after = MEMBERS * (100 - share) + IDLE * share
+            self._step(step, SWITCH, [*serve, *after] if len(serve) == len(after) else [*serve * 100, *after], members=[], batch=None)
+            self._read(step)
+            serve = after
+            self._look(serve)
+        self._pass(RETURN, serve)
+        self._look(serve)
+
+    def _step(self, name: str, seconds: float, serve: t.Sequence[str], **about: t.Any) -> None:
+        began = self.now
+        for (member, step), (kind, count) in self.plant.items():
+            if step == name and (not about["members"] or member in about["members"]):
+                self._lose(member, kind, count)
+        self._pass(seconds, serve)
+        self.steps.append({"name": name, "started": began, "finished": self.now, "result": "succeeded", **about})
+
+    def _look(self, serve: t.Sequence[str]) -> None:
+        self._pass(VERIFY, serve)
+        look = self._judge()
+        for dummy in range(6):
+            if not look["suspected"] or look["verdict"] != "clean":
+                break
+            # As a check does: it looks on until the errors have lasted, or have not.
+            self._pass(1.0, serve)
+            look = self._judge()
+        self.looks.append(look)
+
+    def _judge(self) -> dict[str, t.Any]:
+        """As a check does: what looks unanswered is looked at again."""
+        moment = f"checked {len(self.samples)}"
+        for dummy in range(3):
+            self._read("checked", moment=moment)
+            found = _evidence.compose(None, self.samples, steps=self.steps, **self.asked)
+            if not self.noise.half_counted or not found["balance"]["unanswered"]:
+                break
+        return found
+
+    def _begin_worker(self, worker: int) -> None:
+        self.row: dict[str, t.Any] = {
+            "worker": worker, "current": True, "requests": 0, "responses": {"2xx": 0, "4xx": 0, "5xx": 0}, "open": 0, "client_aborts": 0, "server_aborts": 0,
+            "server_4xx": 0, "server_5xx": 0, "faults": 0}
+        self.members: dict[str, dict[str, int]] = {name: {"requests": 0} for name in POOLS}
+        if self.noise.half_counted:
+            # Somebody is always being answered.
+            self._hold("app1", 2)
 
     def _pass(self, seconds: float, serve: t.Sequence[str]) -> None:
+        shares = collections.Counter(serve)
         for dummy in range(round(seconds / TICK)):
-            for name in serve:
-                count = poisson(RATE * TICK / len(serve), self.draw)
-                rates = self.world(name, self.now, self.seed)
-                lost = {kind: min(count, poisson(count * rate, self.draw)) for kind, rate in rates.items()}
+            if self.noise.reload is not None and self.old is None and self.now >= self.noise.reload:
+                self.old = {**self._whole_row(), "current": False}
+                self._begin_worker(2)
+            for name, share in shares.items():
+                count = poisson(RATE * TICK * share / len(serve), self.draw)
+                rates = self.noise.world(name, self.now, self.seed)
+                lost = {kind: min(count, poisson(count * rate, self.draw)) for kind, rate in rates.items() if kind != "held"}
+                if rates.get("held"):
+                    self._hold(name, count)
+                    continue
+                if not self.noise.half_counted:
+                    self._hold(name, -self.members[name].get("open", 0))
                 self._add(name, count - sum(lost.values()))
                 for kind, number in lost.items():
                     self._lose(name, kind, number)
             self.now += TICK
+
+    def _hold(self, name: str, count: int) -> None:
+        """Requests that wait for their answers; fewer than none are answered now."""
+        self.row["open"] += count
+        self.members[name]["open"] = self.members[name].get("open", 0) + count
+        if count > 0:
+            self._add(name, count, "")
+        else:
+            self.row["responses"]["2xx"] -= count
 
     def _add(self, name: str, count: int, answered: str = "2xx") -> None:
         self.row["requests"] += count
@@ -130,18 +216,32 @@ class Deploy:
             self.row[whole] += count
         self.members[name][own] = self.members[name].get(own, 0) + count
 
-    def _read(self, at: str) -> None:
-        row = {**self.row, "responses": dict(self.row["responses"]), "pools": {"shop": {"members": {name: dict(own) for name, own in self.members.items()}}}}
-        self.samples.append({"time": self.now, "balancer": "lb1", "at": at, "counters": [row], "kernel": {}})
+    def _whole_row(self) -> dict[str, t.Any]:
+        pools: dict[str, t.Any] = {pool: {"members": {}} for pool in POOLS.values()}
+        for name, own in self.members.items():
+            pools[POOLS[name]]["members"][name] = dict(own)
+        return {**self.row, "responses": dict(self.row["responses"]), "pools": pools}
+
+    def _rows(self) -> list[dict[str, t.Any]]:
+        row = self._whole_row()
+        if self.draw.random() < self.noise.half_counted:
+            # It has begun, and is not open yet; or it has been answered, and is still open.
+            row["open"] += self.draw.choice((-1, 1))
+        return [row, *([self.old] if self.old and self.noise.stays else [])]
+
+    def _read(self, at: str, **more: t.Any) -> None:
+        rows = _haproxy_counters.settled(self._rows, sleep=lambda seconds: None) if self.noise.half_counted else self._rows()
+        self.samples.append({"time": self.now, "balancer": "lb1", "at": at, "counters": rows, "kernel": {}, **more})
 
 
 @pytest.mark.claim("noise-takes-no-deploy-back")
-@pytest.mark.parametrize("name", NOISE)
-def test_noise_takes_no_deploy_back(name: str) -> None:
+@pytest.mark.parametrize("name, strategy", list(itertools.product(NOISE, STRATEGIES)))
+def test_noise_takes_no_deploy_back(name: str, strategy: str) -> None:
     for seed in range(DEPLOYS):
-        for look in Deploy(NOISE[name], seed, judge_4xx=True).looks:
+        for look in Deploy(NOISE[name], seed, strategy=strategy, judge_4xx=True).looks:
             assert look["verdict"] == "clean", (name, seed, look["sentence"])
-    assert (look["balance"]["background"] == "") is (not {"own_errors", "truncated", "unanswered"} & set(NOISE[name]("app1", 0.0, 1)))
+    assert (look["balance"]["background"] == "") is (not {"own_errors", "truncated", "unanswered"} & set(NOISE[name].world("app1", 0.0, 1)))
+    assert look["balance"]["complete"] is (NOISE[name].reload is None or NOISE[name].stays)
 
 
 @pytest.mark.claim("each-planted-loss-is-seen")
@@ -154,6 +254,17 @@ def test_one_loss_where_the_deploy_moves_something_is_seen_at_once(kind: str, st
         assert (entry["member"], entry["count"], entry["kind"]) == ("app2", 1, _evidence.KINDS[kind])
 
 
+@pytest.mark.claim("each-planted-loss-is-seen")
+@pytest.mark.parametrize("kind, member, strategy", list(itertools.product(LOSSES, ("app2", "app6"), SHARES)))
+def test_one_loss_on_either_side_while_requests_change_sides_is_seen_at_once(kind: str, member: str, strategy: str) -> None:
+    step = list(SHARES[strategy])[-1]
+    for seed in range(5):
+        deploy = Deploy(NOISE["500s, 1 %"], seed, {(member, step): (kind, 1)}, strategy)
+        assert [look["verdict"] for look in deploy.looks] == ["clean"] * len(SHARES[strategy]) + ["lost", "lost"]
+        entry, = deploy.looks[-1]["attributed"]
+        assert (entry["member"], entry["count"], entry["kind"], entry["step"]) == (member, 1, _evidence.KINDS[kind], step)
+
+
 @pytest.mark.parametrize("kind, member, asked, verdict", [
     # An event stream that its application ends without its last chunk.
     ("truncated", "app2", 3, "clean"),
@@ -161,7 +272,7 @@ def test_one_loss_where_the_deploy_moves_something_is_seen_at_once(kind: str, st
     ("truncated", "app2", 2, "lost"), ("truncated", "app3", 3, "lost"), ("unanswered", "app2", 3, "lost"), ("own_errors", "app2", 3, "lost"),
 ])
 def test_streams_that_their_application_was_asked_to_end_are_no_losses(kind: str, member: str, asked: int, verdict: str) -> None:
-    deploy = Deploy(steady(), 1, {(member, "activate"): (kind, 3)})
+    deploy = Deploy(Noise(steady()), 1, {(member, "activate"): (kind, 3)})
     for step in deploy.steps:
         if (step["name"], step["members"]) == ("drain", ["app2"]):
             step["asked"] = {"app2": asked}
@@ -172,7 +283,7 @@ def test_streams_that_their_application_was_asked_to_end_are_no_losses(kind: str
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_losses_of_a_move_are_seen_beside_those_that_happen_all_the_time(kind: str) -> None:
-    found = [Deploy(steady(**{kind: 0.01}), seed, {("app2", "drain"): (kind, 25)}).looks[1] for seed in range(20)]
+    found = [Deploy(Noise(steady(**{kind: 0.01})), seed, {("app2", "drain"): (kind, 25)}).looks[1] for seed in range(20)]
     assert sum(look["verdict"] == "lost" for look in found) >= 19
     assert all(15 <= look["balance"]["lost"] <= 30 for look in found if look["verdict"] == "lost")
 
@@ -188,13 +299,13 @@ def failing(kind: str) -> World:
 @pytest.mark.parametrize("kind", ["app_errors", "refused"])
 def test_a_release_that_fails_is_found_on_its_first_member(kind: str) -> None:
     """The other three members dilute a fifth of its requests to one of twenty."""
-    found = [[look["verdict"] for look in Deploy(failing(kind), seed, judge_4xx=True).looks] for seed in range(20)]
+    found = [[look["verdict"] for look in Deploy(Noise(failing(kind)), seed, judge_4xx=True).looks] for seed in range(20)]
     assert sum("degraded" in looks[:2] for looks in found) >= 19, found
 
 
 @pytest.mark.claim("rise-of-4xx-is-told")
 def test_a_rise_of_refusals_is_told_and_decides_nothing_unless_that_is_asked_for() -> None:
-    deploy = Deploy(failing("refused"), 0)
+    deploy = Deploy(Noise(failing("refused")), 0)
     last = deploy.looks[-1]
     assert last["verdict"] == "clean" and last["sentence"].startswith("No request was lost: "), last["sentence"]
     told = [note for note in last["notes"] if note.startswith("answers with a 4xx became more frequent: ")]
@@ -220,7 +331,7 @@ def test_where_the_statuses_are_known_a_rise_of_one_is_seen_beside_many_of_anoth
 
 
 def test_a_first_release_has_no_refusals_to_be_compared_with() -> None:
-    deploy = Deploy(steady(refused=0.5), 0)
+    deploy = Deploy(Noise(steady(refused=0.5)), 0)
     del deploy.samples[:2]
     found = _evidence.compose(None, deploy.samples, steps=deploy.steps, first=True, judge_4xx=True)
     assert found["verdict"] == "clean" and not found["suspected"], found["sentence"]
