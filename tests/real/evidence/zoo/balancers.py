@@ -137,7 +137,7 @@ class HaproxyZoo(Zoo):
                             "http-request silent-drop if { path -m sub /drop/ }", "use_backend other if { path -m sub /other/ }",
                             "use_backend green_dead if { path_beg /green/dead }", "use_backend green if { path_beg /green }",
                             "use_backend shop_dead if { path_beg /dead }"],
-            defaults_lines=["timeout server 2s", "timeout client 2s", "timeout http-request 1s", "timeout tarpit 300ms"])
+            defaults_lines=["timeout server 2s", "timeout client 2s", "timeout http-request 1s", "timeout tarpit 300ms", "timeout tunnel 1m"])
         text = stage.text
         stage.text = lambda: text().replace("    option httpchk GET /ready\n", "")  # type: ignore[method-assign]
         return stage
