@@ -26,6 +26,7 @@ balancer misses before they give up, does not stay.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 import typing as t
@@ -215,6 +216,78 @@ def _plural(count: int, noun: str) -> str:
     return "%s %s%s" % (format(count, ","), noun, "" if count == 1 else "s")
 
 
+@dataclasses.dataclass
+class _Line:
+    """What one line of the evidence comes to."""
+
+    # Transport failures that count.
+    over: int = 0
+    # In which ways the application became worse; in which it did for a moment only, so that one has to look on.
+    worse: list[str] = dataclasses.field(default_factory=list)
+    suspected: str = ""
+    # For the sentence, whatever the verdict is; and for people who read the record.
+    told: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    slower: t.Any = None
+
+
+def _line_of_probe(account: dict[str, t.Any], began: float | None, ended: float | None, blamed: t.Sequence[float | None], usual: _rates.Count,
+                   max_slowdown: float | None, first: bool) -> tuple[dict[str, t.Any], _Line]:
+    """The probe's account as the record has it, and what it comes to.
+
+    :param usual: of how many real requests so many were lost without the deploy's doing.
+    """
+    probe = dict(account)
+    spans = probe["phases"] = phases(probe["series"], began, ended)
+    line = _Line(over=_over_probe(probe, spans, began, usual))
+    for moment in blamed:
+        # The row in which what came before ended is not this deploy's either.
+        apart = spans if moment in (None, began) else phases(probe["series"], moment + probe["series"]["bucket_s"] / 2, ended)
+        line.worse += _worse_by_probe(probe, apart, began)
+    line.slower = _slowdown.look(probe, began, ended, max_slowdown)
+    line.worse += _worse_by_release(probe, spans, began) + _answers.certain(probe) + line.slower.failing
+    probe.update(slowdown=line.slower.account, by_release=_slowdown.without_hist(probe))
+    probe.pop("before", None)
+    line.notes += (probe.get("notes") or []) + _answers.notes(probe, serving=not first)
+    if spans["before"]["transport"] and began is not None:
+        line.notes.append("%s failed before anything moved" % _plural(spans["before"]["transport"], "probe request"))
+    # Latencies and gaps below this may be the probe's own doing.
+    probe["void_below_ms"] = probe["stall_ms"]
+    if (probe["p99_ms"] or 0) < probe["stall_ms"] > 50:
+        line.notes.append("the probe itself stood still for %d ms at worst: it cannot vouch for gaps and latencies below that" % math.ceil(probe["stall_ms"]))
+    if probe.get("skipped"):
+        line.notes.append("%s could not be sent in time by the probe itself" % _plural(probe["skipped"], "request"))
+    probe["series"] = {"bucket_s": probe["series"]["bucket_s"],
+                       "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
+    probe["bound"] = bound(probe["failed"], probe["sent"])
+    return probe, line
+
+
+def _line_of_sheet(sheet: dict[str, t.Any], samples: t.Sequence[dict[str, t.Any]], cells: t.Sequence[Cell], places: _losses.Places,
+                   verdicts: t.Sequence[_losses.Verdict], blamed: t.Sequence[float | None], began: float | None, first: bool,
+                   judge_4xx: bool) -> _Line:
+    """What the balance sheet comes to; it gets what the record has beside its counts."""
+    sheet["lost"] = sum(one.lost for one in verdicts)
+    sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
+    sheet["background"] = _losses.background(verdicts)
+    sheet["waiting"] = waiting(samples, places)
+    sheet["streams_asked"] = sum(places.asked.values())
+    sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]))
+    line = _Line(over=sheet["lost"])
+    for kind in (APP, *_statuses(cells), REFUSED):
+        rise = _rise_by_sheet(cells, blamed, places, first, kind)
+        if rise and rise.lasting and kind != APP and not (line.told and kind == REFUSED):
+            line.told.append("answers with a %s became more frequent: %s" % (_called(kind), rise.text))
+        if rise and (judge_4xx or kind == APP):
+            if rise.lasting:
+                line.worse.append(rise.text)
+            else:
+                line.suspected = line.suspected or rise.text
+                line.notes.append("for a moment only: %s" % rise.text)
+    line.notes += line.told + _short_before(cells, began)
+    return line
+
+
 def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]] = (), events: t.Sequence[dict[str, t.Any]] = (),
             steps: t.Sequence[dict[str, t.Any]] = (), max_failed: int = 0, first: bool = False, died: str | None = None,
             max_slowdown: float | None = None, baseline: bool = False, judge_4xx: bool = False) -> dict[str, t.Any]:
@@ -251,72 +324,32 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     blamed = blamed_from(steps, began)
     kernel = kernel_of(samples)
 
-    over_probe, app_worse, slower = 0, [], None
+    by_probe, by_sheet = _Line(), _Line()
     if probe is not None:
-        probe = dict(probe)
-        spans = phases(probe["series"], began, ended)
-        probe["phases"] = spans
-        over_probe = _over_probe(probe, spans, began, _losses.background_rate(verdicts, cells))
-        for moment in blamed:
-            # The row in which what came before ended is not this deploy's either.
-            apart = spans if moment in (None, began) else phases(probe["series"], moment + probe["series"]["bucket_s"] / 2, ended)
-            app_worse += _worse_by_probe(probe, apart, began)
-        slower = _slowdown.look(probe, began, ended, max_slowdown)
-        app_worse += _worse_by_release(probe, spans, began) + _answers.certain(probe) + slower.failing
-        probe.update(slowdown=slower.account, by_release=_slowdown.without_hist(probe))
-        probe.pop("before", None)
-        notes += (probe.get("notes") or []) + _answers.notes(probe, serving=not first)
-        if spans["before"]["transport"] and began is not None:
-            notes.append("%s failed before anything moved" % _plural(spans["before"]["transport"], "probe request"))
-        # Latencies and gaps below this may be the probe's own doing.
-        probe["void_below_ms"] = probe["stall_ms"]
-        if (probe["p99_ms"] or 0) < probe["stall_ms"] > 50:
-            notes.append("the probe itself stood still for %d ms at worst: it cannot vouch for gaps and latencies below that" % math.ceil(probe["stall_ms"]))
-        if probe.get("skipped"):
-            notes.append("%s could not be sent in time by the probe itself" % _plural(probe["skipped"], "request"))
-        probe["series"] = {"bucket_s": probe["series"]["bucket_s"],
-                           "rows": [{name: value for name, value in row.items() if name != "hist"} for row in probe["series"]["rows"]]}
-        probe["bound"] = bound(probe["failed"], probe["sent"])
-    over_sheet, suspected = 0, ""
-    told: list[str] = []
+        probe, by_probe = _line_of_probe(probe, began, ended, blamed, _losses.background_rate(verdicts, cells), max_slowdown, first)
     few = _few_answers(cells if sheet is not None else None, probe, blamed, places, steps, first)
     if sheet is not None:
-        over_sheet = sheet["lost"] = sum(one.lost for one in verdicts)
-        sheet["lost_by_kind"] = {one.kind: one.lost for one in verdicts if one.lost}
-        sheet["background"] = _losses.background(verdicts)
-        sheet["waiting"] = waiting(samples, places)
-        sheet["streams_asked"] = sum(places.asked.values())
-        sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]))
-        for kind in (APP, *_statuses(cells), REFUSED):
-            rise = _rise_by_sheet(cells, blamed, places, first, kind)
-            if rise and rise.lasting and kind != APP and not (told and kind == REFUSED):
-                told.append("answers with a %s became more frequent: %s" % (_called(kind), rise.text))
-            if rise and (judge_4xx or kind == APP):
-                if rise.lasting:
-                    app_worse.append(rise.text)
-                else:
-                    suspected = suspected or rise.text
-                    notes.append("for a moment only: %s" % rise.text)
-        notes += told + _short_before(cells, began)
+        by_sheet = _line_of_sheet(sheet, samples, cells, places, verdicts, blamed, began, first, judge_4xx)
+    notes += by_probe.notes + by_sheet.notes
 
     grown = bool(kernel["overflows"] or kernel["drops"])
-    unsure = _unsure(verdicts, cells, began) if over_sheet > max_failed else ""
-    verdict, reason = _verdict(probe, sheet, grown, over_probe, over_sheet, app_worse, max_failed, died, _goes_on(probe, events))
+    unsure = _unsure(verdicts, cells, began) if by_sheet.over > max_failed else ""
+    verdict, reason = _verdict(probe, sheet, grown, by_probe.over, by_sheet.over, by_probe.worse + by_sheet.worse, max_failed, died, _goes_on(probe, events))
     losses = [loss for loss in (probe or {}).get("losses", []) if began is None or loss["time"] >= began]
     attributed = attribute(losses, [(one.kind, cell._replace(member=places.names.get(cell.member or "", cell.member)))
                                     for one in verdicts for cell in one.where], steps)
     dropped = "the kernels of the balancers counted %s listen-queue overflows and %s drops (of any listener on those hosts)" % (
         kernel["overflows"], kernel["drops"]) if grown else ""
     notes += [dropped] * grown
-    if sheet is not None and over_sheet and not over_probe and probe is not None:
+    if sheet is not None and by_sheet.over and not by_probe.over and probe is not None:
         notes.append("the probe met none of them")
     return {
         "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
         "at_the_end": _at_the_end(probe, sheet, began),
-        "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": suspected,
+        "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": by_sheet.suspected,
         "hasty": verdict == "lost" and bool(unsure) and places.leaves_some(cells),
         "sentence": _slowdown.said(_with_clauses(_sentence(verdict, reason, probe, sheet, attributed, died, dropped),
-                                                 [unsure, *told, few if verdict == "clean" else ""]), slower),
+                                                 [unsure, *by_sheet.told, few if verdict == "clean" else ""]), by_probe.slower),
     }
 
 

@@ -317,7 +317,7 @@ def test_a_rise_of_refusals_is_told_and_decides_nothing_unless_that_is_asked_for
 @pytest.mark.claim("each-4xx-is-judged-by-itself")
 def test_where_the_statuses_are_known_a_rise_of_one_is_seen_beside_many_of_another() -> None:
     """A tenth of the answers have always been a 404; the release refuses four of a hundred besides, which is no rise of all 4xx."""
-    deploy = Deploy(steady(), 0)
+    deploy = Deploy(Noise(steady()), 0)
     for sample in deploy.samples:
         row = sample["counters"][0]
         for own in row["pools"]["shop"]["members"].values():
