@@ -147,7 +147,7 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
     untouched = before + [cell for cell in still if not places.moved_before(cell, cell.ended)]
     found = []
     for kind in LOSSES:
-        here, usual = count(moved, kind), count(untouched, kind)
+        here, usual = _compared(moved, untouched, during, kind)
         ended = _ended_by_request(moved, places) if kind == "truncated" else 0
         own = max(0, here.failed - ended - cut)
         cut = max(0, cut - max(0, here.failed - ended))
@@ -165,6 +165,22 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
         hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
         found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty))
     return _counted_once(found)
+
+
+def _compared(moved: t.Sequence[Cell], untouched: t.Sequence[Cell], during: t.Sequence[Cell], kind: str) -> tuple[Count, Count]:
+    """A kind of loss on what is moved, and where nothing has been.
+
+    A loss that names no member may be any member's. So at its time everybody's requests are on the side of what is moved, and nobody's on the other.
+    """
+    nameless = {_moment(cell) for cell in moved if cell.member is None and cell.counts.get(kind)}
+    counted = set(map(id, moved))
+    here = sum(cell.requests for cell in during if id(cell) in counted or _moment(cell) in nameless)
+    usual = count(untouched, kind).failed
+    return Count(count(moved, kind).failed, here), Count(usual, max(usual, sum(cell.requests for cell in untouched if _moment(cell) not in nameless)))
+
+
+def _moment(cell: Cell) -> tuple[str, float, float]:
+    return cell.balancer, cell.began, cell.ended
 
 
 def _ended_by_request(moved: t.Sequence[Cell], places: Places) -> int:
