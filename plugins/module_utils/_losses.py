@@ -108,6 +108,7 @@ class Verdict(t.NamedTuple):
     lost: int
     where: list[Cell]
     before: Count
+    # Less what was ended on purpose.
     during: Count
     # Who had what is background, since the first move.
     others: list[str]
@@ -150,6 +151,8 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
         here, usual = _compared(moved, untouched, during, kind)
         ended = _ended_by_request(moved, places) if kind == "truncated" else 0
         own = max(0, here.failed - ended - cut)
+        # What was ended on purpose is neither lost nor background: it is told by its own number.
+        meant = here.failed - own
         cut = max(0, cut - max(0, here.failed - ended))
         if usual.failed:
             is_more = _rates.higher(usual, Count(own, here.requests), _spread(untouched, [kind]), MOVED_LEVEL)
@@ -163,7 +166,8 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
         others = sorted({places.names.get(cell.member, cell.member) for cell in during
                          if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
         hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
-        found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty))
+        since = count(during, kind)
+        found.append(Verdict(kind, own, placed, count(before, kind), since._replace(failed=since.failed - meant), others, hasty))
     return _counted_once(found)
 
 

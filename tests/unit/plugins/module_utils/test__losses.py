@@ -287,6 +287,14 @@ def test_streams_that_their_application_was_asked_to_end_are_no_losses(kind: str
     found = _evidence.compose(None, deploy.samples, steps=deploy.steps)
     assert found["verdict"] == verdict and found["balance"]["streams_asked"] == asked, found["sentence"]
     assert "(%d streams left to the application to end)" % asked in found["sentence"]
+    assert verdict == "lost" or "background" not in found["sentence"], found["sentence"]
+
+
+def test_streams_that_were_cut_are_told_once() -> None:
+    deploy = Deploy(Noise(steady()), 1, {("app2", "drain"): ("truncated", 3)})
+    events = [{"time": 9.0, "step": "drain", "event": "finished", "members": ["app2"], "detail": {"cut": 3}}]
+    found = _evidence.compose(None, deploy.samples, events, steps=deploy.steps)
+    assert found["verdict"] == "clean" and "(3 more cut on purpose)" in found["sentence"] and "background" not in found["sentence"], found["sentence"]
 
 
 @pytest.mark.parametrize("kind", LOSSES)
