@@ -259,7 +259,8 @@ counters:
         members:
           description:
             - By member, C(requests) that it was the last to be asked for, C(errors) (its answers with a status from 500 on), C(refused) (from 400 to 499),
-              each of these statuses by itself, such as C(status_404), C(cut_short) and C(faults) (requests that nginx answered in its place); what is 0 is left out.
+              each of these statuses by itself, such as C(status_404), C(cut_short) and C(faults) (requests that nginx answered in its place); what is 0 is left
+              out.
             - A member that no file names any more is there with its address.
           type: dict
           returned: where the log has C($upstream_addr)

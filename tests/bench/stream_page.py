@@ -25,7 +25,8 @@ def render(found: dict[str, t.Any], machine: dict[str, t.Any], wanted: t.Iterabl
         "",
         "%d blue/green deploys of each kind, under %d WebSockets and %d streams of server-sent events, beside ordinary "
         "requests: on HAProxy by each value of `deploy_streams`, and beneath kamal-proxy. What each value does: "
-        "[streams.md](streams.md). One machine, one application, the same clients; HAProxy %s, ansible-core %s; %s. Both have a drain limit of %d s. Ours is a whole "
+        "[streams.md](streams.md). One machine, one application, the same clients; HAProxy %s, ansible-core %s; %s. Both have a drain limit of %d s. Ours is a "
+        "whole "
         "`zero.downtime.deploy` with `deploy_keep_previous: 0`, which stops the old side at its end, unless somebody "
         "is still on it; kamal-proxy's part is its deploy command, then the stop of the old side, as kamal does it "
         "with containers."

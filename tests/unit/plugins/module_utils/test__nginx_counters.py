@@ -76,7 +76,8 @@ def test_each_member_has_what_it_was_the_last_to_be_asked_for():
         "200|GET|OK|18|200|0.001|18|37" + at + "192.0.2.12:8000", "503|GET|OK|37|503|0.002|37|37" + at + "192.0.2.12:8000",
         "404|GET|OK|37|404|0.002|37|37" + at + "192.0.2.13:8000", names={"192.0.2.11:8000": "app1", "192.0.2.12:8000": "app2"})
     assert found["pools"]["shop"]["members"] == {
-        "app1": {"requests": 1, "faults": 1}, "app2": {"requests": 3, "cut_short": 1, "errors": 1}, "192.0.2.13:8000": {"requests": 1, "refused": 1, "status_404": 1}}
+        "app1": {"requests": 1, "faults": 1}, "app2": {"requests": 3, "cut_short": 1, "errors": 1},
+        "192.0.2.13:8000": {"requests": 1, "refused": 1, "status_404": 1}}
 
 
 def test_a_log_without_the_members_is_counted_all_the_same():

@@ -52,7 +52,8 @@ def test_out_ends_when_the_old_workers_have_exited(world):
 
 def test_a_drain_that_takes_too_long_fails_and_a_second_call_goes_on(world):
     world.stay = True
-    with pytest.raises(DowntimeError, match=r"after 3 s not drained: nginx's workers from before the change \(201, 202\) still live .* nothing was cut") as caught:
+    sentence = r"after 3 s not drained: nginx's workers from before the change \(201, 202\) still live .* nothing was cut"
+    with pytest.raises(DowntimeError, match=sentence) as caught:
         run(world, ["app1"], "drained", timeout=3)
     assert caught.value.details == {"until_back": ", and app1 get no new requests until they are activated"}
     assert states(run(world, ["app1"], "drained", wait=False)) == {"app1": "draining"}
