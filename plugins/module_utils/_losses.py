@@ -215,14 +215,19 @@ def lasts(before: t.Sequence[Cell], during: t.Sequence[Cell], *kinds: str) -> bo
 
 
 def _without_bursts(cells: t.Sequence[Cell], kinds: t.Sequence[str]) -> list[Cell]:
-    """The cells without the worst moment of each member. Of one that is longer than a moment nobody knows how it is spread."""
+    """The cells without the worst moment of each member.
+
+    A cell that is longer than a moment, such as one of a restart that takes its time, is one as well: all its failures may lie within a second or two,
+    and what lasts shows in the cells after it, too.
+    """
     by_member: dict[str | None, list[Cell]] = {}
     for cell in cells:
         by_member.setdefault(cell.member, []).append(cell)
     left_out: set[int] = set()
     for own in by_member.values():
         if count(own, *kinds).failed:
-            moments = [[cell for cell in own if first.began <= cell.began and cell.ended <= first.began + BURST] for first in own]
+            # It may begin as late as at the end of its first cell.
+            moments = [[cell for cell in own if first.began <= cell.began and cell.ended <= first.ended + BURST] for first in own]
             left_out.update(map(id, max(moments, key=lambda moment: count(moment, *kinds).failed)))
     return [cell for cell in cells if id(cell) not in left_out]
 

@@ -62,7 +62,7 @@ FRESH = 3.0
 # Seconds for which a deploy waits at most until the probe has learned how each path answers.
 LEARN = 5.0
 # Seconds after which errors that were suspected to last have shown it.
-LASTING = 6.0
+LASTING = 8.0
 ATTEMPTS = 3
 
 

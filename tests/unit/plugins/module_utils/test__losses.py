@@ -151,7 +151,7 @@ class Deploy:
     def _look(self, serve: t.Sequence[str]) -> None:
         self._pass(VERIFY, serve)
         look = self._judge()
-        for dummy in range(6):
+        for dummy in range(8):
             if not look["suspected"] or look["verdict"] != "clean":
                 break
             # As a check does: it looks on until the errors have lasted, or have not.
