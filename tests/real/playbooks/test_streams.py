@@ -165,3 +165,17 @@ def test_who_ends_a_deploy_that_was_killed_while_streams_ended_ends_them(side):
     assert played.rc == 0 and "green serves 2.0.0" in played.sentence, played.output
     assert streams.report["summary"]["versions"] == {NEW: CLIENTS} and streams.report["summary"]["cut"] == 0, streams.report["summary"]
     assert not re.search(out, ask(side.stage.socket(), "show servers state shop_blue"), re.MULTILINE), "blue is warm"
+
+
+def test_a_hook_that_fails_behind_a_switch_is_told_and_takes_nothing_back(side):
+    hook = side.path / "end_streams.yml"
+    hook.write_text(json.dumps([{"name": "Tell nobody", "ansible.builtin.command": "/bin/false", "changed_when": False}]), encoding="utf-8")
+    with Streams(URL, side.path, "--sockets", "2", "--events", "0"):
+        played = side.play("deploy", deploy_release=NEW, deploy_traffic=TRAFFIC, deploy_streams="ask", deploy_drain_timeout=FAR,
+                           deploy_hooks={"end_streams": str(hook)})
+    assert played.rc == 0 and "2.0.0 serves on green (4 of 4 members); blue keeps 1.0.0 warm" in played.sentence, played.output
+    assert f"Not every stream was ended: the hook end_streams ({hook}) failed at its task 'Tell nobody': " in played.sentence, played.sentence
+    assert side.shares() == ("100", "100")
+    record = side.record()
+    assert not [step["name"] for step in record["steps"] if step["name"].startswith("back_")] and record["result"] == "succeeded"
+    assert not re.search(r"^\d+ shop_blue \d+ app\d \S+ \d+ [1-9]", ask(side.stage.socket(), "show servers state shop_blue"), re.MULTILINE), "blue is warm"
