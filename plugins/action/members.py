@@ -73,7 +73,18 @@ class ActionModule(Once):
             # What a person reads at this moment is the sentence; the rest is in the balancers' own words in the record.
             for name in ("balancers", "diff", "members"):
                 del merged[name]
-        return move.end(results, merged, cut=cut, **({"asked": asked} if asked else {}))
+        return move.end(results, merged, cut=cut, **({"asked": asked} if asked else {}), **_cut_by(merged["members"], servers))
+
+
+def _cut_by(members: t.Sequence[t.Mapping[str, t.Any]], servers: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """How many of the connections that were cut show as losses, by the balancers' names of members, where they tell."""
+    if not all("cut_answers" in member for member in members if member.get("cut")):
+        return {}
+    found: dict[str, int] = {}
+    for member in members:
+        if member.get("cut"):
+            found[servers[member["name"]]] = found.get(servers[member["name"]], 0) + member["cut_answers"]
+    return {"cut_by": found} if found else {}
 
 
 def _place(servers: t.Mapping[str, str], traffic: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -130,8 +130,7 @@ def steps(events: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
             step = running.pop(key)
             step["finished"] = event["time"]
             step["result"] = "succeeded" if event["event"] == "finished" else "failed"
-            if event.get("detail", {}).get("asked"):
-                step["asked"] = event["detail"]["asked"]
+            step.update({name: event["detail"][name] for name in ("asked", "cut_by") if event.get("detail", {}).get(name) is not None})
             if event.get("detail", {}).get("reason"):
                 step["reason"] = event["detail"]["reason"]
     return found

@@ -41,7 +41,7 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
     pid = balancer.look([]).current
     config, dummy = config_of(params, pid, processes)
     # What was counted until now is not of this move.
-    before = counted(balancer, params, config)["counters"] if request.state == "drained" and not check_mode else []
+    before = counted(balancer, params, config)["counters"] if request.state != "down" and not check_mode else []
     result = Mover(balancer, request, _knowledge(config), memory=memory).run()
     if memory:
         memory.done["worker"] = result["worker"]

@@ -107,6 +107,7 @@ class Mover:
         self.places: dict[str, list[Key]] = {}
         self.commanded: set[str] = set()   # members that got a command: what "changed" means
         self.cuts: dict[str, int] = {}
+        self.upgraded: dict[str, int] = {}  # of what was cut, what no counter calls a loss
         self.streams: dict[Key, int] = {}  # what was left open, since it were streams
         self.listed: float = float("-inf")
         self.only: set[Key] = set()        # places that had nothing but streams in the list before
@@ -382,8 +383,11 @@ class Mover:
         """Shut the sessions of members that still have some, and count them."""
         members = [member for member, held in counts.items() if sum(held.values())]
         self.leave(view, members, "maint")
+        keys = [key for member in members for key in self.places[member]]
+        held = _haproxy_streams.held(self.balancer.look([_haproxy_streams.COMMAND], [_haproxy_streams.COMMAND]), keys, self.request.slowest_request)
         for member in members:
             self.cuts[member] = sum(counts[member].values())
+            self.upgraded[member] = min(self.cuts[member], sum(held[key].upgraded for key in self.places[member]))
         self.balancer.cut([key for member in members for key, count in counts[member].items() if count], view.look.old)
 
     # -- in ----------------------------------------------------------------------------------------------------------------
@@ -397,13 +401,20 @@ class Mover:
         return server.status in ("UP", "no check") or (server.weight == 0 and server.status == "DRAIN")
 
     def gate(self, view: View, members: t.Iterable[str]) -> int:
-        """Begin the re-admission gate: out of maintenance, but without traffic, and with no check passed."""
+        """Begin the re-admission gate: out of maintenance, but without traffic, and with no check passed.
+
+        One that still holds something, after a drain that failed, keeps the checks that it has passed where marking it down would cut that.
+        """
+        members = list(members)
+        counts = in_flight(view.look, view.servers, {member: self.places[member] for member in members})
         commands: list[str] = []
         for member in members:
             for key in self.places[member]:
                 server = view.servers[key]
                 self.commanded.add(member)
-                if server.checked:
+                if server.checked and counts[member][key] and (not self.knowledge.known or key in self.knowledge.cuts):
+                    commands.append(f"set server {server.label} state drain")
+                elif server.checked:
                     # Side by side, so that no check comes between them.
                     commands += [f"set server {server.label} state drain", f"set server {server.label} health down"]
                 elif server.tracked:
@@ -549,7 +560,9 @@ class Mover:
                     row["state"] = "down"
                 done = request.state == "drained" and row["state"] == "drained" and not request.check_mode
                 row["drained_by"] = ("workers_exited" if self.waited_for_workers else "sessions") if done and request.wait else None
-                row["cut"] = self.cuts.get(member, 0) if row["pool"] == after[member][0]["pool"] else 0
+                first_place = row["pool"] == after[member][0]["pool"]
+                row["cut"] = self.cuts.get(member, 0) if first_place else 0
+                row["cut_answers"] = row["cut"] - self.upgraded.get(member, 0) if first_place else 0
                 row["streams"] = self.streams.get((row["pool"], row["server"]), 0)
                 if row["streams"] and row["state"] == "draining":
                     # What is left is for the application to end; nobody waits for it here.

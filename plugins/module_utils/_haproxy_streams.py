@@ -27,6 +27,8 @@ class Held(t.NamedTuple):
 
     streams: int = 0
     requests: int = 0
+    # Of the streams, those whose answer is whole, whatever ends them.
+    upgraded: int = 0
 
 
 def seconds(age: str) -> int:
@@ -48,7 +50,7 @@ def held(look: Look, keys: t.Collection[Key], longest: float) -> dict[Key, Held]
             upgraded = not int(session[4].rstrip("h"), 16) and not int(session[5].rstrip("h"), 16)
             own = found[key]
             if upgraded or seconds(session[3]) > longest:
-                found[key] = own._replace(streams=own.streams + 1)
+                found[key] = own._replace(streams=own.streams + 1, upgraded=own.upgraded + upgraded)
             else:
                 found[key] = own._replace(requests=own.requests + 1)
     return found

@@ -37,6 +37,7 @@ BURST = 4.0
 # Steps in which members are moved, and steps that touch every member at once. What is open has no end yet.
 OF_MEMBERS = ("drain", "activate", "gate", "return", "streams", "back_drain", "back_activate", "back_gate", "back_return")
 OF_ALL = ("clear", "switch", "back_switch")
+RETURNS = ("return", "back_return")
 FOREVER = float("inf")
 
 # Where something is moved, a rate is called higher sooner: that is where losses are expected.
@@ -58,12 +59,8 @@ class Places:
         self.began = began
         self.members: dict[str, list[tuple[Span, frozenset[str]]]] = {}
         self.all: list[Span] = []
-        # Streams that their application was asked to end, by the balancers' own names of members: it may end them in the middle.
-        self.asked: dict[str, int] = {}
         batches: dict[tuple[t.Any, bool], list[Step]] = {}
         for step in steps:
-            for server, number in (step.get("asked") or {}).items():
-                self.asked[server] = self.asked.get(server, 0) + number
             if step["name"] in OF_ALL or step["name"].startswith(share):
                 self.all.append((step["started"], _end(step)))
             elif step["name"] in OF_MEMBERS:
@@ -78,6 +75,10 @@ class Places:
             pools = frozenset(pool for step in batch for pool in step.get("pools") or ())
             for name in {name for step in batch for name in step.get("members") or ()}:
                 self.members.setdefault(self.servers.get(name, name), []).append((span, pools))
+
+        # What was ended on purpose, and shows as a loss of its member until that comes back.
+        self.meant = [meant for step in steps for meant in _meant(step, steps)]
+        self.asked = sum(sum((step.get("asked") or {}).values()) for step in steps)
 
     def moving(self, cell: Cell) -> bool:
         """Whether something that moves this cell's member (or any, where it names none) ran in its time."""
@@ -94,6 +95,25 @@ class Places:
     def _spans(self, cell: Cell) -> list[Span]:
         named = [self.members.get(cell.member, [])] if cell.member is not None else list(self.members.values())
         return [span for spans in named for span, pools in spans if not pools or cell.pool is None or cell.pool in pools]
+
+
+class Meant(t.NamedTuple):
+    """Connections of a member that were ended on purpose: so many of its losses of these kinds, until then, are these."""
+
+    server: str
+    kinds: tuple[str, ...]
+    number: int
+    until: float
+
+
+def _meant(step: Step, steps: t.Sequence[Step]) -> t.Iterator[Meant]:
+    """A member that has come back loses what it loses by itself."""
+    back = [other["started"] for other in steps if other["name"] in RETURNS and other.get("batch") == step.get("batch") and other["started"] > step["started"]]
+    until = min(back, default=FOREVER)
+    # A stream whose application ends it is an answer that has begun; one that is cut may be waiting for its answer still.
+    for kinds, which in ((("truncated",), "asked"), (LOSSES, "cut_by")):
+        for server, number in (step.get(which) or {}).items():
+            yield Meant(server, tuple(kinds), number, until)
 
 
 def _end(step: Step) -> float:
@@ -146,18 +166,20 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
     moved = [cell for cell in during if places.began is None or places.moving(cell)]
     still = [cell for cell in during if not (places.began is None or places.moving(cell))]
     untouched = before + [cell for cell in still if not places.moved_before(cell, cell.ended)]
+    left = [meant.number for meant in places.meant]
     found = []
     for kind in LOSSES:
         here, usual = _compared(moved, untouched, during, kind)
-        ended = _ended_by_request(moved, places) if kind == "truncated" else 0
-        own = max(0, here.failed - ended - cut)
+        ended = _ended_on_purpose(moved, places.meant, left, kind)
+        by_cell = sum(ended.values())
+        own = max(0, here.failed - by_cell - cut)
         # What was ended on purpose is neither lost nor background: it is told by its own number.
         meant = here.failed - own
-        cut = max(0, cut - max(0, here.failed - ended))
+        cut = max(0, cut - max(0, here.failed - by_cell))
         if usual.failed:
             is_more = _rates.higher(usual, Count(own, here.requests), _spread(untouched, [kind]), MOVED_LEVEL)
             own = min(own, _rates.beyond(usual, here)) if is_more else 0
-        where = moved if own else []
+        where = [cell for cell in moved if cell.counts.get(kind, 0) > ended.get(id(cell), 0)] if own else []
         if lasts(before, still, kind):
             own += _rates.beyond(count(before, kind), count(still, kind))
             where = where + still
@@ -187,9 +209,16 @@ def _moment(cell: Cell) -> tuple[str, float, float]:
     return cell.balancer, cell.began, cell.ended
 
 
-def _ended_by_request(moved: t.Sequence[Cell], places: Places) -> int:
-    """Of the answers that were cut short on members that are moved, those of streams that their application had been asked to end."""
-    return sum(min(number, count([cell for cell in moved if cell.member == server], "truncated").failed) for server, number in places.asked.items())
+def _ended_on_purpose(moved: t.Sequence[Cell], meant: t.Sequence[Meant], left: list[int], kind: str) -> dict[int, int]:
+    """By cell, how many of its losses of a kind were meant; what that takes of each number is taken off C(left)."""
+    found: dict[int, int] = {}
+    for number, one in enumerate(meant):
+        for cell in moved:
+            if kind in one.kinds and cell.member == one.server and cell.ended <= one.until:
+                these = min(left[number], cell.counts.get(kind, 0) - found.get(id(cell), 0))
+                left[number] -= these
+                found[id(cell)] = found.get(id(cell), 0) + these
+    return found
 
 
 def _counted_once(verdicts: t.Sequence[Verdict]) -> list[Verdict]:

@@ -30,7 +30,7 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
         slowest_request=params["slowest_request"], check_mode=check_mode)
     safe(nginx, max(params["slowest_request"], params["timeout"] if request.state == "drained" else 0))
     # What was counted until now is not of this move.
-    before = counted(params, nginx, keep=False)["counters"] if request.state == "drained" and not check_mode else []
+    before = counted(params, nginx, keep=False)["counters"] if request.state != "down" and not check_mode else []
     result = Mover(nginx, request, memory=memory).run()
     if memory:
         memory.done["worker"] = result["worker"]

@@ -148,6 +148,10 @@ members:
       description: Connections that were closed on purpose, at the time-out or with O(streams=cut).
       type: int
       returned: success
+    cut_answers:
+      description: Of RV(members[].cut), those that HAProxy counts as answers that were not whole. A WebSocket is none of them.
+      type: int
+      returned: success
     streams:
       description: Streams that were left open, with O(streams=leave).
       type: int
@@ -218,7 +222,7 @@ counters:
   type: list
   elements: dict
 counters_before:
-  description: The same as RV(counters), read before anything was moved; empty where nothing was taken out of traffic.
+  description: The same as RV(counters), read before anything was moved; empty with O(state=down) and in check mode.
   returned: success
   type: list
   elements: dict

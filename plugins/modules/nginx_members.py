@@ -210,7 +210,7 @@ counters:
   type: list
   elements: dict
 counters_before:
-  description: The same as RV(counters), read before anything was moved; empty where nothing was taken out of traffic.
+  description: The same as RV(counters), read before anything was moved; empty with O(state=down) and in check mode.
   returned: success
   type: list
   elements: dict

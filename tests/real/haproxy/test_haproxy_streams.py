@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from haproxy_stage import get
+from haproxy_stage import DEFAULT_SERVER, get
 from held_streams import Holding, streams
 from limits import wait_until
 
@@ -95,3 +95,21 @@ def test_streams_of_a_worker_from_before_a_reload_count(held, move):
         threading.Timer(0.5, app1.end).start()
         move(balancer, ["app1"], "drained", streams="end", timeout=60)
         assert open_streams[0].ended()
+
+
+def test_a_drain_that_failed_cuts_nothing_when_its_member_comes_back(stage, move):
+    """HAProxy closes the sessions of a server that is marked down, where it is told to."""
+    balancer = stage({"shop": ["app1", "app2"]}, start_apps=False, default_server=DEFAULT_SERVER + " on-marked-down shutdown-sessions",
+                     defaults_lines=["timeout tunnel 1h", "timeout server 1h", "timeout client 1h"])
+    members = [Holding(balancer.ports[name]) for name in ("app1", "app2")]
+    try:
+        wait_until(lambda: get(balancer.url + "/ok")[0] == 200, "somebody serves")
+        only_app1(balancer, move)
+        with streams(balancer.port, "websocket", "events") as open_streams:
+            with pytest.raises(DowntimeError, match="after 1 s not drained"):
+                move(balancer, ["app1"], "drained", timeout=1)
+            assert row(move(balancer, ["app1"], "active"))["state"] == "active"
+            assert not any(stream.ended() for stream in open_streams)
+    finally:
+        for member in members:
+            member.stop()

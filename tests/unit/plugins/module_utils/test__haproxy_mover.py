@@ -266,7 +266,7 @@ def test_cut_counts():
     fake.servers["shop/app1"]["scur"] = 2
     result = run(fake, ["app1", "app2"], "drained", timeout=0.2, timeout_action="cut")
     assert "shutdown shop/app1" in fake.sent and "shutdown shop/app2" not in fake.sent
-    assert [m["cut"] for m in result["members"]] == [2, 0]
+    assert [(m["cut"], m["cut_answers"]) for m in result["members"]] == [(2, 2), (0, 0)]
 
 
 @pytest.mark.parametrize("streams, sent, told", [("leave", [], (2, 0, 2)), ("cut", ["shutdown shop/app1"], (0, 2, 0))])
@@ -279,6 +279,8 @@ def test_streams_are_left_or_cut_once_nothing_else_is_in_flight(streams, sent, t
     assert fake.sent == ["set server shop/app1 state maint", "set server shop/app2 state maint", *sent]
     assert (app1["streams"], app1["cut"], app1["in_flight"]) == told and app1["state"] == "drained"
     assert (app2["streams"], app2["cut"], app2["state"]) == (0, 0, "drained")
+    # Nothing is missing of a WebSocket, however it ends.
+    assert app1["cut_answers"] == 0
     assert 4 < result["waited"] < 6, "not before the request has ended, and not at the limit"
 
 
@@ -363,6 +365,20 @@ def test_gate():
     assert fake.sent == ["set server shop/app1 state drain", "set server shop/app1 health down",
                          "set server shop/app1 weight 50", "set server shop/app1 state ready"]
     assert result["members"][0]["state"] == "active" and result["members"][0]["weight"] == 50 and result["members"][0]["full"]
+
+
+@pytest.mark.parametrize("knowledge", [mover.Knowledge(True, cuts=frozenset([("shop", "app1")])), mover.Knowledge()])
+def test_what_a_member_still_holds_is_not_cut_by_its_gate(knowledge):
+    """Where a drain failed it comes back with what it has, and marked down it would lose that."""
+    fake = Fake("shop/app1", "shop/app2")
+    for name in ("app1", "app2"):
+        fake.servers[f"shop/{name}"].update(admin=8)
+    fake.servers["shop/app1"]["scur"] = 2
+    cuts = frozenset([("shop", "app1"), ("shop", "app2")]) if knowledge.known else frozenset()
+    result = run(fake, ["app1", "app2"], "active", knowledge._replace(cuts=cuts))
+    assert [member["state"] for member in result["members"]] == ["active", "active"]
+    assert "set server shop/app1 health down" not in fake.sent and "set server shop/app1 state ready" in fake.sent
+    assert "set server shop/app2 health down" in fake.sent, "who holds nothing has to pass its checks"
 
 
 def test_gate_that_nobody_passes():

@@ -36,12 +36,12 @@ def test_ages(age, seconds):
 
 
 def test_an_upgrade_is_a_stream_at_once_and_what_is_young_is_a_request():
-    assert _haproxy_streams.held(look(WEBSOCKET, WAITING, ANSWERING, ASKING), [APP1, APP2], 30) == {APP1: Held(1, 2), APP2: Held(0, 0)}
+    assert _haproxy_streams.held(look(WEBSOCKET, WAITING, ANSWERING, ASKING), [APP1, APP2], 30) == {APP1: Held(1, 2, 1), APP2: Held(0, 0)}
 
 
 def test_what_is_older_than_any_request_is_a_stream_in_an_old_worker_too():
     old = ANSWERING.replace("age=2s", "age=31s")
-    assert _haproxy_streams.held(look(WAITING, old=(old, WEBSOCKET)), [APP1], 30) == {APP1: Held(2, 1)}
+    assert _haproxy_streams.held(look(WAITING, old=(old, WEBSOCKET)), [APP1], 30) == {APP1: Held(2, 1, 1)}
     assert _haproxy_streams.held(look(old), [APP1], 31) == {APP1: Held(0, 1)}
 
 

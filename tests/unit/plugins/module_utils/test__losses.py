@@ -121,6 +121,9 @@ class Deploy:
         for batch, name in enumerate(MEMBERS, 1):
             others = [one for one in MEMBERS if one != name]
             for step, seconds, serve in (("drain", DRAIN, others), ("activate", ACTIVATE, others), ("return", RETURN, MEMBERS)):
+                if step == "return":
+                    # A moment before it begins.
+                    self._read(step)
                 self._step(step, seconds, serve, members=[name], batch=batch)
                 if step != "activate":
                     self._read(step)
@@ -276,7 +279,7 @@ def test_one_loss_on_either_side_while_requests_change_sides_is_seen_at_once(kin
 @pytest.mark.parametrize("kind, member, asked, verdict", [
     # An event stream that its application ends without its last chunk.
     ("truncated", "app2", 3, "clean"),
-    # One more than there were streams, another member's, and what no stream's end looks like.
+    # One more than there were streams, another member's, and what no stream's end looks like. (What comes after the member's return is the release's.)
     ("truncated", "app2", 2, "lost"), ("truncated", "app3", 3, "lost"), ("unanswered", "app2", 3, "lost"), ("own_errors", "app2", 3, "lost"),
 ])
 def test_streams_that_their_application_was_asked_to_end_are_no_losses(kind: str, member: str, asked: int, verdict: str) -> None:
@@ -290,11 +293,41 @@ def test_streams_that_their_application_was_asked_to_end_are_no_losses(kind: str
     assert verdict == "lost" or "background" not in found["sentence"], found["sentence"]
 
 
-def test_streams_that_were_cut_are_told_once() -> None:
-    deploy = Deploy(Noise(steady()), 1, {("app2", "drain"): ("truncated", 3)})
-    events = [{"time": 9.0, "step": "drain", "event": "finished", "members": ["app2"], "detail": {"cut": 3}}]
-    found = _evidence.compose(None, deploy.samples, events, steps=deploy.steps)
+def cut_on(member: str, deploy: Deploy, cut: int, shown: int | None) -> dict[str, t.Any]:
+    """The evidence of a deploy that cut so many connections of a member's, of which so many show as losses; None where nobody tells."""
+    detail = {"cut": cut, **({} if shown is None else {"cut_by": {member: shown}})}
+    events = [{"time": 9.0, "step": "drain", "event": "finished", "members": [member], "detail": detail}]
+    for step in deploy.steps:
+        if shown is not None and (step["name"], step["members"]) == ("drain", [member]):
+            step["cut_by"] = {member: shown}
+    return _evidence.compose(None, deploy.samples, events, steps=deploy.steps)
+
+
+@pytest.mark.parametrize("shown", [3, None])
+def test_streams_that_were_cut_are_told_once(shown: int | None) -> None:
+    found = cut_on("app2", Deploy(Noise(steady()), 1, {("app2", "drain"): ("truncated", 3)}), 3, shown)
     assert found["verdict"] == "clean" and "(3 more cut on purpose)" in found["sentence"] and "background" not in found["sentence"], found["sentence"]
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_streams_that_were_cut_or_asked_excuse_no_loss_of_what_comes_after_them(kind: str) -> None:
+    """The release loses three requests as it comes back, on a member of which many streams were ended."""
+    deploy = Deploy(Noise(steady()), 1, {("app2", "return"): (kind, 3)})
+    cut = cut_on("app2", deploy, 20, 20)
+    assert (cut["verdict"], cut["balance"]["lost"]) == ("lost", 3), cut["sentence"]
+    for step in deploy.steps:
+        if step.pop("cut_by", None):
+            step["asked"] = {"app2": 20}
+    asked = _evidence.compose(None, deploy.samples, steps=deploy.steps)
+    assert (asked["verdict"], asked["balance"]["lost"]) == ("lost", 3), asked["sentence"]
+
+
+def test_websockets_that_were_cut_excuse_nothing_and_what_was_cut_is_nobodys_place() -> None:
+    """Twelve were cut, seven of them WebSockets, whose end no counter calls a loss; two requests were lost besides."""
+    deploy = Deploy(Noise(steady()), 1, {("app2", "drain"): ("truncated", 5), ("app2", "return"): ("truncated", 2)})
+    found = cut_on("app2", deploy, 12, 5)
+    assert (found["verdict"], found["balance"]["lost"]) == ("lost", 2), found["sentence"]
+    assert [(entry["count"], entry["step"]) for entry in found["attributed"]] == [(2, "return")], found["attributed"]
 
 
 @pytest.mark.parametrize("kind", LOSSES)
