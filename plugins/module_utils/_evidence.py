@@ -272,6 +272,7 @@ def _line_of_sheet(sheet: dict[str, t.Any], samples: t.Sequence[dict[str, t.Any]
     sheet["background"] = _losses.background(verdicts)
     sheet["waiting"] = waiting(samples, places)
     sheet["streams_asked"] = places.asked
+    sheet["streams_cut_short"] = min(places.asked, sum(one.meant for one in verdicts if one.kind == "truncated"))
     sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]))
     line = _Line(over=sheet["lost"])
     for kind in (APP, *_statuses(cells), REFUSED):
@@ -603,7 +604,8 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         if sheet["cut"]:
             parts[-1] += " (%d more cut on purpose)" % sheet["cut"]
         if sheet["streams_asked"]:
-            parts[-1] += " (%s left to the application to end)" % _plural(sheet["streams_asked"], "stream")
+            short = ", %d of them cut short by it" % sheet["streams_cut_short"] if sheet["streams_cut_short"] else ""
+            parts[-1] += " (%s left to the application to end%s)" % (_plural(sheet["streams_asked"], "stream"), short)
     numbers = " and ".join(parts)
     if verdict == "clean":
         if not parts:

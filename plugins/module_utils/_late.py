@@ -130,7 +130,7 @@ def became(then: t.Mapping[str, t.Any], infos: Infos, deploy_id: str, now: float
             else:
                 found.worker(balancer, row, rows[row["worker"]], (reading["time"], now), then["usual"])
     lost = sum(sum(kinds.values()) for kinds in found.lost.values())
-    if not then["waiting"] and (not lost or found.at_most):
+    if not then["waiting"] and not lost:
         # Some are always open, and nobody has named these.
         return None
     found.still = min(found.still, found.number - lost)

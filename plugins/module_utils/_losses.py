@@ -134,6 +134,8 @@ class Verdict(t.NamedTuple):
     others: list[str]
     # It rests on few losses, and on so few requests before that the same may happen all the time.
     hasty: bool
+    # How many were meant: connections that were ended on purpose.
+    meant: int = 0
 
 
 def _parts(cells: t.Iterable[Cell], kinds: t.Sequence[str]) -> list[Count]:
@@ -189,7 +191,7 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
                          if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
         hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
         since = count(during, kind)
-        found.append(Verdict(kind, own, placed, count(before, kind), since._replace(failed=since.failed - meant), others, hasty))
+        found.append(Verdict(kind, own, placed, count(before, kind), since._replace(failed=since.failed - meant), others, hasty, meant))
     return _counted_once(found)
 
 

@@ -302,8 +302,11 @@ class Mover:
         return self.applied
 
     def let_go(self, deadline: float) -> None:
-        """Wait for the old workers where nobody served before: until they have exited, they go on to answer for nobody with 502."""
-        while self.old():
+        """Wait for the old workers where nobody served before: until they have exited, they go on to answer for nobody with 502.
+
+        What they had taken before the change is over once no request can last any longer; they may live on with streams.
+        """
+        while self.old() and self.nginx.changed_for() < self.request.slowest_request:
             if self.clock() >= deadline:
                 self.notes.append("nginx's workers from before the change still live; a request that they have taken may still find no server")
                 return

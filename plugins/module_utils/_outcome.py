@@ -410,7 +410,7 @@ def _of_hook(plan: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any], text: st
 def cut_on_the_way_back(local: t.Mapping[str, t.Any]) -> list[str]:
     """A part of the sentence: how many connections had to be cut when members went back, if any."""
     count = int(local.get("__deploy_cut") or 0)
-    return [f"{count} connection{'s were' if count > 1 else ' was'} cut on the way back, at the end of deploy_drain_timeout"] if count else []
+    return [f"{count} connection{'s were' if count > 1 else ' was'} cut on the way back"] if count else []
 
 
 def label_of(release: t.Mapping[str, t.Any] | None) -> str | None:

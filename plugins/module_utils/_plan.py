@@ -129,6 +129,9 @@ def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], d
         raise DowntimeError(f"deploy_streams is '{mode}', but the driver {driver.name} cannot tell streams from requests, so wait is accepted; "
                             f"{' and '.join(can)} can")
     longest, limit = traffic.get("slowest_request"), checked["deploy_drain_timeout"]
+    if longest is not None and longest <= 0:
+        raise DowntimeError(f"deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} seconds above 0 are accepted, since whatever lasts "
+                            "longer is taken for a stream")
     if verb in (*SHIFTS, "drain") and longest is not None and limit <= longest:
         raise DowntimeError(f"deploy_drain_timeout is {limit}, and deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} a drain limit "
                             "above slowest_request is accepted, since what is younger than that may be a request")

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from haproxy_stage import DEFAULT_SERVER, get
+from haproxy_stage import DEFAULT_SERVER, rows_of
 from held_streams import Holding, streams
 from limits import wait_until
 
@@ -27,7 +27,8 @@ def held(stage):
 
 
 def only_app1(balancer, move):
-    """Traffic goes to app1 alone, so that every stream is its own."""
+    """Traffic goes to app1 alone, so that every stream is its own, once both have passed their checks: they listen since HAProxy has begun."""
+    wait_until(lambda: [server["status"] for server in rows_of(balancer, 4)] == ["UP", "UP"], "both serve")
     move(balancer, ["app2"], "down")
 
 
@@ -37,7 +38,6 @@ def row(result):
 
 def test_streams_alone_are_left_to_their_application_and_waited_for_when_they_were_told(held, move):
     balancer, app1 = held
-    wait_until(lambda: get(balancer.url + "/ok")[0] == 200, "somebody serves")
     only_app1(balancer, move)
     with streams(balancer.port, "websocket", "events") as open_streams:
         # A stream that is no upgrade is one by its age.
@@ -54,7 +54,6 @@ def test_streams_alone_are_left_to_their_application_and_waited_for_when_they_we
 
 def test_a_request_is_no_stream_before_its_time(held, move):
     balancer, app1 = held
-    wait_until(lambda: get(balancer.url + "/ok")[0] == 200, "somebody serves")
     only_app1(balancer, move)
     with streams(balancer.port, "websocket", "events"):
         with pytest.raises(DowntimeError, match=r"shop/app1 \(2 in flight\)"):
@@ -63,7 +62,6 @@ def test_a_request_is_no_stream_before_its_time(held, move):
 
 def test_streams_are_cut_when_nothing_else_is_left_and_counted(held, move):
     balancer, app1 = held
-    wait_until(lambda: get(balancer.url + "/ok")[0] == 200, "somebody serves")
     only_app1(balancer, move)
     with streams(balancer.port, "websocket", "websocket") as open_streams:
         began = time.monotonic()
@@ -77,7 +75,6 @@ def test_streams_are_cut_when_nothing_else_is_left_and_counted(held, move):
 def test_without_the_option_a_stream_holds_the_drain(held, move):
     """The naive way: what a client likes to keep open is waited for until the limit."""
     balancer, app1 = held
-    wait_until(lambda: get(balancer.url + "/ok")[0] == 200, "somebody serves")
     only_app1(balancer, move)
     with streams(balancer.port, "websocket"):
         with pytest.raises(DowntimeError, match="after 2 s not drained"):
@@ -86,7 +83,6 @@ def test_without_the_option_a_stream_holds_the_drain(held, move):
 
 def test_streams_of_a_worker_from_before_a_reload_count(held, move):
     balancer, app1 = held
-    wait_until(lambda: get(balancer.url + "/ok")[0] == 200, "somebody serves")
     only_app1(balancer, move)
     with streams(balancer.port, "websocket") as open_streams:
         balancer.reload()
@@ -103,7 +99,6 @@ def test_a_drain_that_failed_cuts_nothing_when_its_member_comes_back(stage, move
                      defaults_lines=["timeout tunnel 1h", "timeout server 1h", "timeout client 1h"])
     members = [Holding(balancer.ports[name]) for name in ("app1", "app2")]
     try:
-        wait_until(lambda: get(balancer.url + "/ok")[0] == 200, "somebody serves")
         only_app1(balancer, move)
         with streams(balancer.port, "websocket", "events") as open_streams:
             with pytest.raises(DowntimeError, match="after 1 s not drained"):

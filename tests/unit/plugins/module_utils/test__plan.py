@@ -437,9 +437,11 @@ def test_what_becomes_of_streams(mode, driver, strategy, verb, expected):
 @pytest.mark.parametrize("driver, limit, sentence", [
     ("healthcheck", 60, "deploy_streams is 'ask', but the driver healthcheck cannot tell streams from requests, so wait is accepted; haproxy and nginx can"),
     ("none", 60, "the driver none cannot tell streams from requests"),
+    ("haproxy", 0, "deploy_traffic.slowest_request is 0; with deploy_streams=ask seconds above 0 are accepted"),
     ("haproxy", 30, "deploy_drain_timeout is 30, and deploy_traffic.slowest_request is 30; with deploy_streams=ask a drain limit above slowest_request is acc"),
 ])
 def test_streams_that_could_not_be_told_from_requests_are_refused(driver, limit, sentence):
+    longest = 30.0 if limit else 0.0
     with pytest.raises(DowntimeError) as refused:
-        _plan.of_streams({"deploy_streams": "ask", "deploy_drain_timeout": limit}, {"slowest_request": 30.0}, _drivers.load(driver), "rolling", "deploy")
+        _plan.of_streams({"deploy_streams": "ask", "deploy_drain_timeout": limit}, {"slowest_request": longest}, _drivers.load(driver), "rolling", "deploy")
     assert sentence in str(refused.value)
