@@ -245,3 +245,11 @@ def test_the_naive_switch_loses_requests_on_the_same_stage(side):
     assert runs("green") == set()
     lost = side.under_load(sys.executable, str(naive))
     assert lost["failed"] > 0, "without a gate this stage loses requests, else the tests above prove nothing"
+
+
+def test_a_side_that_does_not_stop_is_told_and_fails_nothing(side):
+    service = {slot: {"command": f"{{{{ stage_service }}}} restart {{{{ inventory_hostname }}}} {slot}", "stop": "/bin/false"} for slot in ("blue", "green")}
+    played = side.play("deploy", deploy_release="2.0.0", deploy_keep_previous=0, deploy_idle_for=0, deploy_service=service)
+    assert "2.0.0 serves on green (4 of 4 members)" in played.sentence and "blue was not stopped on every member: " in played.sentence, played.output
+    assert played.rc == 0 and side.record()["result"] == "succeeded", played.output
+    assert side.shares() == ("100", "100")
