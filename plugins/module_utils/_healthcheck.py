@@ -272,6 +272,7 @@ class Mover:
             raise DowntimeError(f"weight is {p['weight']}; accepted: none, since failing a health check is all or nothing")
         if p.get("timeout_action") == "cut":
             raise DowntimeError("timeout_action is 'cut'; accepted: fail, since without the balancer there is nothing to cut connections with")
+        _members.no_streams(p.get("streams"))
         for option in ("timeout", "fall", "rise"):
             if p[option] < 1:
                 raise DowntimeError(f"{option} is {p[option]}; accepted: 1 or more")

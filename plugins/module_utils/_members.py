@@ -34,6 +34,12 @@ def common_spec() -> dict[str, t.Any]:
     }
 
 
+def no_streams(streams: str | None) -> None:
+    """For a driver that cannot tell streams from requests: raises DowntimeError where it is asked to."""
+    if streams not in (None, "wait"):
+        raise DowntimeError(f"streams is '{streams}'; accepted: wait, since this driver cannot tell streams from requests")
+
+
 def told_gone(names: t.Sequence[str], balancer: str) -> str:
     """A note about members that have no server any more where a deploy had taken them out."""
     were = agreeing(names, f"is no server of {balancer} any more, and was one when this deploy took it out: it gets",

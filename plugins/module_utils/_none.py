@@ -35,6 +35,7 @@ def run(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             raise DowntimeError(f"members names {name!r} twice; accepted: each member once")
     if params.get("weight") is not None:
         raise DowntimeError(f"weight is {params['weight']}; accepted: none, since no balancer stands before these members")
+    _members.no_streams(params.get("streams"))
     if params["timeout"] < 1:
         raise DowntimeError(f"timeout is {params['timeout']}; accepted: 1 or more")
     # Refused even though it is not enforced: a floor that cannot be read would be a surprise at another driver.

@@ -395,6 +395,7 @@ def test_check_mode_holds_the_floor_and_foretells_a_directory_that_is_not_there(
     (dict(members=["app1", "app2"]), "exactly one"),
     (dict(weight=10), "weight is 10"),
     (dict(timeout_action="cut"), "timeout_action is 'cut'; accepted: fail"),
+    (dict(streams="leave"), "streams is 'leave'; accepted: wait, since this driver cannot tell streams from requests"),
     (dict(timeout=0), "timeout is 0"),
     (dict(fall=0), "fall is 0"),
     (dict(inter=0.0), "inter is 0"),

@@ -34,6 +34,7 @@ def test_nothing_is_done_and_nothing_is_claimed() -> None:
     (dict(members=["a", ""]), r"members\[1\] is empty"),
     (dict(members=["a", "a"]), "'a' twice"),
     (dict(weight=3), "weight is 3"),
+    (dict(streams="cut"), "streams is 'cut'; accepted: wait, since this driver cannot tell streams from requests"),
     (dict(timeout=0), "timeout is 0"),
     (dict(min_active="x"), "min_active is 'x'"),
 ])
