@@ -69,11 +69,12 @@ class ActionModule(Once):
                 merged["streams"][member["name"]] = merged["streams"].get(member["name"], 0) + member["streams"]
         # By the balancers' own names, as all that the evidence counts.
         asked = {servers[name]: number for name, number in merged["streams"].items()} if args["streams"] == "leave" else {}
+        ended = {**({"asked": asked} if asked else {}), **_cut_by(merged["members"], servers)}
         if merged.get("failed"):
             # What a person reads at this moment is the sentence; the rest is in the balancers' own words in the record.
             for name in ("balancers", "diff", "members"):
                 del merged[name]
-        return move.end(results, merged, cut=cut, **({"asked": asked} if asked else {}), **_cut_by(merged["members"], servers))
+        return move.end(results, merged, cut=cut, **ended)
 
 
 def _cut_by(members: t.Sequence[t.Mapping[str, t.Any]], servers: t.Mapping[str, str]) -> dict[str, t.Any]:
