@@ -23,6 +23,7 @@ The exit code says whether the command ended as ``--expect`` asks for; what beca
 
 from __future__ import annotations
 
+import abc
 import argparse
 import asyncio
 import base64
@@ -98,7 +99,7 @@ class Stream:
         }
 
 
-class Client:
+class Client(abc.ABC):
     """Somebody who wants every message of the topic, over as many connections as it takes."""
 
     kind = ""
@@ -172,12 +173,13 @@ class Client:
         """Whether its stream is one of this release, and goes on."""
         return bool(self.streams) and self.streams[-1].version == version and not self.streams[-1].how
 
+    @abc.abstractmethod
     async def open(self, stream: Stream) -> None:
-        raise NotImplementedError
+        """Ask for the stream; raise NoStream where there is none."""
 
+    @abc.abstractmethod
     async def follow(self, stream: Stream) -> None:
         """Read to the end, and say how it was; raise what reading raises, or Cut, where there was no word."""
-        raise NotImplementedError
 
     async def leave(self) -> None:
         """The run is over."""

@@ -13,12 +13,28 @@ import sys
 import typing as t
 import urllib.request
 
+import layout
 import playing
 from haproxy_stage import ask
 
 URL = "http://127.0.0.1:8080"
 LOAD = playing.REPO / "tests" / "load" / "load.py"
 BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_soak": 0, "deploy_evidence_rate": 20}
+POOLS = [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port }}}}"} for side in layout.SLOTS]
+
+
+def traffic(**changes: t.Any) -> dict[str, t.Any]:
+    """The local stage's own deploy_traffic, changed: a dictionary that is set for one run is set as a whole."""
+    return {
+        "driver": "haproxy",
+        "balancers": "shop_lb",
+        "socket": "{{ stage_run }}/admin.sock",
+        "master_socket": "{{ stage_run }}/master.sock",
+        "config": "{{ stage_dir }}/etc/haproxy.cfg",
+        "frontends": ["shop"],
+        "pools": POOLS,
+        **changes,
+    }
 
 
 class Side:

@@ -20,22 +20,9 @@ import layout
 import playing
 import pytest
 from haproxy_stage import ask, free_port, wait_until
+from sides import POOLS, traffic
 
 STRATEGIES = ["rolling", "blue_green", "canary"]
-POOLS = [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port }}}}"} for side in layout.SLOTS]
-
-
-def traffic(**changes: t.Any) -> dict[str, t.Any]:
-    return {
-        "driver": "haproxy",
-        "balancers": "shop_lb",
-        "socket": "{{ stage_run }}/admin.sock",
-        "master_socket": "{{ stage_run }}/master.sock",
-        "config": "{{ stage_dir }}/etc/haproxy.cfg",
-        "frontends": ["shop"],
-        "pools": POOLS,
-        **changes,
-    }
 
 
 class Looked:

@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 from haproxy_stage import ask, wait_until
-from sides import BLUE_GREEN, URL
+from sides import BLUE_GREEN, URL, traffic
 from stream_clients import moved
 from under_load import Load, Streams
 
@@ -24,17 +24,8 @@ import layout
 OLD, NEW = "1.0.0", "2.0.0"
 EACH = 6
 CLIENTS = 2 * EACH
-TRAFFIC = {
-    "driver": "haproxy",
-    "balancers": "shop_lb",
-    "socket": "{{ stage_run }}/admin.sock",
-    "master_socket": "{{ stage_run }}/master.sock",
-    "config": "{{ stage_dir }}/etc/haproxy.cfg",
-    "frontends": ["shop"],
-    "pools": [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port }}}}"} for side in layout.SLOTS],
-    # What lasts longer is a stream: the slowest request of the load, a POST, takes a quarter of a second.
-    "slowest_request": 2,
-}
+# What lasts longer is a stream: the slowest request of the load, a POST, takes a quarter of a second.
+TRAFFIC = traffic(slowest_request=2)
 # No drain may come near it: a deploy that waited for it would not end before its test does.
 FAR = 3600
 
