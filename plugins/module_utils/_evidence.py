@@ -273,7 +273,7 @@ def _line_of_sheet(sheet: dict[str, t.Any], samples: t.Sequence[dict[str, t.Any]
     sheet["waiting"] = waiting(samples, places)
     sheet["streams_asked"] = places.asked
     sheet["streams_cut_short"] = min(places.asked, sum(one.meant for one in verdicts if one.kind == "truncated"))
-    sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]))
+    sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]), began)
     line = _Line(over=sheet["lost"])
     for kind in (APP, *_statuses(cells), REFUSED):
         rise = _rise_by_sheet(cells, blamed, places, first, kind)

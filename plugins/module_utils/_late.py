@@ -5,7 +5,7 @@
 
 Private to the collection: it may change without notice.
 
-A counter does not tell which request it counts. So what a member lost since is put down to those that it had open then as far as they go: never more
+A log tells which request is which (see _late_log). A counter does not. So what a member lost since is put down to those that it had open then as far as they go: never more
 than so many, and nothing that the rate at which such requests are lost all the time explains. Where a member lost more than it had open, it is said to be
 the most that it can have been. Later than C(LATEST), or once another deploy has moved something, nobody can tell any more.
 """
@@ -18,7 +18,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _durable, _events, _losses, _placing, _rates, _record, _report
+from ansible_collections.zero.downtime.plugins.module_utils import _durable, _events, _late_log, _losses, _placing, _rates, _record, _report
 from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, value
 
 # Seconds after the end of a deploy for which its open requests are looked for.
@@ -31,16 +31,22 @@ Member = t.Tuple[str, str]
 
 # -- when a deploy ends ---------------------------------------------------------------------------------------------
 
-def kept(samples: t.Iterable[t.Mapping[str, t.Any]], verdicts: t.Iterable[_losses.Verdict], names: t.Mapping[str, str],
-         waiting: bool) -> dict[str, t.Any] | None:
-    """What a later look compares with; None where no member has a request open.
+def kept(samples: t.Sequence[t.Mapping[str, t.Any]], verdicts: t.Iterable[_losses.Verdict], names: t.Mapping[str, str],
+         waiting: bool, began: float | None) -> dict[str, t.Any] | None:
+    """What a later look compares with; None where no member has a request open, and no balancer has a log of them.
 
     :param names: the member behind each name that a balancer has for it.
     :param waiting: whether they were waited for, and named.
+    :param began: when the first move did; None without one.
     """
     last = {sample["balancer"]: sample for sample in samples if sample.get("counters")}
-    balancers = {}
+    balancers: dict[str, dict[str, t.Any]] = {}
     for name, sample in last.items():
+        if _late_log.tells(sample["counters"][0]):
+            if began is not None:
+                readings = [(one["time"], one["counters"][0]) for one in samples if one["balancer"] == name and one.get("counters")]
+                balancers[name] = {"time": sample["time"], "counters": [], "log": _late_log.kept(readings, began)}
+            continue
         rows = [row for row in sample["counters"] if _held(row) > 0 and _open(row)]
         if rows:
             balancers[name] = {"time": sample["time"], "counters": rows}
@@ -78,9 +84,33 @@ class _Found:
         self.unknown: list[str] = []
         # Whether a member lost more than it had open: then not all of it can have been these.
         self.at_most = False
+        # Whether it was a log that told: it knows of what was lost only.
+        self.by_log = False
 
     def name(self, server: str) -> str:
         return self.names.get(server, server)
+
+    def _lose(self, server: str, kind: str, number: int) -> None:
+        who = self.lost.setdefault(self.name(server), {})
+        who[kind] = who.get(kind, 0) + number
+
+    def held(self, balancer: str, server: str, number: int) -> None:
+        own = self.open.setdefault(balancer, {})
+        own[self.name(server)] = own.get(self.name(server), 0) + number
+
+    def log(self, balancer: str, then: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any]) -> None:
+        """Look into the log of a balancer."""
+        self.by_log = True
+        rows = [row for row in info.get("counters") or () if _late_log.tells(row)]
+        if info.get("failed") or not rows:
+            self.unknown.append("%s cannot be read" % balancer)
+            return
+        losses, problem = _late_log.later(then, rows[0])
+        for one in losses:
+            self.held(balancer, one["member"], 1)
+            self._lose(one["member"], one["kind"], 1)
+        self.number += len(losses)
+        self.unknown += ["of %s, %s" % (balancer, problem)] * bool(problem)
 
     def worker(self, balancer: str, then: Row, now: Row, span: tuple[float, float], usual: t.Mapping[str, t.Sequence[int]]) -> None:
         """Compare two readings of one worker."""
@@ -93,8 +123,7 @@ class _Found:
             for kind in LOSSES:
                 taken = min(lost.get(kind, 0), at, left)
                 if taken:
-                    who = self.lost.setdefault(self.name(str(cell.member)), {})
-                    who[kind] = who.get(kind, 0) + taken
+                    self._lose(str(cell.member), kind, taken)
                     at, left = at - taken, left - taken
         self.still += sum(min(number, value(later.get(member), "open")) for member, number in held.items())
 
@@ -117,13 +146,15 @@ def became(then: t.Mapping[str, t.Any], infos: Infos, deploy_id: str, now: float
     """
     found = _Found(then.get("names") or {})
     for balancer, reading in then["balancers"].items():
+        if reading.get("log"):
+            found.log(balancer, reading["log"], infos.get(balancer, {}))
+            continue
         rows = {row["worker"]: row for row in infos.get(balancer, {}).get("counters") or ()}
         for row in reading["counters"]:
             # Less the streams; who has those, no counter says.
             found.number += min(_held(row), sum(_open(row).values()))
             for (_pool, server), number in _open(row).items():
-                own = found.open.setdefault(balancer, {})
-                own[found.name(server)] = own.get(found.name(server), 0) + number
+                found.held(balancer, server, number)
             problem = _incomparable(balancer, row, rows.get(row["worker"]), infos.get(balancer, {}))
             if problem:
                 found.unknown.append(problem)
@@ -134,8 +165,10 @@ def became(then: t.Mapping[str, t.Any], infos: Infos, deploy_id: str, now: float
         # Some are always open, and nobody has named these.
         return None
     found.still = min(found.still, found.number - lost)
-    return {"time": round(now, 3), "open": found.number, "lost": lost, "at_most": found.at_most, "members": found.lost, "still_open": found.still,
-            "unknown": found.unknown, "settled": not found.still, "sentence": _sentence(found, lost, deploy_id)}
+    # A log does not tell of those that go on.
+    number, still = (None, None) if found.by_log else (found.number, found.still)
+    return {"time": round(now, 3), "open": number, "lost": lost, "at_most": found.at_most, "members": found.lost, "still_open": still,
+            "unknown": found.unknown, "settled": still == 0, "sentence": _sentence(found, lost, deploy_id)}
 
 
 def _incomparable(balancer: str, then: Row, now: Row | None, info: t.Mapping[str, t.Any]) -> str | None:
@@ -154,16 +187,20 @@ def _incomparable(balancer: str, then: Row, now: Row | None, info: t.Mapping[str
 def _sentence(found: _Found, lost: int, deploy_id: str) -> str:
     where = ", ".join("%s (%s)" % (balancer, ", ".join("%d on %s" % (count, who) for who, count in members.items()))
                       for balancer, members in found.open.items())
+    kinds = ", ".join("%d %s on %s" % (count, _losses.WORDS[kind], who) for who, own in found.lost.items() for kind, count in own.items())
+    were = "was" if lost == 1 else "were"
+    then = "%d request%s open on %s when deploy %s ended" % (
+        found.number, " that was" if found.number == 1 else "s that were", where, deploy_id)
+    unknown = ["what became of %s is not known: %s" % ("the others" if lost else "them", "; ".join(found.unknown))] * bool(found.unknown)
+    if found.by_log:
+        return ", and ".join(["%s %s lost later (%s)" % (then, were, kinds), *unknown])
     parts = []
     if lost:
-        kinds = ["%d %s on %s" % (count, _losses.WORDS[kind], who) for who, own in found.lost.items() for kind, count in own.items()]
-        parts.append("%s%d %s lost later (%s)" % ("at most " * found.at_most, lost, "was" if lost == 1 else "were", ", ".join(kinds)))
+        parts.append("%s%d %s lost later (%s)" % ("at most " * found.at_most, lost, were, kinds))
     elif not found.unknown:
         parts.append("none was lost %s" % ("so far" if found.still else "later"))
     parts += ["%d may still be open" % found.still] * bool(found.still)
-    parts += ["what became of %s is not known: %s" % ("the others" if lost else "them", "; ".join(found.unknown))] * bool(found.unknown)
-    return "of %d request%s open on %s when deploy %s ended, %s" % (
-        found.number, " that was" if found.number == 1 else "s that were", where, deploy_id, ", and ".join(parts))
+    return "of %s, %s" % (then, ", and ".join(parts + unknown))
 
 
 # -- the record -----------------------------------------------------------------------------------------------------

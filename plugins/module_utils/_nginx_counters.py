@@ -38,13 +38,19 @@ OF_A_POOL = ("client_aborts", "server_aborts", "server_4xx", "server_5xx", "retr
 STATUS = "status_"
 # nginx's own word for a client that left before there was an answer.
 CLIENT_LEFT = "499"
+# Closed without an answer.
+UNANSWERED = ("000", "444")
 CHUNK = 1 << 20
+# Seconds from which on a lost request is kept by itself, with its times: whoever asks later can tell whether it was open at a moment of the past.
+SLOW = 1.0
+# So many of them at most.
+KEPT = 1000
 UNSEEN = ("counted are requests that ended, not those that are being answered; a request that was lost with a worker process that was killed is not in "
           "the log, nor is a connection that ended before its request; an answer that a member cut short shows only where it had a Content-Length")
 
 
 def empty() -> dict[str, t.Any]:
-    return {**dict.fromkeys((*NUMBERS, *CLASSES), 0), "pools": {}}
+    return {**dict.fromkeys((*NUMBERS, *CLASSES), 0), "pools": {}, "slow": [], "slow_seen": 0}
 
 
 def _last(text: str) -> str:
@@ -69,7 +75,7 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
         return
     status, method, completion, sent, servers, headers, lengths, expected, pool, times, ended = fields[:11]
     found = {"requests": 1, "retries": servers.replace(" : ", ", ").count(", ")}
-    if status not in ("000", "444"):  # closed without an answer
+    if status not in UNANSWERED:
         kind = status[0] + "xx" if status[0] in "12345" else "other"
         found[kind] = 1
         if status == CLIENT_LEFT or completion != "OK":
@@ -88,6 +94,19 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
         address = _last(fields[11]) if len(fields) == len(FIELDS) else "-"
         if address != "-":
             _grow(own.setdefault("members", {}).setdefault(address, {}), _of_a_member(found, status))
+        kind = _lost(found, status)
+        if kind and own["last"] and _milliseconds(times) >= SLOW * 1000:
+            counts["slow"].append([round(own["last"] - _milliseconds(times) / 1000, 3), own["last"], pool, address, kind])
+            counts["slow_seen"] += 1
+
+
+def _lost(found: t.Mapping[str, int], status: str) -> str | None:
+    """Which of the losses one request is, as _placing has them."""
+    if status in UNANSWERED:
+        return "unanswered"
+    if found.get("server_aborts"):
+        return "truncated"
+    return "own_errors" if found.get("5xx", 0) > found.get("server_5xx", 0) else None
 
 
 def _grow(counts: dict[str, t.Any], by: t.Mapping[str, int]) -> None:
@@ -135,7 +154,8 @@ def read(path: str, state_path: str, keep: bool = True, pools: t.Collection[str]
             state = json.load(handle)
     if state.get("path") != path:
         state = {"path": path, "file": None, "offset": 0, "counts": {}}
-    state["counts"] = {**empty(), "since": clock(), **state["counts"]}
+    read_at = clock()
+    state["counts"] = {**empty(), "since": read_at, **state["counts"]}
     try:
         now = os.stat(path)
         if state["file"] is not None and state["file"] != now.st_ino:
@@ -150,6 +170,8 @@ def read(path: str, state_path: str, keep: bool = True, pools: t.Collection[str]
         state["offset"] = _read_on(path, state["counts"], state["offset"], pools)
     except OSError as error:
         raise DowntimeError(f"access_log is '{path}', which cannot be read: {error.strerror}") from error
+    state["counts"]["read"] = read_at
+    del state["counts"]["slow"][:-KEPT]
     if keep:
         _keep(state_path, state)
     return state["counts"]
@@ -193,7 +215,9 @@ def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = (), names: t.
     found = {
         "worker": "log", "current": True, "requests": whole["requests"], "responses": {name: whole[name] for name in CLASSES}, "open": 0,
         **{name: whole[name] for name in ("client_aborts", "server_aborts", "server_4xx", "server_5xx", "retries")},
-        "redispatches": whole["retries"], "denied": 0, "unreadable": counts["unreadable"],
+        "redispatches": whole["retries"], "denied": 0, "unreadable": counts["unreadable"], "read": counts.get("read"),
+        "slow_losses": [dict(zip(("began", "ended", "pool", "member", "kind"), (*one[:3], (names or {}).get(one[3], one[3]), one[4])))
+                        for one in counts["slow"]], "slow_losses_seen": counts["slow_seen"],
         "pools": {name: {**{of: own[of] for of in NO_REQUEST}, "average_ms": None} for name, own in by_pool.items()},
     }
     for pool, own in by_pool.items():

@@ -239,6 +239,40 @@ counters:
       description: Lines of the log in another format.
       type: int
       returned: success
+    read:
+      description: When the log was read, in seconds since the epoch, by this host's clock.
+      type: float
+      returned: success
+    slow_losses:
+      description: The latest 1000 requests that were lost and for which members took a second or more, the oldest first.
+      type: list
+      elements: dict
+      returned: success
+      contains:
+        began:
+          description: When a member was first asked, in seconds since the epoch.
+          type: float
+          returned: success
+        ended:
+          description: When the request ended.
+          type: float
+          returned: success
+        pool:
+          description: Upstream.
+          type: str
+          returned: success
+        member:
+          description: The member that was asked last, by its name, or by its address where no file names it.
+          type: str
+          returned: success
+        kind:
+          description: V(own_errors) (nginx answered with a 5xx in its place), V(truncated) or V(unanswered).
+          type: str
+          returned: success
+    slow_losses_seen:
+      description: How many of these there were since the log is read.
+      type: int
+      returned: success
     pools:
       description: The same of each upstream that has a file, by its name.
       type: dict

@@ -38,7 +38,7 @@ def verdict(failed: int, requests: int) -> _losses.Verdict:
 
 
 def became(then: dict[str, t.Any], *now: dict[str, t.Any], waiting: bool = True, usual: tuple[int, int] = (0, 1000)) -> dict[str, t.Any] | None:
-    kept = _late.kept([sample(then)], [verdict(*usual)], {"s1": "app1"}, waiting)
+    kept = _late.kept([sample(then)], [verdict(*usual)], {"s1": "app1"}, waiting, T0 - 60)
     assert kept
     # As it comes out of a record.
     return _late.became(json.loads(json.dumps(kept)), {"lb1": {"counters": list(now)}}, ID, T0 + 60)
@@ -48,10 +48,10 @@ THEN = row(app1=(500, 12, 0), app2=(500, 0, 0))
 
 
 def test_nothing_is_kept_where_nothing_is_open() -> None:
-    assert _late.kept([sample(row(app1=(500, 0, 0)))], [], {}, False) is None
+    assert _late.kept([sample(row(app1=(500, 0, 0)))], [], {}, False, T0 - 60) is None
     # A stream lasts as long as it likes.
-    assert _late.kept([sample(row(streams=3, app1=(500, 3, 0)))], [], {}, False) is None
-    assert _late.kept([{"time": T0, "balancer": "lb1", "failed": "gone"}], [], {}, False) is None
+    assert _late.kept([sample(row(streams=3, app1=(500, 3, 0)))], [], {}, False, T0 - 60) is None
+    assert _late.kept([{"time": T0, "balancer": "lb1", "failed": "gone"}], [], {}, False, T0 - 60) is None
 
 
 @pytest.mark.claim("late-losses-reach-the-record")
@@ -108,7 +108,7 @@ def test_a_balancers_own_name_for_a_member_and_streams_are_known() -> None:
 
 
 def written(path: pathlib.Path, **other: t.Any) -> pathlib.Path:
-    kept = _late.kept([sample(THEN)], [verdict(0, 1000)], {}, True)
+    kept = _late.kept([sample(THEN)], [verdict(0, 1000)], {}, True, T0 - 60)
     plan = {"deploy_id": ID, "app": "shop", "environment": "production", "started": T0 - 60, **other}
     record = _record.compose(plan, "succeeded", T0, {"balance": {"received": 1000, "open_at_end": kept}})
     for name in _record.paths(str(path), plan["deploy_id"]):
