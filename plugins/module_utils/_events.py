@@ -130,7 +130,8 @@ def steps(events: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
             step = running.pop(key)
             step["finished"] = event["time"]
             step["result"] = "succeeded" if event["event"] == "finished" else "failed"
-            step.update({name: event["detail"][name] for name in ("asked", "cut_by") if event.get("detail", {}).get(name) is not None})
+            detail = event.get("detail", {})
+            step.update({name: detail[name] for name in ("asked", "cut", "cut_by") if detail.get(name) not in (None, 0)})
             if event.get("detail", {}).get("reason"):
                 step["reason"] = event["detail"]["reason"]
     return found

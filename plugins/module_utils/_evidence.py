@@ -272,7 +272,7 @@ def _line_of_sheet(sheet: dict[str, t.Any], samples: t.Sequence[dict[str, t.Any]
     sheet["background"] = _losses.background(verdicts)
     sheet["waiting"] = waiting(samples, places)
     sheet["streams_asked"] = places.asked
-    sheet["streams_cut_short"] = min(places.asked, sum(one.meant for one in verdicts if one.kind == "truncated"))
+    sheet["streams_cut_short"] = sum(one.asked for one in verdicts)
     sheet["open_at_end"] = _late.kept(samples, verdicts, places.names, bool(sheet["waiting"]), began)
     line = _Line(over=sheet["lost"])
     for kind in (APP, *_statuses(cells), REFUSED):
@@ -315,15 +315,13 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
             since = max(since or 0.0, probe["first_ok"]) if probe.get("first_ok") else None
         if since is None:
             samples = ()
-    cuts = [event["detail"] for event in events if (event.get("detail") or {}).get("cut")]
-    cut = sum(int(detail["cut"]) for detail in cuts)
+    cut = sum(int((event.get("detail") or {}).get("cut") or 0) for event in events)
     baselines = [event["detail"] for event in events if (event.get("detail") or {}).get("baseline")]
     notes: list[str] = ["before anything moved: %s" % detail["reason"] for detail in baselines[-1:]]
     sheet = balance(samples, moved_at=began, since=since, cut=cut)
     cells: list[Cell] = sheet.pop("cells") if sheet else []
     places = _losses.Places(steps, SHARE, baselines[-1]["baseline"] if began is None and baselines else began)
-    # Where a driver does not tell whose connections it cut, any member's may show as a loss.
-    verdicts = _losses.judge(cells, places, sum(int(detail["cut"]) for detail in cuts if detail.get("cut_by") is None)) if sheet else []
+    verdicts = _losses.judge(cells, places) if sheet else []
     blamed = blamed_from(steps, began)
     kernel = kernel_of(samples)
 

@@ -77,7 +77,7 @@ class Places:
                 self.members.setdefault(self.servers.get(name, name), []).append((span, pools))
 
         # What was ended on purpose, and shows as a loss of its member until that comes back.
-        self.meant = [meant for step in steps for meant in _meant(step, steps)]
+        self.meant = sorted((meant for step in steps for meant in _meant(step, steps)), key=lambda one: one.asked)
         self.asked = sum(sum((step.get("asked") or {}).values()) for step in steps)
 
     def moving(self, cell: Cell) -> bool:
@@ -98,22 +98,34 @@ class Places:
 
 
 class Meant(t.NamedTuple):
-    """Connections of a member that were ended on purpose: so many of its losses of these kinds, until then, are these."""
+    """Connections of a member (of any, where it is None) that were ended on purpose: so many of its losses of these kinds, in that time, are these."""
 
-    server: str
+    server: str | None
     kinds: tuple[str, ...]
     number: int
+    since: float
     until: float
+    # Whether it was left to the application to end them.
+    asked: bool = False
+
+    def may_be(self, cell: Cell, kind: str) -> bool:
+        return kind in self.kinds and self.server in (None, cell.member) and self.since < cell.ended <= self.until
 
 
 def _meant(step: Step, steps: t.Sequence[Step]) -> t.Iterator[Meant]:
-    """A member that has come back loses what it loses by itself."""
-    back = [other["started"] for other in steps if other["name"] in RETURNS and other.get("batch") == step.get("batch") and other["started"] > step["started"]]
+    """A member that has come back loses what it loses by itself, and so does one that nobody has begun to take out."""
+    began = step["started"]
+    back = [other["started"] for other in steps if other["name"] in RETURNS and other.get("batch") == step.get("batch") and other["started"] > began]
     until = min(back, default=FOREVER)
-    # A stream whose application ends it is an answer that has begun; one that is cut may be waiting for its answer still.
-    for kinds, which in ((("truncated",), "asked"), (LOSSES, "cut_by")):
-        for server, number in (step.get(which) or {}).items():
-            yield Meant(server, tuple(kinds), number, until)
+    # What was cut comes first: that many were. One that is cut may be waiting for its answer still.
+    for server, number in (step.get("cut_by") or {}).items():
+        yield Meant(server, LOSSES, number, began, until)
+    if step.get("cut") and step.get("cut_by") is None:
+        # Where a driver does not tell whose connections it cut, any member's may show as a loss.
+        yield Meant(None, LOSSES, step["cut"], began, _end(step) + AFTER)
+    # A stream whose application ends it is an answer that has begun.
+    for server, number in (step.get("asked") or {}).items():
+        yield Meant(server, ("truncated",), number, began, until, asked=True)
 
 
 def _end(step: Step) -> float:
@@ -134,8 +146,8 @@ class Verdict(t.NamedTuple):
     others: list[str]
     # It rests on few losses, and on so few requests before that the same may happen all the time.
     hasty: bool
-    # How many were meant: connections that were ended on purpose.
-    meant: int = 0
+    # How many were streams that their application was left to end.
+    asked: int = 0
 
 
 def _parts(cells: t.Iterable[Cell], kinds: t.Sequence[str]) -> list[Count]:
@@ -158,11 +170,8 @@ def split(cells: t.Iterable[Cell], moment: float | None) -> tuple[list[Cell], li
     return before, during
 
 
-def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict]:
-    """Each kind of loss: what is the deploy's, and what is background.
-
-    :param cut: connections that were closed on purpose; each shows as a loss on a member that is moved.
-    """
+def judge(cells: t.Sequence[Cell], places: Places) -> list[Verdict]:
+    """Each kind of loss: what is the deploy's, and what is background."""
     before, during = split(cells, places.began)
     # Where nothing is known to have moved, nothing can be called background either.
     moved = [cell for cell in during if places.began is None or places.moving(cell)]
@@ -172,12 +181,12 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
     found = []
     for kind in LOSSES:
         here, usual = _compared(moved, untouched, during, kind)
+        there = list(left)
         ended = _ended_on_purpose(moved, places.meant, left, kind)
-        by_cell = sum(ended.values())
-        own = max(0, here.failed - by_cell - cut)
         # What was ended on purpose is neither lost nor background: it is told by its own number.
-        meant = here.failed - own
-        cut = max(0, cut - max(0, here.failed - by_cell))
+        meant = sum(ended.values())
+        asked = sum(had - has for had, has, one in zip(there, left, places.meant) if one.asked)
+        own = here.failed - meant
         if usual.failed:
             is_more = _rates.higher(usual, Count(own, here.requests), _spread(untouched, [kind]), MOVED_LEVEL)
             own = min(own, _rates.beyond(usual, here)) if is_more else 0
@@ -191,7 +200,7 @@ def judge(cells: t.Sequence[Cell], places: Places, cut: int = 0) -> list[Verdict
                          if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
         hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
         since = count(during, kind)
-        found.append(Verdict(kind, own, placed, count(before, kind), since._replace(failed=since.failed - meant), others, hasty, meant))
+        found.append(Verdict(kind, own, placed, count(before, kind), since._replace(failed=since.failed - meant), others, hasty, asked))
     return _counted_once(found)
 
 
@@ -216,7 +225,7 @@ def _ended_on_purpose(moved: t.Sequence[Cell], meant: t.Sequence[Meant], left: l
     found: dict[int, int] = {}
     for number, one in enumerate(meant):
         for cell in moved:
-            if kind in one.kinds and cell.member == one.server and cell.ended <= one.until:
+            if one.may_be(cell, kind):
                 these = min(left[number], cell.counts.get(kind, 0) - found.get(id(cell), 0))
                 left[number] -= these
                 found[id(cell)] = found.get(id(cell), 0) + these

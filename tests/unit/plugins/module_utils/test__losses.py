@@ -300,8 +300,8 @@ def cut_on(member: str, deploy: Deploy, cut: int, shown: int | None) -> dict[str
     detail = {"cut": cut, **({} if shown is None else {"cut_by": {member: shown}})}
     events = [{"time": 9.0, "step": "drain", "event": "finished", "members": [member], "detail": detail}]
     for step in deploy.steps:
-        if shown is not None and (step["name"], step["members"]) == ("drain", [member]):
-            step["cut_by"] = {member: shown}
+        if (step["name"], step["members"]) == ("drain", [member]):
+            step.update({"cut": cut} if shown is None else {"cut": cut, "cut_by": {member: shown}})
     return _evidence.compose(None, deploy.samples, events, steps=deploy.steps)
 
 
@@ -322,6 +322,27 @@ def test_streams_that_were_cut_or_asked_excuse_no_loss_of_what_comes_after_them(
             step["asked"] = {"app2": 20}
     asked = _evidence.compose(None, deploy.samples, steps=deploy.steps)
     assert (asked["verdict"], asked["balance"]["lost"]) == ("lost", 3), asked["sentence"]
+
+
+@pytest.mark.parametrize("ended", [{"asked": {"app2": 20}}, {"cut": 20, "cut_by": {"app2": 20}}, {"cut": 20}], ids=["asked", "cut", "cut by nobody knows whom"])
+def test_streams_that_are_ended_on_the_way_back_excuse_nothing_that_was_lost_before(ended: dict[str, t.Any]) -> None:
+    """A release that loses three requests as it comes back, and whose streams are ended as the deploy goes back."""
+    deploy = Deploy(Noise(steady()), 1, {("app2", "return"): ("truncated", 3)})
+    deploy._step("back_drain", DRAIN, [name for name in MEMBERS if name != "app2"], members=["app2"], batch=2)
+    deploy.steps[-1].update(ended)
+    deploy._read("back_drain")
+    found = _evidence.compose(None, deploy.samples, steps=deploy.steps)
+    assert (found["verdict"], found["balance"]["lost"], found["balance"]["streams_cut_short"]) == ("lost", 3, 0), found["sentence"]
+
+
+def test_streams_that_the_application_did_not_end_and_the_deploy_cut_are_told_once() -> None:
+    deploy = Deploy(Noise(steady()), 1, {("app2", "drain"): ("truncated", 9)})
+    for step in deploy.steps:
+        if (step["name"], step["members"]) == ("drain", ["app2"]):
+            step["asked"] = {"app2": 23}
+    found = cut_on("app2", deploy, 9, 9)
+    assert found["verdict"] == "clean" and (found["balance"]["cut"], found["balance"]["streams_cut_short"]) == (9, 0), found["sentence"]
+    assert "(9 more cut on purpose) (23 streams left to the application to end)" in found["sentence"], found["sentence"]
 
 
 def test_websockets_that_were_cut_excuse_nothing_and_what_was_cut_is_nobodys_place() -> None:
