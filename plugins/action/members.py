@@ -40,6 +40,7 @@ class ActionModule(Once):
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
         own_member = driver.runs_on == "members"
         move = _moving.Move(self, args, task_vars, "member" if own_member else "balancer", members=args["members"], batch=args["batch"])
+        move.remembers = not own_member
         shared = move.shared(_members.common_spec(), "members", "restored")
         if args["restored"]:
             shared["restored"] = [args["servers"].get(name) or name for name in args["restored"]]
@@ -48,7 +49,7 @@ class ActionModule(Once):
             members = [host] if own_member else args["members"]
             # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
             own = move.with_secrets(driver, args["own_traffic"].get(host) or traffic, host)
-            return {**shared, **move.fence(host), **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
+            return {**shared, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
         results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if "cut" in (args["timeout_action"], args["streams"]) else 0),
                            **_place(args["servers"], traffic))

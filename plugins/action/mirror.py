@@ -40,10 +40,11 @@ class ActionModule(Once):
         mirror_args(traffic, args["to"])
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
         move = _moving.Move(self, args, task_vars, "balancer", share=args["share"], to=args["to"])
+        move.remembers = False
         shared = move.shared(_mirror.common_spec())
 
         def args_for(host: str) -> dict[str, t.Any]:
-            return {**shared, **move.fence(host), **mirror_args(move.with_secrets(driver, traffic, host), args["to"])}
+            return {**shared, **mirror_args(move.with_secrets(driver, traffic, host), args["to"])}
 
         results = move.run(hosts, driver.module("mirror"), args_for, args["timeout"] + BACK)
         merged = move.merged(results)

@@ -40,12 +40,12 @@ class ActionModule(Once):
         shared = move.shared(_split.common_spec(), "app")
 
         def args_for(host: str) -> dict[str, t.Any]:
-            return {**shared, **move.fence(host), **split_args(move.with_secrets(driver, traffic, host), args["app"])}
+            return {**shared, **split_args(move.with_secrets(driver, traffic, host), args["app"])}
 
         results = move.run(hosts, driver.module("split"), args_for, args["timeout"] + BACK)
         merged = move.merged(results)
-        has = {host: result.get("shares") for host, result in results.items()}
-        first = next(iter(has.values()))
+        has = {host: results[host].get("shares") for host in hosts if host in results}
+        first = next(iter(has.values()), None)
         merged["shares"] = first if all(shares == first for shares in has.values()) else None
         if merged["problems"] and args["shares"] and len(has) > 1:
             # Whoever goes back has to know where that begins.

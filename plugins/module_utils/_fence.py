@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The fence before every move: the lock of a deploy on a host that balancers share, and its journal, as far as who moves something needs them.
-Private to the collection; who takes the lock and gives it back is in C(_lock).
+Private to the collection; who takes the lock and gives it back is in C(_lock). Where other hosts keep the lock than those that move something, the move
+is noted there before it is made and when it has been made, and the mover is told what the journal says.
 
 Every move takes the lock's file shared for as long as it lasts (flock(2)), and whoever takes the lock over takes it exclusively: a killed
 controller's last module ends before the next deploy looks at anything, and one that begins later finds another's name and is refused.
@@ -81,6 +82,20 @@ class Memory:
         if news:
             self.note({"theirs": news})
             self.theirs.update(news)
+
+
+class Elsewhere(Memory):
+    """The same where the journal is kept on other hosts: what is to be noted goes back with the result."""
+
+    def __init__(self, out: dict[str, t.Any], theirs: dict[str, list[str]], moved: t.Iterable[str]) -> None:
+        self.noted: dict[str, t.Any] = {}
+        super().__init__(out, theirs, self.noted.update)
+        self.moved.update(moved)
+
+
+def with_notes(result: dict[str, t.Any], memory: Memory | None) -> dict[str, t.Any]:
+    """A mover's result with what hosts that keep the journal are to note of it."""
+    return {**result, "noted": {**memory.noted, **memory.done}} if isinstance(memory, Elsewhere) else result
 
 
 class LockFile:
@@ -161,11 +176,7 @@ class LockFile:
         if returns and not os.path.isdir(self.directory):
             yield memory_of([], deploy_id, lambda _entry: None)
             return
-        with self._held(fcntl.LOCK_SH, 10, "a takeover of the lock") as found:
-            if found is None:
-                raise Taken(f"the lock {self.path} is gone, taken or removed by somebody else, so deploy {deploy_id} may not move anything any more")
-            if key_of(found) != (key or deploy_id):
-                raise Taken(f"the lock {self.path} is held by {told(found)}, so deploy {deploy_id} may not move anything any more")
+        with self._owned(deploy_id, key):
             memory = memory_of(self.entries(), deploy_id, self.note)
             if entry is not None:
                 with contextlib.suppress(DowntimeError) if returns else contextlib.nullcontext():
@@ -179,6 +190,25 @@ class LockFile:
                     if entry.get("shares"):
                         # The journal ends with the deploy; when the sides changed places is asked for later.
                         self.note_shares(entry["shares"], deploy_id)
+
+    def noted(self, deploy_id: str, entry: t.Mapping[str, t.Any], key: str | None = None) -> list[dict[str, t.Any]]:
+        """Write down a move that is made on other hosts; returns the journal as it was before. Raises Taken, and DowntimeError where it cannot be written."""
+        with self._owned(deploy_id, key):
+            before = self.entries()
+            self.note({"deploy_id": deploy_id, **entry})
+            if entry.get("done") and entry.get("shares"):
+                self.note_shares(entry["shares"], deploy_id)
+            return before
+
+    @contextlib.contextmanager
+    def _owned(self, deploy_id: str, key: str | None) -> t.Iterator[None]:
+        """While this lasts nobody takes the lock over. Raises Taken where it is not this deploy's."""
+        with self._held(fcntl.LOCK_SH, 10, "a takeover of the lock") as found:
+            if found is None:
+                raise Taken(f"the lock {self.path} is gone, taken or removed by somebody else, so deploy {deploy_id} may not move anything any more")
+            if key_of(found) != (key or deploy_id):
+                raise Taken(f"the lock {self.path} is held by {told(found)}, so deploy {deploy_id} may not move anything any more")
+            yield
 
     @staticmethod
     def _content(path: str) -> bytes | None:
@@ -268,10 +298,14 @@ def _unreadable(what: str, path: str, why: str, tells: str) -> str:
 def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[Memory | None]:
     """The fence of a module that moves traffic: by its options C(lock) and C(deploy_id).
 
-    Without C(lock) there is none; in check mode nothing moves, nor where shares are only asked for.
+    Without C(lock) there is none; in check mode nothing moves, nor where shares are only asked for. C(memory) is what the journal on other hosts says,
+    where this deploy is the one that may move something.
     """
-    if not params.get("lock") or check_mode or ("shares" in params and params["shares"] is None):
+    if check_mode or ("shares" in params and params["shares"] is None):
         return contextlib.nullcontext()
+    if not params.get("lock"):
+        known = params.get("memory")
+        return contextlib.nullcontext(None if known is None else Elsewhere(known["out"], known["theirs"], known["moved"]))
     if not params.get("deploy_id"):
         raise DowntimeError("deploy_id is missing; with lock, the name of the deploy that holds it is needed")
     directory, base = os.path.split(params["lock"])
@@ -282,10 +316,17 @@ def fence(params: t.Mapping[str, t.Any], check_mode: bool) -> t.ContextManager[M
         params["deploy_id"], entry, params.get("lock_key"))
 
 
-def memory_of(entries: t.Iterable[t.Mapping[str, t.Any]], deploy_id: str | None, note: t.Callable[[t.Mapping[str, t.Any]], None]) -> Memory:
-    """What the journal's entries amount to. Only the deploy's own moves count as told to a worker: since an earlier one, people may have put things right."""
+def memory_of(entries: t.Iterable[t.Mapping[str, t.Any]], deploy_id: str | None, note: t.Callable[[t.Mapping[str, t.Any]], None],
+              host: str | None = None) -> Memory:
+    """What the journal's entries amount to. Only the deploy's own moves count as told to a worker: since an earlier one, people may have put things right.
+
+    :param host: whose moves they are, where the journal is kept for several (C(by_host) has what each has noted); None for all of them.
+    """
     memory = Memory({}, {}, note)
     for entry in entries:
+        for name, own in (entry.get("by_host") or {}).items():
+            if host in (None, name):
+                memory.theirs.update(own.get("theirs") or {})
         memory.theirs.update(entry.get("theirs") or {})
         if entry.get("done") and entry.get("deploy_id") == deploy_id:
             memory.moved.update(entry.get("members") or ())
@@ -299,7 +340,8 @@ def memory_of(entries: t.Iterable[t.Mapping[str, t.Any]], deploy_id: str | None,
                     memory.out[member] = None  # it may be back by this very move, whose end nobody noted
             elif entry.get("done"):
                 if member in memory.out:
-                    memory.out[member] = entry.get("worker") if entry.get("deploy_id") == deploy_id else None
+                    worker = ((entry.get("by_host") or {}).get(host) or entry).get("worker")
+                    memory.out[member] = worker if entry.get("deploy_id") == deploy_id else None
             elif entry.get("state") and member not in held:
                 memory.out.setdefault(member, None)
     return memory

@@ -381,7 +381,7 @@ def split(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pr
 def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
     """The module: behind the fence."""
     with _fence.fence(params, check_mode) as memory:
-        return split(params, check_mode, memory=memory)
+        return _fence.with_notes(split(params, check_mode, memory=memory), memory)
 
 
 IN_PROCESS = split_spec, run

@@ -267,6 +267,8 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
                 "shares": lock.shares(), "last": lock.last(), "now": time.time(), "path": lock.path}
     if not params.get("deploy_id"):
         raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
+    if state == "noted":
+        return {"changed": not check_mode, "journal": [] if check_mode else [_short(entry) for entry in _noted(lock, params, key)], "path": lock.path}
     if state == "released":
         if check_mode:
             found = lock.read()
@@ -278,6 +280,22 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     if got["acquired"]:
         lock.leave_out(params["deploy_id"], params["without"])
     return {"changed": got["acquired"] and (before is None or key_of(before) != key), "path": lock.path, **got}
+
+
+def _noted(lock: Lock, params: t.Mapping[str, t.Any], key: str) -> list[dict[str, t.Any]]:
+    entry = params.get("entry")
+    if not entry:
+        raise DowntimeError("entry is missing; with state noted, what is to be written down is needed")
+    if entry.get("state") == "active" and not os.path.isdir(lock.directory):
+        # As with the fence: nobody stays out of traffic because somebody removed the directory.
+        return []
+    return lock.noted(params["deploy_id"], entry, key)
+
+
+def _short(entry: dict[str, t.Any]) -> dict[str, t.Any]:
+    """An entry less what a mover does not need of its intent, which names all members."""
+    intent = entry.get("intent") or {}
+    return {**entry, "intent": {"held": intent.get("held") or []}} if intent else entry
 
 
 def _examined(lock: Lock) -> dict[str, t.Any]:
@@ -293,7 +311,7 @@ def _examined(lock: Lock) -> dict[str, t.Any]:
 def argument_spec() -> dict[str, t.Any]:
     """The options of the module C(lock)."""
     return {
-        "state": {"type": "str", "choices": ["acquired", "released", "observed", "examined"], "required": True},
+        "state": {"type": "str", "choices": ["acquired", "released", "noted", "observed", "examined"], "required": True},
         "directory": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
         "deploy_id": {"type": "str"},
@@ -307,6 +325,7 @@ def argument_spec() -> dict[str, t.Any]:
         "joined": {"type": "list", "elements": "str", "default": []},
         "shares": {"type": "dict"},
         "last": {"type": "dict"},
+        "entry": {"type": "dict"},
     }
 
 

@@ -30,6 +30,11 @@ def common_spec() -> dict[str, t.Any]:
         "deploy_id": {"type": "str"},
         "lock": {"type": "path"},
         "lock_key": {"type": "str", "no_log": False},
+        "memory": {"type": "dict", "options": {
+            "out": {"type": "dict", "required": True},
+            "theirs": {"type": "dict", "required": True},
+            "moved": {"type": "list", "elements": "str", "required": True},
+        }},
         "intent": {"type": "dict"},
     }
 

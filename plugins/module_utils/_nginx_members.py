@@ -40,7 +40,7 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
 def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
     """The module: a move behind the fence."""
     with _fence.fence(params, check_mode) as memory:
-        return move(params, check_mode, memory=memory)
+        return _fence.with_notes(move(params, check_mode, memory=memory), memory)
 
 
 IN_PROCESS = members_spec, run

@@ -28,10 +28,10 @@ attributes:
 options:
   state:
     description:
-      - V(acquired) takes the lock or tells who has it. V(released) gives it back. V(observed) only looks,
-        and so does V(examined), which also tells in RV(checks) whether a lock could be taken.
+      - V(acquired) takes the lock or tells who has it. V(released) gives it back. V(noted) writes O(entry) to the journal while the lock is the
+        deploy's, and fails otherwise. V(observed) only looks, and so does V(examined), which also tells in RV(checks) whether a lock could be taken.
     type: str
-    choices: [acquired, released, observed, examined]
+    choices: [acquired, released, noted, observed, examined]
     required: true
   directory:
     description:
@@ -96,6 +96,12 @@ options:
     description:
       - With O(state=released), what a later rollback has to know of this deploy, where it gave users another release.
     type: dict
+  entry:
+    description:
+      - With O(state=noted), what is to be written down of a move that other hosts make, as C(state) and C(members), or C(shares), with C(intent); C(done)
+        once it has been made, with what each of these hosts has to say of it in C(by_host).
+    type: dict
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -141,7 +147,7 @@ lock:
   type: dict
 journal:
   description: The journal's entries, the oldest first.
-  returned: with O(state=acquired) and O(state=observed)
+  returned: with O(state=acquired) and O(state=observed); with O(state=noted) those of before, less most of their intents
   type: list
   elements: dict
 without:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
@@ -110,7 +111,28 @@ class Variables:
         # An artifact's address names the release; going back to a staged one, or a look at the status, needs neither.
         raw = {"deploy_release": None, **self._hostvars.raw_get(host), "hostvars": self._hostvars, **self._overrides}
         templar = self._templar.copy_with_new_env(available_variables=raw)
-        return {name: templar.template(value) for name, value in raw.items() if _ours(name) and (names is None or name in names)}
+        found = {}
+        for name, value in raw.items():
+            if _ours(name) and (names is None or name in names):
+                try:
+                    found[name] = templar.template(value)
+                except AnsibleError as error:
+                    if name != "deploy_artifact" or raw["deploy_release"] is not None or not isinstance(value, dict):
+                        raise DowntimeError(f"{name} of {host} cannot be worked out: {' '.join(str(error).split())}") from error
+                    found[name] = self._without_release(templar, host, value)
+        return found
+
+    @staticmethod
+    def _without_release(templar: t.Any, host: str, artifact: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """What of an artifact can be worked out where no release is named: its address and its digest may be looked up by it."""
+        found = {}
+        for name, value in artifact.items():
+            try:
+                found[name] = templar.template(value)
+            except AnsibleError as error:
+                if name == "root":
+                    raise DowntimeError(f"deploy_artifact.root of {host} cannot be worked out: {' '.join(str(error).split())}") from error
+        return found
 
     def names(self, host: str) -> set[str]:
         """The names of all C(deploy_*) variables of C(host)."""

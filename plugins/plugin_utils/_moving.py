@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _noted
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -38,17 +38,16 @@ class Move:
     :param about: what the events say of the move.
     """
 
+    # Whether the driver's module asks what the journal says of its members.
+    remembers = True
+
     def __init__(self, action: ActionBase, args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any], what: str, **about: t.Any) -> None:
         self.action, self.args, self.task_vars, self.what, self.about = action, args, task_vars, what, about
         self.notes = _events.Notes()
 
     def shared(self, spec: t.Iterable[str], *own: str) -> dict[str, t.Any]:
         """The options that the driver's module has in common with the facade, less its C(own)."""
-        return {name: self.args[name] for name in spec if name not in (*own, "lock", "lock_key") and self.args[name] is not None}
-
-    def fence(self, host: str) -> dict[str, t.Any]:
-        lock = self.args["lock"] or {"hosts": []}
-        return {"lock": lock["path"], "lock_key": lock.get("key")} if host in lock["hosts"] else {}
+        return {name: self.args[name] for name in spec if name not in (*own, "lock", "lock_key", "memory") and self.args[name] is not None}
 
     def note(self, event: str, **detail: t.Any) -> None:
         if not self.action._task.check_mode:
@@ -65,9 +64,33 @@ class Move:
             if result.get("counters") and not self.action._task.check_mode:
                 self.notes.write(_balance.append, self.args["run_dir"], host, result, self.args["step"])
 
+        options = {host: args_for(host) for host in hosts}
+        notes = self._notes(options)
         self.note("started", **detail)
-        return _fanout.run_on(self.action, hosts, module, args_for, self.task_vars, what=self.what, on_result=keep,
-                              timeout=_fanout.limit(self.action, seconds))
+        if notes is not None and (refused := notes.before()):
+            return refused
+        results = _fanout.run_on(self.action, hosts, module, lambda host: {**options[host], **self._fence(host, notes)}, self.task_vars, what=self.what,
+                                 on_result=keep, timeout=_fanout.limit(self.action, seconds))
+        return results if notes is None else {**results, **notes.after(results)}
+
+    def _fence(self, host: str, notes: _noted.Noted | None) -> dict[str, t.Any]:
+        """What a mover has to know of the lock, where this is a deploy's move."""
+        if not self.args["lock"]:
+            return {}
+        if notes is None:
+            return {"lock": self.args["lock"]["path"], "lock_key": self.args["lock"].get("key")}
+        # Who moves members of its own has no place for what others have out.
+        return {"memory": notes.memory(host)} if self.remembers else {}
+
+    def _notes(self, options: t.Mapping[str, t.Mapping[str, t.Any]]) -> _noted.Noted | None:
+        """The notes on other hosts about this move; None where each of its hosts keeps the lock, and none has to be asked."""
+        lock, any_of = self.args["lock"], next(iter(options.values()))
+        if not lock or set(options) <= set(lock["hosts"]) or self.action._task.check_mode or ("shares" in self.args and self.args["shares"] is None):
+            return None
+        entry = {name: any_of[name] for name in ("state", "shares") if any_of.get(name) is not None}
+        members = [name for own in options.values() for name in own.get("members") or ()]
+        entry.update({"members": list(dict.fromkeys(members))} if members else {}, intent=any_of.get("intent"))
+        return _noted.Noted(self.action, self.task_vars, lock, str(self.args["deploy_id"]), entry)
 
     def merged(self, results: Results) -> dict[str, t.Any]:
         """What can be said of every move; where a host failed, C(failed) as C(on_failure) has it and C(msg)."""
@@ -89,7 +112,7 @@ class Move:
 
     def _said(self, host: str, result: t.Mapping[str, t.Any]) -> str:
         """A failure in the user's words: a module names its options; who has a deploy made has set variables."""
-        sentence = named(self.what, host, result)
+        sentence = str(result["msg"]) if result.get("named") else named(self.what, host, result)
         return re.sub(r"(?<!\w)min_active\b", "deploy_min_active", sentence) if self.args["lock"] else sentence
 
     def end(self, results: Results, found: dict[str, t.Any], **detail: t.Any) -> dict[str, t.Any]:

@@ -462,3 +462,53 @@ def test_what_a_rollback_has_to_know_outlives_the_lock_and_the_next_deploy_write
     answers = {"lb1": {"last": {**told, "time": 1.0}}, "lb2": {"last": {**told, "deploy_id": "d2", "time": 2.0}},
                "lb3": {"failed": True}, "lb4": {"last": None}}
     assert _lock.newest(answers)["deploy_id"] == "d2" and _lock.newest({"lb3": {"failed": True}}) is None
+
+
+def noted(lock, entry, **more):
+    return _lock.run({"state": "noted", "directory": lock.directory, "name": "production-shop", "deploy_id": "d1", "key": "k1", "entry": entry, **more}, False)
+
+
+def test_a_move_of_other_hosts_is_noted_while_the_lock_is_this_deploys(lock):
+    lock.acquire("d1", ME, key="k1")
+    out = {"state": "drained", "members": ["app1", "app2"], "intent": {"held": ["app9"], "before": {"app1": "a", "app2": "a"}, "verb": "deploy"}}
+    assert noted(lock, out)["journal"] == []
+    told = {"lb1": {"worker": 7, "theirs": {"app2": ["shop/app2"]}}, "lb2": {"worker": 8}}
+    before = noted(lock, {"state": "drained", "members": ["app1", "app2"], "done": True, "by_host": told})["journal"]
+    # A mover has no use for what all members ran.
+    assert [entry["intent"] for entry in before] == [{"held": ["app9"]}]
+    entries = lock.entries()
+    known = {host: _fence.memory_of(entries, "d1", lambda _entry: None, host) for host in ("lb1", "lb2")}
+    assert known["lb1"].out == {"app1": 7, "app2": 7} and known["lb1"].theirs == {"app2": ["shop/app2"]} and known["lb1"].moved == {"app1", "app2"}
+    assert known["lb2"].out == {"app1": 8, "app2": 8} and known["lb2"].theirs == {}
+    # What somebody else has out on any of them is no orphan; and what was set out to do is known.
+    assert _lock.out_of(entries) == ["app1"] and _lock.interrupted_of(entries)["before"] == {"app1": "a", "app2": "a"}
+
+
+def test_a_move_of_other_hosts_is_refused_once_the_lock_is_somebody_elses(lock):
+    lock.acquire("d2", ME)
+    with pytest.raises(DowntimeError, match="held by deploy d2 .* so deploy d1 may not move anything any more") as refused:
+        noted(lock, {"state": "active", "members": ["app1"]})
+    assert failure(refused.value)["lock_taken"] and lock.entries() == []
+    with pytest.raises(DowntimeError, match="entry is missing"):
+        noted(lock, None)
+    shutil.rmtree(lock.directory)
+    assert noted(lock, {"state": "active", "members": ["app1"]})["journal"] == []
+    with pytest.raises(DowntimeError, match="is gone"):
+        noted(lock, {"state": "drained", "members": ["app1"]})
+
+
+def test_shares_that_other_hosts_have_set_are_known_when_they_are(lock):
+    lock.acquire("d1", ME, key="k1")
+    noted(lock, {"shares": {"blue": 0, "green": 100}, "intent": {"verb": "deploy"}})
+    assert lock.shares() is None
+    noted(lock, {"shares": {"blue": 0, "green": 100}, "done": True})
+    assert lock.shares()["shares"] == {"blue": 0, "green": 100}
+
+
+def test_a_mover_that_was_told_of_the_journal_elsewhere_gives_back_what_is_to_be_noted():
+    with _fence.fence({"memory": {"out": {"app1": 7}, "theirs": {}, "moved": ["app1"]}}, False) as memory:
+        assert memory.had("app1") and not memory.had("app2")
+        memory.found_out({"app2": ["shop/app2"]})
+        memory.done["worker"] = 8
+    assert _fence.with_notes({"changed": True}, memory) == {"changed": True, "noted": {"theirs": {"app2": ["shop/app2"]}, "worker": 8}}
+    assert _fence.with_notes({"changed": True}, None) == {"changed": True}

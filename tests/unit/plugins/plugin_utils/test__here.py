@@ -55,7 +55,7 @@ def test_a_module_that_has_opted_in_returns_what_its_function_does(tmp_path: pat
 
 def test_what_is_refused_is_a_failed_result() -> None:
     assert _here.run(action(), "zero.downtime.lock", {"state": "taken"}) == {
-        "failed": True, "silent": False, "msg": "state is 'taken'; accepted are acquired, released, observed, examined"}
+        "failed": True, "silent": False, "msg": "state is 'taken'; accepted are acquired, released, noted, observed, examined"}
     nobody = _here.run(action(), "zero.downtime.haproxy_info", {"socket": "/nowhere/admin.sock"})
     assert nobody and nobody["failed"] and nobody["silent"] and "/nowhere/admin.sock" in nobody["msg"]
 
