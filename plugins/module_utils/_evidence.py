@@ -434,7 +434,9 @@ def waiting(samples: t.Sequence[dict[str, t.Any]], places: _losses.Places) -> st
         if places.began is not None and held > 2 * before.get(balancer, 0) + FEW_OPEN:
             most = sorted(members.items(), key=lambda item: -item[1])[:_losses.FEW]
             who = ", ".join("%d on %s" % (number, places.names.get(name, name)) for name, number in most if number)
-            found.append("%d on %s%s" % (held, balancer, " (%s)" % who if who else ""))
+            # A member's streams are among its open requests, and no counter says whose they are.
+            at_most = "at most " if sum(members.values()) > held else ""
+            found.append("%d on %s%s" % (held, balancer, " (%s%s)" % (at_most, who) if who else ""))
     return ", ".join(found)
 
 

@@ -5,9 +5,10 @@
 
 Private to the collection: it may change without notice.
 
-A log tells which request is which (see _late_log). A counter does not. So what a member lost since is put down to those that it had open then as far as they go: never more
-than so many, and nothing that the rate at which such requests are lost all the time explains. Where a member lost more than it had open, it is said to be
-the most that it can have been. Later than C(LATEST), or once another deploy has moved something, nobody can tell any more.
+A log tells which request is which (see _late_log). A counter does not. So what a member lost since is put down to those that it had open then as far as
+they go: never more than so many, and nothing that the rate at which such requests are lost all the time explains. Where a member lost more than it had
+open, or has had other requests since, it is said to be the most that it can have been. Later than C(LATEST), or once another deploy has moved something,
+nobody can tell any more.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class _Found:
         self.lost: dict[str, dict[str, int]] = {}
         self.still = 0
         self.unknown: list[str] = []
-        # Whether a member lost more than it had open: then not all of it can have been these.
+        # Whether a member lost more than it had open, or was asked for something since, which may be what it lost.
         self.at_most = False
         # Whether it was a log that told: it knows of what was lost only.
         self.by_log = False
@@ -119,7 +120,7 @@ class _Found:
         for cell in _placing.cells(balancer, [(span[0], then), (span[1], now)]):
             at = held.get((cell.pool or "", cell.member or ""), 0)
             lost = {kind: _beyond(cell, kind, at, usual) for kind in LOSSES} if at else {}
-            self.at_most = self.at_most or sum(lost.values()) > at
+            self.at_most = self.at_most or sum(lost.values()) > at or bool(cell.requests and any(lost.values()))
             for kind in LOSSES:
                 taken = min(lost.get(kind, 0), at, left)
                 if taken:
@@ -185,7 +186,10 @@ def _incomparable(balancer: str, then: Row, now: Row | None, info: t.Mapping[str
 
 
 def _sentence(found: _Found, lost: int, deploy_id: str) -> str:
-    where = ", ".join("%s (%s)" % (balancer, ", ".join("%d on %s" % (count, who) for who, count in members.items()))
+    sums = sum(count for members in found.open.values() for count in members.values())
+    # Streams are none of them, and whose those are no counter says.
+    most = "at most " * (sums > found.number)
+    where = ", ".join("%s (%s%s)" % (balancer, most, ", ".join("%d on %s" % (count, who) for who, count in members.items()))
                       for balancer, members in found.open.items())
     kinds = ", ".join("%d %s on %s" % (count, _losses.WORDS[kind], who) for who, own in found.lost.items() for kind, count in own.items())
     were = "was" if lost == 1 else "were"

@@ -38,6 +38,8 @@ BURST = 4.0
 OF_MEMBERS = ("drain", "activate", "gate", "return", "streams", "back_drain", "back_activate", "back_gate", "back_return")
 OF_ALL = ("clear", "switch", "back_switch")
 RETURNS = ("return", "back_return")
+# One connection that its member resets is both.
+TWICE = ("unanswered", "truncated")
 FOREVER = float("inf")
 
 # Where something is moved, a rate is called higher sooner: that is where losses are expected.
@@ -108,8 +110,9 @@ class Meant(t.NamedTuple):
     # Whether it was left to the application to end them.
     asked: bool = False
 
-    def may_be(self, cell: Cell, kind: str) -> bool:
-        return kind in self.kinds and self.server in (None, cell.member) and self.since < cell.ended <= self.until
+    def may_be(self, cell: Cell) -> bool:
+        """Whether this cell may have lost some of them."""
+        return self.server in (None, cell.member) and self.since < cell.ended <= self.until
 
 
 def _meant(step: Step, steps: t.Sequence[Step]) -> t.Iterator[Meant]:
@@ -172,25 +175,20 @@ def split(cells: t.Iterable[Cell], moment: float | None) -> tuple[list[Cell], li
 
 def judge(cells: t.Sequence[Cell], places: Places) -> list[Verdict]:
     """Each kind of loss: what is the deploy's, and what is background."""
+    cells, asked = _less_what_was_meant(cells, places)
     before, during = split(cells, places.began)
     # Where nothing is known to have moved, nothing can be called background either.
     moved = [cell for cell in during if places.began is None or places.moving(cell)]
     still = [cell for cell in during if not (places.began is None or places.moving(cell))]
     untouched = before + [cell for cell in still if not places.moved_before(cell, cell.ended)]
-    left = [meant.number for meant in places.meant]
     found = []
     for kind in LOSSES:
         here, usual = _compared(moved, untouched, during, kind)
-        there = list(left)
-        ended = _ended_on_purpose(moved, places.meant, left, kind)
-        # What was ended on purpose is neither lost nor background: it is told by its own number.
-        meant = sum(ended.values())
-        asked = sum(had - has for had, has, one in zip(there, left, places.meant) if one.asked)
-        own = here.failed - meant
+        own = here.failed
         if usual.failed:
             is_more = _rates.higher(usual, Count(own, here.requests), _spread(untouched, [kind]), MOVED_LEVEL)
             own = min(own, _rates.beyond(usual, here)) if is_more else 0
-        where = [cell for cell in moved if cell.counts.get(kind, 0) > ended.get(id(cell), 0)] if own else []
+        where = list(moved) if own else []
         if lasts(before, still, kind):
             own += _rates.beyond(count(before, kind), count(still, kind))
             where = where + still
@@ -199,9 +197,35 @@ def judge(cells: t.Sequence[Cell], places: Places) -> list[Verdict]:
         others = sorted({places.names.get(cell.member, cell.member) for cell in during
                          if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
         hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
-        since = count(during, kind)
-        found.append(Verdict(kind, own, placed, count(before, kind), since._replace(failed=since.failed - meant), others, hasty, asked))
+        found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty, asked if kind == "truncated" else 0))
     return _counted_once(found)
+
+
+def _less_what_was_meant(cells: t.Sequence[Cell], places: Places) -> tuple[list[Cell], int]:
+    """The cells without what was ended on purpose, which is neither lost nor background: it is told by its own number. And how many of it were streams that
+    their application was left to end."""
+    found = [cell._replace(counts=dict(cell.counts)) for cell in cells]
+    asked = 0
+    for one in places.meant:
+        left = one.number
+        for cell in found:
+            if left and one.may_be(cell) and (places.began is None or places.moving(cell)):
+                taken = _take(cell.counts, one.kinds, left)
+                left -= taken
+                asked += taken if one.asked else 0
+    return found, asked
+
+
+def _take(counts: dict[str, int], kinds: t.Sequence[str], number: int) -> int:
+    """Take so many connections off what was lost, and tell how many there were to take. One that its member resets may show as two losses."""
+    taken = 0
+    for together in (TWICE, *((kind,) for kind in kinds)):
+        if set(together) <= set(kinds):
+            these = min([number - taken, *(counts.get(kind, 0) for kind in together)])
+            for kind in together:
+                counts[kind] = counts.get(kind, 0) - these
+            taken += these
+    return taken
 
 
 def _compared(moved: t.Sequence[Cell], untouched: t.Sequence[Cell], during: t.Sequence[Cell], kind: str) -> tuple[Count, Count]:
@@ -220,26 +244,16 @@ def _moment(cell: Cell) -> tuple[str, float, float]:
     return cell.balancer, cell.began, cell.ended
 
 
-def _ended_on_purpose(moved: t.Sequence[Cell], meant: t.Sequence[Meant], left: list[int], kind: str) -> dict[int, int]:
-    """By cell, how many of its losses of a kind were meant; what that takes of each number is taken off C(left)."""
-    found: dict[int, int] = {}
-    for number, one in enumerate(meant):
-        for cell in moved:
-            if one.may_be(cell, kind):
-                these = min(left[number], cell.counts.get(kind, 0) - found.get(id(cell), 0))
-                left[number] -= these
-                found[id(cell)] = found.get(id(cell), 0) + these
-    return found
-
-
 def _counted_once(verdicts: t.Sequence[Verdict]) -> list[Verdict]:
     """A member's reset under a kept connection is both unanswered and truncated: where both are the deploy's, on one member at a time, it counts once."""
     unanswered = next(one for one in verdicts if one.kind == "unanswered")
     found = []
     for one in verdicts:
         if one.kind == "truncated" and unanswered.lost:
-            both = sum(min(cell.counts.get("truncated", 0), cell.counts.get("unanswered", 0)) for cell in one.where if cell in unanswered.where)
-            one = one._replace(lost=max(0, one.lost - both))
+            once = [cell._replace(counts={**cell.counts, one.kind: max(0, cell.counts[one.kind] - cell.counts.get("unanswered", 0))})
+                    if cell in unanswered.where else cell for cell in one.where]
+            both = count(one.where, one.kind).failed - count(once, one.kind).failed
+            one = one._replace(lost=max(0, one.lost - both), where=[cell for cell in once if cell.counts[one.kind]])
         found.append(one if one.lost else one._replace(where=[], hasty=False))
     return found
 

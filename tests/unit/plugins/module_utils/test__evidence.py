@@ -466,6 +466,9 @@ def test_requests_that_wait_at_the_end_are_named_with_their_member():
     assert found["balance"]["waiting"] == "49 on lb1 (40 on app3, 9 on app4)"
     assert found["sentence"].startswith("No loss was seen, and not everything was counted: ")
     assert "without an answer yet: 49 on lb1 (40 on app3, 9 on app4)" in found["sentence"]
+    # Whose the streams are, no counter says.
+    beside = _evidence.compose(account(), [*before, holding(20, 10, app3=40, app4=9)], steps=STEPS)
+    assert beside["balance"]["waiting"] == "39 on lb1 (at most 40 on app3, 9 on app4)"
 
 
 @pytest.mark.claim("streams-are-no-losses")

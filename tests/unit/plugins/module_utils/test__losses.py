@@ -345,6 +345,22 @@ def test_streams_that_the_application_did_not_end_and_the_deploy_cut_are_told_on
     assert "(9 more cut on purpose) (23 streams left to the application to end)" in found["sentence"], found["sentence"]
 
 
+def test_connections_that_were_cut_and_reset_are_taken_once_though_they_show_twice() -> None:
+    """Six were cut: three of them show as unanswered and as truncated, three as truncated only."""
+    deploy = Deploy(Noise(steady()), 1, {("app2", "drain"): ("truncated", 6)})
+    for sample in deploy.samples:
+        for row in sample["counters"]:
+            counts = row["pools"]["shop"]["members"].get("app2") or {}
+            if counts.get("cut_short") == 6:
+                row["requests"] += 3
+                counts.update(requests=counts["requests"] + 3, missing=counts.get("missing", 0) + 3)
+    found = cut_on("app2", deploy, 6, 6)
+    assert (found["verdict"], found["balance"]["lost"]) == ("clean", 0), found["sentence"]
+    fewer = cut_on("app2", deploy, 5, 5)
+    assert (fewer["verdict"], fewer["balance"]["lost"]) == ("lost", 1), fewer["sentence"]
+    assert sum(entry["count"] for entry in fewer["attributed"]) == 1, fewer["attributed"]
+
+
 def test_websockets_that_were_cut_excuse_nothing_and_what_was_cut_is_nobodys_place() -> None:
     """Twelve were cut, seven of them WebSockets, whose end no counter calls a loss; two requests were lost besides."""
     deploy = Deploy(Noise(steady()), 1, {("app2", "drain"): ("truncated", 5), ("app2", "return"): ("truncated", 2)})
