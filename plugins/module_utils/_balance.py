@@ -303,7 +303,7 @@ def balance(samples: t.Sequence[dict[str, t.Any]], moved_at: float | None = None
     notes = [note for one in balancers.values() for note in one.pop("notes")]
     total["cells"] = [cell for one in balancers.values() for cell in one.pop("cells", ())]
     if cut:
-        notes.append("%d connections were cut on purpose; they are among the truncated, unanswered or 5xx" % cut)
+        notes.append("%d connections were cut on purpose; they may be among the truncated, unanswered or 5xx" % cut)
     total["note"] = "; ".join(notes) or None
     total["balancers"] = balancers
     return total

@@ -62,12 +62,12 @@ KINDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "5x
 
 _DOING = {
     "plan": "while the deploy was planned", "lock": "while the lock was taken", "gates": "during the gates", "stage": "while the release was staged",
-    "drain": "while {who} drained", "activate": "while {who} changed release", "gate": "while {who} was checked", "return": "while {who} came back",
+    "drain": "while {who} drained", "activate": "while {who} changed release", "gate": "during the check of {who}", "return": "while {who} came back",
     "streams": "while the streams of {who} were ended",
     "switch": "while traffic was switched", "back_switch": "while traffic was switched back",
     "verify": "while the deploy was verified", "record": "while the record was written",
     "back_drain": "while {who} drained, going back", "back_activate": "while {who} went back to the old release",
-    "back_gate": "while {who} was checked, going back", "back_return": "while {who} came back with the old release",
+    "back_gate": "during the check of {who}, going back", "back_return": "while {who} came back with the old release",
 }
 
 
@@ -495,7 +495,8 @@ def _unsure(verdicts: t.Sequence[_losses.Verdict], cells: t.Sequence[Cell], bega
     if not all(one.hasty for one in verdicts if one.lost):
         return ""
     seen = _losses.count(_losses.split(cells, began)[0]).requests
-    return "so few losses may be what happens all the time, since only %s came before anything moved" % _plural(seen, "real request")
+    return "so few losses may be what happens all the time, since %s came before anything moved" % (
+        "only " + _plural(seen, "real request") if seen else "no real request")
 
 
 def _few_answers(cells: t.Sequence[Cell] | None, probe: dict[str, t.Any] | None, blamed: t.Sequence[float | None], places: _losses.Places,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _fence, _haproxy_config
@@ -27,7 +28,7 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, processes: Pro
     processes = processes or Processes()
     if params["timeout"] < 0:
         raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
-    if params["slowest_request"] < 0:
+    if not 0 <= params["slowest_request"] < math.inf:
         raise DowntimeError(f"slowest_request is {params['slowest_request']:g}; seconds from 0 on are accepted")
     balancer = balancer_of(params, processes)
     request = Request(

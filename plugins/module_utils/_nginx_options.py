@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import typing as t
 
@@ -60,7 +61,7 @@ def split_spec() -> dict[str, t.Any]:
 def opened(params: t.Mapping[str, t.Any]) -> Nginx:
     """The nginx that the options name. Raises DowntimeError for one that means nothing."""
     for option in ("slowest_request", "reload_timeout"):
-        if params.get(option) is not None and params[option] <= 0:
+        if params.get(option) is not None and not 0 < params[option] < math.inf:
             raise DowntimeError(f"{option} is {params[option]:g}; seconds above 0 are accepted")
     directory = params["upstreams_dir"]
     if not os.path.isabs(directory):

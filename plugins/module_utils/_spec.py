@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import typing as t
 
 from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
@@ -90,6 +91,8 @@ def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any], refused: Re
             # What YAML reads as a boolean was written as one of the words.
             value = str(value).lower()
         value = _listed(value) if kind == "list" and isinstance(value, str) else validator(value)
+        if kind == "float" and not math.isfinite(value):
+            raise ValueError
     except (TypeError, ValueError) as error:
         raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} is accepted") from error
     if "minimum" in option and value < option["minimum"]:

@@ -21,6 +21,12 @@ def test_a_word_that_yaml_reads_as_a_boolean_is_the_word(written, found):
     assert _spec.check({"http2": written}, {"http2": {"type": "str", "choices": ["auto", "true", "false"]}}) == {"http2": found}
 
 
+@pytest.mark.parametrize("written", ["nan", "inf", float("nan"), "ten", True])
+def test_what_is_no_number_to_count_with_is_refused(written):
+    with pytest.raises(DowntimeError, match=r"^deploy_x is .*; a number is accepted$"):
+        _spec.check({"deploy_x": written}, {"deploy_x": {"type": "float", "minimum": 1}})
+
+
 @pytest.mark.parametrize("written, found", [
     ("a,b", ["a", "b"]), ("[a,b]", ["a", "b"]), ("[a, b]", ["a", "b"]), ('["a", "b"]', ["a", "b"]), ("['a','b']", ["a", "b"]),
     ("a", ["a"]), ("[]", []), ("a, b,", ["a", "b"]),
