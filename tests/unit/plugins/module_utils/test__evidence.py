@@ -172,7 +172,7 @@ def test_truncated_answers_are_seen_beside_requests_without_an_answer():
     samples = [broken(0, 0, 0, 0), broken(9, 20, 0, 1000), broken(20, 44, 60, 2000)]
     found = _evidence.compose(account([(12, "truncated")]), samples, steps=STEPS)
     assert (found["verdict"], found["balance"]["lost_by_kind"]) == ("lost", {"truncated": 60})
-    assert found["balance"]["truncated"] == 36 and "between 80 and 104 requests were lost" in found["balance"]["note"]
+    assert found["balance"]["truncated"] == 36 and "between 80 and 104 requests ended without a whole answer" in found["balance"]["note"]
 
 
 def test_requests_that_a_kill_left_without_an_answer_are_seen_beside_truncated_ones():
