@@ -21,8 +21,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
-    _answers, _artifact, _balance, _canary, _canary_times, _commands, _drivers, _events, _going_on, _health, _late, _lock, _looks, _plan, _probe, _proof,
-    _readiness, _shadow, _spec)
+    _answers, _artifact, _balance, _canary, _canary_times, _commands, _drivers, _events, _going_on, _health, _late, _lock, _looks, _outcome, _plan, _probe,
+    _proof, _readiness, _shadow, _spec)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
@@ -540,6 +540,9 @@ class ActionModule(ActionBase):
             plan = {**plan, "capacity": {**plan["capacity"], "serving": serving}}
         plan = {**plan, **_drivers.strategy(plan["strategy"]).lay_out(plan, staged, orphans, locked.get("interrupted"))}
         plan = {**plan, "evidence": {**plan["evidence"], **_answers.known(plan)}}
+        if plan.get("ended"):
+            _events.append(plan["run_dir"], "plan", "note", served_before=True,
+                           text=f"{plan['ended']['told']} had brought users {_outcome.label_of(plan['ended']['release'])}, and is ended by this run")
         if self._task.check_mode or display.verbosity:
             for line in describe(plan):
                 display.display(line)

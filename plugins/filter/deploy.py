@@ -29,10 +29,9 @@ def gates_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> list[dict
 
 def intent_of(plan: t.Mapping[str, t.Any], members: t.Sequence[str]) -> dict[str, t.Any]:
     """What goes into the journal with a move: what the deploy is about, what these members ran before it, and which of them a person took out."""
-    return {"verb": plan["verb"], "strategy": plan["strategy"], "release": plan["release"]["digest"], "label": plan["release"].get("label"),
-            "held": [plan["servers"][name] for name in members if name in plan["held"]],
-            "serving": plan["serving_side"], "side": plan["side"],
-            "before": {name: plan["going_back_to"][name]["digest"] for name in members if plan["going_back_to"].get(name)}}
+    # What is ended is about the other side: what these members ran is none of what that one found there.
+    before = {name: plan["going_back_to"][name]["digest"] for name in members if plan["going_back_to"].get(name) and not plan.get("ended")}
+    return {**_going_on.intent(plan), "held": [plan["servers"][name] for name in members if name in plan["held"]], "before": before}
 
 
 def command_of(plan: t.Mapping[str, t.Any], verb: str, **variables: t.Any) -> str:

@@ -54,7 +54,10 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         if in_place and dead:
             _leave_dead(plan, release, dead)
             in_place = False
-    if undone or (in_place and any(name in here for name in out)):
+    served, warm = (next((entry for entry in known.values() if entry), None) for known in (serves, idle_was))
+    intended = served if undone else release
+    ended = _going_on.ended(plan, interrupted, release, warm) if in_place else None
+    if undone or (in_place and any(name in out or _differs(here[name].get("active"), idle_was[name]) for name in here)):
         # A deploy that was killed had not switched, or back again: what served serves, and the idle side gets back what it had. Members that were
         # left out of traffic there would otherwise be taken for a person's.
         undone, in_place = True, False
@@ -65,8 +68,6 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     moving = [] if in_place else [name for name, result in here.items()
                                   if (result.get("active") or {}).get("digest") != digest or name not in ready or name in out]
     _rolling.on_hosts(plan, here, release, moving)
-    served = next((entry for entry in serves.values() if entry), None)
-    warm = next((entry for entry in idle_was.values() if entry), None)
     return {
         "release": release,
         "previous": served,
@@ -85,9 +86,15 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "switch": _switch(plan, in_place or undone),
         "down": [],
         "dead": dead,
-        # A deploy that was killed behind its switch is ended by this one: what it left is what a later rollback undoes.
-        "ended": {"release": release, "origin": warm} if in_place and switched and unfinished else None,
+        # What users are to have in the end: where the idle side is only put right, that is no release that moves.
+        "intended": intended,
+        "ended": ended,
     }
+
+
+def _differs(active: Release, was: Release) -> bool:
+    """Whether an idle member runs something else than before an interrupted deploy, and could get that back."""
+    return was is not None and was["digest"] != (active or {}).get("digest")
 
 
 def _stays(plan: t.Mapping[str, t.Any], interrupted: t.Mapping[str, t.Any] | None, not_switched: bool) -> bool:
@@ -159,7 +166,7 @@ def shares(plan: t.Mapping[str, t.Any], share: int = 100, back: bool = False) ->
 
 def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: str, why: str | None, checking: bool) -> dict[str, t.Any]:
     """Result, sentence and members' releases; C(why) is None when nothing failed."""
-    label, old = _outcome.label_of(plan["release"]), _outcome.label_of(plan["serving_release"])
+    label, old, warm = (_outcome.label_of(plan[name]) for name in ("intended", "serving_release", "release"))
     switch = plan["switch"]
     count = f"{len(plan['members']) - len(plan['absent'])} of {len(plan['members'])} members"
     at = _shares(local, plan)
@@ -181,9 +188,16 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
                 "lost": list(plan["absent"]), **({"beside": [*([seen.unknown] if seen.unknown else []), *mended]} if why is None else {})}
 
     if why is None:
+        # What becomes of it at the end of the deploy is told there.
+        keeps = "has {0}" if (plan.get("retire") or {}).get("at_end") else "keeps {0} warm"
         if switch is None:
+            if plan.get("ended"):
+                left = _outcome.label_of(plan["ended"]["origin"])
+                return told("succeeded", [f"{title}: {old} serves already, on {plan['serving_side']}: {plan['ended']['told']} had not ended, and "
+                                          + ("would be ended by this; nothing has been changed" if checking else "is ended now"),
+                                          *([f"{plan['side']} {keeps.format(left)}"] if left and not checking else [])])
             if plan["batches"]:
-                return told("succeeded", [f"{title}: the idle side {plan['side']} has {label} again, and {plan['serving_side']} serves {old} as before"])
+                return told("succeeded", [f"{title}: the idle side {plan['side']} has {warm} again, and {plan['serving_side']} serves {old} as before"])
             return told("succeeded", [f"{title}: {old or label} serves already, on {plan['serving_side']}, and nothing was moved", *_to_leave(plan)])
         if home:
             return told("succeeded", [f"{title} would bring every request back to {switch['to']}, which serves {old}; nothing has been changed" if checking else
@@ -191,8 +205,6 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
         if checking:
             return told("succeeded", [f"{title} would bring {label} to the idle side {switch['to']} and switch every request there from {switch['from']}; "
                                       "nothing has been changed"])
-        # What becomes of it at the end of the deploy is told there.
-        keeps = "has {0}" if (plan.get("retire") or {}).get("at_end") else "keeps {0} warm"
         if plan.get("dead"):
             keeps = f"has {{0}}, and {', '.join(plan['dead'])} did not serve there"
         kept = f"{switch['from']} {keeps.format(old)}" if old else f"{switch['from']} has no release"

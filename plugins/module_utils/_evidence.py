@@ -328,7 +328,9 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     by_probe, by_sheet = _Line(), _Line()
     if probe is not None:
         probe, by_probe = _line_of_probe(probe, began, ended, blamed, _losses.background_rate(verdicts, cells), max_slowdown, first)
-    few = _few_answers(cells if sheet is not None else None, probe, blamed, places, steps, first)
+    # Where this run ends one that was killed, what serves now has served since then, and nobody here knows what it has answered.
+    served = any((event.get("detail") or {}).get("served_before") for event in events)
+    few = "" if served else _few_answers(cells if sheet is not None else None, probe, blamed, places, steps, first)
     if sheet is not None:
         by_sheet = _line_of_sheet(sheet, samples, cells, places, verdicts, blamed, began, first, judge_4xx)
     notes += by_probe.notes + by_sheet.notes

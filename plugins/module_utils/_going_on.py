@@ -75,13 +75,47 @@ def told(interrupted: t.Mapping[str, t.Any]) -> str:
     return f"the {interrupted.get('verb') or 'deploy'}{' to ' + label if label else ''}{deploy}"
 
 
-def kept(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any] | None:
-    """What is kept of one that ended well, for a later rollback; None where users got no other release by it."""
+def ended(plan: t.Mapping[str, t.Any], interrupted: Known, release: t.Mapping[str, t.Any],
+          warm: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
+    """What was killed after it had brought users a release, and is ended by a plan that finds this C(release) in place; None where nothing was.
+
+    It is that deploy or rollback, for whatever comes later: what it left (C(origin)) is what a rollback goes to, in its way.
+
+    :param warm: what the idle side ran before.
+    """
+    if not interrupted or interrupted.get("verb") not in ("deploy", "rollback") or interrupted.get("release") != release["digest"]:
+        return None
+    unfinished, origin = of_interrupted(interrupted), warm
+    if not idle(unfinished):
+        digest = next(iter((interrupted.get("before") or {}).values()), None)
+        origin = {"digest": digest, "label": None} if digest else None
+    elif interrupted.get("serving") == plan["serving_side"]:
+        return None
+    intent = {**{name: interrupted.get(name) for name in ("verb", "release", "label", "serving", "side")}, "strategy": unfinished}
+    return {"verb": interrupted["verb"], "strategy": unfinished, "release": dict(release), "origin": dict(origin) if origin else None,
+            "told": told(interrupted), "intent": intent}
+
+
+def intent(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What the journal says of a run's moves, for what ends it. Who only ends another one, which was killed, is that one there, too."""
+    release = plan.get("intended") or plan["release"]
+    own = {"verb": plan["verb"], "strategy": plan.get("strategy"), "release": release["digest"], "label": release.get("label"),
+           "serving": plan.get("serving_side"), "side": plan.get("side")}
+    return dict(plan["ended"]["intent"]) if plan.get("ended") else own
+
+
+def kept(plan: t.Mapping[str, t.Any], result: str = "succeeded") -> dict[str, t.Any] | None:
+    """What is kept of one that ended, for a later rollback; None where users got no other release by it.
+
+    One that was killed and is ended by this run (C(ended)) is kept also where this run went back: its own moves were those of the idle side.
+    """
     if not plan.get("sides"):
         # With one side there is one way back, which the hosts know.
         return None
-    if plan["verb"] == "deploy" and plan.get("ended"):
-        return {"verb": "deploy", "strategy": plan["strategy"], "deploy_id": plan["deploy_id"], **plan["ended"]}
+    if plan.get("ended") and result != "failed":
+        return {"deploy_id": plan["deploy_id"], **{name: plan["ended"][name] for name in ("verb", "strategy", "release", "origin")}}
+    if result != "succeeded":
+        return None
     previous, release = plan.get("previous") or {}, plan["release"]
     switched = bool(plan.get("switch")) and not plan["switch"]["home"]
     rolled = bool(plan["going_back_to"]) and previous.get("digest") != release["digest"]

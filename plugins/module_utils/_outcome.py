@@ -199,7 +199,7 @@ def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.M
         refused = full_stop(f"{title.capitalize()} was refused: {why}")
         return {"result": "failed", "sentence": f"{refused} Nothing has been changed.", "members": [], "lost": away}
 
-    label = label_of(plan["release"])
+    label = label_of(plan.get("intended") or plan["release"])
     if failed and local.get("__deploy_lock_taken"):
         return _overtaken(hostvars, members, plan, f"{title.capitalize()} to {label}")
     if failed and checking:
@@ -330,8 +330,7 @@ def _who_serves(now: _seen.Look) -> list[str]:
 
 def unfinished(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What this deploy leaves in the journal, for what ends it."""
-    return {"verb": plan["verb"], "strategy": plan.get("strategy"), "release": plan["release"]["digest"], "label": plan["release"].get("label"),
-            "side": plan.get("side"), "serving": plan.get("serving_side")}
+    return _going_on.intent(plan)
 
 
 def _overtaken(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any], what: str) -> dict[str, t.Any]:

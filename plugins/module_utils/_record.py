@@ -185,7 +185,7 @@ def compose(
         "environment": _plain(plan.get("environment")),
         "strategy": _plain(plan.get("strategy")),
         "driver": _plain(plan.get("driver")),
-        "release": _release(plan.get("release"), "plan.release"),
+        "release": _release(plan.get("intended") or plan.get("release"), "plan.release"),
         "previous": _release(plan.get("previous"), "plan.previous"),
         "started": started,
         "finished": round(finished, 3),

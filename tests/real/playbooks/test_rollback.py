@@ -6,13 +6,16 @@ brings serving back."""
 
 from __future__ import annotations
 
+import re
 import sys
 import typing as t
 
 import playing
 import pytest
 from haproxy_stage import ask, wait_until
-from sides import BLUE_GREEN, Side, version
+from held import events
+from sides import BLUE_GREEN, URL, Side, traffic, version
+from under_load import Streams
 
 sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
 
@@ -43,6 +46,38 @@ def killed(side: Side, green: str, **variables: t.Any) -> None:
         finally:
             process.kill()
             process.wait(30)
+
+
+def killed_and_ended(side: Side, verb: str, begun: t.Callable[[], bool], **variables: t.Any) -> playing.Played:
+    """C(verb) dies at C(begun), and the same command once more ends it."""
+    log = side.path / "killed.log"
+    with open(log, "wb") as output:
+        process = side.stage.start(f"zero.downtime.{verb}", output=output, **variables)
+        try:
+            wait_until(lambda: begun() or process.poll() is not None, f"{verb} is where it is to die", timeout=120)
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+        finally:
+            process.kill()
+            process.wait(30)
+    played = side.stage.play(f"zero.downtime.{verb}", **variables)
+    assert played.rc == 0, played.output
+    return played
+
+
+def ended_behind_its_switch(side: Side, verb: str, there: str, left: str, begun: t.Callable[[], bool], **variables: t.Any) -> None:
+    """C(verb) dies behind its switch to the side C(there), at C(begun), and the same command once more ends it."""
+    played = killed_and_ended(side, verb, begun, **variables)
+    assert f" serves already, on {there}: the {verb} to " in played.sentence, played.output
+    assert f"had not ended, and is ended now; {left} keeps " in played.sentence, played.sentence
+    # Nobody knows here what was answered since the switch, and it was not nothing.
+    assert "has answered no request" not in played.sentence, played.sentence
+    assert side.stage.play("zero.downtime.status").rc == 0
+
+
+def out(side: Side, slot: str) -> bool:
+    """Whether the first member is out of traffic on that side."""
+    rows = ask(side.stage.socket(), f"show servers state shop_{slot}")
+    return bool(re.search(rf"^\d+ shop_{slot} \d+ app1 \S+ \d+ [1-9]", rows, re.MULTILINE))
 
 
 def die(side: Side, slot: str, *members: str) -> None:
@@ -128,6 +163,52 @@ def test_members_that_died_are_begun_anew_by_a_rolling_rollback_and_by_the_same_
     back = rollback(side, deploy_release="2.0.0")
     assert back.rc == 0 and "app1, app2, app3, app4 were begun anew with 2.0.0, since they did not serve" in back.sentence, back.output
     assert version() == "2.0.0" and side.stage.play("zero.downtime.status").rc == 0
+
+
+@pytest.mark.claim("bg-killed-is-remembered")
+@pytest.mark.parametrize("strategy", ["blue_green", "canary"])
+def test_a_deploy_that_was_killed_behind_its_switch_and_ended_is_undone_by_one_switch(side, strategy):
+    options = {**(CANARY if strategy == "canary" else BLUE_GREEN), "deploy_release": "1.0.0", "deploy_soak": 10, "deploy_evidence_rate": 20}
+    # What it came from is no first release of its side, and a rolling rollback would not find it.
+    assert side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN).rc == 0
+    ended_behind_its_switch(side, "deploy", "green", "blue", lambda: side.shares() == ("100", "100"), **options)
+    back = rollback(side)
+    assert back.rc == 0 and "2.0.0 serves on blue (4 of 4 members); green keeps 1.0.0 warm" in back.sentence, back.output
+    assert side.shares() == ("0", "0") and version() == "2.0.0"
+
+
+@pytest.mark.claim("bg-killed-is-remembered", "bg-killed-rollback-is-remembered")
+def test_a_deploy_and_its_rollback_that_were_killed_while_streams_ended_are_what_they_were_to_be(side):
+    """The side left behind is out of traffic then, and who ends the deploy or rollback brings it back."""
+    assert side.stage.play("zero.downtime.deploy", deploy_release="2.0.0", **PLAIN).rc == 0
+    options = {**BLUE_GREEN, "deploy_streams": "ask", "deploy_drain_timeout": 3600, "deploy_traffic": traffic(slowest_request=2)}
+    with Streams(URL, side.path, "--sockets", "4", "--events", "4"):
+        ended_behind_its_switch(side, "deploy", "green", "blue", lambda: out(side, "blue"), **options, deploy_release="1.0.0")
+        assert version() == "1.0.0" and not out(side, "blue")
+        ended_behind_its_switch(side, "rollback", "blue", "green", lambda: out(side, "green"), **options)
+        assert version() == "2.0.0" and not out(side, "green")
+    again = rollback(side)
+    assert again.rc == 0 and "2.0.0 serves already, on blue, and nothing was moved" in again.sentence, again.output
+    assert COMMAND + " -e deploy_release=1.0.0 would undo that" in again.sentence, again.sentence
+    assert side.shares() == ("0", "0") and version() == "2.0.0"
+
+
+def test_a_rolling_deploy_and_its_rollback_that_were_killed_behind_their_last_batch_are_what_they_were_to_be(side):
+    variables = {"deploy_soak": 10, "deploy_evidence_rate": 20, "deploy_batches": [2]}
+
+    def ended_behind_its_batch(verb: str, **more: t.Any) -> playing.Played:
+        records = side.path / verb
+        return killed_and_ended(side, verb, lambda: ("return", "finished", 2) in [
+                                    (event["step"], event["event"], event.get("batch")) for event in events(records)],
+                                **variables, **more, deploy_records_dir=str(records))
+
+    ended = ended_behind_its_batch("deploy", deploy_release="2.0.0")
+    assert "4 of 4 members were moved to 2.0.0" in ended.sentence, ended.sentence
+    ended = ended_behind_its_batch("rollback")
+    assert "4 of 4 members were moved to 1.0.0" in ended.sentence and version() == "1.0.0", ended.sentence
+    again = rollback(side)
+    assert again.rc == 2 and "1.0.0 serves already: it was gone back to from 2.0.0, and nothing ran there before it" in again.sentence, again.output
+    assert version() == "1.0.0" and side.stage.play("zero.downtime.status").rc == 0
 
 
 def test_requests_on_both_sides_that_no_journal_knows_of_go_where_a_person_says(side):

@@ -144,16 +144,19 @@ def test_streams_that_do_not_end_when_they_are_asked_take_the_deploy_back_at_the
     assert side.record()["result"] == "rolled_back"
 
 
-def test_who_ends_a_deploy_that_was_killed_while_streams_ended_ends_them(side):
-    options = {**BLUE_GREEN, "deploy_streams": "ask", "deploy_drain_timeout": FAR, "deploy_traffic": TRAFFIC, "deploy_release": NEW}
+@pytest.mark.claim("killed-before-its-streams-ended")
+@pytest.mark.parametrize("soak", [0, 20], ids=["while streams end", "before anybody was asked"])
+def test_who_ends_a_deploy_that_was_killed_behind_its_switch_ends_the_streams(side, soak):
+    options = {**BLUE_GREEN, "deploy_streams": "ask", "deploy_drain_timeout": FAR, "deploy_traffic": TRAFFIC, "deploy_release": NEW, "deploy_soak": soak}
     with Streams(URL, side.path, "--sockets", str(EACH), "--events", str(EACH)) as streams:
         process = side.stage.start("zero.downtime.deploy", **options)
         out = r"^\d+ shop_blue \d+ app1 \S+ \d+ [1-9]"
-        wait_until(lambda: re.search(out, ask(side.stage.socket(), "show servers state shop_blue"), re.MULTILINE), "blue is out", timeout=60)
+        wait_until(lambda: side.shares()[0] == "100" and (soak or re.search(out, ask(side.stage.socket(), "show servers state shop_blue"), re.MULTILINE)),
+                   "the switch is made, and without a soak blue is out", timeout=60)
         process.kill()
         process.wait(10)
         played = side.stage.play("zero.downtime.deploy", **options)
-    assert played.rc == 0 and "green serves 2.0.0" in played.sentence, played.output
+    assert played.rc == 0 and "2.0.0 serves already, on green: the deploy to 2.0.0 (" in played.sentence, played.output
     assert streams.report["summary"]["versions"] == {NEW: CLIENTS} and streams.report["summary"]["cut"] == 0, streams.report["summary"]
     assert not re.search(out, ask(side.stage.socket(), "show servers state shop_blue"), re.MULTILINE), "blue is warm"
 

@@ -202,6 +202,44 @@ def test_a_rollback_to_a_side_that_died_brings_its_release_to_the_other_one():
     assert _blue_green.lay_out(plan(**BACK), everybody(serves="o", idle="n"), (), KILLED)["switch"] is None
 
 
+@pytest.mark.claim("bg-killed-is-remembered", "bg-killed-rollback-is-remembered")
+@pytest.mark.parametrize("verb", ["deploy", "rollback"])
+@pytest.mark.parametrize("out", [[], ["app1", "app2"]])
+def test_who_ends_what_was_killed_behind_its_switch_knows_what_it_came_from(verb, out):
+    """Also where streams were being ended on the side left behind, whose members are out."""
+    killed = {**KILLED, "verb": verb, "strategy": "blue_green", "deploy_id": "d1"}
+    here = plan(**(BACK if verb == "rollback" else {}), side="blue", serving_side="green", serving_slots=dict.fromkeys(HOSTS, "green"),
+                capacity={"first": False, "most": None, "ready": [name for name in HOSTS if name not in out]})
+    results = {name: {"release": release("n"), "active": release("o"), "previous": None, "slots": {"green": {"active": release("n")}},
+                      "staged": [release("o"), release("n")]} for name in HOSTS}
+    laid = {**here, **_blue_green.lay_out(here, results, out, killed)}
+    assert laid["switch"] is None and (laid["batches"][0]["members"] if laid["batches"] else []) == out
+    # What moves is the idle side's own release, and what this is about is the one that serves.
+    assert (laid["release"], laid["intended"]) == (release("o" if out else "n"), release("n"))
+    assert (laid["ended"]["verb"], laid["ended"]["release"], laid["ended"]["origin"]) == (verb, release("n"), release("o"))
+    title = f"{verb.capitalize()} of shop"
+    assert _blue_green.outcome({}, laid, title, None, False)["sentence"] == (
+        f"{title}: n serves already, on green: the {verb} to n (d1) had not ended, and is ended now; blue keeps o warm.")
+    assert "would be ended by this; nothing has been changed." in _blue_green.outcome({}, laid, title, None, True)["sentence"]
+    assert "Deploy of shop to n failed: why;" in _blue_green.outcome({}, laid, "Deploy of shop", "why", False)["sentence"]
+
+
+@pytest.mark.claim("bg-killed-rollback")
+def test_what_puts_the_idle_side_right_and_dies_is_ended_by_the_same():
+    """Its release is what serves: another rollback would otherwise bring users what the idle side had."""
+    results = everybody(serves="o", idle="n", wanted=None, keeps="pon")
+    before = dict.fromkeys(HOSTS, "p" * 64)
+    first = _blue_green.lay_out(plan(**BACK), results, [], {**KILLED, "before": before})
+    assert (first["release"], first["intended"], first["ended"], first["switch"]) == (release("p"), release("o"), None, None)
+    killed = {**KILLED, "verb": "rollback", "strategy": "blue_green", "release": first["intended"]["digest"], "label": "o", "before": before}
+    # Half of it is done.
+    results["app1"] = {**results["app1"], "active": release("p")}
+    ready = {"first": False, "most": None, "ready": HOSTS}
+    again = _blue_green.lay_out(plan(**BACK, capacity=ready), results, [], killed)
+    assert again["switch"] is None and again["ended"] is None and again["release"] == release("p")
+    assert again["batches"] == [{"n": 1, "members": ["app2", "app3"]}]
+
+
 @pytest.mark.claim("dead-side-is-left")
 def test_a_release_that_serves_already_and_died_is_not_called_served():
     found = _blue_green.lay_out(plan(capacity=DEAD), everybody(serves="n", idle="o"))

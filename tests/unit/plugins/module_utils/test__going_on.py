@@ -107,8 +107,33 @@ def test_what_is_kept_of_a_deploy(changes: dict[str, t.Any], kept: bool) -> None
 
 
 def test_a_deploy_that_ended_one_that_was_killed_is_kept_with_what_that_left() -> None:
-    found = _going_on.kept(plan(switch=None, ended={"release": NEW, "origin": OLD}))
-    assert found and found["verb"] == "deploy" and found["origin"] == OLD
+    left = plan(switch=None, serving_side="green", side="blue")
+    left["ended"] = _going_on.ended(left, killed("canary"), NEW, OLD)
+    found = _going_on.kept(left)
+    assert found == {"verb": "deploy", "strategy": "canary", "deploy_id": "d2", "release": NEW, "origin": OLD}
+    # Whatever becomes of the idle side. One that failed leaves the journal, and so the next one ends what was left.
+    assert _going_on.kept(left, "rolled_back") == found and _going_on.kept(left, "failed") is None
+    # Should it die as well, the journal tells of the first.
+    assert _going_on.intent(left) == {name: killed("canary")[name] for name in ("verb", "strategy", "release", "label", "serving", "side")}
+
+
+def test_what_gave_users_no_release_is_not_ended_by_one_that_finds_its_release() -> None:
+    finds = plan(switch=None, serving_side="blue", side="green")
+    assert _going_on.ended(finds, None, NEW, OLD) is None
+    # It had not switched, and what serves was there before.
+    assert _going_on.ended(finds, killed("canary"), NEW, OLD) is None
+    assert _going_on.ended(finds, killed("rolling", "restart"), NEW, OLD) is None
+    switched = {**finds, "serving_side": "green"}
+    assert _going_on.ended(switched, {**killed("canary"), "release": "x" * 64}, NEW, OLD) is None
+    # A rolling one is undone as it was made, also where another strategy finds that nothing is left to do.
+    rolled = {**killed("rolling"), "serving": "blue", "side": "blue", "before": {"app1": OLD["digest"]}}
+    found = _going_on.ended(finds, rolled, NEW, None)
+    assert found and (found["strategy"], found["origin"]["digest"]) == ("rolling", OLD["digest"])
+
+
+@pytest.mark.parametrize("result", ["failed", "rolled_back"])
+def test_nothing_is_kept_of_one_that_failed(result: str) -> None:
+    assert _going_on.kept(plan(), result) is None and _going_on.kept({}, result) is None
 
 
 def test_the_release_before_is_the_last_deploys_as_long_as_that_is_what_serves() -> None:
