@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import functools
 import os
-import pwd
 import time
 import typing as t
 import uuid
@@ -26,7 +25,8 @@ from ansible_collections.zero.downtime.plugins.module_utils import (
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _fanout, _holder, _inventory, _payload, _reaching, _whole_run, _without
+from ansible_collections.zero.downtime.plugins.plugin_utils import (
+    _asking, _fanout, _holder, _inventory, _payload, _reaching, _records_place, _whole_run, _without)
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
@@ -464,12 +464,8 @@ class ActionModule(ActionBase):
 
         Where the name is taken by a run that has not ended, the next free one is this run's: neither may write into the other's files.
         """
-        parent = records_dir
-        while not os.path.exists(parent):
-            parent = os.path.dirname(parent)
         try:
-            if not os.path.isdir(parent) or not os.access(parent, os.W_OK | os.X_OK):
-                raise PermissionError
+            _records_place.prove(records_dir)
             if self._task.check_mode:
                 return deploy_id, None
             deploy_id, run_dir = _plan.free_name(deploy_id, lambda name: _made(os.path.join(records_dir, ".running", name)))
@@ -479,9 +475,7 @@ class ActionModule(ActionBase):
                 # The evidence begins with what the balancers have said, when they said it.
                 _balance.append(run_dir, balancer, result, "started", now=functools.partial(self._read_at.get, balancer, started))
         except OSError as error:
-            mode = oct(os.stat(parent).st_mode & 0o7777)
-            raise DowntimeError(f"deploy_records_dir is '{records_dir}', where user {_user()} cannot write "
-                                f"({parent} has mode {mode}); a directory that can be written is accepted") from error
+            raise _records_place.refusal(records_dir, error, self._this) from error
         return deploy_id, run_dir
 
     def _hook(self, name: str, path: str, task_vars: dict[str, t.Any]) -> tuple[str, list[str]]:
@@ -606,14 +600,6 @@ def _made(path: str) -> str | None:
     except FileExistsError:
         return None
     return path
-
-
-def _user() -> str:
-    """Who runs this; a container's arbitrary user has a number and no name."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def checked_driver(values: t.Mapping[str, t.Any]) -> str:

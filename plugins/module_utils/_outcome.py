@@ -183,16 +183,17 @@ def together(said: t.Mapping[str, str]) -> str:
 
 
 def outcome(hostvars: t.Mapping[str, t.Any], members: t.Sequence[str], plan: t.Mapping[str, t.Any], resolved: t.Mapping[str, t.Any],
-            checking: bool = False) -> dict[str, t.Any]:
+            checking: bool = False, verb: str = "deploy") -> dict[str, t.Any]:
     """Result, sentence and members' releases.
 
+    :param verb: what was to be done, where nothing could be resolved.
     :returns: C(result) (succeeded, rolled_back, failed), C(sentence), C(members) ([{name, release, state}]), C(lost); of a strategy with an
         idle side also C(shares), as the balancers told them after its last move of them.
     """
     local = hostvars[LOCAL]
     failed = bool(local.get("__deploy_here"))
     evidence = (local.get("__deploy_evidence") or {}).get("evidence") or {}
-    title = f"{resolved['verb']} of {resolved['app']}" if resolved else "deploy"
+    title = f"{resolved['verb']} of {resolved['app']}" if resolved else verb
     if not plan:
         away = [name for name in members if lost(resolved, hostvars, name)]
         why = _why(hostvars, members, resolved) or (f"{', '.join(away)} cannot be reached" if away else "it could not be planned")

@@ -207,6 +207,7 @@ class Examination:
         """What the controller itself has to have: hooks, a place for records, and batches that can be made."""
         checks, checked = self.checks, self.checked
         self.planner = self.plugin(PLAN)
+        self.planner._this = self._this()
         for name, path in (checked["deploy_hooks"] or {}).items():
             if path:
                 found = checks.tried(

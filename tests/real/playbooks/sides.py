@@ -18,6 +18,8 @@ import playing
 from haproxy_stage import ask
 
 URL = "http://127.0.0.1:8080"
+# Of a shell that has Ansible's commands, as whoever runs the playbooks has.
+PASTED = {**os.environ, **playing.ENV, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
 LOAD = playing.REPO / "tests" / "load" / "load.py"
 BLUE_GREEN = {"deploy_strategy": "blue_green", "deploy_soak": 0, "deploy_evidence_rate": 20}
 POOLS = [{"name": f"shop_{side}", "side": side, "port": f"{{{{ stage_{side}_port }}}}"} for side in layout.SLOTS]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -18,15 +17,12 @@ import playing
 import pytest
 from haproxy_stage import ask, wait_until
 from held import Held
-from sides import BLUE_GREEN, URL, version
+from sides import BLUE_GREEN, PASTED, URL, version
 
 sys.path.insert(0, str(playing.REPO / "tests" / "stage"))
 
 import layout  # noqa: E402  pylint: disable=wrong-import-position
 import stage as stage_code  # noqa: E402  pylint: disable=wrong-import-position
-
-# Of a shell that has Ansible's commands, as whoever runs the playbooks has.
-PASTED = {**os.environ, **playing.ENV, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 @pytest.mark.claim("bg-rollback-is-one-switch", "bg-idle-side-put-back")

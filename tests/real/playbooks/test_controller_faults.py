@@ -12,8 +12,9 @@ import pathlib
 import subprocess
 import typing as t
 
+import playing
 import pytest
-from sides import version
+from sides import PASTED, version
 
 HOOK = """
 - name: {name}
@@ -95,6 +96,33 @@ def test_the_state_directory_is_full_in_the_middle(stage: t.Any, tmp_path: pathl
     assert version() == "2.0.0" and {path.name for path in small_disk.iterdir()} == {"filler", "local-shop.last", "rest"}
     (small_disk / "filler").unlink()
     assert stage.play("zero.downtime.deploy", deploy_release="1.0.0", **own).rc == 0 and version() == "1.0.0"
+
+
+@pytest.mark.claim("records-disk-full")
+def test_the_disk_of_the_records_is_full_and_a_rollback_goes_on_with_the_command_that_is_named(
+        stage: t.Any, tmp_path: pathlib.Path, small_disk: pathlib.Path) -> None:
+    own = {"deploy_records_dir": str(small_disk / "records")}
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {"HOME": str(home)}
+    assert stage.play("zero.downtime.deploy", deploy_release="2.0.0").rc == 0
+    with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    before = stage.seen()
+    why = f"deploy_records_dir is '{own['deploy_records_dir']}', where user root cannot write: no space left on device (of 1 MiB that a run needs)"
+    doctor = stage.play("zero.downtime.doctor", **own, env=env)
+    assert doctor.rc == 2 and why in doctor.output, doctor.output
+    deploy = stage.play("zero.downtime.deploy", deploy_release="1.0.0", **own, env=env)
+    assert deploy.rc == 2 and deploy.sentence.startswith(f"Deploy was refused: {why}; "), deploy.sentence
+    refused = stage.play("zero.downtime.rollback", **own, env=env)
+    command = f"ansible-playbook zero.downtime.rollback -e deploy_app=shop -e deploy_records_dir={home}/deploy-records"
+    assert refused.rc == 2 and refused.sentence == f"Rollback was refused: {why}; {command} keeps its record there. Nothing has been changed."
+    assert stage.seen() == before and {path.name for path in small_disk.iterdir()} == {"filler"}
+    # As a person pastes it.
+    pasted = subprocess.run(command, shell=True, cwd=playing.REPO, capture_output=True, text=True, check=False, timeout=300, env={**PASTED, **env})
+    assert pasted.returncode == 0 and version() == "1.0.0", pasted.stdout + pasted.stderr
+    assert [path.suffix for path in sorted((home / "deploy-records").glob("2*"))] == [".html", ".json"]
 
 
 @pytest.mark.parametrize("signal, batches, serves", [

@@ -102,6 +102,9 @@ def test_refused_before_anything_moved():
     found = end(facts({"__deploy_why": "deploy_release is missing"}), {})
     assert found["result"] == "failed"
     assert found["sentence"] == "Deploy of shop was refused: deploy_release is missing. Nothing has been changed."
+    # Before anything could be resolved.
+    unresolved = _outcome.outcome(facts({"__deploy_why": "deploy_release is missing"}), ["app1"], {}, {}, verb="rollback")
+    assert unresolved["sentence"] == "Rollback was refused: deploy_release is missing. Nothing has been changed."
 
 
 def test_everybody_went_back():
