@@ -49,6 +49,8 @@ SPEC = {
 
 # What somebody gives for one run, and has to give again in a command that goes on with it.
 SAID = ("deploy_release", "deploy_strategy", "deploy_side", "deploy_members")
+# As well, but only where it was given on the command line: an inventory has it for each run.
+SAID_THERE = ("deploy_streams",)
 
 
 class ActionModule(ActionBase):
@@ -103,7 +105,8 @@ class ActionModule(ActionBase):
             _fanout.prepare(self, [*([driver.module("info")] if driver.info else []), f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases",
                                    driver.module("members")], task_vars)
         app = checked["deploy_app"]
-        said = {name: values[name] for name in SAID if values.get(name) is not None}
+        there = task_vars["hostvars"]._variable_manager.extra_vars
+        said = {name: values[name] for name in (*SAID, *(name for name in SAID_THERE if name in there)) if values.get(name) is not None}
         # For commands that run this once more.
         self._this = {"verb": verb, "app": app, "said": said}
         last = None

@@ -101,7 +101,8 @@ def intent(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     release = plan.get("intended") or plan["release"]
     own = {"verb": plan["verb"], "strategy": plan.get("strategy"), "release": release["digest"], "label": release.get("label"),
            "serving": plan.get("serving_side"), "side": plan.get("side")}
-    return dict(plan["ended"]["intent"]) if plan.get("ended") else own
+    streams = (plan.get("said") or {}).get("deploy_streams")
+    return {**(plan["ended"]["intent"] if plan.get("ended") else own), **({"streams": streams} if streams else {})}
 
 
 def kept(plan: t.Mapping[str, t.Any], result: str = "succeeded") -> dict[str, t.Any] | None:
@@ -147,12 +148,12 @@ def _undoing(last: Known) -> str:
 
 def ways(interrupted: t.Mapping[str, t.Any], app: str | None) -> str:
     """What ends something that was left unfinished, for a sentence."""
-    verb, unfinished = interrupted.get("verb"), of_interrupted(interrupted)
+    verb, unfinished, streams = interrupted.get("verb"), of_interrupted(interrupted), interrupted.get("streams")
     if verb == "restart":
-        return f"{_commands.command('restart', app)} ends it"
-    back = _commands.command("rollback", app, deploy_strategy=SWITCH if idle(unfinished) else unfinished)
+        return f"{_commands.command('restart', app, deploy_streams=streams)} ends it"
+    back = _commands.command("rollback", app, deploy_strategy=SWITCH if idle(unfinished) else unfinished, deploy_streams=streams)
     if verb == "rollback":
         return f"{back} ends it"
     label = interrupted.get("label") or interrupted.get("release")
-    there = _commands.command("deploy", app, deploy_release=label, deploy_strategy=unfinished) if label else None
+    there = _commands.command("deploy", app, deploy_release=label, deploy_strategy=unfinished, deploy_streams=streams) if label else None
     return f"{back} undoes it" + (f", or {there} goes on with it" if there else "")

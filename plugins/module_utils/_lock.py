@@ -210,7 +210,8 @@ def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.An
     """What a deploy that did not end cleanly set out to do, from the intents that go with its moves.
 
     :returns: C(verb), C(strategy), C(deploy_id), C(release) (digest), C(label), C(serving) (the side that served when it began), C(side) (whose members it
-        moved), and C(before): the digest that each member ran on that side before the first of such deploys there. None when the journal has none.
+        moved), C(streams) (what was given on its command line) and C(before): the digest that each member ran on that side before the first of such
+        deploys there. None when the journal has none.
     """
     told = [entry for entry in entries if entry.get("intent")]
     if not told:
@@ -224,7 +225,7 @@ def interrupted_of(entries: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.An
         for member, digest in (entry["intent"].get("before") or {}).items():
             if digest:
                 before.setdefault(member, digest)
-    return {**{name: last.get(name) for name in ("verb", "strategy", "release", "label", "serving", "side")}, "before": before,
+    return {**{name: last.get(name) for name in ("verb", "strategy", "release", "label", "serving", "side", "streams")}, "before": before,
             "deploy_id": told[-1].get("deploy_id")}
 
 

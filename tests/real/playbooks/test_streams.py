@@ -155,6 +155,8 @@ def test_who_ends_a_deploy_that_was_killed_behind_its_switch_ends_the_streams(si
                    "the switch is made, and without a soak blue is out", timeout=60)
         process.kill()
         process.wait(10)
+        told = side.stage.play("zero.downtime.status")
+        assert told.rc == 2 and f" -e deploy_release={NEW} -e deploy_strategy=blue_green -e deploy_streams=ask goes on with it" in told.sentence, told.output
         played = side.stage.play("zero.downtime.deploy", **options)
     assert played.rc == 0 and "2.0.0 serves already, on green: the deploy to 2.0.0 (" in played.sentence, played.output
     assert streams.report["summary"]["versions"] == {NEW: CLIENTS} and streams.report["summary"]["cut"] == 0, streams.report["summary"]

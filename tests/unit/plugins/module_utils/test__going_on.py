@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -77,6 +78,15 @@ def test_one_that_contradicts_what_was_left_is_refused_naming_both(
     with pytest.raises(DowntimeError) as refused:
         _going_on.strategy(verb, "shop", given, None, interrupted, None)
     assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+@pytest.mark.parametrize("verb", ["deploy", "rollback", "restart"])
+def test_a_command_that_ends_something_has_what_its_command_line_said_of_streams(verb: str) -> None:
+    said = _going_on.intent(plan(verb=verb, said={"deploy_streams": "ask"}))
+    commands = re.findall("ansible-playbook .*? -e deploy_streams=ask", _going_on.ways(said, "shop"))
+    assert len(commands) == (2 if verb == "deploy" else 1), _going_on.ways(said, "shop")
+    # What an inventory says holds for each run.
+    assert "deploy_streams" not in _going_on.ways(_going_on.intent(plan(verb=verb, said={})), "shop")
 
 
 def test_to_a_release_that_is_named_the_other_side_may_be_brought() -> None:

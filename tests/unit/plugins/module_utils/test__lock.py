@@ -147,7 +147,7 @@ def test_the_journal_outlives_a_deploy_that_did_not_end_cleanly(lock):
         pass
     assert _lock.out_of(lock.entries()) == ["app1", "app3"]
     assert _lock.interrupted_of(got["journal"]) == {
-        "verb": "deploy", "release": "n", "label": "2.0.0", "strategy": None, "deploy_id": "d1", "serving": None, "side": None,
+        "verb": "deploy", "release": "n", "label": "2.0.0", "strategy": None, "deploy_id": "d1", "serving": None, "side": None, "streams": None,
         "before": {"app1": "o", "app2": "o"}}
     lock.release("d2", clean=True)
     assert lock.entries() == []
