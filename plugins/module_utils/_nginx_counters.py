@@ -40,6 +40,9 @@ STATUS = "status_"
 CLIENT_LEFT = "499"
 # Closed without an answer.
 UNANSWERED = ("000", "444")
+# A server as nginx writes it: an address that is resolved, with its port, or a socket's path. And what it writes where it asked none.
+SERVER = re.compile(r"unix:.+|.+:\d+")
+NOBODY = "-"
 CHUNK = 1 << 20
 # Seconds from which on a lost request is kept by itself, with its times: whoever asks later can tell whether it was open at a moment of the past.
 SLOW = 1.0
@@ -91,13 +94,18 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
         own["errors"] += status.startswith("5")
         own["time_ms"] = round(own["time_ms"] + _milliseconds(times), 3)
         _grow(own, found)
-        address = _last(fields[11]) if len(fields) == len(FIELDS) else "-"
-        if address != "-":
+        address = _server(_last(fields[11])) if len(fields) == len(FIELDS) else NOBODY
+        if address != NOBODY:
             _grow(own.setdefault("members", {}).setdefault(address, {}), _of_a_member(found, status))
         kind = _lost(found, status)
         if kind and own["last"] and _milliseconds(times) >= SLOW * 1000:
             counts["slow"].append([round(own["last"] - _milliseconds(times) / 1000, 3), own["last"], pool, address, kind])
             counts["slow_seen"] += 1
+
+
+def _server(address: str) -> str:
+    """Who was tried. Where no server was left to be, nginx writes the upstream's own name: that is nobody, and what is lost then may be any member's."""
+    return address if SERVER.fullmatch(address) else NOBODY
 
 
 def _lost(found: t.Mapping[str, int], status: str) -> str | None:

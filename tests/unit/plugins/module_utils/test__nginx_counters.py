@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _nginx_config, _nginx_counters
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _losses, _nginx_config, _nginx_counters
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 ENDED = "|1795650000.123"
@@ -78,6 +78,30 @@ def test_each_member_has_what_it_was_the_last_to_be_asked_for():
     assert found["pools"]["shop"]["members"] == {
         "app1": {"requests": 1, "faults": 1}, "app2": {"requests": 3, "cut_short": 1, "errors": 1},
         "192.0.2.13:8000": {"requests": 1, "refused": 1, "status_404": 1}}
+
+
+@pytest.mark.parametrize("address, member", [
+    ("unix:/run/app1.sock", "unix:/run/app1.sock"), ("[2001:db8::11]:8000", "[2001:db8::11]:8000"),
+    ("192.0.2.11:8000, unix:/run/app1.sock", "unix:/run/app1.sock"),
+    ("shop", None), ("192.0.2.11:8000, shop", None), ("192.0.2.11:8000 : shop", None), ("-", None)])
+def test_where_no_server_was_left_nginx_names_the_upstream_and_that_is_no_member(address, member):
+    found = counted_lines("502|POST|OK|157|502|-|0|-|shop|2.002" + ENDED + "|" + address)
+    assert found["pools"]["shop"].get("members", {}) == ({member: {"requests": 1, "faults": 1}} if member else {})
+    assert found["responses"]["5xx"] == 1 and found["slow_losses"][0]["member"] == (member or "-")
+
+
+@pytest.mark.claim("each-loss-names-its-member")
+def test_a_loss_for_which_no_server_was_left_counts_while_any_member_is_moved():
+    """As nginx 1.22 wrote it: an old worker whose two members were out."""
+    names = {f"192.0.2.1{number}:8000": f"app{number}" for number in (1, 2, 3)}
+    good = [GOOD.replace("192.0.2.11", f"192.0.2.1{number}") for number in (1, 2, 3)]
+    rows = {0.0: counted_lines(*good * 500, names=names), 10.0: counted_lines(*good * 1000, names=names),
+            20.0: counted_lines(*good * 1500, *["502|POST|OK|157|502|-|0|-|shop|0.000" + ENDED + "|shop"] * 9, names=names)}
+    samples = [{"time": when, "balancer": "lb", "at": "checked", "counters": [row]} for when, row in rows.items()]
+    cells = _balance.balance(samples, moved_at=12.0)["cells"]
+    places = _losses.Places([{"name": "drain", "batch": 1, "started": 12.0, "finished": None, "members": ["app1"]}], "share-", 12.0)
+    lost = next(one for one in _losses.judge(cells, places) if one.kind == "own_errors")
+    assert (lost.lost, {cell.member for cell in lost.where}, lost.others) == (9, {None}, [])
 
 
 def test_a_log_without_the_members_is_counted_all_the_same():
