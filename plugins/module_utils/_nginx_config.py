@@ -22,6 +22,8 @@ FILE = re.compile(r"^# configuration file (?P<path>.+):$", re.MULTILINE)
 TOKEN = re.compile(r"""\s+|\#[^\n]*|(?P<quoted>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<mark>[{};])|(?P<word>(?:\\.|\$\{[^}]*\}|[^\s{};])+)""", re.DOTALL)
 UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "M": 2592000.0, "y": 31536000.0, "": 1.0}
 PASSES = frozenset("proxy_pass fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass".split())
+# client_header_timeout where nothing sets it.
+SILENCE = 60.0
 NEXT = frozenset(name.replace("_pass", "_next_upstream") for name in PASSES)
 
 
@@ -58,6 +60,16 @@ class Config:
         """Seconds after which nginx ends an old worker with all that it still holds; None when it never does."""
         found = [directive for directive in self.all("worker_shutdown_timeout") if len(directive.words) > 1]
         return seconds(" ".join(found[-1].words[1:])) if found else None
+
+    def silence(self) -> float:
+        """Seconds for which a connection may be open until its first request is there, in the block that allows for most."""
+        found: dict[bool, float] = {True: SILENCE}
+        for everywhere in (True, False):
+            told = [seconds(" ".join(directive.words[1:])) or 0.0 for directive in self.all("client_header_timeout")
+                    if (directive.inside[-1:] == (("http",),)) == everywhere]
+            found.update({everywhere: max(told)} if told else {})
+        # A server without a line of its own has that of http, or nginx' own.
+        return max(found.values())
 
     def reads(self, directory: str) -> bool:
         """Whether a file C(*.conf) in C(directory) is included."""
@@ -200,6 +212,11 @@ def lint(config: Config, directory: str, pools: t.Mapping[str, t.Mapping[str, st
         if any("non_idempotent" in directive.words for directive in config.all(name)):
             found.append(finding("warning", name, f"{name} has non_idempotent: a POST that a member may have worked on already is sent to another one, too",
                                  [f"{name} error timeout;"]))
+    if config.silence() > slowest:
+        found.append(finding("info", "client_header_timeout", f"a connection that a client has opened ahead of need keeps nginx's worker from before a reload for "
+                             f"{config.silence():g} s, in which its first request may come, so each drain may take so long, and with deploy_streams ask or cut "
+                             f"takes {config.silence() + slowest:g} s while there are streams (slowest_request is {slowest:g})",
+                             ["http { client_header_timeout 10s; }"]))
     if config.closes_idle():
         found.append(finding("warning", "keepalive_timeout", "each reload closes the idle connections of clients, and a request that meets such a close is "
                              "lost unless its client repeats it, which the deploy's own probe does not; nginx 1.27.4 and newer have "

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _fence
@@ -28,7 +29,8 @@ def move(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
         timeout=params["timeout"], timeout_action=params["timeout_action"], min_active=params["min_active"],
         restored=params.get("restored") or (), probe_path=params.get("probe_path"), streams=params.get("streams") or "wait",
         slowest_request=params["slowest_request"], check_mode=check_mode)
-    safe(nginx, max(params["slowest_request"], params["timeout"] if request.state == "drained" else 0))
+    config = safe(nginx, max(params["slowest_request"], params["timeout"] if request.state == "drained" else 0))
+    request = dataclasses.replace(request, silence=config.silence())
     # What was counted until now is not of this move.
     before = counted(params, nginx, keep=False)["counters"] if request.state != "down" and not check_mode else []
     result = Mover(nginx, request, memory=memory).run()

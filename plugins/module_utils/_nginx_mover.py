@@ -51,6 +51,8 @@ class Request:
     # What becomes of streams, and how long a request may last: what lasts longer is a stream.
     streams: str = "wait"
     slowest_request: float = 60.0
+    # How long a connection that nginx has accepted may be silent until its first request is there: client_header_timeout.
+    silence: float = 60.0
     check_mode: bool = False
 
 
@@ -204,6 +206,15 @@ class Mover:
         """The workers from before the last change that still live, as pid/start."""
         return self.nginx.processes.alive(self.revision.workers) if self.revision else []
 
+    @property
+    def only_streams_after(self) -> float:
+        """Seconds after a change from which on old workers hold nothing but streams.
+
+        What a client has opened ahead of need gets its first request up to C(silence) later, which an old worker gives to whoever served in its time, and
+        which may last. nginx closes only those that wait between two requests.
+        """
+        return self.request.silence + self.request.slowest_request
+
     def wait_for_workers(self, deadline: float) -> None:
         request = self.request
         cutting: float | None = None
@@ -217,7 +228,7 @@ class Mover:
                                         f"({', '.join(pools[key[0]].path for key in back)})")
             if not left:
                 return
-            if request.streams != "wait" and self.nginx.changed_for() >= request.slowest_request:
+            if request.streams != "wait" and self.nginx.changed_for() >= self.only_streams_after:
                 # What nginx had taken before the change is over, but for streams: those of other members need not end.
                 self.streams = self.held(left)
                 if request.streams != "end" or not any(self.streams.values()):
@@ -239,9 +250,10 @@ class Mover:
     def check_streams(self) -> None:
         """Refuse, before anything is moved, what could not tell streams from requests."""
         request = self.request
-        if request.streams in ("leave", "cut") and request.timeout <= request.slowest_request:
-            raise DowntimeError(f"timeout is {request.timeout:g}, and slowest_request is {request.slowest_request:g}; with streams={request.streams} a timeout "
-                                "above slowest_request is accepted, since nginx does not tell which of its connections are streams before that")
+        if request.streams in ("leave", "cut") and request.timeout <= self.only_streams_after:
+            raise DowntimeError(f"timeout is {request.timeout:g}, slowest_request is {request.slowest_request:g} and nginx's client_header_timeout "
+                                f"{request.silence:g} s; with streams={request.streams} a timeout above {self.only_streams_after:g} is accepted, since before "
+                                "that what nginx's old workers hold may still be a request, or bring its first one")
         if request.streams != "wait" and self.nginx.processes.connections([worker.pid for worker in self.nginx.workers(self.nginx.master())]) is None:
             raise DowntimeError(f"streams is '{request.streams}', but this user may not see the connections of nginx's workers; root is needed")
 
@@ -304,9 +316,9 @@ class Mover:
     def let_go(self, deadline: float) -> None:
         """Wait for the old workers where nobody served before: until they have exited, they go on to answer for nobody with 502.
 
-        What they had taken before the change is over once no request can last any longer; they may live on with streams.
+        What they had taken before the change is over once no request can come or last any longer; they may live on with streams.
         """
-        while self.old() and self.nginx.changed_for() < self.request.slowest_request:
+        while self.old() and self.nginx.changed_for() < self.only_streams_after:
             if self.clock() >= deadline:
                 self.notes.append("nginx's workers from before the change still live; a request that they have taken may still find no server")
                 return

@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 import typing as t
 
 UPGRADE = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata:\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+# Seconds that the path /slow takes.
+SLOW = 1.0
 ASKS = {
     "websocket": "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
     "events": "Accept: text/event-stream\r\n",
@@ -51,6 +54,8 @@ class Holding:
                     self.held.append(connection)
                     connection.sendall(UPGRADE if path == b"/websocket" else EVENTS)
                     return
+                if path == b"/slow":
+                    time.sleep(SLOW)
                 connection.sendall(OK)
 
     def end(self) -> None:

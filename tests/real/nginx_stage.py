@@ -55,16 +55,16 @@ map ${app}_side ${app}_pool {{
 class NginxStage:
     """With ``split="shop"`` the front of that name goes by the shares of the first two pools, blue and green.
 
-    ``upstream_lines`` and ``server_lines`` are more lines for every upstream, and for the server that passes to the first pool.
+    ``upstream_lines``, ``server_lines`` and ``http_lines`` are more lines for every upstream, for the server that passes to the first pool, and for all.
     """
 
     def __init__(self, pools: dict[str, list[str]], *, address: str = "127.0.0.1", fronts: t.Mapping[str, int] | None = None,
                  servers: t.Mapping[str, t.Mapping[str, str]] | None = None, main_lines: t.Sequence[str] = (), upstream_lines: t.Sequence[str] = (),
                  server_lines: t.Sequence[str] = (), start_apps: bool = True, write_revision: bool = False, workers: int = 2, split: str = "",
-                 keepalive: str = "30s") -> None:
+                 keepalive: str = "30s", http_lines: t.Sequence[str] = ()) -> None:
         self.pools, self.address, self.start_apps, self.write_revision = pools, address, start_apps, write_revision
         self.main_lines, self.upstream_lines, self.server_lines, self.worker_count = list(main_lines), list(upstream_lines), list(server_lines), workers
-        self.split, self.keepalive = split, keepalive
+        self.split, self.keepalive, self.http_lines = split, keepalive, list(http_lines)
         self.names = list(dict.fromkeys(name for names in pools.values() for name in names))
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="zdn-"))
         self.upstreams = self.dir / "zero-downtime"
@@ -93,7 +93,7 @@ class NginxStage:
             "http {",
             *(f"    {kind}_temp_path {self.dir}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")),
             "    " + LOG_FORMAT,
-            f"    keepalive_timeout {self.keepalive};",
+            f"    keepalive_timeout {self.keepalive};", *("    " + line for line in self.http_lines),
             f"    include {self.upstreams}/*.conf;"]
         for pool, port in self.fronts.items():
             target = f"${pool}_pool" if pool == self.split else pool

@@ -51,6 +51,22 @@ def test_idle_connections_that_a_reload_closes_are_told():
     assert lint(dump(keepalive="75s", site=SITE.replace("listen 80;", "listen 80; keepalive_timeout 0s;"))) == []
 
 
+@pytest.mark.parametrize("http, server, expected", [
+    ("", "", 60), ("client_header_timeout 10s;", "", 10), ("client_header_timeout 10s;", "client_header_timeout 1m 30s;", 90),
+    ("client_header_timeout 2m;", "client_header_timeout 5s;", 120), ("", "client_header_timeout 5s;", 60), ("", "client_header_timeout 2m;", 120)])
+def test_how_long_a_connection_may_be_silent_is_what_the_most_patient_server_allows(http, server, expected):
+    text = dump(inside=INCLUDE + http, site=SITE.replace("listen 80;", "listen 80; " + server))
+    assert _nginx_config.parse(text).silence() == expected
+
+
+@pytest.mark.claim("nginx-silence-is-told")
+def test_silent_connections_that_outlast_every_request_are_told():
+    found = lint(dump(), slowest=5.0)
+    assert [(finding["level"], finding["setting"]) for finding in found] == [("info", "client_header_timeout")]
+    assert "takes 65 s while there are streams (slowest_request is 5)" in found[0]["text"], found
+    assert lint(dump(inside=INCLUDE + " client_header_timeout 5s;"), slowest=5.0) == []
+
+
 @pytest.mark.parametrize("text, expected", [("30", 30), ("30s", 30), ("1m 30s", 90), ("1m30s", 90), ("500ms", 0.5), ("2h", 7200), ("soon", None), ("", None)])
 def test_times(text, expected):
     assert _nginx_config.seconds(text) == expected

@@ -154,6 +154,33 @@ def test_where_nobody_served_the_old_workers_are_waited_for(world):
     assert world.now - before < 1
 
 
+@pytest.fixture
+def old_workers_stay(world, monkeypatch):
+    """The time that a change was made is a file's; here time passes only when somebody sleeps."""
+    world.stay = True
+    apply, at = world.nginx.apply, []
+    monkeypatch.setattr(world.nginx, "apply", lambda *args: (apply(*args), at.append(world.now))[0])
+    monkeypatch.setattr(world.nginx, "changed_for", lambda: world.now - at[-1])
+    world.connections = lambda pids: {}
+    return world
+
+
+@pytest.mark.parametrize("streams", ["leave", "cut"])
+def test_what_old_workers_hold_is_streams_once_a_first_request_can_neither_come_nor_last(old_workers_stay, streams):
+    """One that comes as late as it may lasts for as long as it may."""
+    run(old_workers_stay, ["app1"], "drained", streams=streams, silence=10.0, slowest_request=5.0, timeout=60)
+    assert 15 <= old_workers_stay.now < 16
+    with pytest.raises(DowntimeError, match="client_header_timeout 10 s; with streams=.* a timeout above 15 is accepted"):
+        run(old_workers_stay, ["app2"], "drained", streams=streams, silence=10.0, slowest_request=5.0, timeout=15)
+    assert old_workers_stay.read().count(" down;") == 1
+
+
+def test_where_nobody_served_a_first_request_to_an_old_worker_may_come_late(old_workers_stay):
+    old_workers_stay.write(SHOP.replace(";", " down;"))
+    result = run(old_workers_stay, ["app1", "app2", "app3"], "active", silence=10.0, slowest_request=5.0, timeout=60)
+    assert result["notes"] == [] and 15 <= old_workers_stay.now < 17
+
+
 def memory(out=None, theirs=None):
     noted = []
     return Memory(dict(out or {}), dict(theirs or {}), noted.append), noted
