@@ -250,7 +250,7 @@ class ActionModule(ActionBase):
             "batch_sizes": checked["deploy_batches"], "batch_pause": checked["deploy_batch_pause"], "min_active": checked["deploy_min_active"],
             "capacity": capacity, "drain_timeout": checked["deploy_drain_timeout"],
             **_plan.drain_actions(checked, driver.cuts, verb), "ready_timeout": checked["deploy_ready_timeout"], "soak": checked["deploy_soak"],
-            "streams": _plan.of_streams(checked, traffic, driver, strategy, verb),
+            "streams": _plan.of_streams(checked, traffic, driver, strategy, verb, told),
             "evidence": {"url": checked["deploy_evidence_url"], "rate": _canary.evidence_rate(own, checked["deploy_evidence_rate"]),
                          "paths": checked["deploy_evidence_paths"], "max_slowdown": checked["deploy_evidence_max_slowdown"],
                          "judge_4xx": checked["deploy_evidence_judge_4xx"], "max_failed": checked["deploy_evidence_max_failed"],

@@ -20,9 +20,9 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_places import check_floor, find_places, in_flight
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_state import (
-    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, RUNNING, STARTING, Key, Server, read_servers)
+    CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, HTTP, RUNNING, STARTING, Key, Server, read_servers)
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy_workers import Balancer, Look
-from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_back, told_gone, told_theirs
+from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_back, told_gone, told_theirs, told_untold
 
 POLL = 0.05
 ZEROES = 2
@@ -167,6 +167,7 @@ class Mover:
         moved = {key for keys in self.places.values() for key in keys}
         self.remember(view)
         if request.state != "active":
+            self.check_streams(view, moved)
             view = self.checked(view, {pool for pool, dummy in moved}, started)
             check_floor(view.servers, moved, request.min_active, request.restored if request.check_mode else ())
         before = {member: self.summary(view, member) for member in request.members}
@@ -176,6 +177,15 @@ class Mover:
             view = self.activate(view, started) if request.state == "active" else self.take_out(view, started)
             after = {member: self.summary(view, member) for member in request.members}
         return self.result(view, before, after, self.clock() - started)
+
+    def check_streams(self, view: View, places: t.Collection[Key]) -> None:
+        """Refuse, before anything is moved, what could not tell streams from requests.
+
+        In another mode than http a session is as old as its connection: a kept one looks like a stream, whatever request is on it.
+        """
+        others = {key[0]: view.servers[key].mode for key in sorted(places) if view.servers[key].mode != HTTP}
+        if others and self.request.streams != "wait":
+            raise DowntimeError(told_untold(f"streams is '{self.request.streams}'", "haproxy", others))
 
     def checked(self, view: View, pools: t.Collection[str], started: float) -> View:
         """The servers once each of the pools' has been checked: a floor cannot be judged while a fresh worker knows nobody's health."""

@@ -19,6 +19,8 @@ DRAIN = FORCED_DRAIN | INHERITED_DRAIN
 # Bits of srv_check_state and srv_agent_state. Maintenance pauses a check that stays enabled.
 CHECK_CONFIGURED, CHECK_ENABLED = 0x02, 0x04
 CHECK_PASSED = 3
+# The mode in which HAProxy knows requests.
+HTTP = "http"
 # srv_op_state: starting is slow start.
 STARTING, RUNNING = 1, 2
 
@@ -50,6 +52,7 @@ class Server(t.NamedTuple):
     scur: int
     qcur: int
     idle: int  # connections that are kept open for later requests
+    mode: str
 
     @property
     def key(self) -> Key:
@@ -107,7 +110,8 @@ def servers(stat_rows: t.Iterable[dict[str, str]], state_rows: t.Iterable[dict[s
             checked=bool(number(row["srv_check_state"]) & CHECK_ENABLED), agent=number(row["srv_agent_state"]),
             weight=number(row["srv_uweight"]), initial_weight=number(row["srv_iweight"]),
             throttle=number(throttle.rstrip("%")) if throttle else 100, backup=stat.get("bck") == "1", cookie=stat.get("cookie") or "",
-            tracked=stat.get("tracked") or "", scur=number(stat["scur"]), qcur=number(stat["qcur"]), idle=number(stat.get("srv_icur")))
+            tracked=stat.get("tracked") or "", scur=number(stat["scur"]), qcur=number(stat["qcur"]), idle=number(stat.get("srv_icur")),
+            mode=stat.get("mode") or HTTP)
     return found
 
 

@@ -75,3 +75,9 @@ def floor_of(min_active: str | int, configured: int, option: str = "min_active")
     if text.endswith("%"):
         return -(-int(number) * configured // 100)
     return int(number)
+
+
+def told_untold(given: str, driver: str, modes: t.Mapping[str, str]) -> str:
+    """That nothing can be taken for a stream in these pools, by the C(modes) they are in; C(given) is what was asked for."""
+    return f"{given}, but " + " and ".join(f"the pool {pool} is in mode {mode}" for pool, mode in modes.items()) \
+        + f", in which {driver} does not tell streams from requests; wait is accepted"

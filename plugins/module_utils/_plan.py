@@ -16,6 +16,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import (
     _canary_options, _commands, _drivers, _going_on, _members, _spec, _swap_options)
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, agreeing, refuse, shown_url, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
+from ansible_collections.zero.downtime.plugins.module_utils._members import told_untold
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
 
 SIDES = ("blue", "green")
@@ -24,6 +25,8 @@ VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 # The verbs that bring another release into traffic, or the same one anew.
 SHIFTS = ("deploy", "rollback", "restart")
+# The mode of a pool in which a balancer knows requests.
+REQUESTS = "http"
 
 
 def batches(members: t.Sequence[str], sizes: t.Sequence[t.Any], most: int | None = None, unbound: t.Sequence[str] = ()) -> list[dict[str, t.Any]]:
@@ -115,11 +118,14 @@ def drain_actions(checked: t.Mapping[str, t.Any], cuts: bool, verb: str) -> dict
     return {"drain_timeout_action": back if verb == "rollback" else asked, "back_timeout_action": back}
 
 
-def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], driver: _drivers.Driver, strategy: str, verb: str) -> dict[str, t.Any]:
+def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], driver: _drivers.Driver, strategy: str, verb: str,
+               told: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """What becomes of streams: what was asked for (C(mode)), what a drain is told on the way to the release (C(out)) and on the way back (C(back)), and
     whether a deploy ends those of the side that it leaves behind (C(behind)).
 
     Raises DowntimeError where the driver could not tell them from requests.
+
+    :param told: what each balancer has.
     """
     mode = checked["deploy_streams"]
     if mode == "wait":
@@ -128,6 +134,10 @@ def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], d
         can = [name for name in _drivers.NAMES if _drivers.load(name).tells_streams]
         raise DowntimeError(f"deploy_streams is '{mode}', but the driver {driver.name} cannot tell streams from requests, so wait is accepted; "
                             f"{' and '.join(can)} can")
+    modes = {f"{pool['name']} on {balancer}": pool["mode"] for balancer, result in told.items() for pool in result.get("pools") or ()
+             if pool.get("mode", REQUESTS) != REQUESTS}
+    if modes:
+        raise DowntimeError(told_untold(f"deploy_streams is '{mode}'", driver.name, modes))
     longest, limit = traffic.get("slowest_request"), checked["deploy_drain_timeout"]
     if longest is not None and longest <= 0:
         raise DowntimeError(f"deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} seconds above 0 are accepted, since whatever lasts "

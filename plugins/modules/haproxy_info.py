@@ -91,6 +91,10 @@ pools:
       description: Backend.
       type: str
       returned: success
+    mode:
+      description: In another one than C(http) HAProxy knows connections and no requests, and tells no streams from requests.
+      type: str
+      returned: success
     sticky:
       description: Whether clients are sent back to the server they had before.
       type: bool

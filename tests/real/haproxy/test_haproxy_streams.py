@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 
@@ -108,3 +109,23 @@ def test_a_drain_that_failed_cuts_nothing_when_its_member_comes_back(stage, move
     finally:
         for member in members:
             member.stop()
+
+
+@pytest.mark.claim("streams-of-tcp-are-not-told")
+@pytest.mark.parametrize("streams_are", ["leave", "end", "cut"])
+def test_in_mode_tcp_nothing_is_taken_for_a_stream_since_a_kept_connection_looks_like_one(stage, move, info, streams_are):
+    """In mode tcp a session is as old as its connection, whatever request is on it."""
+    balancer = stage({"shop": ["app1", "app2"]}, frontend_lines=["mode tcp"], backend_lines=["mode tcp"])
+    assert [pool["mode"] for pool in info(balancer)["pools"]] == ["tcp"]
+    client = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=20)
+    client.request("GET", "/health")
+    client.getresponse().read()
+    time.sleep(2.2)  # HAProxy tells ages in whole seconds
+    client.request("GET", "/slow?ms=1500")
+    sentence = f"streams is '{streams_are}', but the pool shop is in mode tcp, in which haproxy does not tell streams from requests; wait is accepted"
+    with pytest.raises(DowntimeError, match=sentence):
+        move(balancer, ["app1", "app2"], "drained", streams=streams_are, slowest_request=1, timeout=60)
+    assert client.getresponse().status == 200
+    assert [server["status"] for server in rows_of(balancer, 4)] == ["UP", "UP"]
+    client.close()
+    assert row(move(balancer, ["app1"], "drained", timeout=60))["state"] == "drained"

@@ -430,7 +430,7 @@ def test_what_flees_from_a_release_cuts_at_the_end_of_the_drain(asked, cuts, ver
 ])
 def test_what_becomes_of_streams(mode, driver, strategy, verb, expected):
     checked = {"deploy_streams": mode, "deploy_drain_timeout": 60}
-    found = _plan.of_streams(checked, {"slowest_request": 30.0}, _drivers.load(driver), strategy, verb)
+    found = _plan.of_streams(checked, {"slowest_request": 30.0}, _drivers.load(driver), strategy, verb, {})
     assert (found["out"], found["back"], found["behind"]) == expected and found["mode"] == mode
 
 
@@ -443,5 +443,17 @@ def test_what_becomes_of_streams(mode, driver, strategy, verb, expected):
 def test_streams_that_could_not_be_told_from_requests_are_refused(driver, limit, sentence):
     longest = 30.0 if limit else 0.0
     with pytest.raises(DowntimeError) as refused:
-        _plan.of_streams({"deploy_streams": "ask", "deploy_drain_timeout": limit}, {"slowest_request": longest}, _drivers.load(driver), "rolling", "deploy")
+        _plan.of_streams({"deploy_streams": "ask", "deploy_drain_timeout": limit}, {"slowest_request": longest}, _drivers.load(driver), "rolling", "deploy",
+                         {})
     assert sentence in str(refused.value)
+
+
+@pytest.mark.claim("streams-of-tcp-are-not-told")
+@pytest.mark.parametrize("verb", ["deploy", "rollback", "restart", "drain"])
+def test_streams_of_a_pool_in_mode_tcp_are_refused(verb):
+    told = {"lb1": {"pools": [{"name": "shop", "mode": "http"}, {"name": "api", "mode": "tcp"}]}, "lb2": {"pools": [{"name": "shop"}]}}
+    with pytest.raises(DowntimeError) as refused:
+        _plan.of_streams({"deploy_streams": "cut", "deploy_drain_timeout": 60}, {"slowest_request": 5}, _drivers.load("haproxy"), "rolling", verb, told)
+    assert str(refused.value) == ("deploy_streams is 'cut', but the pool api on lb1 is in mode tcp, in which haproxy does not tell streams from requests; wait "
+                                  "is accepted")
+    assert _plan.of_streams({"deploy_streams": "wait"}, {}, _drivers.load("haproxy"), "rolling", verb, told)["out"] is None
