@@ -344,14 +344,16 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     dropped = "the kernels of the balancers counted %s listen-queue overflows and %s drops (of any listener on those hosts)" % (
         kernel["overflows"], kernel["drops"]) if grown else ""
     notes += [dropped] * grown
+    nobody = _nobody_counts(samples, sheet)
+    notes += ["no balancer counted real requests: %s" % nobody] if nobody else []
     if sheet is not None and by_sheet.over and not by_probe.over and probe is not None:
         notes.append("the probe met none of them")
     return {
-        "probe": probe, "balance": sheet, "kernel": kernel, "attributed": attributed, "verdict": verdict,
+        "probe": probe, "balance": sheet, "cut": cut, "kernel": kernel, "attributed": attributed, "verdict": verdict,
         "at_the_end": _at_the_end(probe, sheet, began),
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": by_sheet.suspected,
         "hasty": verdict == "lost" and bool(unsure) and places.leaves_some(cells),
-        "sentence": _slowdown.said(_with_clauses(_sentence(verdict, reason, probe, sheet, attributed, died, dropped),
+        "sentence": _slowdown.said(_with_clauses(_sentence(verdict, reason, probe, sheet, attributed, died, dropped, nobody, cut, places.asked),
                                                  [unsure, *by_sheet.told, few if verdict == "clean" else ""]), by_probe.slower),
     }
 
@@ -567,9 +569,17 @@ def _goes_on(probe: dict[str, t.Any] | None, events: t.Sequence[dict[str, t.Any]
     return bool(looks) and any(loss["scheduled"] > min(looks) for loss in (probe or {}).get("losses", ()))
 
 
-def _gaps(sheet: dict[str, t.Any] | None, dropped: str) -> list[str]:
+def _nobody_counts(samples: t.Sequence[dict[str, t.Any]], sheet: dict[str, t.Any] | None) -> str:
+    """Why there are balancers and no balance sheet, for a sentence. A driver that has none to ask has nobody who could count."""
+    why = {sample["balancer"]: sample["failed"] for sample in samples if "failed" in sample} if sheet is None else {}
+    return "; ".join("%s: %s" % one for one in sorted(why.items()))
+
+
+def _gaps(sheet: dict[str, t.Any] | None, dropped: str, nobody: str) -> list[str]:
     """What keeps one from saying that no request was lost, though none was seen to be."""
     found = [] if sheet is None or sheet["complete"] else ["the balance sheet is incomplete: %s" % sheet["note"]]
+    if nobody:
+        found.append("no balancer counted real requests: %s" % nobody)
     if sheet is not None and sheet["waiting"]:
         found.append("without an answer yet: %s" % sheet["waiting"])
     return found + [dropped] * bool(dropped)
@@ -594,8 +604,14 @@ def _at_the_end(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, 
     return " and ".join(parts)
 
 
+def _ended(cut: str, asked: int, cut_short: int = 0) -> str:
+    """What the deploy ended on purpose, for a sentence."""
+    short = ", %d of them cut short by it" % cut_short if cut_short else ""
+    return (" (%s cut on purpose)" % cut if cut else "") + (" (%s left to the application to end%s)" % (_plural(asked, "stream"), short) if asked else "")
+
+
 def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, attributed: list[dict[str, t.Any]],
-              died: str | None, dropped: str) -> str:
+              died: str | None, dropped: str, nobody: str, cut: int, asked: int) -> str:
     parts = []
     if probe is not None:
         parts.append("%s of %s" % (format(probe["failed"], ","), _plural(probe["sent"], "probe request"))
@@ -604,17 +620,14 @@ def _sentence(verdict: str, reason: str, probe: dict[str, t.Any] | None, sheet: 
         told = ["%d %s" % (sheet["lost_by_kind"][kind], _losses.WORDS[kind]) for kind in LOSSES if sheet["lost_by_kind"].get(kind)]
         kinds = " lost (%s)" % ", ".join(told) if told and sheet["lost"] else ""
         parts.append("%s of %s%s" % (format(sheet["lost"], ","), _plural(sheet["received"], "real request"), kinds))
-        if sheet["cut"]:
-            parts[-1] += " (%d more cut on purpose)" % sheet["cut"]
-        if sheet["streams_asked"]:
-            short = ", %d of them cut short by it" % sheet["streams_cut_short"] if sheet["streams_cut_short"] else ""
-            parts[-1] += " (%s left to the application to end%s)" % (_plural(sheet["streams_asked"], "stream"), short)
-    numbers = " and ".join(parts)
+        parts[-1] += _ended("%d more" % cut if cut else "", asked, sheet["streams_cut_short"])
+    numbers = " and ".join(parts) + (_ended(_plural(cut, "connection") if cut else "", asked) if sheet is None else "")
     if verdict == "clean":
         if not parts:
-            return "Nothing was measured: there is neither an evidence URL nor a balancer that counts requests."
+            return "Nothing was measured: there is neither an evidence URL nor a balancer that counts requests%s%s." % (
+                " (%s)" % nobody if nobody else "", numbers)
         fine = "" if probe is None else "; longest gap %d ms, own stall %d ms" % (round(probe["longest_gap_ms"]), math.ceil(probe["stall_ms"]))
-        gaps = _gaps(sheet, dropped)
+        gaps = _gaps(sheet, dropped, nobody)
         usual = (sheet or {}).get("background")
         # The application's own errors are no lost requests, as long as they are no more than before.
         broken = 0 if usual or probe is None else sum(probe["phases"][name]["transport"] for name in ("before", "during", "after"))

@@ -538,7 +538,9 @@ def _balance_tile(record: Record) -> str:
     balance = _mapping(_mapping(record.get("evidence")).get("balance"))
     what = "every real request, counted by the balancer"
     if not balance:
-        return _tile("Balance sheet", what, "none", "–", "not counted", [], "This driver's balancer gives no counters, or none were read.")
+        cut = _number(_mapping(record.get("evidence")).get("cut"))
+        facts = [("cut on purpose", _count(cut))] if cut else []
+        return _tile("Balance sheet", what, "none", "–", "not counted", facts, "This driver's balancer gives no counters, or none were read.")
     gone = lost(record)
     state = "bad" if gone else "warn" if balance.get("complete") is False else "good" if _number(balance.get("received")) else "none"
     facts = [

@@ -435,6 +435,37 @@ def test_cut_connections_are_counted_and_said():
     assert found["balance"]["cut"] == 3 and found["verdict"] == "clean"
 
 
+TCP = "shop is in mode tcp, in which HAProxy knows connections and no requests"
+
+
+def uncounted(*balancers):
+    return [{"time": T0 + when, "balancer": balancer, "at": "checked", "failed": TCP, "uncounted": True} for when in (0, 9, 20) for balancer in balancers]
+
+
+@pytest.mark.claim("no-loss-is-said-when-all-is-whole")
+def test_where_no_balancer_counts_no_more_is_said_than_what_was_measured():
+    found = _evidence.compose(account(), uncounted("lb1", "lb2"), steps=STEPS)
+    assert (found["verdict"], found["balance"]) == ("clean", None)
+    assert found["sentence"].startswith("No loss was seen, and not everything was counted: 0 of 200 probe requests; "), found["sentence"]
+    assert found["sentence"].endswith(f"; no balancer counted real requests: lb1: {TCP}; lb2: {TCP}."), found["sentence"]
+    alone = _evidence.compose(None, uncounted("lb1"), steps=STEPS)["sentence"]
+    assert alone == f"Nothing was measured: there is neither an evidence URL nor a balancer that counts requests (lb1: {TCP})."
+    # A driver without balancers that could be asked has nobody who could count, and claims nothing of real requests.
+    assert _evidence.compose(account(), [], steps=STEPS)["sentence"].startswith("No request was lost: 0 of 200 probe requests; ")
+
+
+def test_what_was_cut_is_told_where_no_balancer_counts_too():
+    steps = [dict(step, cut=12) if step["name"] == "drain" else step for step in STEPS]
+    events = [{"time": T0 + 12, "step": "drain", "event": "finished", "detail": {"cut": 12}}]
+    found = _evidence.compose(account(), uncounted("lb1"), events, steps)
+    assert found["cut"] == 12 and "0 of 200 probe requests (12 connections cut on purpose); " in found["sentence"], found["sentence"]
+    alone = _evidence.compose(None, uncounted("lb1"), events, steps)["sentence"]
+    assert alone.endswith(f"(lb1: {TCP}) (12 connections cut on purpose)."), alone
+    asked = [dict(step, asked={"app3": 9}) if step["name"] == "drain" else step for step in STEPS]
+    assert "0 of 200 probe requests (9 streams left to the application to end); " in _evidence.compose(account(), uncounted("lb1"), [], asked)["sentence"]
+    assert _evidence.compose(account(), clean_sheet(), steps=STEPS)["cut"] == 0
+
+
 def test_overflows_alone_are_a_finding():
     found = _evidence.compose(account(), clean_sheet()[:2] + [reading(20, 2000, at="stopped", kernel={"listen_overflows": 4, "listen_drops": 5})], steps=STEPS)
     assert found["verdict"] == "clean" and found["kernel"] == {"overflows": 4, "drops": 5} and "4 listen-queue overflows" in found["notes"][0]

@@ -94,8 +94,9 @@ def test_headline():
     assert _report.headline(record) == "1 of 1,203,441 real requests lost"
     record["evidence"]["balance"]["lost"] = 4
     assert _report.headline(record) == "4 of 1,203,441 real requests lost"
-    record["evidence"]["balance"] = None
+    record["evidence"].update(balance=None, cut=12)
     assert _report.headline(record) == "1 of 1,000 probes failed"
+    assert "cut on purpose" in page(record)[0]
     record["evidence"]["probe"] = {"sent": 0, "uncounted": {"sent": 12}}
     assert _report.headline(record) == "No request was counted"
     assert "12 requests before anything served" in page(record)[0]

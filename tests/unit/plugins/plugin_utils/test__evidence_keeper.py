@@ -208,7 +208,7 @@ def test_a_balancer_that_nobody_counts_on_refuses_no_deploy(tmp_path):
 
     assert keeper(tmp_path, sampler=sampler).started()["changed"] is True
     stopped = keeper(tmp_path, "stopped", sampler).stopped()
-    assert stopped["evidence"]["balance"] is None
+    assert stopped["evidence"]["balance"] is None and "lb1: nobody counts there" in stopped["sentence"]
 
 
 def test_without_a_url_the_sheet_alone_is_kept_and_judged(tmp_path):
