@@ -572,7 +572,7 @@ def _goes_on(probe: dict[str, t.Any] | None, events: t.Sequence[dict[str, t.Any]
 def _nobody_counts(samples: t.Sequence[dict[str, t.Any]], sheet: dict[str, t.Any] | None) -> str:
     """Why there are balancers and no balance sheet, for a sentence. A driver that has none to ask has nobody who could count."""
     why = {sample["balancer"]: sample["failed"] for sample in samples if "failed" in sample} if sheet is None else {}
-    return "; ".join("%s: %s" % one for one in sorted(why.items()))
+    return "; ".join("%s: %s" % (", ".join(sorted(name for name in why if why[name] == reason)), reason) for reason in dict.fromkeys(why.values()))
 
 
 def _gaps(sheet: dict[str, t.Any] | None, dropped: str, nobody: str) -> list[str]:

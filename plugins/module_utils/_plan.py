@@ -134,10 +134,14 @@ def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], d
         can = [name for name in _drivers.NAMES if _drivers.load(name).tells_streams]
         raise DowntimeError(f"deploy_streams is '{mode}', but the driver {driver.name} cannot tell streams from requests, so wait is accepted; "
                             f"{' and '.join(can)} can")
-    modes = {f"{pool['name']} on {balancer}": pool["mode"] for balancer, result in told.items() for pool in result.get("pools") or ()
-             if pool.get("mode", REQUESTS) != REQUESTS}
-    if modes:
-        raise DowntimeError(told_untold(f"deploy_streams is '{mode}'", driver.name, modes))
+    where: dict[tuple[str, str], list[str]] = {}
+    for balancer, result in told.items():
+        for pool in result.get("pools") or ():
+            if pool.get("mode", REQUESTS) != REQUESTS:
+                where.setdefault((pool["name"], pool["mode"]), []).append(balancer)
+    if where:
+        raise DowntimeError(told_untold(f"deploy_streams is '{mode}'", driver.name,
+                                        {f"{pool} on {', '.join(balancers)}": its for (pool, its), balancers in where.items()}))
     longest, limit = traffic.get("slowest_request"), checked["deploy_drain_timeout"]
     if longest is not None and longest <= 0:
         raise DowntimeError(f"deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} seconds above 0 are accepted, since whatever lasts "

@@ -451,9 +451,9 @@ def test_streams_that_could_not_be_told_from_requests_are_refused(driver, limit,
 @pytest.mark.claim("streams-of-tcp-are-not-told")
 @pytest.mark.parametrize("verb", ["deploy", "rollback", "restart", "drain"])
 def test_streams_of_a_pool_in_mode_tcp_are_refused(verb):
-    told = {"lb1": {"pools": [{"name": "shop", "mode": "http"}, {"name": "api", "mode": "tcp"}]}, "lb2": {"pools": [{"name": "shop"}]}}
+    told = {"lb1": {"pools": [{"name": "shop", "mode": "http"}, {"name": "api", "mode": "tcp"}]}, "lb2": {"pools": [{"name": "api", "mode": "tcp"}, {"name": "shop"}]}}
     with pytest.raises(DowntimeError) as refused:
         _plan.of_streams({"deploy_streams": "cut", "deploy_drain_timeout": 60}, {"slowest_request": 5}, _drivers.load("haproxy"), "rolling", verb, told)
-    assert str(refused.value) == ("deploy_streams is 'cut', but the pool api on lb1 is in mode tcp, in which haproxy does not tell streams from requests; wait "
-                                  "is accepted")
+    assert str(refused.value) == ("deploy_streams is 'cut', but the pool api on lb1, lb2 is in mode tcp, in which haproxy does not tell streams from requests; "
+                                  "wait is accepted")
     assert _plan.of_streams({"deploy_streams": "wait"}, {}, _drivers.load("haproxy"), "rolling", verb, told)["out"] is None
