@@ -57,7 +57,8 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     served, warm = (next((entry for entry in known.values() if entry), None) for known in (serves, idle_was))
     intended = served if undone else release
     ended = _going_on.ended(plan, interrupted, release, warm) if in_place else None
-    if undone or (in_place and any(name in out or _differs(here[name].get("active"), idle_was[name]) for name in here)):
+    half_done = len(_digests(idle_was)) == 1 and any(_differs(result.get("active"), idle_was[name]) for name, result in here.items())
+    if undone or (in_place and (half_done or any(name in here for name in out))):
         # A deploy that was killed had not switched, or back again: what served serves, and the idle side gets back what it had. Members that were
         # left out of traffic there would otherwise be taken for a person's.
         undone, in_place = True, False
@@ -192,7 +193,7 @@ def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: st
         keeps = "has {0}" if (plan.get("retire") or {}).get("at_end") else "keeps {0} warm"
         if switch is None:
             if plan.get("ended"):
-                left = _outcome.label_of(plan["ended"]["origin"])
+                left = _outcome.label_of(plan["ended"]["origin"]) if plan["ended"]["switched"] else None
                 return told("succeeded", [f"{title}: {old} serves already, on {plan['serving_side']}: {plan['ended']['told']} had not ended, and "
                                           + ("would be ended by this; nothing has been changed" if checking else "is ended now"),
                                           *([f"{plan['side']} {keeps.format(left)}"] if left and not checking else [])])

@@ -93,7 +93,7 @@ def ended(plan: t.Mapping[str, t.Any], interrupted: Known, release: t.Mapping[st
         return None
     intent = {**{name: interrupted.get(name) for name in ("verb", "release", "label", "serving", "side")}, "strategy": unfinished}
     return {"verb": interrupted["verb"], "strategy": unfinished, "release": dict(release), "origin": dict(origin) if origin else None,
-            "told": told(interrupted), "intent": intent}
+            "switched": idle(unfinished), "told": told(interrupted), "intent": intent}
 
 
 def intent(plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

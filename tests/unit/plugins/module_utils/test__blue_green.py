@@ -224,6 +224,20 @@ def test_who_ends_what_was_killed_behind_its_switch_knows_what_it_came_from(verb
     assert "Deploy of shop to n failed: why;" in _blue_green.outcome({}, laid, "Deploy of shop", "why", False)["sentence"]
 
 
+def test_a_rolling_deploy_that_was_killed_and_is_found_in_place_left_nothing_on_the_idle_side():
+    killed = {**KILLED, "side": "blue", "strategy": "rolling", "deploy_id": "d1", "before": dict.fromkeys(HOSTS, "o" * 64)}
+    laid = {**plan(), **_blue_green.lay_out(plan(), everybody(serves="n", idle="p"), [], killed)}
+    assert laid["batches"] == [] and (laid["ended"]["strategy"], laid["ended"]["origin"]["digest"]) == ("rolling", "o" * 64)
+    assert _blue_green.outcome({}, laid, "Deploy of shop", None, False)["sentence"] == (
+        "Deploy of shop: n serves already, on blue: the deploy to n (d1) had not ended, and is ended now.")
+
+
+def test_an_idle_side_of_two_releases_refuses_nothing_to_a_deploy_that_is_in_place():
+    killed = {**KILLED, "strategy": "blue_green", "release": "x" * 64, "before": {**dict.fromkeys(HOSTS, "p" * 64), "app1": "q" * 64}}
+    found = _blue_green.lay_out(plan(), everybody(serves="n", idle="x", keeps="pq"), [], killed)
+    assert found["batches"] == [] and found["switch"] is None and found["ended"] is None
+
+
 @pytest.mark.claim("bg-killed-rollback")
 def test_what_puts_the_idle_side_right_and_dies_is_ended_by_the_same():
     """Its release is what serves: another rollback would otherwise bring users what the idle side had."""
