@@ -22,6 +22,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of, told_back, told_gone, told_theirs
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_pools import probe, read_pools, resolved, silent
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Revision
+from ansible_collections.zero.downtime.plugins.module_utils._nginx_split import kept
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_upstream import Upstream
 
 POLL = 0.05
@@ -302,7 +303,7 @@ class Mover:
             with self.nginx.locked(max(1.0, started + request.timeout - self.clock())):
                 self.look()
                 changed = self.incoming(ready)
-                waking = [pool for pool in changed if not self.pools[pool].serving()]
+                waking = [pool for pool in changed if not self.pools[pool].serving() and self.asked(pool)]
                 if changed or not self.settled():
                     self.apply(changed, started + request.timeout)
             if waking and request.wait:
@@ -312,6 +313,10 @@ class Mover:
                                 + "; ".join(f"{pool}/{name} ({self.pools[pool].address(name)}): {text}" for (pool, name), text in wrong.items())
                                 + f"; {', '.join(failed)} stayed out of traffic")
         return self.applied
+
+    def asked(self, pool: str) -> bool:
+        """Whether anything may pass requests to a pool: all but the sides of a split that have no share."""
+        return all(split.shares[side] for split in kept(self.nginx)[0] for side, pools in split.pools.items() if pool in pools)
 
     def let_go(self, deadline: float) -> None:
         """Wait for the old workers where nobody served before: until they have exited, they go on to answer for nobody with 502.

@@ -265,3 +265,14 @@ def test_without_the_include_line_nothing_is_written(stage, move, info):
     told = {finding["setting"]: finding for finding in info(balancer, upstreams_dir=elsewhere, pools=pools)["findings"] if finding["level"] == "error"}
     assert told["include"]["lines"] == [f"http {{ include {elsewhere}/*.conf; }}"]
     assert "is in " + str(balancer.upstream_file("shop")) in told["upstream"]["text"]
+
+
+@pytest.mark.claim("each-loss-names-its-member")
+def test_a_request_for_which_no_server_is_left_is_no_members(stage, move, info):
+    """nginx writes the upstream's own name in the place of a server's address."""
+    balancer = stage({"shop": ["app1", "app2"]}, workers=1)
+    move(balancer, ["app1", "app2"], "down")
+    assert [get(balancer.url + "/")[0] for _request in range(3)] == [502] * 3
+    assert [line.rpartition("|")[2] for line in balancer.log.read_text(encoding="utf-8").splitlines()[-3:]] == ["shop"] * 3
+    pool = info(balancer)["counters"][0]["pools"]["shop"]
+    assert pool["errors"] == 3 and set(pool["members"]) <= {"app1", "app2"} and not any(own.get("faults") for own in pool["members"].values()), pool

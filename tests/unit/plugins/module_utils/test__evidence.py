@@ -442,7 +442,7 @@ def uncounted(*balancers):
     return [{"time": T0 + when, "balancer": balancer, "at": "checked", "failed": TCP, "uncounted": True} for when in (0, 9, 20) for balancer in balancers]
 
 
-@pytest.mark.claim("no-loss-is-said-when-all-is-whole")
+@pytest.mark.claim("no-loss-is-said-when-all-is-whole", "nginx-no-log-no-sheet")
 def test_where_no_balancer_counts_no_more_is_said_than_what_was_measured():
     found = _evidence.compose(account(), uncounted("lb1", "lb2"), steps=STEPS)
     assert (found["verdict"], found["balance"]) == ("clean", None)

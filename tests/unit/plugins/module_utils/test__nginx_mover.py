@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_pools
+from ansible_collections.zero.downtime.plugins.module_utils import _nginx_pools, _nginx_shares
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
 from ansible_collections.zero.downtime.plugins.module_utils._nginx_mover import Mover, Request
@@ -179,6 +179,15 @@ def test_where_nobody_served_a_first_request_to_an_old_worker_may_come_late(old_
     old_workers_stay.write(SHOP.replace(";", " down;"))
     result = run(old_workers_stay, ["app1", "app2", "app3"], "active", silence=10.0, slowest_request=5.0, timeout=60)
     assert result["notes"] == [] and 15 <= old_workers_stay.now < 17
+
+
+@pytest.mark.parametrize("green, waits", [(0, False), (10, True)])
+def test_old_workers_ask_nobody_of_a_side_without_a_share(old_workers_stay, green, waits):
+    world = old_workers_stay
+    world.write(SHOP.replace(";", " down;").replace("shop", "shop_green"), "shop_green.upstream.conf")
+    world.write(_nginx_shares.Split("shop", "", (("shop", "shop_green"),), green).text, "shop.split.conf")
+    run(world, ["app1"], "active", pools={"shop_green": {}}, silence=10.0, slowest_request=5.0, timeout=60)
+    assert (world.now >= 15) is waits
 
 
 def memory(out=None, theirs=None):
