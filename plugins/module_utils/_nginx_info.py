@@ -65,6 +65,7 @@ def info(params: t.Mapping[str, t.Any], check_mode: bool = False, nginx: Nginx |
         "split": found,
         "workers": [{"pid": worker.pid, "current": not worker.stopping} for worker in workers],
         "revision": revision.id if revision else None,
+        "silence": config.silence(),
         "pools": pools,
         "counters": counters,
         "uncounted": uncounted,

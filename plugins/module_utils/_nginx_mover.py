@@ -253,7 +253,7 @@ class Mover:
         request = self.request
         if request.streams in ("leave", "cut") and request.timeout <= self.only_streams_after:
             raise DowntimeError(f"timeout is {request.timeout:g}, slowest_request is {request.slowest_request:g} and nginx's client_header_timeout "
-                                f"{request.silence:g} s; with streams={request.streams} a timeout above {self.only_streams_after:g} is accepted, since before "
+                                f"{request.silence:g} s; with streams other than wait a timeout above {self.only_streams_after:g} is accepted, since before "
                                 "that what nginx's old workers hold may still be a request, or bring its first one")
         if request.streams != "wait" and self.nginx.processes.connections([worker.pid for worker in self.nginx.workers(self.nginx.master())]) is None:
             raise DowntimeError(f"streams is '{request.streams}', but this user may not see the connections of nginx's workers; root is needed")

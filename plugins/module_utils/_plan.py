@@ -146,6 +146,11 @@ def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], d
     if longest is not None and longest <= 0:
         raise DowntimeError(f"deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} seconds above 0 are accepted, since whatever lasts "
                             "longer is taken for a stream")
+    silence = max((result.get("silence") or 0.0 for result in told.values()), default=0.0)
+    if verb in (*SHIFTS, "drain") and longest is not None and silence and limit <= longest + silence:
+        raise DowntimeError(f"deploy_drain_timeout is {limit}, deploy_traffic.slowest_request is {longest:g}, and a connection may be open for {silence:g} s "
+                            f"until its first request comes (client_header_timeout); with deploy_streams={mode} a drain limit above {longest + silence:g} is "
+                            "accepted, since what is younger than that may be a request, or bring one")
     if verb in (*SHIFTS, "drain") and longest is not None and limit <= longest:
         raise DowntimeError(f"deploy_drain_timeout is {limit}, and deploy_traffic.slowest_request is {longest:g}; with deploy_streams={mode} a drain limit "
                             "above slowest_request is accepted, since what is younger than that may be a request")

@@ -110,6 +110,10 @@ revision:
   description: The state of the files as the last move wrote it, V(null) before the first one.
   returned: success
   type: str
+silence:
+  description: Seconds for which a connection may be open until its first request is there (C(client_header_timeout), of the block that allows for most).
+  returned: success
+  type: float
 pools:
   description: Upstreams and their servers.
   returned: success

@@ -448,6 +448,15 @@ def test_streams_that_could_not_be_told_from_requests_are_refused(driver, limit,
     assert sentence in str(refused.value)
 
 
+def test_a_balancer_on_which_a_connection_may_be_silent_needs_so_much_longer():
+    checked, told = {"deploy_streams": "ask", "deploy_drain_timeout": 65}, {"ng1": {"silence": 10.0}, "ng2": {"silence": 60.0}}
+    with pytest.raises(DowntimeError) as refused:
+        _plan.of_streams(checked, {"slowest_request": 5.0}, _drivers.load("nginx"), "rolling", "deploy", told)
+    assert str(refused.value).startswith("deploy_drain_timeout is 65, deploy_traffic.slowest_request is 5, and a connection may be open for 60 s until its first ")
+    assert "with deploy_streams=ask a drain limit above 65 is accepted" in str(refused.value)
+    assert _plan.of_streams({**checked, "deploy_drain_timeout": 66}, {"slowest_request": 5.0}, _drivers.load("nginx"), "rolling", "deploy", told)
+
+
 @pytest.mark.claim("streams-of-tcp-are-not-told")
 @pytest.mark.parametrize("verb", ["deploy", "rollback", "restart", "drain"])
 def test_streams_of_a_pool_in_mode_tcp_are_refused(verb):
