@@ -214,8 +214,8 @@ def _one(name: str, samples: t.Sequence[dict[str, t.Any]], moved_at: float | Non
     truncated = sum(max(0, cell.counts.get("truncated", 0) - cell.counts.get("unanswered", 0)) for cell in cells)
     most = min(whole["responses"], max(0, whole["server_aborts"]))
     if truncated < most and unanswered:
-        notes.append("%s: a member's reset counts both as unanswered and among %d broken answers, so that between %d and %d requests ended without a whole answer"
-                     % (name, whole["server_aborts"], unanswered + truncated, unanswered + most))
+        notes.append("%s: a member's reset counts both as unanswered and among %d broken answers, so that between %d and %d requests ended without a whole "
+                     "answer" % (name, whole["server_aborts"], unanswered + truncated, unanswered + most))
     knows_servers = all("server_5xx" in row for sample in good for row in sample["counters"])
     return {
         "read": True, "complete": not gaps, "notes": gaps + notes, "began": opening[0]["time"], "ended": closing[0]["time"],

@@ -47,7 +47,8 @@ def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now:
                 "name": name, "address": server.address, "state": server.state(open_now), "weight": server.weight, "in_flight": open_now,
                 "status": server.status, "check": server.check if server.checked else "tracked " + server.tracked if server.tracked else "none",
                 "throttle": server.throttle, "full": server.full, "known": server.known, "backup": server.backup, "agent": bool(server.agent & 0x04)})
-        pools.append({"name": pool, "mode": next(everything[pool, name].mode for name in known[pool]), "sticky": pool in sticky or any(everything[pool, name].cookie for name in known[pool]),
+        servers = [everything[pool, name] for name in known[pool]]
+        pools.append({"name": pool, "mode": servers[0].mode if servers else None, "sticky": pool in sticky or any(server.cookie for server in servers),
                       **requests[pool], "members": members})
     findings = _findings(params, look, wanted, existing, config, why, now(), processes)
     return {

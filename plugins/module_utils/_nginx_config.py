@@ -213,9 +213,9 @@ def lint(config: Config, directory: str, pools: t.Mapping[str, t.Mapping[str, st
             found.append(finding("warning", name, f"{name} has non_idempotent: a POST that a member may have worked on already is sent to another one, too",
                                  [f"{name} error timeout;"]))
     if config.silence() > slowest:
-        found.append(finding("info", "client_header_timeout", f"a connection that a client has opened ahead of need keeps nginx's worker from before a reload for "
-                             f"{config.silence():g} s, in which its first request may come, so each drain may take so long, and with deploy_streams ask or cut "
-                             f"takes {config.silence() + slowest:g} s while there are streams (slowest_request is {slowest:g})",
+        found.append(finding("info", "client_header_timeout", "a connection that a client has opened ahead of need keeps nginx's worker from before a "
+                             f"reload for {config.silence():g} s, in which its first request may come, so each drain may take so long, and "
+                             f"with deploy_streams ask or cut takes {config.silence() + slowest:g} s while there are streams (slowest_request is {slowest:g})",
                              ["http { client_header_timeout 10s; }"]))
     if config.closes_idle():
         found.append(finding("warning", "keepalive_timeout", "each reload closes the idle connections of clients, and a request that meets such a close is "

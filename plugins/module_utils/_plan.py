@@ -137,7 +137,7 @@ def of_streams(checked: t.Mapping[str, t.Any], traffic: t.Mapping[str, t.Any], d
     where: dict[tuple[str, str], list[str]] = {}
     for balancer, result in told.items():
         for pool in result.get("pools") or ():
-            if pool.get("mode", REQUESTS) != REQUESTS:
+            if pool.get("mode") not in (None, REQUESTS):
                 where.setdefault((pool["name"], pool["mode"]), []).append(balancer)
     if where:
         raise DowntimeError(told_untold(f"deploy_streams is '{mode}'", driver.name,

@@ -73,9 +73,14 @@ class Move:
                                  on_result=keep, timeout=_fanout.limit(self.action, seconds))
         return results if notes is None else {**results, **notes.after(results)}
 
+    @property
+    def _is_locked(self) -> bool:
+        """Whether any host keeps a lock for this move."""
+        return bool((self.args["lock"] or {}).get("hosts"))
+
     def _fence(self, host: str, notes: _noted.Noted | None) -> dict[str, t.Any]:
         """What a mover has to know of the lock, where this is a deploy's move."""
-        if not self.args["lock"]:
+        if not self._is_locked:
             return {}
         if notes is None:
             return {"lock": self.args["lock"]["path"], "lock_key": self.args["lock"].get("key")}
@@ -85,7 +90,7 @@ class Move:
     def _notes(self, options: t.Mapping[str, t.Mapping[str, t.Any]]) -> _noted.Noted | None:
         """The notes on other hosts about this move; None where each of its hosts keeps the lock, and none has to be asked."""
         lock, any_of = self.args["lock"], next(iter(options.values()))
-        if not lock or set(options) <= set(lock["hosts"]) or self.action._task.check_mode or ("shares" in self.args and self.args["shares"] is None):
+        if not self._is_locked or set(options) <= set(lock["hosts"]) or self.action._task.check_mode or ("shares" in self.args and self.args["shares"] is None):
             return None
         entry = {name: any_of[name] for name in ("state", "shares") if any_of.get(name) is not None}
         members = [name for own in options.values() for name in own.get("members") or ()]

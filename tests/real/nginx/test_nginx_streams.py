@@ -67,8 +67,8 @@ def test_streams_that_are_to_be_cut_are_counted_and_end_with_their_member(held, 
 
 def test_a_limit_that_could_not_tell_them_apart_is_refused_before_anything_moves(held, move):
     balancer, _members, _streams = held
-    with pytest.raises(DowntimeError, match="timeout is 5, slowest_request is 4 and nginx's client_header_timeout 4 s; with streams other than wait a timeout "
-                                             "above 8 is accepted"):
+    with pytest.raises(DowntimeError, match="timeout is 5, slowest_request is 4 and nginx's client_header_timeout 4 s; with streams other than wait a "
+                                            "timeout above 8 is accepted"):
         move(balancer, ["app1"], "drained", streams="leave", slowest_request=4, timeout=5)
     assert balancer.down() == set()
 

@@ -198,9 +198,11 @@ def test_a_rolling_deploy_and_its_rollback_that_were_killed_behind_their_last_ba
 
     def ended_behind_its_batch(verb: str, **more: t.Any) -> playing.Played:
         records = side.path / verb
-        return killed_and_ended(side, verb, lambda: ("return", "finished", 2) in [
-                                    (event["step"], event["event"], event.get("batch")) for event in events(records)],
-                                **variables, **more, deploy_records_dir=str(records))
+
+        def is_behind() -> bool:
+            return ("return", "finished", 2) in [(event["step"], event["event"], event.get("batch")) for event in events(records)]
+
+        return killed_and_ended(side, verb, is_behind, **variables, **more, deploy_records_dir=str(records))
 
     ended = ended_behind_its_batch("deploy", deploy_release="2.0.0")
     assert "4 of 4 members were moved to 2.0.0" in ended.sentence, ended.sentence

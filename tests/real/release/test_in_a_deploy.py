@@ -11,6 +11,7 @@ import json
 import pathlib
 import re
 import tarfile
+import typing as t
 
 import playing
 import pytest

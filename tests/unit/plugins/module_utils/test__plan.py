@@ -452,7 +452,7 @@ def test_a_balancer_on_which_a_connection_may_be_silent_needs_so_much_longer():
     checked, told = {"deploy_streams": "ask", "deploy_drain_timeout": 65}, {"ng1": {"silence": 10.0}, "ng2": {"silence": 60.0}}
     with pytest.raises(DowntimeError) as refused:
         _plan.of_streams(checked, {"slowest_request": 5.0}, _drivers.load("nginx"), "rolling", "deploy", told)
-    assert str(refused.value).startswith("deploy_drain_timeout is 65, deploy_traffic.slowest_request is 5, and a connection may be open for 60 s until its first ")
+    assert str(refused.value).startswith("deploy_drain_timeout is 65, deploy_traffic.slowest_request is 5, and a connection may be open for 60 s until its ")
     assert "with deploy_streams=ask a drain limit above 65 is accepted" in str(refused.value)
     assert _plan.of_streams({**checked, "deploy_drain_timeout": 66}, {"slowest_request": 5.0}, _drivers.load("nginx"), "rolling", "deploy", told)
 
@@ -460,7 +460,8 @@ def test_a_balancer_on_which_a_connection_may_be_silent_needs_so_much_longer():
 @pytest.mark.claim("streams-of-tcp-are-not-told")
 @pytest.mark.parametrize("verb", ["deploy", "rollback", "restart", "drain"])
 def test_streams_of_a_pool_in_mode_tcp_are_refused(verb):
-    told = {"lb1": {"pools": [{"name": "shop", "mode": "http"}, {"name": "api", "mode": "tcp"}]}, "lb2": {"pools": [{"name": "api", "mode": "tcp"}, {"name": "shop"}]}}
+    shop, api = {"name": "shop", "mode": "http"}, {"name": "api", "mode": "tcp"}
+    told = {"lb1": {"pools": [shop, api]}, "lb2": {"pools": [api, {"name": "shop"}]}}
     with pytest.raises(DowntimeError) as refused:
         _plan.of_streams({"deploy_streams": "cut", "deploy_drain_timeout": 60}, {"slowest_request": 5}, _drivers.load("haproxy"), "rolling", verb, told)
     assert str(refused.value) == ("deploy_streams is 'cut', but the pool api on lb1, lb2 is in mode tcp, in which haproxy does not tell streams from requests; "
