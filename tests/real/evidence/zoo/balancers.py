@@ -79,14 +79,17 @@ class Zoo(abc.ABC):
             return rows and all(row["open"] <= row.get("streams", 0) for row in rows)
 
         wait_until(at_rest, "every request is over")
-        before = self.read()
-        while True:
+        readings = [self.read()]
+
+        def unchanged() -> bool:
             # A log line, or the end of a stream, may come a moment after the client has its answer.
             time.sleep(0.1)
-            after = self.read()
-            if after["counters"] == before["counters"]:
-                return after
-            before = after
+            readings.append(self.read())
+            before, after = ([{**row, "read": None} for row in reading["counters"]] for reading in readings[-2:])
+            return after == before
+
+        wait_until(unchanged, "two readings are the same")
+        return readings[-1]
 
     def meet(self, transport: str, behaviour: Behaviour, before: int = 0) -> list[dict[str, t.Any]]:
         """The readings of a deploy in which a client meets something on the blue side, and then on the green one.
