@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 import time
 
 import pytest
-from haproxy_stage import DEFAULT_SERVER, rows_of
+from haproxy_stage import DEFAULT_SERVER, ask, rows_of
 from held_streams import Holding, streams
 from limits import wait_until
 
@@ -120,7 +121,8 @@ def test_in_mode_tcp_nothing_is_taken_for_a_stream_since_a_kept_connection_looks
     client = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=20)
     client.request("GET", "/health")
     client.getresponse().read()
-    time.sleep(2.2)  # HAProxy tells ages in whole seconds
+    # Older than what slowest_request says below; HAProxy tells ages in whole seconds.
+    wait_until(lambda: re.search(r" fe=\S+ .*\bage=([2-9]|\d\d+)s", ask(balancer.socket, "show sess")), "the kept connection is old")
     client.request("GET", "/slow?ms=1500")
     sentence = f"streams is '{streams_are}', but the pool shop is in mode tcp, in which haproxy does not tell streams from requests; wait is accepted"
     with pytest.raises(DowntimeError, match=sentence):

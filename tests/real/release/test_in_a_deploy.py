@@ -100,7 +100,10 @@ class Workers:
 
 @pytest.mark.claim("journal-on-other-hosts")
 def test_a_killed_deploy_of_workers_is_known_and_goes_back(tmp_path: pathlib.Path) -> None:
-    """Nothing of what moves them runs on the first worker, which keeps the journal. It runs the new release, the second is out with it, the third runs the old one: nobody but the journal knows where that began."""
+    """Nothing of what moves them runs on the first worker, which keeps the journal.
+
+    It runs the new release, the second is out with it, the third runs the old one: nobody but the journal knows where that began.
+    """
     workers = Workers(tmp_path)
     first = playing.play(workers.command("deploy", deploy_release="1"))
     assert first.rc == 0 and workers.versions() == ["1", "1", "1"], first.output
