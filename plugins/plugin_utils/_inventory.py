@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible.errors import AnsibleError
@@ -111,28 +112,27 @@ class Variables:
         # An artifact's address names the release; going back to a staged one, or a look at the status, needs neither.
         raw = {"deploy_release": None, **self._hostvars.raw_get(host), "hostvars": self._hostvars, **self._overrides}
         templar = self._templar.copy_with_new_env(available_variables=raw)
-        found = {}
-        for name, value in raw.items():
-            if _ours(name) and (names is None or name in names):
-                try:
-                    found[name] = templar.template(value)
-                except AnsibleError as error:
-                    if name != "deploy_artifact" or raw["deploy_release"] is not None or not isinstance(value, dict):
-                        raise DowntimeError(f"{name} of {host} cannot be worked out: {' '.join(str(error).split())}") from error
-                    found[name] = self._without_release(templar, host, value)
-        return found
 
-    @staticmethod
-    def _without_release(templar: t.Any, host: str, artifact: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """What of an artifact can be worked out where no release is named: its address and its digest may be looked up by it."""
-        found = {}
-        for name, value in artifact.items():
+        def worked_out(name: str, value: t.Any) -> t.Any:
             try:
-                found[name] = templar.template(value)
+                return templar.template(value)
             except AnsibleError as error:
-                if name == "root":
-                    raise DowntimeError(f"deploy_artifact.root of {host} cannot be worked out: {' '.join(str(error).split())}") from error
-        return found
+                raise DowntimeError(f"{name} of {host} cannot be worked out: {' '.join(str(error).split())}") from error
+
+        def without_release(artifact: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+            found = {"root": worked_out("deploy_artifact.root", artifact["root"])} if "root" in artifact else {}
+            for name in artifact.keys() - found.keys():
+                # What is looked up by the release nobody needs without one.
+                with contextlib.suppress(DowntimeError):
+                    found[name] = worked_out(f"deploy_artifact.{name}", artifact[name])
+            return found
+
+        def one(name: str, value: t.Any) -> t.Any:
+            if name == "deploy_artifact" and raw["deploy_release"] is None and isinstance(value, dict):
+                return without_release(value)
+            return worked_out(name, value)
+
+        return {name: one(name, value) for name, value in raw.items() if _ours(name) and (names is None or name in names)}
 
     def names(self, host: str) -> set[str]:
         """The names of all C(deploy_*) variables of C(host)."""
