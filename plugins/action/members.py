@@ -39,8 +39,8 @@ class ActionModule(Once):
         names = {server: name for name, server in servers.items()}
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
         own_member = driver.runs_on == "members"
-        move = _moving.Move(self, args, task_vars, "member" if own_member else "balancer", members=args["members"], batch=args["batch"])
-        move.remembers = not own_member
+        move = _moving.Move(self, args, task_vars, "member" if own_member else "balancer", remembers=not own_member, members=args["members"],
+                            batch=args["batch"])
         shared = move.shared(_members.common_spec(), "members", "restored")
         if args["restored"]:
             shared["restored"] = [args["servers"].get(name) or name for name in args["restored"]]

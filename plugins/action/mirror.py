@@ -39,8 +39,7 @@ class ActionModule(Once):
         # Before any host is asked: what the pools lack costs no connection.
         mirror_args(traffic, args["to"])
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
-        move = _moving.Move(self, args, task_vars, "balancer", share=args["share"], to=args["to"])
-        move.remembers = False
+        move = _moving.Move(self, args, task_vars, "balancer", remembers=False, share=args["share"], to=args["to"])
         shared = move.shared(_mirror.common_spec())
 
         def args_for(host: str) -> dict[str, t.Any]:

@@ -13,6 +13,12 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 STATES = ("active", "drained", "down")
 # What a drain does about streams: connections that last for as long as their client likes.
 STREAMS = ("wait", "leave", "end", "cut")
+# The option of doc fragment zero.downtime.memory.
+MEMORY: dict[str, t.Any] = {"type": "dict", "options": {
+    "out": {"type": "dict", "required": True},
+    "theirs": {"type": "dict", "required": True},
+    "moved": {"type": "list", "elements": "str", "required": True},
+}}
 
 
 def common_spec() -> dict[str, t.Any]:
@@ -30,11 +36,7 @@ def common_spec() -> dict[str, t.Any]:
         "deploy_id": {"type": "str"},
         "lock": {"type": "path"},
         "lock_key": {"type": "str", "no_log": False},
-        "memory": {"type": "dict", "options": {
-            "out": {"type": "dict", "required": True},
-            "theirs": {"type": "dict", "required": True},
-            "moved": {"type": "list", "elements": "str", "required": True},
-        }},
+        "memory": MEMORY,
         "intent": {"type": "dict"},
     }
 

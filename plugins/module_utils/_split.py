@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._members import MEMORY
 
 SIDES = ("blue", "green")
 ACCEPTED = "whole percents for blue and green that add up to 100 are accepted, such as {blue: 95, green: 5}"
@@ -35,11 +36,7 @@ def common_spec() -> dict[str, t.Any]:
         "deploy_id": {"type": "str"},
         "lock": {"type": "path"},
         "lock_key": {"type": "str", "no_log": False},
-        "memory": {"type": "dict", "options": {
-            "out": {"type": "dict", "required": True},
-            "theirs": {"type": "dict", "required": True},
-            "moved": {"type": "list", "elements": "str", "required": True},
-        }},
+        "memory": MEMORY,
         "intent": {"type": "dict"},
     }
 

@@ -23,6 +23,7 @@ description:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.members
+  - zero.downtime.memory
   - zero.downtime.haproxy
 attributes:
   check_mode:

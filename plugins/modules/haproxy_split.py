@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.split
+  - zero.downtime.memory
   - zero.downtime.haproxy
   - zero.downtime.haproxy_splits
 attributes:

@@ -64,6 +64,7 @@ author:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.members
+  - zero.downtime.memory
 attributes:
   check_mode:
     support: full

@@ -23,6 +23,7 @@ description:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.members
+  - zero.downtime.memory
   - zero.downtime.nginx
 attributes:
   check_mode:

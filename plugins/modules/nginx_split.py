@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.split
+  - zero.downtime.memory
   - zero.downtime.nginx
 attributes:
   check_mode:

@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.members
+  - zero.downtime.memory
 attributes:
   check_mode:
     support: full

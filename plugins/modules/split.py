@@ -50,6 +50,7 @@ author:
 extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.split
+  - zero.downtime.memory
 attributes:
   check_mode:
     support: full

@@ -35,14 +35,13 @@ class Move:
 
     :param args: the facade's checked options.
     :param what: the word for a host in sentences.
+    :param remembers: whether the driver's module asks what the journal says of its members.
     :param about: what the events say of the move.
     """
 
-    # Whether the driver's module asks what the journal says of its members.
-    remembers = True
-
-    def __init__(self, action: ActionBase, args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any], what: str, **about: t.Any) -> None:
-        self.action, self.args, self.task_vars, self.what, self.about = action, args, task_vars, what, about
+    def __init__(self, action: ActionBase, args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any], what: str,
+                 remembers: bool = True, **about: t.Any) -> None:
+        self.action, self.args, self.task_vars, self.what, self.remembers, self.about = action, args, task_vars, what, remembers, about
         self.notes = _events.Notes()
 
     def shared(self, spec: t.Iterable[str], *own: str) -> dict[str, t.Any]:
