@@ -22,6 +22,16 @@ def unanswered(counters):
     return sum(worker["requests"] - sum(worker["responses"].values()) - worker["open"] for worker in counters)
 
 
+def crowd(balancer):
+    """The requests that each server answers now, without those that answer none."""
+    rows = [line.split(",") for line in ask(balancer.socket, "show stat -1 4 -1").splitlines()[1:] if line]
+    return {row[1]: int(row[4]) for row in rows if int(row[4])}
+
+
+def holders(balancer):
+    return [name for name in POOL["shop"] if json.loads(get(balancer.app_url(name) + "/in_flight")[1])["held"]]
+
+
 @pytest.mark.claim("rolling-with-kill-9-loses-nothing")
 def test_two_servers_are_rolled_with_sigkill_and_nothing_is_lost(stage, move, info):
     balancer = stage(POOL)
@@ -88,18 +98,15 @@ def test_a_reload_in_the_middle_of_a_roll_loses_nothing_of_the_members(stage, mo
 def test_sticky_clients_that_never_pause_can_be_sent_elsewhere(stage, move):
     balancer = stage(POOL, backend_lines=["stick-table type ip size 100 expire 1m", "stick on src"])
     with Load(balancer.port, keepalive=1, fresh=1, posts=4, pause=0) as load:
-        end, busy = time.monotonic() + 60, ""
-        while not busy:
-            # The first requests come before the first entry of the table: wait until one server has them all.
-            rows = [line.split(",") for line in ask(balancer.socket, "show stat -1 4 -1").splitlines()[1:] if line]
-            used = [row[1] for row in rows if int(row[4])]
-            busy = used[0] if len(used) == 1 and sum(int(row[4]) for row in rows) >= 3 else ""
-            assert time.monotonic() < end, rows
-            time.sleep(0.05)
-        # One of them is in flight all the time, however slow the machine is.
+        wait_until(lambda: len(crowd(balancer)) == 1 and sum(crowd(balancer).values()) >= 3, "the clients stick to one server")
+        # One of them is in flight all the time, however slow the machine is. The first requests come before the first entry of
+        # the table, and several may write one: which server the table names is known by where the next request goes.
         with ThreadPoolExecutor() as pool:
             held = pool.submit(get, balancer.url + "/held", 60)
-            wait_until(lambda: json.loads(get(balancer.app_url(busy) + "/in_flight")[1])["held"] == 1, "a request is held where its client sticks")
+            wait_until(lambda: held.done() or holders(balancer), "a request is held where its client sticks")
+            assert not held.done(), held.result()
+            [busy] = holders(balancer)
+            wait_until(lambda: set(crowd(balancer)) == {busy}, "every client sticks to %s" % busy)
             with pytest.raises(DowntimeError, match="clients that stick to them"):
                 move(balancer, [busy], "drained", timeout=1)
             get(balancer.app_url(busy) + "/ctl?let_go=1")
