@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _probe, _seen, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _credentials, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils._evidence_keeper import SPEC, Keeper
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
@@ -54,11 +54,11 @@ class ActionModule(ActionBase):
         driver = _drivers.load(args["driver"])
         if not driver.info or driver.info_args is None:
             return None
-        traffic = _spec.check({**args["traffic"], "pools": args["pools"]}, driver.traffic_spec, "traffic.")
+        traffic = _credentials.checked(self, driver, {**args["traffic"], "pools": args["pools"]}, task_vars)
         return _seen.told(_asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars))
 
     def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> _asking.Sampler | None:
         if not args["driver"]:
             return None
         driver = _drivers.load(args["driver"])
-        return _asking.sampler(self, driver, _spec.check(args["traffic"], driver.traffic_spec, "traffic."), task_vars)
+        return _asking.sampler(self, driver, _credentials.checked(self, driver, args["traffic"], task_vars), task_vars)

@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
 from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _credentials, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils._evidence_keeper import SPEC, Keeper
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
@@ -46,7 +46,7 @@ class ActionModule(Once):
 
     def _judge(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         driver = _drivers.load(args["driver"])
-        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
         counted = driver.info and driver.info_args is not None
         probing = bool((_events.load(args["run_dir"], "probe-config.json") or {}).get("url"))
         canary = _canary.check(args["canary"], "asked" if probing or self._task.check_mode else None, counted, "canary")
@@ -110,8 +110,6 @@ class ActionModule(Once):
         headers = options["headers"]
         if headers is None:
             # A plan leaves secrets out, since it is shown: they are read here, from the members' variables.
-            member = next((host for host in task_vars.get("ansible_play_hosts_all", ()) if host != _inventory.CONTROLLER), None)
-            given = _inventory.Variables(self, task_vars).of(member, (_canary.NAME,)).get(_canary.NAME) if member else None
-            headers = ((given or {}).get("prometheus") or {}).get("headers")
+            headers = (_credentials.of_member(self, _canary.NAME, task_vars).get("prometheus") or {}).get("headers")
         return Prometheus(options["url"], headers=headers, timeout=options["timeout"], validate_certs=options["validate_certs"], ca_path=options["ca_path"],
                           name="deploy_canary.prometheus.url")

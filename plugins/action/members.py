@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members, _spec
-from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 # Seconds that sessions may take to end once they were told to.
@@ -29,7 +29,7 @@ class ActionModule(Once):
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         driver = _drivers.load(args["driver"])
-        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
         return self._move(driver, traffic, args, task_vars)
 
     def _move(self, driver: _drivers.Driver, traffic: dict[str, t.Any], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -48,7 +48,7 @@ class ActionModule(Once):
         def args_for(host: str) -> dict[str, t.Any]:
             members = [host] if own_member else args["members"]
             # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
-            own = move.with_secrets(driver, args["own_traffic"].get(host) or traffic, host)
+            own = _credentials.whole(self, driver, args["own_traffic"][host], task_vars, host) if host in args["own_traffic"] else traffic
             return {**shared, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
         results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if "cut" in (args["timeout_action"], args["streams"]) else 0),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _mirror, _spec, _split
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _mirror, _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 # Seconds that putting back may take beyond the time-out.
@@ -31,21 +31,17 @@ class ActionModule(Once):
         if driver.mirror_args is None:
             names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).mirror_args)
             raise DowntimeError(f"driver is '{args['driver']}', which cannot copy requests to a side; {names} can")
-        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
         return self._copy(driver, driver.mirror_args, traffic, args, task_vars)
 
     def _copy(self, driver: _drivers.Driver, mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]], traffic: dict[str, t.Any],
               args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         # Before any host is asked: what the pools lack costs no connection.
-        mirror_args(traffic, args["to"])
+        own = mirror_args(traffic, args["to"])
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
         move = _moving.Move(self, args, task_vars, "balancer", remembers=False, share=args["share"], to=args["to"])
-        shared = move.shared(_mirror.common_spec())
-
-        def args_for(host: str) -> dict[str, t.Any]:
-            return {**shared, **mirror_args(move.with_secrets(driver, traffic, host), args["to"])}
-
-        results = move.run(hosts, driver.module("mirror"), args_for, args["timeout"] + BACK)
+        options = {**move.shared(_mirror.common_spec()), **own}
+        results = move.run(hosts, driver.module("mirror"), lambda _host: dict(options), args["timeout"] + BACK)
         merged = move.merged(results)
         statuses: dict[str, int] = {}
         for result in results.values():

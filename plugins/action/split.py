@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec, _split
+from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _moving
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
 # Seconds that putting back may take beyond the time-out.
@@ -28,7 +28,7 @@ class ActionModule(Once):
         if driver.split_args is None:
             names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).split_args)
             raise DowntimeError(f"driver is '{args['driver']}', which cannot split traffic between sides; {names} can")
-        traffic = _spec.check(args["traffic"], driver.traffic_spec, "traffic.")
+        traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
         return self._share(driver, driver.split_args, traffic, args, task_vars)
 
     def _share(self, driver: _drivers.Driver, split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]], traffic: dict[str, t.Any],
@@ -39,10 +39,8 @@ class ActionModule(Once):
         move = _moving.Move(self, {**args, "run_dir": args["run_dir"] if args["shares"] else None}, task_vars, "balancer", **about)
         shared = move.shared(_split.common_spec(), "app")
 
-        def args_for(host: str) -> dict[str, t.Any]:
-            return {**shared, **split_args(move.with_secrets(driver, traffic, host), args["app"])}
-
-        results = move.run(hosts, driver.module("split"), args_for, args["timeout"] + BACK)
+        options = {**shared, **split_args(traffic, args["app"])}
+        results = move.run(hosts, driver.module("split"), lambda _host: dict(options), args["timeout"] + BACK)
         merged = move.merged(results)
         has = {host: results[host].get("shares") for host in hosts if host in results}
         first = next(iter(has.values()), None)

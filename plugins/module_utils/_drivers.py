@@ -57,6 +57,8 @@ class Driver:
     :param default_floor: what stands in place of the default of C(deploy_min_active).
     :param tells_streams: whether C(<driver>_members) tells streams from requests (C(streams)).
     :param cuts: whether C(<driver>_members) can cut connections (C(timeout_action=cut)).
+    :param endpoint: what the place is called where the calls run, where that is the controller: a phrase made from C(deploy_traffic) less its secrets, such
+        as "target group shop-blue in eu-west-1", for sentences, tables and records.
     :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """
 
@@ -72,6 +74,7 @@ class Driver:
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
     check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None
     complete: t.Callable[[dict[str, t.Any], t.Mapping[str, t.Mapping[str, t.Any]]], dict[str, t.Any]] | None = None
+    endpoint: t.Callable[[dict[str, t.Any]], str] | None = None
     default_floor: str | None = None
     cuts: bool = True
     tells_streams: bool = False

@@ -63,10 +63,21 @@ def shown_url(url: str) -> str:
     return scheme + host.rpartition("@")[2] + re.sub(r"[?#].*", "", rest, flags=re.DOTALL)
 
 
+def called(names: str | t.Collection[str], what: str = "balancer") -> str:
+    """Where a driver's calls run, for a sentence: hosts with the word for them; a platform's API has a name that is a phrase, and stands for itself."""
+    told = [names] if isinstance(names, str) else names
+    return ("" if any(map(is_phrase, told)) else f"{what} ") + ", ".join(told)
+
+
+def is_phrase(name: str) -> bool:
+    """Whether it is called by a phrase, as in "the desk at https://desk.example.com", which no host of an inventory can be."""
+    return " " in name
+
+
 def named(what: str, name: str, result: t.Mapping[str, t.Any]) -> str:
     """A host's failure in a sentence that names the host; C(what) is the word for it."""
     text = str(result.get("msg") or "it failed without a word").rstrip(". ")
-    return text if name in text else f"{what} {name}: {text}"
+    return text if name in text else f"{called(name, what)}: {text}"
 
 
 def agreeing(names: t.Collection[str], one: str, many: str) -> str:

@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _lock, _plan
-from ansible_collections.zero.downtime.plugins.module_utils._errors import named
+from ansible_collections.zero.downtime.plugins.module_utils._errors import called, named
 from ansible_collections.zero.downtime.plugins.module_utils._outcome import label_of
 
 Answers = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -84,13 +84,13 @@ def _of_shares(side: str, told: Answers, known: t.Sequence[str]) -> list[str]:
     for host, info in told.items():
         split = info.get("split")
         if not split:
-            found.append(f"balancer {host} cannot tell which side serves")
+            found.append(f"{called(host)} cannot tell which side serves")
         elif split[side]:
-            found.append(f"balancer {host} sends {split[side]} % of the requests to {side}")
+            found.append(f"{called(host)} sends {split[side]} % of the requests to {side}")
         elif split.get("kept", {}) is None:
-            found.append(f"balancer {host} cannot tell the shares that a reload would bring")
+            found.append(f"{called(host)} cannot tell the shares that a reload would bring")
         elif (split.get("kept") or {}).get(side):
-            found.append(f"balancer {host} would send {split['kept'][side]} % of the requests to {side} after a reload")
+            found.append(f"{called(host)} would send {split['kept'][side]} % of the requests to {side} after a reload")
     return found
 
 

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import (
     _canary_options, _commands, _drivers, _going_on, _members, _spec, _swap_options)
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, agreeing, refuse, shown_url, told_to
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, agreeing, called, refuse, shown_url, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._members import told_untold
 from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
@@ -292,7 +292,7 @@ def _shares_can_be_kept(splits: t.Mapping[str, t.Mapping[str, t.Any] | None]) ->
     for host, split in sorted(splits.items()):
         missing = (split or {}).get("missing")
         if missing and missing["hindrance"]:
-            raise DowntimeError(f"balancer {host}: {missing['text']}{with_lines(missing['lines'])}; nothing was moved")
+            raise DowntimeError(f"{called(host)}: {missing['text']}{with_lines(missing['lines'])}; nothing was moved")
 
 
 def blind(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
@@ -300,7 +300,7 @@ def blind(told: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
     without = [host for host, result in told.items() if not result.get("split")]
     if told and not without:
         return None
-    who = f"balancer {', '.join(without)} cannot tell" if without else "nobody can tell"
+    who = f"{called(without)} cannot tell" if without else "nobody can tell"
     return f"{who} which side serves: a split in its configuration is needed"
 
 
@@ -308,14 +308,14 @@ def side_problems(told: t.Mapping[str, t.Mapping[str, t.Any]], app: str | None =
     """What is not as it should be between deploys, by what the balancers told: one that sends requests to both sides, balancers that disagree, and one
     whose next reload would change the shares, since a controller died between its file and its process."""
     splits = {host: result["split"] for host, result in sorted(told.items()) if result.get("split")}
-    mixed = next((f"balancer {host} sends {split['green']} % of the requests to green and {split['blue']} % to blue; {to_one_side(splits, app)}"
+    mixed = next((f"{called(host)} sends {split['green']} % of the requests to green and {split['blue']} % to blue; {to_one_side(splits, app)}"
                   for host, split in splits.items() if 0 < split["blue"] < 100), None)
     serve = {host: most_served([split]) for host, split in splits.items()}
     differing = (f"the balancers disagree which side serves: {', '.join(f'{side} on {host}' for host, side in serve.items())}; "
                  + to_one_side(splits, app)) if len(set(serve.values())) > 1 else None
     # One that cannot tell what a reload would bring has no such file, or says so itself.
     kept = {host: split["kept"] for host, split in splits.items() if split.get("kept")}
-    pending = next((f"balancer {host} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; "
+    pending = next((f"{called(host)} sends {splits[host]['green']} % of the requests to green, and would send {shares['green']} % there after a reload; "
                     + to_one_side(splits, app) for host, shares in kept.items() if shares["green"] != splits[host]["green"]), None)
     return mixed, differing, pending
 
@@ -428,7 +428,7 @@ def check_server(pool: t.Mapping[str, t.Any], balancer: str, name: str, server: 
     """Refuse a member that a balancer does not have in a pool, by the server name that it is known by."""
     have = [entry["name"] for entry in pool["members"]]
     if server not in have:
-        raise DowntimeError(f"pool {pool['name']} on balancer {balancer} has no server {server} for member {name}; it has {', '.join(have) or 'none'}")
+        raise DowntimeError(f"pool {pool['name']} on {called(balancer)} has no server {server} for member {name}; it has {', '.join(have) or 'none'}")
 
 
 def check_floor(found: t.Mapping[str, t.Any], min_active: str) -> None:

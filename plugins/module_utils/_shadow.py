@@ -14,7 +14,7 @@ import os
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _differences, _drivers, _events, _replay
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, called
 from ansible_collections.zero.downtime.plugins.module_utils._shadow_options import OF_MIRROR, OF_REPLAY, OPTIONS
 
 # What differs most is what a person reads; a record is no place for a thousand fields.
@@ -65,7 +65,7 @@ def targets(told: t.Mapping[str, t.Mapping[str, t.Any]], live: tuple[str, t.Mapp
             "idle": {name: have[idle[0]][host["server"]]["address"] for name, host in idle[1].items()},
         }
         if not found[balancer]["live"]:
-            raise DowntimeError(f"deploy_shadow is set, but no member of pool {live[0]} serves on balancer {balancer}, so there is nothing to compare with")
+            raise DowntimeError(f"deploy_shadow is set, but no member of pool {live[0]} serves on {called(balancer)}, so there is nothing to compare with")
     return found
 
 

@@ -78,6 +78,10 @@ def _listed(text: str) -> list[t.Any]:
     return [part.strip().strip("'\"") for part in inside.split(",") if part.strip()]
 
 
+def _shown(value: t.Any, option: t.Mapping[str, t.Any]) -> str:
+    return "not shown, since it is secret" if option.get("no_log") else repr(value)
+
+
 def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any], refused: Refused = refuse) -> t.Any:
     kind = option.get("type", "str")
     validator = DEFAULT_TYPE_VALIDATORS[kind]
@@ -94,13 +98,13 @@ def _convert(full: str, value: t.Any, option: t.Mapping[str, t.Any], refused: Re
         if kind == "float" and not math.isfinite(value):
             raise ValueError
     except (TypeError, ValueError) as error:
-        raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} is accepted") from error
+        raise DowntimeError(f"{full} is {_shown(value, option)}; {ACCEPTED[kind]} is accepted") from error
     if "minimum" in option and value < option["minimum"]:
-        raise DowntimeError(f"{full} is {value!r}; {ACCEPTED[kind]} from {option['minimum']} on is accepted")
+        raise DowntimeError(f"{full} is {_shown(value, option)}; {ACCEPTED[kind]} from {option['minimum']} on is accepted")
     if option.get("choices") and kind != "list" and value not in option["choices"]:
-        raise DowntimeError(f"{full} is {value!r}; accepted are {', '.join(map(str, option['choices']))}")
+        raise DowntimeError(f"{full} is {_shown(value, option)}; accepted are {', '.join(map(str, option['choices']))}")
     if kind == "list":
-        element = {key: option[key] for key in ("options", "choices") if key in option}
+        element = {key: option[key] for key in ("options", "choices", "no_log") if key in option}
         element["type"] = option.get("elements", "raw")
         return [_convert(f"{full}[{index}]", entry, element, refused) for index, entry in enumerate(value)]
     if kind == "dict" and option.get("options") is not None:

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _lock
-from ansible_collections.zero.downtime.plugins.module_utils._errors import named
+from ansible_collections.zero.downtime.plugins.module_utils._errors import called, named
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, SHOWN, with_lines
 
 
@@ -86,7 +86,7 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
     reconciled = [name for name in left_out if not infos.get(name, {"failed": True}).get("failed") and not _differing(name, states)]
     for name in left_out:
         if name not in reconciled and not infos.get(name, {}).get("failed"):
-            watch.add("left_out", [name], f"balancer {name} has {', '.join(_differing(name, states)) or 'its members'} in another state than the others; "
+            watch.add("left_out", [name], f"{called(name)} has {', '.join(_differing(name, states)) or 'its members'} in another state than the others; "
                                           f"{left_out[name]}")
     runs: dict[str, list[str]] = {}
     for row in rows:
@@ -172,7 +172,7 @@ def _missing_files(infos: t.Mapping[str, t.Mapping[str, t.Any]], watch: Watch) -
     for balancer, info in infos.items():
         for finding in info.get("findings") or ():
             if finding["setting"] == MISSING_FILE:
-                watch.add("missing_file", [balancer], f"balancer {balancer}: {finding['text']}" + with_lines(finding["lines"])
+                watch.add("missing_file", [balancer], f"{called(balancer)}: {finding['text']}" + with_lines(finding["lines"])
                           + (f"; {command} writes them" if (command := written(balancer, finding)) else ""))
 
 
@@ -205,7 +205,7 @@ def _states(plan: t.Mapping[str, t.Any], infos: t.Mapping[str, t.Mapping[str, t.
         if old:
             processes = ", ".join(str(worker["pid"]) for worker in old)
             watch.add("old_workers", [balancer],
-                      f"balancer {balancer} still has {len(old)} worker{'s' * (len(old) > 1)} from before a reload (process {processes})")
+                      f"{called(balancer)} still has {len(old)} worker{'s' * (len(old) > 1)} from before a reload (process {processes})")
     return states
 
 

@@ -11,7 +11,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _machines
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _fanout, _inventory, _machines
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
 TaskVars = t.Dict[str, t.Any]
@@ -24,7 +24,7 @@ def balancers(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.
     """What each balancer has, by the driver's module C(info); nothing where the driver has none."""
     if not driver.info or driver.info_args is None:
         return {}
-    options = driver.info_args(traffic)
+    options = driver.info_args(_credentials.whole(action, driver, traffic, task_vars))
     return _run(action, hosts, driver.module("info"), lambda _host: dict(options), task_vars, on_result=on_result)
 
 

@@ -35,7 +35,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import (
     _status,
 )
 from ansible_collections.zero.downtime.plugins.module_utils._checks import Checks
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named, told_to
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, called, named, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE
 from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
 from ansible_collections.zero.downtime.plugins.plugin_utils import (
@@ -546,8 +546,8 @@ class Examination:
         """What has to come before that, for a sentence."""
         if len(self.seen) < len(self.balancers) - len(self.without) or not self.lacking:
             return "before every balancer answers"
-        lacks = "; ".join(f"{host} lacks the pool {', '.join(names)}" for host, names in self.lacking.items())
-        return f"as long as balancer {lacks}"
+        lacks = "; ".join(f"{called(host)} lacks the pool {', '.join(names)}" for host, names in self.lacking.items())
+        return f"as long as {lacks}"
 
     def of_floor(self) -> None:
         """Whether the floor leaves room for a member that is out."""

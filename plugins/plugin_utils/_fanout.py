@@ -30,7 +30,8 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import become_loader, connection_loader
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands
-from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _given, _here, _payload
+from ansible_collections.zero.downtime.plugins.module_utils._errors import called
+from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _given, _here, _inventory, _payload
 
 # Whoever asks hosts tells people what to run next.
 _commands.found_by(_given.inventories, _given.mode)
@@ -59,7 +60,7 @@ def limit(action: ActionBase, seconds: float) -> float:
 def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_for: t.Callable[[str], dict[str, t.Any]],
            task_vars: dict[str, t.Any], what: str = "balancer", on_result: t.Callable[[str, dict[str, t.Any]], None] | None = None,
            work: Work | None = None, timeout: float | None = None) -> dict[str, dict[str, t.Any]]:
-    """Run C(module_name) on every one of C(hosts) (inventory names) with C(args_for(host)); return each host's result.
+    """Run C(module_name) on every one of C(hosts) (inventory names, or those of C(_inventory.hosts_of)) with C(args_for(host)); return each host's result.
 
     C(on_result) is called in this process as results arrive. C(what) is the word for a host in sentences. C(work) stands in place of one run of
     the module: it gets the arguments and the host's variables, in the child, where the action has the host's connection. As many hosts work at a
@@ -100,10 +101,10 @@ def run_on(action: ActionBase, hosts: t.Sequence[str], module_name: str, args_fo
                 if child.closed and child.answer:
                     results[host] = pickle.loads(bytes(child.answer))
                 elif child.closed:
-                    results[host] = {"failed": True, "msg": f"the process that worked on {what} {host} ended without an answer"}
+                    results[host] = {"failed": True, "msg": f"the process that worked on {called(host, what)} ended without an answer"}
                 else:
                     results[host] = {"failed": True, "unreachable_host": True, "timed_out": True,
-                                     "msg": f"{what} {host} cannot be reached: it gave no answer within {timeout:g} s"}
+                                     "msg": f"{called(host, what)} cannot be reached: it gave no answer within {timeout:g} s"}
                 if on_result:
                     on_result(host, results[host])
     waiting.close()
@@ -228,9 +229,9 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
             # Through JSON: what a module returned is plain data, and the template engine's tags do not survive another process.
             answer = pickle.dumps(json.loads(json.dumps(result, default=str)))
         except AnsibleError as error:
-            answer = pickle.dumps({"failed": True, "msg": f"{what} {host}: {error}"})
+            answer = pickle.dumps({"failed": True, "msg": f"{called(host, what)}: {error}"})
         except Exception:  # pylint: disable=broad-except
-            answer = pickle.dumps({"failed": True, "msg": f"{what} {host}: {module_name} broke", "exception": traceback.format_exc()})
+            answer = pickle.dumps({"failed": True, "msg": f"{called(host, what)}: {module_name} broke", "exception": traceback.format_exc()})
         # Whoever was never asked, because the connection could not be set up, says so as well.
         view = memoryview(answer if asked else ASKED + answer)
         while view:
@@ -242,14 +243,15 @@ def _spawn(action: ActionBase, host: str, module_name: str, args: dict[str, t.An
 def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any], task_vars: dict[str, t.Any], what: str,
          work: Work | None, ask: t.Callable[[], t.Any]) -> dict[str, t.Any]:
     variables = {name: task_vars[name] for name in ("hostvars", "groups", "group_names", "ansible_version", "vars") if name in task_vars}
-    variables.update(task_vars["hostvars"].raw_get(host))
-    variables["inventory_hostname"] = host
-    variables["ansible_delegated_vars"] = {host: dict(variables)}
+    at = _inventory.host_of(host)
+    variables.update(task_vars["hostvars"].raw_get(at))
+    variables["inventory_hostname"] = at
+    variables["ansible_delegated_vars"] = {at: dict(variables)}
     connection = None
     try:
-        connection = _connect(action, host, variables)
+        connection = _connect(action, at, variables)
         action._connection = connection
-        action._remote_address = host
+        action._remote_address = at
         ask()
         if work:
             result = work(args, variables)
@@ -257,12 +259,12 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
             here = _here.run(action, module_name, args) if _here.is_here(action, connection, variables) else None
             result = here or _payload.execute(action, module_name, args, variables)
     except AnsibleConnectionFailure as error:
-        return {"failed": True, "unreachable_host": True, "msg": f"{what} {host} cannot be reached: {error}"}
+        return {"failed": True, "unreachable_host": True, "msg": f"{called(host, what)} cannot be reached: {error}"}
     finally:
         if connection is not None:
             connection.close()
     if result.pop("unreachable", False):
-        result.update(failed=True, unreachable_host=True, msg=f"{what} {host} cannot be reached: {result.get('msg', 'no answer')}")
+        result.update(failed=True, unreachable_host=True, msg=f"{called(host, what)} cannot be reached: {result.get('msg', 'no answer')}")
     result.pop("invocation", None)
     # Where a module failed with a sentence this holds the sentence once more, as an object of Ansible's own; a traceback is a text.
     if not isinstance(result.get("exception"), str):

@@ -15,7 +15,7 @@ from ansible.plugins.loader import lookup_loader
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, is_phrase
 
 # Here, since this is a part of every action that needs a driver.
 _drivers.load_all()
@@ -57,14 +57,19 @@ def _pattern(entry: str, task_vars: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def hosts_of(driver: _drivers.Driver, traffic: t.Mapping[str, t.Any], members: t.Sequence[str], task_vars: t.Mapping[str, t.Any]) -> list[str]:
-    """The inventory hosts on which the driver's modules run."""
+    """Where the driver's modules run: hosts of the inventory; of an API that the controller asks, what it is called."""
     if driver.runs_on == "members":
         return list(members)
     if driver.runs_on == "controller":
-        return [CONTROLLER]
+        return [driver.endpoint(dict(traffic))] if driver.endpoint else [CONTROLLER]
     if not traffic.get("balancers"):
         raise DowntimeError("deploy_traffic.balancers is missing; a group or a host of the inventory is needed")
     return group(traffic["balancers"], "deploy_traffic.balancers", task_vars)
+
+
+def host_of(place: str) -> str:
+    """The inventory's host of one of C(hosts_of)."""
+    return CONTROLLER if is_phrase(place) else place
 
 
 def apps_of_groups(task_vars: t.Mapping[str, t.Any]) -> set[str]:

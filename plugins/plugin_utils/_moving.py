@@ -11,9 +11,9 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _events
-from ansible_collections.zero.downtime.plugins.module_utils._errors import named
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _noted
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events
+from ansible_collections.zero.downtime.plugins.module_utils._errors import called, named
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _noted
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -121,19 +121,13 @@ class Move:
 
     def end(self, results: Results, found: dict[str, t.Any], **detail: t.Any) -> dict[str, t.Any]:
         """Write down how it ended, and add the warnings."""
-        told = [f"balancer {host}: {text}" for host, result in results.items() for text in result.get("notes") or ()]
+        told = [f"{called(host)}: {text}" for host, result in results.items() for text in result.get("notes") or ()]
         for text in told:
             self.note("note", text=text)
         self.note("failed" if found["problems"] else "finished", reason=found.get("msg"), waited=found["waited"], **detail)
         if told or self.notes.warnings:
             found["warnings"] = told + self.notes.warnings
         return found
-
-    def with_secrets(self, driver: _drivers.Driver, traffic: dict[str, t.Any], host: str) -> dict[str, t.Any]:
-        """C(traffic) with what a plan leaves out because it is shown: read here, from the variables of C(host)."""
-        names = [name for name, option in driver.traffic_spec.items() if option.get("no_log") and traffic.get(name) is None]
-        given = _inventory.Variables(self.action, self.task_vars).of(host, ("deploy_traffic",)).get("deploy_traffic") if names else None
-        return {**traffic, **{name: given[name] for name in names if name in given}} if given else traffic
 
 
 def _without_promise(result: t.Mapping[str, t.Any]) -> str:

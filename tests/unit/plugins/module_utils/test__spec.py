@@ -33,3 +33,13 @@ def test_what_is_no_number_to_count_with_is_refused(written):
 ])
 def test_a_list_may_be_written_as_a_person_writes_one_on_a_command_line(written, found):
     assert _spec.check({"names": written}, {"names": {"type": "list", "elements": "str"}}) == {"names": found}
+
+
+@pytest.mark.parametrize("option, value", [
+    ({"type": "str"}, ["planted"]), ({"type": "int"}, "planted"), ({"type": "str", "choices": ["a"]}, "planted"),
+    ({"type": "list", "elements": "int"}, ["planted"]),
+])
+def test_what_does_not_fit_is_not_shown_where_it_is_secret(option, value):
+    with pytest.raises(DowntimeError, match=r"^token(\[0\])? is not shown, since it is secret; ") as refused:
+        _spec.check({"token": value}, {"token": {**option, "no_log": True}})
+    assert "planted" not in str(refused.value)

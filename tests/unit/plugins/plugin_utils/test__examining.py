@@ -27,7 +27,7 @@ LACKS = "as long as balancer lb1 lacks the pool nope"
             [],
             ["lb1", "lb2"],
             {"lb1": ["nope", "no"], "lb2": ["no"]},
-            f"{LACKS}, no; lb2 lacks the pool no",
+            f"{LACKS}, no; balancer lb2 lacks the pool no",
         ),
     ],
 )

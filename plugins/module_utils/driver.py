@@ -1,0 +1,34 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a driver of another collection is made with. Of this collection's C(module_utils), this file alone is public.
+
+Names are added to it, and none is taken away or given another meaning without a new C(API_VERSION).
+
+:data API_VERSION: version of this interface.
+:data Driver: describes a driver; C(DRIVER) in the file C(_<name>.py) of the other collection's module_utils is one.
+:data BALANCERS: the option C(balancers) of C(deploy_traffic), where calls run on hosts of the inventory that are balancers.
+:data POOL: the options of an entry of C(deploy_traffic.pools).
+:data members_spec: options that every C(<name>_members) has.
+:data split_spec: options that every C(<name>_split) has.
+:data floor_of: how many members have to serve, by C(min_active).
+:data check_shares: the shares of a split, checked.
+:data fence: holds off a module whose deploy has lost its lock, where the lock lies on the host that the module runs on.
+:data DowntimeError: a refusal or a failure, as one sentence.
+:data failure: what a module that failed with such a sentence returns.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.zero.downtime.plugins.module_utils._drivers import BALANCERS, POOL, Driver
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._fence import fence
+from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec as members_spec
+from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
+from ansible_collections.zero.downtime.plugins.module_utils._split import check_shares
+from ansible_collections.zero.downtime.plugins.module_utils._split import common_spec as split_spec
+
+API_VERSION = 1
+
+__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "check_shares", "failure", "fence", "floor_of", "members_spec", "split_spec"]

@@ -1,0 +1,145 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drivers of another collection: an API on the controller that asks for a secret, which only the members' own variables have."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import sys
+import typing as t
+
+import layout
+import playing
+import pytest
+import yaml
+from haproxy_load import Load
+from haproxy_stage import get, wait_until
+from sides import version
+
+HERE = pathlib.Path(__file__).resolve()
+THIRD = HERE.parents[1] / "third_party"
+sys.path.insert(0, str(THIRD))
+
+from desk import Desk  # noqa: E402
+
+TOKEN = "planted-desk-token-4b7d"
+VARIABLES = """
+deploy_traffic:
+  driver: acme.edge.desk
+  url: {url}
+  token: {token}
+  pools:
+    - name: shop_blue
+      port: "{{{{ stage_blue_port }}}}"
+deploy_service:
+  command: "{{{{ stage_service }}}} restart {{{{ inventory_hostname }}}} blue"
+deploy_slot: blue
+"""
+
+
+@pytest.fixture
+def desk(stage: t.Any) -> t.Iterator[Desk]:
+    with Desk(stage.socket(), TOKEN) as found:
+        yield found
+
+
+class Runs:
+    """Runs playbooks with the driver that the members' own group names, and keeps what was printed."""
+
+    def __init__(self, url: str, place: pathlib.Path) -> None:
+        self.inventory, self.records, self.log = place / "desk", place / "records", place / "killed.log"
+        (self.inventory / "group_vars").mkdir(parents=True)
+        (self.inventory / "hosts.yml").write_text("{}", encoding="utf-8")
+        (self.inventory / "group_vars" / "shop_app.yml").write_text(VARIABLES.format(url=url, token=TOKEN), encoding="utf-8")
+        self.env = {"ANSIBLE_COLLECTIONS_PATH": f"{playing.REPO}/build/collections:{THIRD}"}
+        self.printed: list[str] = []
+
+    def _argv(self, playbook: str, *args: str, **variables: t.Any) -> list[str]:
+        own = {"deploy_evidence_rate": 20, "deploy_soak": 0, "deploy_batches": [2], "deploy_records_dir": str(self.records)}
+        return playing.command(playbook, *args, inventories=[playing.LOCAL, str(self.inventory)], variables={**own, **variables})
+
+    def play(self, playbook: str, *args: str, **variables: t.Any) -> playing.Played:
+        played = playing.play(self._argv(playbook, *args, **variables), env=self.env)
+        self.printed.append(played.output)
+        return played
+
+    def kill(self, playbook: str, begun: t.Callable[[], bool], what: str, **variables: t.Any) -> None:
+        """Start it, and kill it as soon as C(begun)."""
+        with open(self.log, "wb") as output:
+            process = playing.start(self._argv(playbook, **variables), output, self.env)
+            try:
+                wait_until(lambda: begun() or process.poll() is not None, what, timeout=120)
+                assert process.poll() is None, self.log.read_text(encoding="utf-8")
+            finally:
+                process.kill()
+                process.wait(30)
+        self.printed.append(self.log.read_text(encoding="utf-8"))
+
+    def leaks(self) -> list[str]:
+        """Where the secret can be read: in what was printed, or in the records."""
+        files = [str(path) for path in self.records.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+        return files + [text for text in self.printed if TOKEN in text]
+
+
+@pytest.fixture
+def runs(desk: Desk, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
+    found = Runs(desk.url, tmp_path)
+    yield found
+    assert found.leaks() == []
+
+
+def releases() -> list[str]:
+    return [json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/")[1])["version"] for member in layout.MEMBERS]
+
+
+@pytest.mark.claim("drivers-with-secrets")
+def test_a_deploy_and_a_rollback_by_an_api_that_asks_for_a_secret(runs: Runs, desk: Desk) -> None:
+    with Load(layout.PORT) as load:
+        deployed = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0")
+        assert deployed.rc == 0 and releases() == ["2.0.0"] * 4 and version() == "2.0.0", deployed.output
+        # One batch after the other, by nobody but the API.
+        moved = [{move[0] for move in desk.moved[index:index + 2]} for index in range(0, len(desk.moved), 2)]
+        assert moved == [{"app1", "app2"}, {"app1", "app2"}, {"app3", "app4"}, {"app3", "app4"}]
+        assert [state for _member, state in desk.moved] == ["drain", "drain", "ready", "ready"] * 2
+        back = runs.play("zero.downtime.rollback")
+        assert back.rc == 0 and releases() == ["1.0.0"] * 4, back.output
+    assert load.failures == [] and desk.refused == 0
+    again = runs.play("zero.downtime.deploy", "--check", "--diff", deploy_release="1.0.0")
+    assert again.rc == 0 and "nothing moves" in again.output, again.output
+    status = runs.play("zero.downtime.status")
+    assert status.rc == 0 and f"the desk at {desk.url}/shop_blue" in status.output, status.output
+    # In its own words: it is no balancer, and localhost is nothing that anybody asked for.
+    assert not re.search("balancer (localhost|the desk)|on localhost|localhost:", deployed.sentence + back.sentence + status.sentence)
+
+
+@pytest.mark.claim("drivers-of-apis-that-are-killed")
+def test_a_killed_deploy_by_such_an_api_is_known_and_goes_back(runs: Runs, desk: Desk) -> None:
+    def third_is_out() -> bool:
+        return ("app3", "drain") in desk.moved
+
+    runs.kill("zero.downtime.deploy", third_is_out, "the second batch is taken out", deploy_release="2.0.0")
+    status = runs.play("zero.downtime.status")
+    assert status.rc == 2 and "zero.downtime.rollback" in status.sentence, status.output
+    back = runs.play("zero.downtime.rollback")
+    assert back.rc == 0 and releases() == ["1.0.0"] * 4 and version() == "1.0.0", back.output
+    assert {server["status"] for server in desk.servers("shop_blue")} == {"UP"}
+
+
+REFUSED = {
+    "none": ({"token": None}, "deploy_traffic.token is missing; a text is needed"),
+    "another": ({"token": "other-token-9e2c"}, "{desk}: GET {url}/pools/shop_blue/servers answered 401"),
+    "no text": ({"token": ["other-token-9e2c"]}, "deploy_traffic.token is not shown, since it is secret; a text is accepted"),
+}
+
+
+@pytest.mark.claim("drivers-with-secrets")
+@pytest.mark.parametrize("given", REFUSED)
+def test_a_secret_that_is_wrong_is_refused_before_anything_moves_and_is_not_shown(given: str, runs: Runs, desk: Desk) -> None:
+    changed, sentence = REFUSED[given]
+    variables = yaml.safe_load((runs.inventory / "group_vars" / "shop_app.yml").read_text(encoding="utf-8"))["deploy_traffic"]
+    played = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0", deploy_traffic={**variables, **changed})
+    assert played.rc == 2 and sentence.format(desk=f"refused: the desk at {desk.url}", url=desk.url) in played.sentence, played.output
+    assert "other-token" not in played.output and desk.moved == []

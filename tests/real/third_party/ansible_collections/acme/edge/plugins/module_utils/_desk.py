@@ -1,0 +1,138 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Driver ``acme.edge.desk``: members behind a balancer that only an API moves, for those who have its token.
+
+The API is asked from the controller. It knows one pool, and says of each server whether it gets requests and how many it answers now.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+import urllib.error
+import urllib.request
+
+from ansible_collections.zero.downtime.plugins.module_utils.driver import POOL, Driver, DowntimeError, floor_of, members_spec
+
+# Seconds between two looks at members that are on their way, and that one call of the API may take.
+POLL, CALL = 0.1, 5.0
+STATES = {"UP": "active", "DRAIN": "drained", "MAINT": "drained"}
+
+
+def access_spec() -> dict[str, t.Any]:
+    return {
+        "url": {"type": "str", "required": True, "description": "Address of the API."},
+        "token": {"type": "str", "required": True, "no_log": True, "description": "Token that the API asks for."},
+    }
+
+
+def traffic_spec() -> dict[str, t.Any]:
+    pools = {"type": "list", "elements": "dict", "required": True, "options": dict(POOL), "description": "The pool, and no other one."}
+    return {**access_spec(), "pools": pools}
+
+
+def argument_spec() -> dict[str, t.Any]:
+    return {**members_spec(), **access_spec(), "pool": {"type": "str", "required": True}}
+
+
+def info_spec() -> dict[str, t.Any]:
+    return {**access_spec(), "pool": {"type": "str", "required": True}}
+
+
+class Api:
+    """The API's one resource: the servers of a pool."""
+
+    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
+        self.url, self.token, self.pool = params["url"].rstrip("/"), params["token"], params["pool"]
+
+    def servers(self) -> dict[str, dict[str, t.Any]]:
+        return {entry["name"]: entry for entry in self._call("GET", "")}
+
+    def move(self, server: str, state: str) -> None:
+        self._call("PUT", f"/{server}", {"state": state})
+
+    def _call(self, method: str, path: str, body: t.Any = None) -> t.Any:
+        request = urllib.request.Request(
+            f"{self.url}/pools/{self.pool}/servers{path}", method=method, data=json.dumps(body).encode() if body else None,
+            headers={"Authorization": f"Bearer {self.token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=CALL) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise DowntimeError(f"{method} {request.full_url} answered {error.code}: {error.read().decode(errors='replace').strip()}") from error
+        except (OSError, ValueError) as error:
+            raise DowntimeError(f"{method} {request.full_url} failed: {error}") from error
+
+
+def info(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What the module desk_info returns: who serves, and that nobody counts here."""
+    members = [_entry(server) for server in Api(params).servers().values()]
+    return {"pools": [{"name": params["pool"], "members": members}], "counters": [], "uncounted": "the desk counts no requests"}
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool, clock: t.Callable[[], float] = time.monotonic,
+        sleep: t.Callable[[float], None] = time.sleep) -> dict[str, t.Any]:
+    """What the module desk_members returns."""
+    api, wanted, began = Api(params), params["state"], clock()
+    before = api.servers()
+    unknown = [name for name in params["members"] if name not in before]
+    if unknown:
+        raise DowntimeError(f"members names {', '.join(unknown)}; pool {params['pool']} has {', '.join(before)}")
+    moved = [name for name in params["members"] if (STATES.get(before[name]["status"]) == "drained") == (wanted == "active")]
+    if wanted != "active":
+        _check_floor(params, before)
+    if not check_mode:
+        for name in moved:
+            api.move(name, "ready" if wanted == "active" else "drain")
+        while params["wait"] and (late := _unfinished(params["members"], wanted, api.servers())):
+            if clock() - began > params["timeout"]:
+                raise DowntimeError(f"{late} after {params['timeout']} s")
+            sleep(POLL)
+    after = api.servers()
+    return {
+        "changed": bool(moved), "waited": round(clock() - began, 3), "floor": "enforced",
+        "members": [{**_entry(after[name]), "pool": params["pool"], "drained_by": "sessions" if wanted != "active" else None, "cut": 0}
+                    for name in params["members"]],
+        "diff": {"before": _shown(params, before), "after": {**_shown(params, before), **{name: wanted for name in moved}}},
+    }
+
+
+def _check_floor(params: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    left = [name for name, server in servers.items() if server["status"] == "UP" and name not in params["members"]]
+    floor = floor_of(params["min_active"], len(servers))
+    if len(left) < floor and any(servers[name]["status"] == "UP" for name in params["members"]):
+        raise DowntimeError(f"min_active is {params['min_active']}: {floor} of {len(servers)} have to serve, and {len(left)} would")
+
+
+def _unfinished(names: t.Sequence[str], wanted: str, servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> str | None:
+    """What is still to be waited for."""
+    for name in names:
+        if wanted == "active" and servers[name]["status"] != "UP":
+            return f"{name} does not serve (it is {servers[name]['status']})"
+        if wanted != "active" and servers[name]["in_flight"]:
+            return f"{name} still answers {servers[name]['in_flight']} requests"
+    return None
+
+
+def _entry(server: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    state = STATES.get(server["status"], "down")
+    return {"name": server["name"], "address": server["address"], "state": state, "weight": None, "in_flight": server["in_flight"],
+            "full": state == "active", "known": True}
+
+
+def _shown(params: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, str]:
+    return {name: STATES.get(servers[name]["status"], "down") for name in params["members"]}
+
+
+def _access(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {"url": traffic["url"], "token": traffic["token"], "pool": traffic["pools"][0]["name"]}
+
+
+def member_args(traffic: dict[str, t.Any], members: list[str]) -> dict[str, t.Any]:
+    return {**_access(traffic), "members": members}
+
+
+DRIVER = Driver(name="desk", runs_on="controller", capabilities=("members",), traffic_spec=traffic_spec(), member_args=member_args,
+                info=True, info_args=_access, endpoint=lambda traffic: f"the desk at {traffic['url']}", cuts=False)

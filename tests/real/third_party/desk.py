@@ -1,0 +1,73 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An API before a real HAProxy: who has its token may take servers out and bring them back, and sees who serves."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import typing as t
+
+from haproxy_stage import ask
+
+
+class Desk:
+    """Serves while it is entered.
+
+    :param socket: of the balancer that it moves servers of.
+    :param token: what it asks for; anybody else gets 401, and so does everybody without it.
+    """
+
+    def __init__(self, socket: str, token: str) -> None:
+        self.socket, self.token = socket, token
+        self.moved: list[tuple[str, str]] = []
+        self.refused = 0
+        desk = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # pylint: disable=invalid-name
+                self._answer(lambda pool, _server, _body: desk.servers(pool))
+
+            def do_PUT(self) -> None:  # pylint: disable=invalid-name
+                self._answer(desk.move)
+
+            def _answer(self, work: t.Callable[[str, str, t.Any], t.Any]) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.headers.get("Authorization") != f"Bearer {desk.token}":
+                    desk.refused += 1
+                    self._send(401, {"error": "no valid token"})
+                    return
+                _root, _pools, pool, _servers, *server = self.path.split("/")
+                self._send(200, work(pool, server[0] if server else "", json.loads(body) if body else None))
+
+            def _send(self, status: int, found: t.Any) -> None:
+                text = json.dumps(found).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, format: str, *args: t.Any) -> None:  # pylint: disable=redefined-builtin
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> "Desk":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: t.Any) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def servers(self, pool: str) -> list[dict[str, t.Any]]:
+        rows = [line.split(",") for line in ask(self.socket, f"show stat {pool} 4 -1").splitlines() if line and not line.startswith("#")]
+        return [{"name": row[1], "status": row[17].split()[0], "in_flight": int(row[4]), "address": row[73]} for row in rows]
+
+    def move(self, pool: str, server: str, body: dict[str, str]) -> dict[str, str]:
+        self.moved.append((server, body["state"]))
+        ask(self.socket, f"set server {pool}/{server} state {body['state']}")
+        return body
