@@ -9,8 +9,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+
+MemberArgs = t.Callable[[t.Dict[str, t.Any], t.List[str]], t.Dict[str, t.Any]]
 
 # Seconds that sessions may take to end once they were told to.
 CUT = 5
@@ -19,6 +22,7 @@ FACADE: dict[str, t.Any] = {
     **_moving.FACADE,
     "servers": {"type": "dict", "default": {}},
     "own_traffic": {"type": "dict", "default": {}},
+    "idle": {"type": "bool", "default": False},
     "step": {"type": "str", "default": "drain"},
     "batch": {"type": "int"},
 }
@@ -30,9 +34,16 @@ class ActionModule(Once):
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         driver = _drivers.load(args["driver"])
         traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
-        return self._move(driver, traffic, args, task_vars)
+        if driver.member_args is None:
+            if not args["idle"]:
+                names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).member_args)
+                raise DowntimeError(f"driver is '{args['driver']}', which moves no members in traffic; {names} can")
+            # Nobody sends requests to that side, so there is nothing to take them out of.
+            driver, traffic = _drivers.load("none"), {}
+        return self._move(driver, t.cast(MemberArgs, driver.member_args), traffic, args, task_vars)
 
-    def _move(self, driver: _drivers.Driver, traffic: dict[str, t.Any], args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _move(self, driver: _drivers.Driver, member_args: MemberArgs, traffic: dict[str, t.Any], args: dict[str, t.Any],
+              task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if not args["members"]:
             return {"changed": False, "waited": 0.0, "members": [], "streams": {}, "balancers": {}, "diff": [], "problems": [], "gone": {}}
         servers = {name: args["servers"].get(name) or name for name in args["members"]}
@@ -49,7 +60,7 @@ class ActionModule(Once):
             members = [host] if own_member else args["members"]
             # The driver hears of the whole batch, even where each host moves only its own member: together they count against the floor.
             own = _credentials.whole(self, driver, args["own_traffic"][host], task_vars, host) if host in args["own_traffic"] else traffic
-            return {**shared, **driver.member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
+            return {**shared, **member_args(own, list(servers.values())), "members": [servers[name] for name in members]}
 
         results = move.run(hosts, driver.module("members"), args_for, args["timeout"] + (CUT if "cut" in (args["timeout_action"], args["streams"]) else 0),
                            **_place(args["servers"], traffic))

@@ -118,6 +118,7 @@ class ActionModule(ActionBase):
             checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, checked["deploy_strategy"])
         # A restart is for what serves; only a release goes to the idle side.
         strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else _going_on.DEFAULT
+        _plan.check_verb(verb, driver)
         try:
             sides = _plan.sides_of(checked["deploy_traffic"], strategy, app)
         except DowntimeError as error:
@@ -188,9 +189,11 @@ class ActionModule(ActionBase):
         own = planned(checked, counted) if planned else {}
         whole_sides = {name: _plan.side_of(by_side[name], _plan.live_pools(whole_traffic, name)) for name in sides} if len(sides) > 1 else {}
         capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
-        if not driver.info and verb in ("deploy", "rollback") and not checked["deploy_health"].get("from"):
+        if not driver.tells_members and verb in ("deploy", "rollback") and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are.
-            capacity = _reaching.capacity(driver.name, hosts, _reaching.refusing(hosts), checked["deploy_min_active"])
+            serve = by_side[serving_side]
+            capacity = _reaching.capacity(driver.name, serve, _reaching.refusing(serve), checked["deploy_min_active"])
+            capacity = capacity if side == serving_side else _plan.unbound(capacity)
         if not looking:
             _plan.distinct_servers(hosts)
         warnings += [f"{finding['setting']}: {finding['text']}" + (with_lines(finding["lines"]) if finding["setting"] == MISSING_FILE else "")
@@ -359,10 +362,11 @@ class ActionModule(ActionBase):
         if looking:
             return {"first": False, "most": None, "tightest": ""}, [], []
         hosts = by_side[side]
-        if not driver.info or driver.info_args is None:
-            return {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}, [], []
+        findings = [{**finding, "balancer": balancer} for balancer, result in told.items() for finding in result.get("findings", [])]
+        if not driver.tells_members:
+            found = {**_plan.capacity({driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}
+            return found if side == serving_side else _plan.unbound(found), [], findings
         pools = {}
-        findings = []
         held, serving, ready, down = set(), set(), set(hosts), set(by_side[serving_side])
         serving_out = {}
         of_pool = {pool["name"]: pool.get("side") or side for pool in traffic["pools"]}
@@ -381,11 +385,9 @@ class ActionModule(ActionBase):
                     serving_out.update((name, host["server"]) for name, host in by_side[serving_side].items()
                                        if have[host["server"]]["state"] in ("drained", "draining"))
                     pools[f"pool {pool['name']} on {balancer}"] = _plan.regular(pool["members"])
-            findings += [{**finding, "balancer": balancer} for finding in result.get("findings", [])]
         capacity = {**_plan.capacity(pools, min_active), "serving": sorted(serving), "ready": sorted(ready), "down": sorted(down & set(by_side[serving_side]))}
         if side != serving_side:
-            # Nobody who serves is taken out, so no floor is in the way, and whoever is out of reach there just stays behind.
-            capacity.update(most=None, impossible="", serving=[], serving_out=serving_out)
+            capacity = _plan.unbound(capacity, serving_out)
         return capacity, [name for name in hosts if name in held], findings
 
     def _shadow(self, checked: dict[str, t.Any], told: dict[str, dict[str, t.Any]], by_side: dict[str, dict[str, t.Any]], sides: tuple[str, str],

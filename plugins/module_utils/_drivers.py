@@ -47,7 +47,7 @@ class Driver:
     :param runs_on: where its modules run: C(balancers), C(members) (each member's own host) or C(controller).
     :param capabilities: of C(members), C(split), C(mirror), C(release).
     :param traffic_spec: argument spec of C(deploy_traffic), less C(driver).
-    :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names.
+    :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names, where the driver has C(members).
     :param split_args: options of C(<driver>_split) from C(deploy_traffic) and the application's name, where the driver has C(split).
     :param mirror_args: options of C(<driver>_mirror) from C(deploy_traffic) and the side that gets the copies, where the driver has C(mirror).
     :param request_log: whether its balancers can log requests in a way that C(replay) reads.
@@ -66,7 +66,7 @@ class Driver:
     runs_on: str
     capabilities: tuple[str, ...]
     traffic_spec: dict[str, t.Any]
-    member_args: t.Callable[[dict[str, t.Any], list[str]], dict[str, t.Any]]
+    member_args: t.Callable[[dict[str, t.Any], list[str]], dict[str, t.Any]] | None = None
     info: bool = False
     split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]] | None = None
     mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]] | None = None
@@ -87,6 +87,11 @@ class Driver:
     @property
     def strategies(self) -> list[str]:
         return [strategy for strategy, capability in STRATEGIES.items() if capability in self.capabilities]
+
+    @property
+    def tells_members(self) -> bool:
+        """Whether it can be asked which members serve."""
+        return self.info and self.info_args is not None and self.member_args is not None
 
     @property
     def shadows(self) -> list[str]:

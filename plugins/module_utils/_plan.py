@@ -98,6 +98,13 @@ def carried(strategy: str, driver: _drivers.Driver) -> None:
                             f"with it work {', '.join(driver.strategies) or 'none'}")
 
 
+def check_verb(verb: str, driver: _drivers.Driver) -> None:
+    """Refuse a verb that takes members out of traffic by a driver that cannot."""
+    if verb in ("restart", "drain", "activate") and driver.member_args is None:
+        raise DowntimeError(f"{verb} moves members in traffic, which driver {driver.name} cannot do; it knows sides only, and with it work "
+                            f"{', '.join(driver.strategies)}")
+
+
 def _pattern(body: str | None) -> None:
     try:
         re.compile(body or "")
@@ -480,6 +487,15 @@ def capacity(pools: t.Mapping[str, t.Sequence[t.Mapping[str, t.Any]]], min_activ
         if most is None or serving - floor < most:
             most, tightest = serving - floor, f"{label}: {serving} of {len(members)} serve, and {floor} have to"
     return {"first": first, "most": most, "tightest": tightest, "impossible": impossible}
+
+
+def unbound(capacity: t.Mapping[str, t.Any], serving_out: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
+    """The capacity where the side that does not serve is moved: nobody who serves is taken out, so no floor is in the way, and whoever is out of reach
+    there just stays behind.
+
+    :param serving_out: who is out of traffic on the side that serves, with the balancers' names.
+    """
+    return {**capacity, "most": None, "impossible": "", "serving": [], "serving_out": dict(serving_out or {})}
 
 
 def ran(result: t.Any) -> bool:

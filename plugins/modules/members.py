@@ -38,6 +38,12 @@ options:
       - By inventory name, what stands in place of O(traffic) for that member, where a driver's modules run on the members' own hosts.
     type: dict
     default: {}
+  idle:
+    description:
+      - Whether the members are of a side that gets no requests. A driver that only moves shares between sides has nothing to do for those, and refuses
+        all others.
+    type: bool
+    default: false
   on_failure:
     description:
       - Whether failures fail the task, or are reported in RV(ignore:problems) alone. The latter is for going back, where one balancer's

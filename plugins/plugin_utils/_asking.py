@@ -25,7 +25,9 @@ def balancers(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.
     if not driver.info or driver.info_args is None:
         return {}
     options = driver.info_args(_credentials.whole(action, driver, traffic, task_vars))
-    return _run(action, hosts, driver.module("info"), lambda _host: dict(options), task_vars, on_result=on_result)
+    results = _run(action, hosts, driver.module("info"), lambda _host: dict(options), task_vars, on_result=on_result)
+    # Who knows sides only tells no pools.
+    return {host: result if result.get("failed") else {"pools": [], **result} for host, result in results.items()}
 
 
 def sampler(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: TaskVars) -> Sampler | None:

@@ -26,7 +26,9 @@ sys.path.insert(0, str(THIRD))
 from desk import Desk  # noqa: E402
 
 TOKEN = "planted-desk-token-4b7d"
-VARIABLES = """
+# Of each driver, what stands in the variables of the members' group.
+VARIABLES = {
+    "desk": """
 deploy_traffic:
   driver: acme.edge.desk
   url: {url}
@@ -37,23 +39,39 @@ deploy_traffic:
 deploy_service:
   command: "{{{{ stage_service }}}} restart {{{{ inventory_hostname }}}} blue"
 deploy_slot: blue
-"""
+""",
+    "lever": """
+deploy_traffic:
+  driver: acme.edge.lever
+  url: {url}
+  token: {token}
+  split: shop
+  pools:
+    - name: shop_blue
+      side: blue
+      port: "{{{{ stage_blue_port }}}}"
+    - name: shop_green
+      side: green
+      port: "{{{{ stage_green_port }}}}"
+deploy_strategy: blue_green
+""",
+}
 
 
 @pytest.fixture
 def desk(stage: t.Any) -> t.Iterator[Desk]:
-    with Desk(stage.socket(), TOKEN) as found:
+    with Desk(stage.socket(), TOKEN, f"{stage.dir}/etc/split.map") as found:
         yield found
 
 
 class Runs:
     """Runs playbooks with the driver that the members' own group names, and keeps what was printed."""
 
-    def __init__(self, url: str, place: pathlib.Path) -> None:
-        self.inventory, self.records, self.log = place / "desk", place / "records", place / "killed.log"
+    def __init__(self, driver: str, url: str, place: pathlib.Path) -> None:
+        self.inventory, self.records, self.log = place / driver, place / "records", place / "killed.log"
         (self.inventory / "group_vars").mkdir(parents=True)
         (self.inventory / "hosts.yml").write_text("{}", encoding="utf-8")
-        (self.inventory / "group_vars" / "shop_app.yml").write_text(VARIABLES.format(url=url, token=TOKEN), encoding="utf-8")
+        (self.inventory / "group_vars" / "shop_app.yml").write_text(VARIABLES[driver].format(url=url, token=TOKEN), encoding="utf-8")
         self.env = {"ANSIBLE_COLLECTIONS_PATH": f"{playing.REPO}/build/collections:{THIRD}"}
         self.printed: list[str] = []
 
@@ -86,7 +104,14 @@ class Runs:
 
 @pytest.fixture
 def runs(desk: Desk, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
-    found = Runs(desk.url, tmp_path)
+    found = Runs("desk", desk.url, tmp_path)
+    yield found
+    assert found.leaks() == []
+
+
+@pytest.fixture
+def switches(desk: Desk, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
+    found = Runs("lever", desk.url, tmp_path)
     yield found
     assert found.leaks() == []
 
@@ -143,3 +168,41 @@ def test_a_secret_that_is_wrong_is_refused_before_anything_moves_and_is_not_show
     played = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0", deploy_traffic={**variables, **changed})
     assert played.rc == 2 and sentence.format(desk=f"refused: the desk at {desk.url}", url=desk.url) in played.sentence, played.output
     assert "other-token" not in played.output and desk.moved == []
+
+
+@pytest.mark.claim("drivers-that-only-split")
+def test_both_sides_by_an_api_that_knows_no_members(switches: Runs, desk: Desk) -> None:
+    with Load(layout.PORT) as load:
+        deployed = switches.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0")
+        assert deployed.rc == 0 and version() == "2.0.0" and desk.set == [100], deployed.output
+        back = switches.play("zero.downtime.rollback")
+        assert back.rc == 0 and version() == "1.0.0" and desk.set == [100, 0], back.output
+    # Nobody of either side was taken out of traffic: whoever gets no requests needs no drain.
+    assert load.failures == [] and desk.moved == [] and desk.refused == 0
+    status = switches.play("zero.downtime.status")
+    assert status.rc == 0, status.output
+
+
+@pytest.mark.claim("drivers-of-apis-that-are-killed")
+def test_a_switch_that_is_killed_behind_its_move_is_known_and_goes_back(switches: Runs, desk: Desk) -> None:
+    switches.kill("zero.downtime.deploy", lambda: desk.set == [100], "the switch has been made", deploy_release="2.0.0", deploy_soak=600)
+    assert version() == "2.0.0"
+    status = switches.play("zero.downtime.status")
+    assert status.rc == 2 and "zero.downtime.rollback" in status.sentence, status.output
+    back = switches.play("zero.downtime.rollback")
+    assert back.rc == 0 and version() == "1.0.0" and desk.set == [100, 0], back.output
+
+
+def test_what_it_cannot_do_is_refused_before_anything_moves(switches: Runs, desk: Desk) -> None:
+    restart = switches.play("zero.downtime.restart")
+    assert restart.rc == 2 and "restart moves members in traffic, which driver lever cannot do" in restart.sentence, restart.output
+    rolling = switches.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_strategy="rolling")
+    assert rolling.rc == 2 and "with it work blue_green, canary" in rolling.sentence, rolling.output
+    assert (desk.set, desk.moved) == ([], []) and releases() == ["1.0.0"] * 4
+
+
+def test_a_canary_by_it_is_judged_by_the_probe(switches: Runs, desk: Desk) -> None:
+    canary = {"steps": [50, 100], "step_time": 10, "interval": 1, "warm_up": 0, "latency": "none"}
+    bad = switches.play("zero.downtime.deploy", deploy_release="4.0.0-errors", deploy_strategy="canary", deploy_canary=canary, deploy_evidence_rate=60)
+    assert bad.rc == 2 and version() == "1.0.0" and desk.set == [50, 0], bad.output
+    assert "The canary fails more often" in bad.sentence, bad.sentence

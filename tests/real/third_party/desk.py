@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An API before a real HAProxy: who has its token may take servers out and bring them back, and sees who serves."""
+"""An API before a real HAProxy: who has its token may take servers out and bring them back, sets the shares of two sides, and sees who serves."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ class Desk:
 
     :param socket: of the balancer that it moves servers of.
     :param token: what it asks for; anybody else gets 401, and so does everybody without it.
+    :param shares: the balancer's map with green's share of each application.
     """
 
-    def __init__(self, socket: str, token: str) -> None:
-        self.socket, self.token = socket, token
+    def __init__(self, socket: str, token: str, shares: str) -> None:
+        self.socket, self.token, self.shares = socket, token, shares
         self.moved: list[tuple[str, str]] = []
+        self.set: list[int] = []
         self.refused = 0
         desk = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:  # pylint: disable=invalid-name
-                self._answer(lambda pool, _server, _body: desk.servers(pool))
+                self._answer({"pools": lambda pool, _server, _body: desk.servers(pool), "splits": lambda app, _none, _body: desk.split(app)})
 
             def do_PUT(self) -> None:  # pylint: disable=invalid-name
-                self._answer(desk.move)
+                self._answer({"pools": desk.move, "splits": desk.set_split})
 
-            def _answer(self, work: t.Callable[[str, str, t.Any], t.Any]) -> None:
+            def _answer(self, works: dict[str, t.Callable[[str, str, t.Any], t.Any]]) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.headers.get("Authorization") != f"Bearer {desk.token}":
                     desk.refused += 1
                     self._send(401, {"error": "no valid token"})
                     return
-                _root, _pools, pool, _servers, *server = self.path.split("/")
-                self._send(200, work(pool, server[0] if server else "", json.loads(body) if body else None))
+                _root, kind, name, *rest = self.path.split("/")
+                self._send(200, works[kind](name, rest[1] if len(rest) > 1 else "", json.loads(body) if body else None))
 
             def _send(self, status: int, found: t.Any) -> None:
                 text = json.dumps(found).encode()
@@ -70,4 +72,14 @@ class Desk:
     def move(self, pool: str, server: str, body: dict[str, str]) -> dict[str, str]:
         self.moved.append((server, body["state"]))
         ask(self.socket, f"set server {pool}/{server} state {body['state']}")
+        return body
+
+    def split(self, app: str) -> dict[str, int]:
+        lines = [line.split() for line in ask(self.socket, f"show map {self.shares}").splitlines() if line.strip()]
+        return {"green": next((int(value) for _address, name, value in lines if name == app), 0)}
+
+    def set_split(self, app: str, _none: str, body: dict[str, int]) -> dict[str, int]:
+        self.set.append(body["green"])
+        had = any(line.split()[1] == app for line in ask(self.socket, f"show map {self.shares}").splitlines() if line.strip())
+        ask(self.socket, f"{'set' if had else 'add'} map {self.shares} {app} {body['green']}")
         return body

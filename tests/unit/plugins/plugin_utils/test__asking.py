@@ -34,7 +34,7 @@ def asked(monkeypatch):
 def test_balancers_are_asked_what_the_driver_asks_them(asked):
     driver = _drivers.load("haproxy")
     traffic = {"socket": "/s", "pools": [{"name": "shop"}]}
-    assert _asking.balancers(ACTION, driver, traffic, ["lb1", "lb2"], {}) == {"lb1": {}, "lb2": {}}
+    assert _asking.balancers(ACTION, driver, traffic, ["lb1", "lb2"], {}) == {name: {"pools": []} for name in ("lb1", "lb2")}
     assert asked == [("balancer", name, "zero.downtime.haproxy_info", driver.info_args(traffic)) for name in ("lb1", "lb2")]
 
 

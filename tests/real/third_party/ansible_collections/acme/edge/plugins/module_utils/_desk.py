@@ -8,24 +8,15 @@ The API is asked from the controller. It knows one pool, and says of each server
 
 from __future__ import annotations
 
-import json
 import time
 import typing as t
-import urllib.error
-import urllib.request
 
+from ansible_collections.acme.edge.plugins.module_utils._api import Api, access_spec
 from ansible_collections.zero.downtime.plugins.module_utils.driver import POOL, Driver, DowntimeError, floor_of, members_spec
 
-# Seconds between two looks at members that are on their way, and that one call of the API may take.
-POLL, CALL = 0.1, 5.0
+# Seconds between two looks at members that are on their way.
+POLL = 0.1
 STATES = {"UP": "active", "DRAIN": "drained", "MAINT": "drained"}
-
-
-def access_spec() -> dict[str, t.Any]:
-    return {
-        "url": {"type": "str", "required": True, "description": "Address of the API."},
-        "token": {"type": "str", "required": True, "no_log": True, "description": "Token that the API asks for."},
-    }
 
 
 def traffic_spec() -> dict[str, t.Any]:
@@ -41,34 +32,9 @@ def info_spec() -> dict[str, t.Any]:
     return {**access_spec(), "pool": {"type": "str", "required": True}}
 
 
-class Api:
-    """The API's one resource: the servers of a pool."""
-
-    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
-        self.url, self.token, self.pool = params["url"].rstrip("/"), params["token"], params["pool"]
-
-    def servers(self) -> dict[str, dict[str, t.Any]]:
-        return {entry["name"]: entry for entry in self._call("GET", "")}
-
-    def move(self, server: str, state: str) -> None:
-        self._call("PUT", f"/{server}", {"state": state})
-
-    def _call(self, method: str, path: str, body: t.Any = None) -> t.Any:
-        request = urllib.request.Request(
-            f"{self.url}/pools/{self.pool}/servers{path}", method=method, data=json.dumps(body).encode() if body else None,
-            headers={"Authorization": f"Bearer {self.token}"})
-        try:
-            with urllib.request.urlopen(request, timeout=CALL) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise DowntimeError(f"{method} {request.full_url} answered {error.code}: {error.read().decode(errors='replace').strip()}") from error
-        except (OSError, ValueError) as error:
-            raise DowntimeError(f"{method} {request.full_url} failed: {error}") from error
-
-
 def info(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What the module desk_info returns: who serves, and that nobody counts here."""
-    members = [_entry(server) for server in Api(params).servers().values()]
+    members = [_entry(server) for server in Api(params).servers(params["pool"]).values()]
     return {"pools": [{"name": params["pool"], "members": members}], "counters": [], "uncounted": "the desk counts no requests"}
 
 
@@ -76,7 +42,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, clock: t.Callable[[], f
         sleep: t.Callable[[float], None] = time.sleep) -> dict[str, t.Any]:
     """What the module desk_members returns."""
     api, wanted, began = Api(params), params["state"], clock()
-    before = api.servers()
+    before = api.servers(params["pool"])
     unknown = [name for name in params["members"] if name not in before]
     if unknown:
         raise DowntimeError(f"members names {', '.join(unknown)}; pool {params['pool']} has {', '.join(before)}")
@@ -85,12 +51,12 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, clock: t.Callable[[], f
         _check_floor(params, before)
     if not check_mode:
         for name in moved:
-            api.move(name, "ready" if wanted == "active" else "drain")
-        while params["wait"] and (late := _unfinished(params["members"], wanted, api.servers())):
+            api.move(params["pool"], name, "ready" if wanted == "active" else "drain")
+        while params["wait"] and (late := _unfinished(params["members"], wanted, api.servers(params["pool"]))):
             if clock() - began > params["timeout"]:
                 raise DowntimeError(f"{late} after {params['timeout']} s")
             sleep(POLL)
-    after = api.servers()
+    after = api.servers(params["pool"])
     return {
         "changed": bool(moved), "waited": round(clock() - began, 3), "floor": "enforced",
         "members": [{**_entry(after[name]), "pool": params["pool"], "drained_by": "sessions" if wanted != "active" else None, "cut": 0}

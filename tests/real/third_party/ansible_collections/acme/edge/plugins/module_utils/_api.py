@@ -1,0 +1,54 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API of the balancer that both drivers move, and how one is let in."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+import urllib.error
+import urllib.request
+
+from ansible_collections.zero.downtime.plugins.module_utils.driver import DowntimeError
+
+# Seconds that one call may take.
+CALL = 5.0
+
+
+def access_spec() -> dict[str, t.Any]:
+    return {
+        "url": {"type": "str", "required": True, "description": "Address of the API."},
+        "token": {"type": "str", "required": True, "no_log": True, "description": "Token that the API asks for."},
+    }
+
+
+class Api:
+    """Its two resources: the servers of a pool, and green's share of an application's requests."""
+
+    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
+        self.url, self.token = params["url"].rstrip("/"), params["token"]
+
+    def servers(self, pool: str) -> dict[str, dict[str, t.Any]]:
+        return {entry["name"]: entry for entry in self._call("GET", f"/pools/{pool}/servers")}
+
+    def move(self, pool: str, server: str, state: str) -> None:
+        self._call("PUT", f"/pools/{pool}/servers/{server}", {"state": state})
+
+    def green(self, app: str) -> int:
+        return int(self._call("GET", f"/splits/{app}")["green"])
+
+    def set_green(self, app: str, percent: int) -> None:
+        self._call("PUT", f"/splits/{app}", {"green": percent})
+
+    def _call(self, method: str, path: str, body: t.Any = None) -> t.Any:
+        request = urllib.request.Request(
+            f"{self.url}{path}", method=method, data=json.dumps(body).encode() if body else None,
+            headers={"Authorization": f"Bearer {self.token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=CALL) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise DowntimeError(f"{method} {request.full_url} answered {error.code}: {error.read().decode(errors='replace').strip()}") from error
+        except (OSError, ValueError) as error:
+            raise DowntimeError(f"{method} {request.full_url} failed: {error}") from error
