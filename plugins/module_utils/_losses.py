@@ -43,10 +43,23 @@ TWICE = ("unanswered", "truncated")
 FOREVER = float("inf")
 
 # Where something is moved, a rate is called higher sooner: that is where losses are expected.
-MOVED_LEVEL = 1e-4
-# Few losses, beside so few requests that a kind which happens all the time may not have come yet, are no verdict at once.
+MOVED_LEVEL = 1e-5
+# Beside fewer requests than these a kind that happens all the time may not have come yet: losses that chance could have put there are no verdict at once.
 ENOUGH = 1500
+# Seconds that a deploy waits at most for so many, before a move that leaves nobody standing still.
+PATIENCE = 10.0
 WORDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "answered by the balancer with a 5xx"}
+
+
+def patience(received: int, seconds: float) -> float:
+    """How long to wait before all requests change sides, so that by then ENOUGH of them have come: what happens all the time has shown itself by then.
+
+    :param received: requests that came in the ``seconds`` before.
+    :returns: seconds; 0 where so many have come, or would not come in time.
+    """
+    missing = ENOUGH - received
+    wait = missing * seconds / received if received > 0 else FOREVER
+    return wait if 0 < wait <= PATIENCE else 0.0
 
 
 class Places:
@@ -196,7 +209,7 @@ def judge(cells: t.Sequence[Cell], places: Places) -> list[Verdict]:
         theirs = set(map(id, placed))
         others = sorted({places.names.get(cell.member, cell.member) for cell in during
                          if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
-        hasty = bool(own) and not usual.failed and own <= FEW and usual.requests < ENOUGH
+        hasty = bool(own) and not usual.failed and usual.requests < ENOUGH and not _rates.higher(usual, Count(own, here.requests), level=MOVED_LEVEL)
         found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty, asked if kind == "truncated" else 0))
     return _counted_once(found)
 

@@ -33,14 +33,16 @@ options:
   state:
     description:
       - V(started) asks the address once, reads the counters and starts the probe. In check mode it asks the address and starts nothing.
+      - V(awaited) waits, before all requests change sides, until 1,500 have come with which losses behind that can be compared, where that takes ten seconds
+        at most by the requests that came so far. Otherwise it waits for nothing.
       - V(checked) fails when the budget is exceeded or the application got worse.
       - V(stopped) ends the probe and returns the whole evidence. It does not fail because of losses.
     type: str
     required: true
-    choices: [started, checked, stopped]
+    choices: [started, awaited, checked, stopped]
   run_dir:
     description:
-      - Directory on the controller that belongs to one running deploy. Without it V(checked) and V(stopped) have nothing to say.
+      - Directory on the controller that belongs to one running deploy. Without it V(awaited), V(checked) and V(stopped) have nothing to say.
     type: path
   url:
     description:
@@ -255,6 +257,11 @@ pid:
   returned: when O(state=started)
   type: int
   sample: 4711
+waited:
+  description: Seconds that it waited.
+  returned: when O(state=awaited)
+  type: float
+  sample: 3.2
 verdict:
   description: clean, lost, degraded or unconfirmed; null in check mode.
   returned: when O(state=checked) or O(state=stopped)

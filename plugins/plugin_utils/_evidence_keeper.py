@@ -15,12 +15,12 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _evidence, _probe
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _evidence, _losses, _probe
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.plugin_utils import _asking
 
 SPEC: dict[str, t.Any] = {
-    "state": {"type": "str", "required": True, "choices": ["started", "checked", "stopped"]},
+    "state": {"type": "str", "required": True, "choices": ["started", "awaited", "checked", "stopped"]},
     "run_dir": {"type": "path"},
     "url": {"type": "str"},
     "connect_to": {"type": "str"},
@@ -79,7 +79,7 @@ class NoPath(DowntimeError):
 
 
 class Keeper:
-    """The three states. Clock and sleep are parameters, so that tests need no waiting."""
+    """The states. Clock and sleep are parameters, so that tests need no waiting."""
 
     def __init__(self, args: dict[str, t.Any], sampler: _asking.Sampler | None, check_mode: bool,
                  clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep) -> None:
@@ -213,6 +213,23 @@ class Keeper:
         if process and process["start_time"] is not None and _probe.start_time_of(process["pid"]) == process["start_time"]:
             return process
         return None
+
+    # -- awaited --
+
+    def awaited(self) -> dict[str, t.Any]:
+        """Before all requests change sides, behind which nobody stands still, let so many come that a loss which happens all the time is known."""
+        config = None if self.check_mode or not self.run_dir else _events.load(self.run_dir, CONFIG)
+        sheet = _balance.balance(_balance.read(self.run_dir)) if config and config["expect_serving"] else None
+        wait = 0.0
+        if sheet and sheet["ended"] > sheet["began"]:
+            since = max(0.0, _events.clock(self.run_dir)() - sheet["ended"])
+            known = sheet["ended"] - sheet["began"]
+            # Nobody is asked for that: those since the last reading came as those before it did.
+            wait = _losses.patience(round(sheet["received"] * (1 + since / known)), known + since)
+        if wait:
+            self._event("note", reason="waits %.1f s, until %d requests have come with which losses behind the switch can be compared" % (wait, _losses.ENOUGH))
+            self._observe(wait)
+        return {"changed": False, "waited": round(wait, 1)}
 
     # -- checked --
 

@@ -17,7 +17,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _evidence, _haproxy_counters
+from ansible_collections.zero.downtime.plugins.module_utils import _evidence, _haproxy_counters, _losses
 from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES
 
 MEMBERS = ("app1", "app2", "app3", "app4")
@@ -84,6 +84,8 @@ NOISE: dict[str, Noise] = {
     "an operator reloads, and the old process stays": Noise(A_LITTLE, reload=BEFORE + 1.5, stays=True),
 }
 DEPLOYS = 45
+# Draws in which a loss that happens all the time came late, or in a heap.
+AWKWARD = (5049, 10112, 10384)
 # Counters of HAProxy by kind: of the worker, and of the member.
 COLUMNS = {"app_errors": ("server_5xx", "errors"), "refused": ("server_4xx", "refused"), "own_errors": ("faults", "faults"),
            "truncated": ("server_aborts", "cut_short"), "unanswered": ("", "missing")}
@@ -103,7 +105,7 @@ class Deploy:
     def __init__(self, noise: Noise, seed: int, plant: t.Mapping[tuple[str, str], tuple[str, int]] | None = None, strategy: str = "rolling",
                  **asked: t.Any) -> None:
         self.noise, self.seed, self.draw, self.plant, self.asked = noise, seed, random.Random(seed), plant or {}, asked
-        self.now = 0.0
+        self.now, self.received = 0.0, 0
         self.old: dict[str, t.Any] | None = None
         self._begin_worker(1)
         self.samples: list[dict[str, t.Any]] = []
@@ -132,6 +134,8 @@ class Deploy:
     def _switch(self, shares: t.Mapping[str, int]) -> None:
         self._step("activate", ACTIVATE, MEMBERS, members=list(IDLE), batch=1, pools=["green"])
         self._look(MEMBERS)
+        # As a deploy waits before its switch.
+        self._pass(math.ceil(_losses.patience(self.received, self.now)), MEMBERS)
         serve: t.Sequence[str] = MEMBERS
         for step, share in shares.items():
             # While it is changed, some still go by the old shares.
@@ -155,9 +159,9 @@ class Deploy:
         self._pass(VERIFY, serve)
         look = self._judge()
         for dummy in range(8):
-            if not look["suspected"] or look["verdict"] != "clean":
+            if not (look["hasty"] or (look["suspected"] and look["verdict"] == "clean")):
                 break
-            # As a check does: it looks on until the errors have lasted, or have not.
+            # As a check does: it looks on until the errors have lasted, or have not, and whether they come where nobody has moved anything.
             self._pass(1.0, serve)
             look = self._judge()
         self.looks.append(look)
@@ -211,6 +215,7 @@ class Deploy:
             self.row["responses"]["2xx"] -= count
 
     def _add(self, name: str, count: int, answered: str = "2xx") -> None:
+        self.received += count
         self.row["requests"] += count
         self.members[name]["requests"] += count
         if answered:
@@ -248,7 +253,7 @@ class Deploy:
 @pytest.mark.claim("noise-takes-no-deploy-back")
 @pytest.mark.parametrize("name, strategy", list(itertools.product(NOISE, STRATEGIES)))
 def test_noise_takes_no_deploy_back(name: str, strategy: str) -> None:
-    for seed in range(DEPLOYS if strategy == "rolling" else DEPLOYS // 3):
+    for seed in (*range(DEPLOYS if strategy == "rolling" else DEPLOYS // 3), *AWKWARD):
         for look in Deploy(NOISE[name], seed, strategy=strategy, judge_4xx=True).looks:
             assert look["verdict"] == "clean", (name, seed, look["sentence"])
     assert (look["balance"]["background"] == "") is (not {"own_errors", "truncated", "unanswered"} & set(NOISE[name].world("app1", 0.0, 1)))

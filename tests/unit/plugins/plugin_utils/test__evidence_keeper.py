@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 
@@ -382,3 +383,24 @@ def test_a_canary_fails_for_what_the_probe_lost_unless_real_requests_are_lost_li
     watching._snapshot = lambda: (account, None)
     assert watching.lost("judge 5 %") == lost
     assert keeper(tmp_path, "checked", None, max_failed=3).lost("judge 5 %") is None
+
+
+@pytest.mark.claim("enough-before-a-switch")
+@pytest.mark.parametrize("received, wait", [(1500, 0.0), (1000, 5.0), (750, 10.0), (600, 0.0), (0, 0.0)])
+def test_before_a_switch_a_deploy_waits_for_requests_to_compare_with_where_that_takes_seconds(tmp_path, monkeypatch, received, wait):
+    # Half of them until the last reading, and as many as that since.
+    for second, requests in ((0.0, 40), (5.0, 40 + received // 2)):
+        row = {"worker": 1, "current": True, "requests": requests, "responses": {"2xx": requests}, "open": 0, "server_5xx": 0}
+        _balance.append(str(tmp_path), "lb1", {"counters": [row]}, "drain", now=functools.partial(float, second))
+    (tmp_path / "probe-config.json").write_text('{"url": null, "expect_serving": true}', encoding="utf-8")
+    monkeypatch.setattr(_events, "clock", lambda run_dir: lambda: 10.0)
+    found = keeper(tmp_path, state="awaited")
+    assert found.awaited() == {"changed": False, "waited": wait}
+    assert sum(found.naps) == pytest.approx(wait)
+
+
+@pytest.mark.parametrize("config, check_mode", [(None, False), ('{"url": null, "expect_serving": false}', False), ('{"url": null, "expect_serving": true}', True)])
+def test_nothing_is_waited_for_where_nothing_served_or_nothing_moves(tmp_path, config, check_mode):
+    if config:
+        (tmp_path / "probe-config.json").write_text(config, encoding="utf-8")
+    assert keeper(tmp_path, state="awaited", check_mode=check_mode).awaited() == {"changed": False, "waited": 0.0}
