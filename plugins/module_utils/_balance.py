@@ -246,6 +246,8 @@ def _worker(name: str, worker: t.Any, series: list[Reading], opening: list[dict[
             gaps: list[str]) -> list[_Run]:
     first_time, last_time = opening[0]["time"], closing[0]["time"]
     runs = _runs(series)
+    if value(series[-1][1], "gaps") > value(series[0][1], "gaps"):
+        gaps.append("%s: its access log was cut, or moved away, before it was read to its end: what it had meanwhile is not counted" % name)
     if len(runs) > 1:
         gaps.append("%s: the counters of worker %s went back, so what it counted just before is missing" % (name, worker))
     found = []

@@ -12,6 +12,8 @@ refuse, malformed requests, another application) is in the log and in no count o
 from __future__ import annotations
 
 import contextlib
+import gzip
+import hashlib
 import json
 import os
 import re
@@ -44,6 +46,11 @@ UNANSWERED = ("000", "444")
 SERVER = re.compile(r"unix:.+|.+:\d+")
 NOBODY = "-"
 CHUNK = 1 << 20
+# So many bytes tell one log from another: a line has the time in milliseconds, and what was answered how soon.
+MARK = 512
+# How the name of a file ends that logrotate has packed.
+PACKED = ".gz"
+NEWEST = 3
 # Seconds from which on a lost request is kept by itself, with its times: whoever asks later can tell whether it was open at a moment of the past.
 SLOW = 1.0
 # So many of them at most.
@@ -53,7 +60,7 @@ UNSEEN = ("counted are requests that ended, not those that are being answered; a
 
 
 def empty() -> dict[str, t.Any]:
-    return {**dict.fromkeys((*NUMBERS, *CLASSES), 0), "pools": {}, "slow": [], "slow_seen": 0}
+    return {**dict.fromkeys((*NUMBERS, *CLASSES), 0), "pools": {}, "slow": [], "slow_seen": 0, "gaps": 0}
 
 
 def _last(text: str) -> str:
@@ -94,7 +101,7 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
         own["errors"] += status.startswith("5")
         own["time_ms"] = round(own["time_ms"] + _milliseconds(times), 3)
         _grow(own, found)
-        address = _server(_last(fields[11])) if len(fields) == len(FIELDS) else NOBODY
+        address = _server(fields[11]) if len(fields) == len(FIELDS) else NOBODY
         if address != NOBODY:
             _grow(own.setdefault("members", {}).setdefault(address, {}), _of_a_member(found, status))
         kind = _lost(found, status)
@@ -103,9 +110,11 @@ def count(counts: dict[str, t.Any], line: str, pools: t.Collection[str] = ()) ->
             counts["slow_seen"] += 1
 
 
-def _server(address: str) -> str:
-    """Who was tried. Where no server was left to be, nginx writes the upstream's own name: that is nobody, and what is lost then may be any member's."""
-    return address if SERVER.fullmatch(address) else NOBODY
+def _server(addresses: str) -> str:
+    """Who was tried last. Where no server was left to be, nginx writes the upstream's own name: that is nobody, and what is lost then is of whoever was
+    tried before, or may be any member's."""
+    tried = [address for address in addresses.replace(" : ", ", ").split(", ") if SERVER.fullmatch(address)]
+    return tried[-1] if tried else NOBODY
 
 
 def _lost(found: t.Mapping[str, int], status: str) -> str | None:
@@ -138,15 +147,35 @@ def _cut_short(sent: str, got: str, expected: str) -> bool:
     return got.isdigit() and expected.isdigit() and sent.isdigit() and int(sent) <= int(got) < int(expected)
 
 
-def _read_on(path: str, counts: dict[str, t.Any], offset: int, pools: t.Collection[str]) -> int:
+class Place(t.NamedTuple):
+    """Where a log has been read to: the file, the byte, and those before it, by which the file is known again wherever it lies."""
+
+    file: int
+    offset: int
+    mark: str
+
+
+def _opened(path: str) -> t.BinaryIO:
+    return t.cast("t.BinaryIO", gzip.open(path, "rb")) if path.endswith(PACKED) else open(path, "rb")
+
+
+def _mark(handle: t.BinaryIO, offset: int) -> str:
+    """The bytes before C(offset) in short; of a file that ends before it, what no mark is."""
+    begin = max(0, offset - MARK)
+    handle.seek(begin)
+    found = handle.read(offset - begin)
+    return hashlib.sha256(found).hexdigest() if len(found) == offset - begin else ""
+
+
+def _read_on(path: str, counts: dict[str, t.Any], offset: int, pools: t.Collection[str]) -> Place:
     """Count the whole lines from C(offset) on; returns where they end."""
-    with open(path, "rb") as handle:
+    with _opened(path) as handle:
         handle.seek(offset)
         rest = b""
         while True:
             data = handle.read(CHUNK)
             if not data:
-                return offset
+                return Place(os.fstat(handle.fileno()).st_ino, offset, _mark(handle, offset))
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 offset += len(line) + 1
@@ -160,39 +189,71 @@ def read(path: str, state_path: str, keep: bool = True, pools: t.Collection[str]
     with contextlib.suppress(OSError, ValueError):
         with open(state_path, encoding="utf-8") as handle:
             state = json.load(handle)
-    if state.get("path") != path:
-        state = {"path": path, "file": None, "offset": 0, "counts": {}}
+    if state.get("path") != path or "place" not in state:
+        state = {"path": path, "place": None, "before": None, "counts": {}}
     read_at = clock()
-    state["counts"] = {**empty(), "since": read_at, **state["counts"]}
+    counts = state["counts"] = {**empty(), "since": read_at, **state["counts"]}
     try:
-        now = os.stat(path)
-        if state["file"] is not None and state["file"] != now.st_ino:
-            # Rotated: what came after the last look is at the end of the old file, as long as it lies beside the new one.
-            old = _moved(path, state["file"])
-            if old:
-                _read_on(old, state["counts"], state["offset"], pools)
-            state["offset"] = 0
-        elif now.st_size < state["offset"]:
-            state["offset"] = 0
-        state["file"] = now.st_ino
-        state["offset"] = _read_on(path, state["counts"], state["offset"], pools)
-    except OSError as error:
-        raise DowntimeError(f"access_log is '{path}', which cannot be read: {error.strerror}") from error
-    state["counts"]["read"] = read_at
-    del state["counts"]["slow"][:-KEPT]
+        place, before = (Place(*one) if one else None for one in (state["place"], state["before"]))
+        if before:
+            # After a rotation nginx' processes write to the old file until they have opened the new one.
+            before = _rest(path, before, counts, pools, content=False)
+        if place and not _is_same(path, place):
+            old, copied = place, os.stat(path).st_ino == place.file
+            place, before = None, _rest(path, old, counts, pools)
+            if copied or before is None:
+                # It was emptied, and between the copy and that there may have been more; or nobody knows where it lies.
+                counts["gaps"] += 1
+                before = None
+        place = _read_on(path, counts, place.offset if place else 0, pools)
+        state.update(place=place, before=before)
+    except (OSError, EOFError) as error:
+        raise DowntimeError(f"access_log is '{path}', which cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    counts["read"] = read_at
+    del counts["slow"][:-KEPT]
     if keep:
         _keep(state_path, state)
-    return state["counts"]
+    return t.cast("dict[str, t.Any]", counts)
 
 
-def _moved(path: str, inode: int) -> str | None:
+def _is_same(path: str, place: Place) -> bool:
+    """Whether the log is still the file that was read, and nobody has emptied it meanwhile."""
+    with open(path, "rb") as handle:
+        return os.fstat(handle.fileno()).st_ino == place.file and _mark(handle, place.offset) == place.mark
+
+
+def _rest(path: str, place: Place, counts: dict[str, t.Any], pools: t.Collection[str], content: bool = True) -> Place | None:
+    """Count what a rotated log has beyond the place that it was read to, as long as it lies beside the new one; None where it does not.
+
+    :param content: whether to look for a copy, or a packed one, by its content, where no file is that file.
+    """
+    old = _beside(path)
+    found = [name for name, status in old.items() if status.st_ino == place.file and not name.endswith(PACKED)]
+    if not found and content and place.offset:
+        # To unpack one takes time: it is one of the last that were made.
+        newest = sorted(old, key=lambda name: -old[name].st_mtime)[:NEWEST]
+        found = [name for name in newest if _holds(name, place)]
+    return _read_on(found[0], counts, place.offset, pools) if found else None
+
+
+def _beside(path: str) -> dict[str, os.stat_result]:
+    """The files beside the log that may be an older one, whatever the way to name it."""
     directory, base = os.path.split(path)
+    found = {}
     for name in os.listdir(directory):
-        if name.startswith(base) and name != base:
+        if name.startswith(os.path.splitext(base)[0]) and name != base:
             with contextlib.suppress(OSError):
-                if os.stat(os.path.join(directory, name)).st_ino == inode:
-                    return os.path.join(directory, name)
-    return None
+                found[os.path.join(directory, name)] = os.stat(os.path.join(directory, name))
+    return found
+
+
+def _holds(path: str, place: Place) -> bool:
+    try:
+        with _opened(path) as handle:
+            return _mark(handle, place.offset) == place.mark
+    except (OSError, EOFError):
+        # Not to be read, or not packed to its end yet.
+        return False
 
 
 def _keep(path: str, state: t.Mapping[str, t.Any]) -> None:
@@ -223,7 +284,7 @@ def rows(counts: t.Mapping[str, t.Any], pools: t.Collection[str] = (), names: t.
     found = {
         "worker": "log", "current": True, "requests": whole["requests"], "responses": {name: whole[name] for name in CLASSES}, "open": 0,
         **{name: whole[name] for name in ("client_aborts", "server_aborts", "server_4xx", "server_5xx", "retries")},
-        "redispatches": whole["retries"], "denied": 0, "unreadable": counts["unreadable"], "read": counts.get("read"),
+        "redispatches": whole["retries"], "denied": 0, "unreadable": counts["unreadable"], "gaps": counts["gaps"], "read": counts.get("read"),
         "slow_losses": [dict(zip(("began", "ended", "pool", "member", "kind"), (*one[:3], (names or {}).get(one[3], one[3]), one[4])))
                         for one in counts["slow"]], "slow_losses_seen": counts["slow_seen"],
         "pools": {name: {**{of: own[of] for of in NO_REQUEST}, "average_ms": None} for name, own in by_pool.items()},

@@ -117,7 +117,10 @@ def _between(balancer: str, before: Reading, after: Reading, lost: dict[str, int
         counts[key].update({kind: grown[name] for kind, (_whole, name) in ANSWERS.items() if grown[name] > 0})
         known = ((name, value(new[key], name) - value(old.get(key), name)) for name in new[key] if name.startswith(STATUS))
         counts[key].update({name: number for name, number in known if number > 0})
-    requests = {key: max(0, grown["requests"]) for key, grown in own.items()}
+    requests: dict[tuple[str | None, str | None], int] = {key: max(0, grown["requests"]) for key, grown in own.items()}
+    if (None, None) in counts:
+        # What no member was asked for is a request, too.
+        requests[None, None] = max(0, value(after[1], "requests") - value(before[1], "requests") - sum(requests.values()))
     if not own:
         whole = counts.setdefault((None, None), {})
         requests[None, None] = max(0, value(after[1], "requests") - value(before[1], "requests"))

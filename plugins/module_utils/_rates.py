@@ -35,7 +35,12 @@ class Count(t.NamedTuple):
 
     @property
     def rate(self) -> float:
-        return self.failed / self.requests if self.requests else 0.0
+        return self.failed / self.whole.requests if self.requests or self.failed else 0.0
+
+    @property
+    def whole(self) -> Count:
+        """With each failure among the requests: its request may have been counted somewhere else, or in another reading."""
+        return self if self.failed <= self.requests else Count(self.failed, self.failed)
 
 
 NONE = Count(0, 0)
@@ -54,6 +59,7 @@ def _log_choose(of: int, chosen: int) -> float:
 
 def chance(before: Count, after: Count) -> float:
     """How likely chance alone gives ``after`` so many of the failures of both, or more."""
+    before, after = before.whole, after.whole
     requests, failed = before.requests + after.requests, before.failed + after.failed
     most = min(failed, after.requests)
     if after.failed <= max(0, failed - before.requests):
@@ -72,7 +78,7 @@ def chance(before: Count, after: Count) -> float:
 def dispersion(parts: t.Iterable[Count]) -> float:
     """How many times as much the failures of these parts of a window vary as independent ones would; at least 1."""
     seen = [part for part in parts if part.requests]
-    whole = total(seen)
+    whole = total(seen).whole
     if len(seen) < 2 or not 0 < whole.failed < whole.requests:
         return 1.0
     rate = whole.rate
@@ -85,6 +91,7 @@ def higher(before: Count, after: Count, spread: float = 1.0, level: float = LEVE
 
     :param spread: the dispersion of the window before.
     """
+    before, after = before.whole, after.whole
     if not after.failed or not before.requests or after.rate <= before.rate:
         return False
     return chance(_scaled(before, spread, math.ceil), _scaled(after, spread, math.floor)) < level
@@ -99,4 +106,4 @@ def _scaled(count: Count, scale: float, rounded: t.Callable[[float], int]) -> Co
 
 def beyond(before: Count, after: Count) -> int:
     """How many failures are more than the rate before explains."""
-    return max(0, after.failed - math.ceil(before.rate * after.requests))
+    return max(0, after.failed - math.ceil(before.rate * after.whole.requests))

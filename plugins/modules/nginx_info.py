@@ -243,6 +243,10 @@ counters:
       description: Lines of the log in another format.
       type: int
       returned: success
+    gaps:
+      description: How often some of the log was gone before it was read (emptied in place, or moved elsewhere), so that what it had is not counted.
+      type: int
+      returned: success
     read:
       description: When the log was read, in seconds since the epoch, by this host's clock.
       type: float

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import re
 import signal
 import time
@@ -45,6 +46,26 @@ def test_two_servers_are_rolled_with_sigkill_and_nothing_is_lost(stage, move, in
     found = info(balancer)
     assert total(found, "requests") - before == report["sent"]
     assert found["counters"][0]["responses"]["5xx"] == total(found, "server_aborts") == 0
+
+
+@pytest.mark.claim("nginx-log-that-is-cut")
+def test_a_log_that_is_rotated_under_load_is_counted_to_its_end(stage, info, tmp_path):
+    # Its processes open the new log by themselves, in a directory that is this user's.
+    balancer = stage(POOL, main_lines=["user root;"])
+    before = total(info(balancer), "requests")
+    with load(balancer, tmp_path) as report:
+        for number in (1, 2):
+            moved = balancer.log.rename(balancer.log.with_name(f"{balancer.log.name}.{number}"))
+            # Until they have opened a new one, they write to this one.
+            size = moved.stat().st_size
+            wait_until(lambda size=size, moved=moved: moved.stat().st_size > size, "requests are written to the old log")
+            os.kill(int(balancer.pid_file.read_text(encoding="utf-8")), signal.SIGUSR1)
+            wait_until(lambda: balancer.log.exists() and balancer.log.stat().st_size > 0, "requests are written to the new log")
+            # Asked in between, as a deploy's moves do.
+            info(balancer)
+    found = info(balancer)
+    assert report["failures"] == {} and total(found, "requests") - before == report["sent"]
+    assert found["counters"][0]["gaps"] == 0
 
 
 def test_stopping_servers_in_turn_loses_and_the_counters_know(stage, info, tmp_path):

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import copy
+import gzip
+import json
 import os
+import pathlib
+import shutil
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _losses, _nginx_config, _nginx_counters
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _losses, _nginx_config, _nginx_counters, _placing
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 ENDED = "|1795650000.123"
@@ -83,7 +88,7 @@ def test_each_member_has_what_it_was_the_last_to_be_asked_for():
 @pytest.mark.parametrize("address, member", [
     ("unix:/run/app1.sock", "unix:/run/app1.sock"), ("[2001:db8::11]:8000", "[2001:db8::11]:8000"),
     ("192.0.2.11:8000, unix:/run/app1.sock", "unix:/run/app1.sock"),
-    ("shop", None), ("192.0.2.11:8000, shop", None), ("192.0.2.11:8000 : shop", None), ("-", None)])
+    ("shop", None), ("192.0.2.11:8000, shop", "192.0.2.11:8000"), ("192.0.2.11:8000 : shop", "192.0.2.11:8000"), ("-", None)])
 def test_where_no_server_was_left_nginx_names_the_upstream_and_that_is_no_member(address, member):
     found = counted_lines("502|POST|OK|157|502|-|0|-|shop|2.002" + ENDED + "|" + address)
     assert found["pools"]["shop"].get("members", {}) == ({member: {"requests": 1, "faults": 1}} if member else {})
@@ -102,6 +107,18 @@ def test_a_loss_for_which_no_server_was_left_counts_while_any_member_is_moved():
     places = _losses.Places([{"name": "drain", "batch": 1, "started": 12.0, "finished": None, "members": ["app1"]}], "share-", 12.0)
     lost = next(one for one in _losses.judge(cells, places) if one.kind == "own_errors")
     assert (lost.lost, {cell.member for cell in lost.where}, lost.others) == (9, {None}, [])
+
+
+def test_a_request_that_no_server_was_left_for_is_a_request():
+    counts = _nginx_counters.empty()
+    readings = []
+    for when, lines in ((1.0, 0), (2.0, 3)):
+        for dummy in range(lines):
+            _nginx_counters.count(counts, f"502|GET|OK|157|502|-|0|-|shop|0.000|{when}|shop", ["shop"])
+            _nginx_counters.count(counts, f"200|GET|OK|18|200|0.001|18|18|shop|0.001|{when}|10.0.0.1:80", ["shop"])
+        readings.append((when, copy.deepcopy(_nginx_counters.rows(counts, ["shop"], {})[0])))
+    nameless = [cell for cell in _placing.cells("lb1", readings) if cell.member is None]
+    assert [(cell.requests, cell.counts) for cell in nameless] == [(3, {"own_errors": 3})]
 
 
 def test_a_log_without_the_members_is_counted_all_the_same():
@@ -161,6 +178,7 @@ def test_each_line_is_read_once_and_a_half_one_later(log, tmp_path):
     assert oct((tmp_path / "counted.json").stat().st_mode & 0o777) == "0o644"
 
 
+@pytest.mark.claim("nginx-log-that-is-cut")
 def test_rotation_loses_nothing_while_the_old_file_lies_beside(log):
     path, read, add = log
     add(3)
@@ -170,9 +188,70 @@ def test_rotation_loses_nothing_while_the_old_file_lies_beside(log):
     add(1, str(path) + ".1")
     add(4)
     assert read() == 10
-    # Copied and emptied, as some do it.
+    # nginx' processes write to the old one until they have opened the new one.
+    add(1, str(path) + ".1")
+    assert read() == 11 and gaps(path) == 0
+    # The next time it is packed at once.
+    add(2)
+    os.rename(path, str(path) + ".1")
+    add(1)
+    with gzip.open(str(path) + ".2.gz", "wb") as packed:
+        packed.write(pathlib.Path(str(path) + ".1").read_bytes())
+    os.unlink(str(path) + ".1")
+    assert read() == 14 and gaps(path) == 0
+
+
+def gone(path):
+    os.rename(path, path.parent / "elsewhere")
     path.write_text(GOOD + "\n", encoding="utf-8")
-    assert read() == 11
+
+
+def emptied(path):
+    path.write_text("", encoding="utf-8")
+
+
+def emptied_and_grown(path):
+    path.write_text((GOOD.replace("GET", "POST") + "\n") * 9, encoding="utf-8")
+
+
+@pytest.mark.claim("nginx-log-that-is-cut")
+@pytest.mark.parametrize("cut, counted", [(gone, 6), (emptied, 5), (emptied_and_grown, 14)])
+def test_a_log_that_was_cut_before_it_was_read_to_its_end_is_no_whole_sheet(log, tmp_path, cut, counted):
+    path, read, add = log
+    add(5)
+    assert read() == 5
+    samples = [sample(tmp_path, path, 1.0)]
+    add(3)
+    cut(path)
+    samples.append(sample(tmp_path, path, 2.0))
+    assert samples[-1]["counters"][0]["requests"] == counted
+    sheet = _balance.balance(samples)
+    assert not sheet["complete"] and sheet["note"] == ("lb1: its access log was cut, or moved away, before it was read to its end: what it had meanwhile is "
+                                                       "not counted")
+    samples = [samples[-1], sample(tmp_path, path, 3.0)]
+    assert _balance.balance(samples)["complete"]
+
+
+def test_a_copy_of_a_log_that_was_emptied_is_read_and_what_came_between_is_not_known(log):
+    path, read, add = log
+    add(5)
+    assert read() == 5
+    add(3)
+    shutil.copy(path, str(path) + ".1")
+    path.write_text(GOOD + "\n", encoding="utf-8")
+    assert read() == 9 and gaps(path) == 1
+    # Nobody writes to a copy: it is read once.
+    assert read() == 9 and gaps(path) == 1
+
+
+def sample(tmp_path, path, when):
+    rows = _nginx_counters.rows(_nginx_counters.read(str(path), str(tmp_path / "counted.json")))
+    return {"time": when, "balancer": "lb1", "at": "x", "counters": rows}
+
+
+def gaps(path):
+    """How often some of the log was gone before it was read."""
+    return json.loads((path.parent / "counted.json").read_text(encoding="utf-8"))["counts"]["gaps"]
 
 
 def test_check_mode_keeps_nothing(log, tmp_path):
