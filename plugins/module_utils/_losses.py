@@ -201,17 +201,42 @@ def judge(cells: t.Sequence[Cell], places: Places) -> list[Verdict]:
         if usual.failed:
             is_more = _rates.higher(usual, Count(own, here.requests), _spread(untouched, [kind]), MOVED_LEVEL)
             own = min(own, _rates.beyond(usual, here)) if is_more else 0
-        where = list(moved) if own else []
-        if lasts(before, still, kind):
-            own += _rates.beyond(count(before, kind), count(still, kind))
-            where = where + still
-        placed = [cell for cell in where if cell.counts.get(kind)]
-        theirs = set(map(id, placed))
+        where, left = (list(moved), still) if own else ([], still)
+        if own:
+            # What goes on behind the moves, on members that they have brought something to, is of the same cause.
+            behind, left = _apart(still, lambda cell: cell.member is not None and places.moved_before(cell, cell.began))
+            if _rates.higher(usual, count(behind, kind), _spread(untouched, [kind]), MOVED_LEVEL):
+                own += _rates.beyond(usual, count(behind, kind))
+                where += behind
+        if lasts(before, left, kind):
+            own += _rates.beyond(count(before, kind), count(left, kind))
+            where = where + left
+        placed = _at_most(own, where, kind)
+        theirs = set(map(id, placed)) | {id(cell) for cell in where}
         others = sorted({places.names.get(cell.member, cell.member) for cell in during
                          if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
         hasty = bool(own) and not usual.failed and usual.requests < ENOUGH and not _rates.higher(usual, Count(own, here.requests), level=MOVED_LEVEL)
         found.append(Verdict(kind, own, placed, count(before, kind), count(during, kind), others, hasty, asked if kind == "truncated" else 0))
     return _counted_once(found)
+
+
+def _apart(cells: t.Iterable[Cell], chosen: t.Callable[[Cell], bool]) -> tuple[list[Cell], list[Cell]]:
+    """Those that are chosen, and the others."""
+    found: tuple[list[Cell], list[Cell]] = ([], [])
+    for cell in cells:
+        found[not chosen(cell)].append(cell)
+    return found
+
+
+def _at_most(lost: int, cells: t.Iterable[Cell], kind: str) -> list[Cell]:
+    """The places of so many losses: where most were counted, since what is less than that may be what happens all the time."""
+    found = []
+    for cell in sorted(cells, key=lambda one: -one.counts.get(kind, 0)):
+        taken = min(lost, cell.counts.get(kind, 0))
+        lost -= taken
+        if taken:
+            found.append(cell if taken == cell.counts[kind] else cell._replace(counts={**cell.counts, kind: taken}))
+    return sorted(found, key=lambda one: one.began)
 
 
 def _less_what_was_meant(cells: t.Sequence[Cell], places: Places) -> tuple[list[Cell], int]:
@@ -260,11 +285,12 @@ def _moment(cell: Cell) -> tuple[str, float, float]:
 def _counted_once(verdicts: t.Sequence[Verdict]) -> list[Verdict]:
     """A member's reset under a kept connection is both unanswered and truncated: where both are the deploy's, on one member at a time, it counts once."""
     unanswered = next(one for one in verdicts if one.kind == "unanswered")
+    there = {cell[:5] for cell in unanswered.where}
     found = []
     for one in verdicts:
         if one.kind == "truncated" and unanswered.lost:
             once = [cell._replace(counts={**cell.counts, one.kind: max(0, cell.counts[one.kind] - cell.counts.get("unanswered", 0))})
-                    if cell in unanswered.where else cell for cell in one.where]
+                    if cell[:5] in there else cell for cell in one.where]
             both = count(one.where, one.kind).failed - count(once, one.kind).failed
             one = one._replace(lost=max(0, one.lost - both), where=[cell for cell in once if cell.counts[one.kind]])
         found.append(one if one.lost else one._replace(where=[], hasty=False))

@@ -403,6 +403,26 @@ def test_a_release_that_fails_is_found_on_its_first_member(kind: str) -> None:
     assert sum("degraded" in looks[:2] for looks in found) >= 19, found
 
 
+@pytest.mark.claim("losses-that-go-on-are-counted")
+@pytest.mark.parametrize("kind", LOSSES)
+def test_what_a_release_loses_is_counted_to_the_end_wherever_the_deploy_has_brought_it(kind: str) -> None:
+    """Also behind the return of its members, while the deploy moves others or nobody."""
+    for seed in range(10):
+        deploy = Deploy(Noise(failing(kind)), seed)
+        found = deploy._judge()
+        last = deploy.samples[-1]["counters"][0]
+        whole = last["requests"] - sum(last["responses"].values()) - last["open"] if kind == "unanswered" else last[
+            {"truncated": "server_aborts", "own_errors": "faults"}[kind]]
+        assert found["verdict"] == "lost" and 0.95 * whole <= found["balance"]["lost"] <= whole, (seed, whole, found["sentence"])
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_the_places_of_losses_have_as_many_as_the_sum(kind: str) -> None:
+    for seed in range(10):
+        found = Deploy(Noise(steady(**{kind: 0.02})), seed, {("app2", "drain"): (kind, 40)}).looks[1]
+        assert found["verdict"] == "lost" and sum(entry["count"] for entry in found["attributed"]) == found["balance"]["lost"], found["sentence"]
+
+
 @pytest.mark.claim("rise-of-4xx-is-told")
 def test_a_rise_of_refusals_is_told_and_decides_nothing_unless_that_is_asked_for() -> None:
     deploy = Deploy(Noise(failing("refused")), 0)
