@@ -80,7 +80,7 @@ class ActionModule(Once):
             if member.get("streams"):
                 merged["streams"][member["name"]] = merged["streams"].get(member["name"], 0) + member["streams"]
         # By the balancers' own names, as all that the evidence counts.
-        asked = {servers[name]: number for name, number in merged["streams"].items()} if args["streams"] == "leave" else {}
+        asked = {servers[name]: number for name, number in merged["streams"].items()} if args["streams"] in ("leave", "cut") else {}
         ended = {**({"asked": asked} if asked else {}), **_cut_by(merged["members"], servers)}
         if merged.get("failed"):
             # What a person reads at this moment is the sentence; the rest is in the balancers' own words in the record.

@@ -397,10 +397,8 @@ class Mover:
                 found.append({**was, "state": request.state} if request.state != "active" and was["state"] in ("draining", "drained") else was)
         if members:
             # An old worker ends with all that it holds, for whichever member.
+            # Nobody can close a single connection of nginx': streams that were to be cut are left, and end with their member.
             members[0]["cut"] = None if self.uncounted else self.cuts
-            if request.streams == "cut":
-                # Nobody can close a connection of nginx' alone: the member's own stop ends them, and no others.
-                members[0]["cut"] = sum(row["streams"] for row in members)
         return {
             "changed": changed,
             "members": members,

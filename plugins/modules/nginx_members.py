@@ -142,7 +142,7 @@ members:
     cut:
       description:
         - Requests that were closed on purpose at the time-out. Since old workers end whole, those for other servers are among them, and all
-          are told with the first member. V(null) when they could not be counted. With O(streams=cut), the streams that end with their member's stop.
+          are told with the first member. V(null) when they could not be counted. With O(streams=cut), V(0): no single connection is closed (RV(members[].streams)).
       type: int
       returned: success
     streams:
