@@ -125,13 +125,16 @@ class ActionModule(ActionBase):
             raise DowntimeError(f"{error}{self._lines(values, checked, driver, members, variables, task_vars)}") from error
         by_side: dict[str, dict[str, t.Any]] = {side: {} for side in sides}
         hooks: dict[str, tuple[str, list[str]]] = {}
-        own_traffic = {}
+        own_traffic, traffic_of = {}, {}
         for name in members:
             own, _driver = _plan.check_application({**values, **variables.of(name, _inventory.PER_MEMBER)}, verb)
+            traffic_of[name] = own["deploy_traffic"]
             if driver.runs_on == "members":
                 own_traffic[name] = _plan.without_secrets(own["deploy_traffic"], driver.traffic_spec)
             for side in sides:
                 by_side[side][name] = _plan.member(name, own, side, variables.address(name))
+        if driver.runs_on != "members":
+            _plan.same_for_all(driver, traffic_of)
         if verb in _plan.SHIFTS:
             for side in sides:
                 _plan.distinct_addresses(by_side[side])

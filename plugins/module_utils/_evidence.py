@@ -111,15 +111,16 @@ def phases(series: dict[str, t.Any], began: float | None, ended: float | None) -
     found: dict[str, dict[str, t.Any]] = {}
     half = series["bucket_s"] / 2
     for name in ("before", "during", "after"):
-        found[name] = {"sent": 0, "failed": 0, "transport": 0, "hist": {}}
+        found[name] = {"sent": 0, "failed": 0, "transport": 0, "failures": {}, "hist": {}}
     for row in series["rows"]:
         middle = row["t"] + half
         phase = found[_slowdown.phase_of(middle, began, ended)]
         phase["sent"] += row["ok"] + row["failed"]
         phase["failed"] += row["failed"]
         phase["transport"] += row.get("transport", row["failed"])
-        for slot, count in row.get("hist", {}).items():
-            phase["hist"][slot] = phase["hist"].get(slot, 0) + count
+        for name in ("failures", "hist"):
+            for key, count in row.get(name, {}).items():
+                phase[name][key] = phase[name].get(key, 0) + count
     for phase in found.values():
         hist = phase.pop("hist")
         phase["p50_ms"], phase["p99_ms"] = hist_percentile_ms(hist, 0.5), hist_percentile_ms(hist, 0.99)
@@ -350,7 +351,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         notes.append("the probe met none of them")
     return {
         "probe": probe, "balance": sheet, "cut": cut, "kernel": kernel, "attributed": attributed, "verdict": verdict,
-        "at_the_end": _at_the_end(probe, sheet, began),
+        "at_the_end": _at_the_end(probe, sheet, began, _gaps(sheet, dropped, nobody)),
         "rollback": verdict in ("lost", "degraded"), "notes": notes, "blind": died, "suspected": by_sheet.suspected,
         "hasty": verdict == "lost" and bool(unsure) and places.leaves_some(cells),
         "sentence": _slowdown.said(_with_clauses(_sentence(verdict, reason, probe, sheet, attributed, died, dropped, nobody, cut, places.asked),
@@ -394,7 +395,10 @@ def _worse_by_probe(probe: dict[str, t.Any], spans: dict[str, dict[str, t.Any]],
     then, now = (_rates.Count(one["failed"] - one["transport"], one["sent"]) for one in (before, later))
     if not worse(then, now):
         return []
-    answered = _answers.of_application(probe["failures"])
+    answered: dict[str, int] = {}
+    for name in ("before", "during", "after") if began is None else ("during", "after"):
+        for kind, count in _answers.of_application(spans[name]["failures"]).items():
+            answered[kind] = answered.get(kind, 0) + count
     return ["%d of %s probe requests were answered with an error (%s), %d of %s before%s"
             % (now.failed, format(now.requests, ","), _kinds(answered), then.failed, format(then.requests, ","), _answers.first_wrong(probe))]
 
@@ -496,7 +500,7 @@ def _short_before(cells: t.Sequence[Cell], began: float | None) -> list[str]:
 
 def _unsure(verdicts: t.Sequence[_losses.Verdict], cells: t.Sequence[Cell], began: float | None) -> str:
     """That the losses may be what happens all the time, for a sentence: so few of them, beside so few requests before."""
-    if not all(one.hasty for one in verdicts if one.lost):
+    if began is None or not all(one.hasty for one in verdicts if one.lost):
         return ""
     seen = _losses.count(_losses.split(cells, began)[0]).requests
     return "so few losses may be what happens all the time, since %s came before anything moved" % (
@@ -591,7 +595,7 @@ def _with_clauses(sentence: str, clauses: t.Iterable[str]) -> str:
     return "%s." % "; ".join([sentence.rstrip("."), *new]) if new else sentence
 
 
-def _at_the_end(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, began: float | None) -> str:
+def _at_the_end(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, began: float | None, gaps: t.Sequence[str]) -> str:
     """The last numbers of a deploy that has moved something, for the sentence of one that went back: those of its finding are of before that."""
     if began is None or began == math.inf:
         return ""
@@ -601,7 +605,7 @@ def _at_the_end(probe: dict[str, t.Any] | None, sheet: dict[str, t.Any] | None, 
                                             " (%s)" % _kinds(probe["failures"]) if probe["failed"] else ""))
     if sheet is not None:
         parts.append("%s of %s lost" % (format(sheet["lost"], ","), _plural(sheet["received"], "real request")))
-    return " and ".join(parts)
+    return "; ".join([" and ".join(parts), *gaps]) if parts else ""
 
 
 def _ended(cut: str, asked: int, cut_short: int = 0) -> str:

@@ -142,7 +142,8 @@ members:
     cut:
       description:
         - Requests that were closed on purpose at the time-out. Since old workers end whole, those for other servers are among them, and all
-          are told with the first member. V(null) when they could not be counted. With O(streams=cut), V(0): no single connection is closed (RV(members[].streams)).
+          are told with the first member. V(null) when they could not be counted.
+        - With O(streams=cut) this is V(0), since no single connection can be closed; the streams are told as RV(members[].streams).
       type: int
       returned: success
     streams:

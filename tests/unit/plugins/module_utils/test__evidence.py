@@ -554,3 +554,24 @@ def test_losses_of_the_probe_alone_that_go_on_are_confirmed_by_that():
     assert (once["verdict"], once["rollback"]) == ("unconfirmed", False)
     on = _evidence.compose(account([(13, "timeout"), (15, "timeout")]), clean_sheet(), looked, steps=STEPS)
     assert (on["verdict"], on["rollback"]) == ("lost", True) and "the probe goes on losing requests" in on["sentence"]
+
+
+def test_the_kinds_of_errors_are_those_that_are_counted_beside_them():
+    """One more came before anything moved: it is told as such, and is in no other number."""
+    losses = [(2, "status_500"), *((11 + number / 10, "status_500") for number in range(40))]
+    found = _evidence.compose(account(losses, rate=20), clean_sheet(), steps=STEPS)
+    assert " probe requests were answered with an error (40 status_500), 1 of " in found["sentence"], found["sentence"]
+
+
+def test_the_numbers_of_the_end_say_what_was_not_counted():
+    samples = clean_sheet()
+    samples[-1]["counters"][0]["uncounted"] = ["raw"]
+    found = _evidence.compose(account(), samples, steps=STEPS)
+    assert found["at_the_end"] == ("0 of 200 probe requests failed and 0 of 2,000 real requests lost; the balance sheet is incomplete: lb2: the requests of "
+                                   "raw are not counted, since it is in mode tcp")
+
+
+def test_before_anything_has_moved_nobody_says_how_few_requests_came_before_it():
+    samples = [reading(0, 0, at="started"), reading(9, 90, ok=89)]
+    found = _evidence.compose(account(), samples, steps=[], baseline=True)
+    assert "came before anything moved" not in found["sentence"], found["sentence"]

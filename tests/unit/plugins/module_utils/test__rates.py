@@ -84,7 +84,8 @@ def test_one_per_cent_more_is_found(before, after, share):
     assert sum(found) / len(found) > share
 
 
-@pytest.mark.parametrize("before, after", [(Count(22, 130), Count(11, 9)), (Count(5, 3), Count(20, 30)), (Count(0, 0), Count(3, 1)), (Count(3, 1), Count(3, 1))])
+@pytest.mark.parametrize("before, after", [
+    (Count(22, 130), Count(11, 9)), (Count(5, 3), Count(20, 30)), (Count(0, 0), Count(3, 1)), (Count(3, 1), Count(3, 1))])
 def test_failures_whose_requests_were_counted_elsewhere_are_requests_too(before, after):
     assert _rates.higher(before, after) in (True, False)
     assert 0 <= _rates.beyond(before, after) <= after.failed and before.rate <= 1 and after.rate <= 1

@@ -399,7 +399,8 @@ def test_before_a_switch_a_deploy_waits_for_requests_to_compare_with_where_that_
     assert sum(found.naps) == pytest.approx(wait)
 
 
-@pytest.mark.parametrize("config, check_mode", [(None, False), ('{"url": null, "expect_serving": false}', False), ('{"url": null, "expect_serving": true}', True)])
+@pytest.mark.parametrize("config, check_mode", [
+    (None, False), ('{"url": null, "expect_serving": false}', False), ('{"url": null, "expect_serving": true}', True)])
 def test_nothing_is_waited_for_where_nothing_served_or_nothing_moves(tmp_path, config, check_mode):
     if config:
         (tmp_path / "probe-config.json").write_text(config, encoding="utf-8")
