@@ -29,6 +29,8 @@ import limits
 from ansible_collections.zero.downtime.plugins.plugin_utils import _here
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / "build" / "collections"
+# Those of drivers of other collections.
+OTHERS = pathlib.Path(__file__).resolve().parents[1] / "real" / "third_party"
 # A call that takes longer hangs: the drivers' own limits are far below.
 LIMIT = limits.stretched(180)
 
@@ -78,7 +80,7 @@ def by_python(module: str, options: Options, check: bool) -> Call:
         given.write(_arguments(options, check))
         given.seek(0)
         child = subprocess.Popen([sys.executable, "-m", _path(module)], stdin=given, stdout=output, stderr=errors,
-                                 env=dict(os.environ, PYTHONPATH=str(COLLECTIONS)))
+                                 env=dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, (COLLECTIONS, OTHERS)))))
 
     def wait() -> bool:
         try:

@@ -11,11 +11,14 @@ import typing as t
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-for path in (HERE.parent.parent / "build" / "collections", HERE.parent / "real", HERE):
+THIRD = HERE.parent / "real" / "third_party"
+for path in (HERE.parent.parent / "build" / "collections", HERE.parent / "real", THIRD, HERE):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
 
 import rigs  # noqa: E402  pylint: disable=wrong-import-position
+
+rigs.of_others()
 
 
 @pytest.fixture(scope="module", params=list(rigs.RIGS))

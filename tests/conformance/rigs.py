@@ -297,6 +297,13 @@ class WaitedRig(HealthcheckRig):
 RIGS: dict[str, t.Callable[[], Rig]] = {rig.name: rig for rig in (HaproxyRig, NginxRig, StatsRig, GaugeRig, WaitedRig, NoneRig)}
 
 
+def of_others() -> None:
+    """Add the rigs that drivers of other collections bring along: their tests have a C(rig.py)."""
+    import rig  # pylint: disable=import-outside-toplevel
+
+    RIGS[rig.DeskRig.name] = rig.DeskRig
+
+
 class Load:
     """Requests without pause on fresh connections while the block runs; every answer is kept."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import sys
@@ -60,7 +61,7 @@ deploy_strategy: blue_green
 
 @pytest.fixture
 def desk(stage: t.Any) -> t.Iterator[Desk]:
-    with Desk(stage.socket(), TOKEN, f"{stage.dir}/etc/split.map") as found:
+    with Desk(stage.socket(), TOKEN, f"{stage.dir}/etc/split.map", os.path.join(layout.run_dir(), "master.sock")) as found:
         yield found
 
 

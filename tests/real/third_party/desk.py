@@ -19,10 +19,11 @@ class Desk:
     :param socket: of the balancer that it moves servers of.
     :param token: what it asks for; anybody else gets 401, and so does everybody without it.
     :param shares: the balancer's map with green's share of each application.
+    :param master: the balancer's master socket, which knows its processes from before a reload.
     """
 
-    def __init__(self, socket: str, token: str, shares: str) -> None:
-        self.socket, self.token, self.shares = socket, token, shares
+    def __init__(self, socket: str, token: str, shares: str, master: str) -> None:
+        self.socket, self.token, self.shares, self.master = socket, token, shares, master
         self.moved: list[tuple[str, str]] = []
         self.set: list[int] = []
         self.refused = 0
@@ -66,11 +67,26 @@ class Desk:
         self._server.server_close()
 
     def servers(self, pool: str) -> list[dict[str, t.Any]]:
-        rows = [line.split(",") for line in ask(self.socket, f"show stat {pool} 4 -1").splitlines() if line and not line.startswith("#")]
-        return [{"name": row[1], "status": row[17].split()[0], "in_flight": int(row[4]), "address": row[73]} for row in rows]
+        old = [line.split()[0] for line in ask(self.master, "show proc").partition("# old workers")[2].splitlines() if line.split()[1:2] == ["worker"]]
+        held: dict[str, int] = {}
+        for pid in old:
+            for row in self._rows(self.master, f"@!{pid} show stat {pool} 4 -1"):
+                held[row[1]] = held.get(row[1], 0) + int(row[4])
+        # What it was told stands, whatever its checks say meanwhile.
+        states = [line.split() for line in ask(self.socket, f"show servers state {pool}").splitlines() if line[:1].isdigit()]
+        told = {fields[3]: "maint" if int(fields[6]) & 1 else "drain" if int(fields[6]) & 8 else "ready" for fields in states if len(fields) > 6}
+        return [{"name": row[1], "status": row[17].split()[0], "told": told[row[1]], "in_flight": int(row[4]) + held.get(row[1], 0), "address": row[73]}
+                for row in self._rows(self.socket, f"show stat {pool} 4 -1")]
+
+    @staticmethod
+    def _rows(socket: str, command: str) -> list[list[str]]:
+        return [line.split(",") for line in ask(socket, command).splitlines() if line and not line.startswith("#")]
 
     def move(self, pool: str, server: str, body: dict[str, str]) -> dict[str, str]:
         self.moved.append((server, body["state"]))
+        if body["state"] == "ready":
+            # Its checks have to pass anew: what they said is of before, when another process may have run there.
+            ask(self.socket, f"set server {pool}/{server} health down")
         ask(self.socket, f"set server {pool}/{server} state {body['state']}")
         return body
 

@@ -16,7 +16,9 @@ from ansible_collections.zero.downtime.plugins.module_utils.driver import POOL, 
 
 # Seconds between two looks at members that are on their way.
 POLL = 0.1
-STATES = {"UP": "active", "DRAIN": "drained", "MAINT": "drained"}
+# What the API is told for each state, and what it has by then may be more than that.
+TOLD = {"active": "ready", "drained": "drain", "down": "maint"}
+ENOUGH = {"active": ("ready",), "drained": ("drain", "maint"), "down": ("maint",)}
 
 
 def traffic_spec() -> dict[str, t.Any]:
@@ -43,32 +45,39 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, clock: t.Callable[[], f
     """What the module desk_members returns."""
     api, wanted, began = Api(params), params["state"], clock()
     before = api.servers(params["pool"])
-    unknown = [name for name in params["members"] if name not in before]
-    if unknown:
-        raise DowntimeError(f"members names {', '.join(unknown)}; pool {params['pool']} has {', '.join(before)}")
-    moved = [name for name in params["members"] if (STATES.get(before[name]["status"]) == "drained") == (wanted == "active")]
-    if wanted != "active":
-        _check_floor(params, before)
+    _check(params, before)
+    moved = [name for name in params["members"] if before[name]["told"] not in ENOUGH[wanted]]
     if not check_mode:
         for name in moved:
-            api.move(params["pool"], name, "ready" if wanted == "active" else "drain")
+            api.move(params["pool"], name, TOLD[wanted])
         while params["wait"] and (late := _unfinished(params["members"], wanted, api.servers(params["pool"]))):
             if clock() - began > params["timeout"]:
                 raise DowntimeError(f"{late} after {params['timeout']} s")
             sleep(POLL)
     after = api.servers(params["pool"])
-    return {
-        "changed": bool(moved), "waited": round(clock() - began, 3), "floor": "enforced",
-        "members": [{**_entry(after[name]), "pool": params["pool"], "drained_by": "sessions" if wanted != "active" else None, "cut": 0}
-                    for name in params["members"]],
-        "diff": {"before": _shown(params, before), "after": {**_shown(params, before), **{name: wanted for name in moved}}},
-    }
+    members = [{**_entry(after[name]), "pool": params["pool"], "drained_by": "sessions" if wanted == "drained" else None, "cut": 0}
+               for name in params["members"]]
+    if check_mode:
+        members = [{**member, "state": wanted} for member in members]
+    states = {name: _entry(before[name])["state"] for name in params["members"]}
+    return {"changed": bool(moved), "waited": round(clock() - began, 3), "floor": "enforced", "members": members,
+            "diff": {"before": states, "after": {**states, **{name: wanted for name in moved}}}}
 
 
-def _check_floor(params: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
-    left = [name for name, server in servers.items() if server["status"] == "UP" and name not in params["members"]]
+def _check(params: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuse what cannot be done before anything is moved."""
+    if not params["members"]:
+        raise DowntimeError("members is empty; at least one member is accepted")
+    if params["timeout"] < 0:
+        raise DowntimeError(f"timeout is {params['timeout']}; seconds from 0 on are accepted")
+    unknown = [name for name in params["members"] if name not in servers]
+    if unknown:
+        raise DowntimeError(f"members names {', '.join(unknown)}; pool {params['pool']} has {', '.join(servers)}")
     floor = floor_of(params["min_active"], len(servers))
-    if len(left) < floor and any(servers[name]["status"] == "UP" for name in params["members"]):
+    serve = [name for name, server in servers.items() if _entry(server)["full"]]
+    left = [name for name in serve if name not in params["members"]]
+    # Who does not serve may always be taken out.
+    if params["state"] != "active" and len(left) < floor and len(left) < len(serve):
         raise DowntimeError(f"min_active is {params['min_active']}: {floor} of {len(servers)} have to serve, and {len(left)} would")
 
 
@@ -77,19 +86,17 @@ def _unfinished(names: t.Sequence[str], wanted: str, servers: t.Mapping[str, t.M
     for name in names:
         if wanted == "active" and servers[name]["status"] != "UP":
             return f"{name} does not serve (it is {servers[name]['status']})"
-        if wanted != "active" and servers[name]["in_flight"]:
+        if wanted == "drained" and servers[name]["in_flight"]:
             return f"{name} still answers {servers[name]['in_flight']} requests"
     return None
 
 
 def _entry(server: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    state = STATES.get(server["status"], "down")
+    """One member, as every driver has it."""
+    out = {"drain": "draining" if server["in_flight"] else "drained", "maint": "down"}
+    state = out.get(server["told"]) or ("active" if server["status"] == "UP" else "down")
     return {"name": server["name"], "address": server["address"], "state": state, "weight": None, "in_flight": server["in_flight"],
             "full": state == "active", "known": True}
-
-
-def _shown(params: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, str]:
-    return {name: STATES.get(servers[name]["status"], "down") for name in params["members"]}
 
 
 def _access(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
