@@ -26,7 +26,7 @@ import math
 import statistics
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _clusters, _mann_whitney, _order, _sequential
+from ansible_collections.zero.downtime.plugins.module_utils import _clusters, _mann_whitney, _order, _sequential, _slow
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 Rule = t.Dict[str, t.Any]
@@ -204,20 +204,43 @@ def _distribution(name: str, looks: list[_order.Pair], rule: Rule, options: Rule
         return [dict(of_all, name=name, classification="Nodata", reason="%s has %d samples of the canary and %d of the baseline; %d of each are needed." % (
             name, *sizes, options["min_samples"]))]
     # The parts share the probability of a false alarm, and so do both directions.
-    needed = 2 * len(_order.PARTS) / (1 - options["confidence"])
+    needed = 2 * (len(_order.PARTS) + 1) / (1 - options["confidence"])
     found = []
     for part, shown in zip(_order.PARTS, _order.judged(looks, rule["allowed_increase"], rule["allowed_decrease"], needed)):
         called = name + part.suffix
         classification = _ordered(shown, needed, rule)
         found.append(dict(of_all, name=called, classification=classification, failed=classification != "Pass", confidence=options["confidence"],
-                          effect=shown.ratio, unit=1.0, estimate=shown.ratio - 1, low=shown.low - 1, high=shown.high - 1, exact=False,
-                          e_value=max(shown.above, shown.below), needed=needed,
-                          reason="%s of the canary is %+.1f %% beside the baseline's (%+.1f to %+.1f %%)." % (
-                              called, *(100 * (one - 1) for one in (shown.ratio, shown.low, shown.high)))))
-    return found
+                          effect=shown.ratio, unit=1.0, estimate=shown.ratio - 1, low=_less_one(shown.low), high=_less_one(shown.high),
+                          exact=False, e_value=max(shown.above, shown.below), needed=needed,
+                          reason="%s of the canary is %+.1f %% beside the baseline's (%s)." % (called, 100 * (shown.ratio - 1), _between(shown))))
+    return [*found, _slow_part(name + "_slow", _slow.judged(looks, rule["allowed_increase"], rule["allowed_decrease"]), of_all, needed, rule)]
 
 
-def _ordered(shown: _order.Order, needed: float, rule: Rule) -> str:
+def _less_one(ratio: float | None) -> float | None:
+    return None if ratio is None else ratio - 1
+
+
+def _between(shown: _order.Order) -> str:
+    """The interval, as far as anybody can tell it."""
+    low, high = ("" if one is None else "%+.1f" % (100 * (one - 1)) for one in (shown.low, shown.high))
+    if low and high:
+        return "%s to %s %%" % (low, high)
+    if low or high:
+        return "at least %s %%; the upper limit cannot be told yet" % low if low else "at most %s %%; the lower limit cannot be told yet" % high
+    return "limits cannot be told yet"
+
+
+def _slow_part(name: str, shown: _slow.Slow, of_all: Found, needed: float, rule: Rule) -> Found:
+    """What is known of the values that lie far above most of the baseline's: shares of all, and no interval."""
+    classification = _ordered(shown, needed, rule)
+    shares = [hits / size if size else None for hits, size in (shown.canary, shown.baseline)]
+    reason = "%s: %d of %d values of the canary lie above %g, and %d of %d of the baseline." % (name, *shown.canary, round(shown.limit, 1), *shown.baseline)
+    return dict(of_all, name=name, classification=classification, failed=classification != "Pass", limit=shown.limit or None,
+                canary_slow=shares[0], baseline_slow=shares[1], e_value=max(shown.above, shown.below), needed=needed,
+                reason=reason if shown.limit else "%s cannot be told yet: too few values of the baseline came before." % name)
+
+
+def _ordered(shown: _order.Order | _slow.Slow, needed: float, rule: Rule) -> str:
     if rule["direction"] != "decrease" and shown.above >= needed:
         return "High"
     if rule["direction"] != "increase" and shown.below >= needed:

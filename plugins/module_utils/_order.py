@@ -57,8 +57,8 @@ class Order(t.NamedTuple):
     above: float  # e-value: the canary's values lie above what is allowed
     below: float
     ratio: float  # of a quantile of both sides: of several, that which differs most
-    low: float  # so much above the baseline's the canary's are for sure
-    high: float
+    low: float | None  # so much above the baseline's the canary's are for sure; None while nobody can tell
+    high: float | None
 
 
 class Distribution:
@@ -79,7 +79,7 @@ class Distribution:
         return self.size - (self.sums[at - 1] if at else 0)
 
 
-def _add(into: dict[float, int], counts: Counts) -> None:
+def add(into: dict[float, int], counts: Counts) -> None:
     for value, count in counts.items():
         into[value] = into.get(value, 0) + count
 
@@ -87,12 +87,13 @@ def _add(into: dict[float, int], counts: Counts) -> None:
 def total(looks: t.Iterable[Counts]) -> dict[float, int]:
     found: dict[float, int] = {}
     for counts in looks:
-        _add(found, counts)
+        add(found, counts)
     return found
 
 
 Pair = t.Tuple[Counts, Counts]
-# An interval's limits lie at most so many times from what was measured, and are looked for by so many halvings.
+# An interval's limits are looked for up to so many times from what was measured, or from no difference where that is
+# further, by so many halvings.
 FURTHEST, HALVINGS = 5.0, 8
 
 
@@ -111,11 +112,6 @@ class _Asked:
     def __init__(self, share: float, looks: list[_Look]) -> None:
         self.share, self.looks = share, looks
         self.enough = len(looks) >= ENOUGH
-        self.exceeded = sum(look.baseline.above(look.limit) for look in looks)
-        self.sizes = [
-            sum(one.size for one in side)
-            for side in ([look.canary for look in looks], [look.baseline for look in looks])
-        ]
 
     def seen(self, times: float) -> tuple[list[dict[str, float]], tuple[float, float]]:
         """The looks, less what neighbours in time say twice, and the design effects of both sides."""
@@ -131,14 +127,14 @@ class _Asked:
         """That the canary's odds to exceed the limit are so many times the baseline's."""
         return _sequential.odds_value(looks, 1 - self.share, factors)
 
-    def all_in_one(self, times: float, effects: tuple[float, float]) -> dict[str, float]:
-        """What is to be seen at another multiple of the limit, all looks summed up: quick, for an interval."""
-        exceeded = sum(look.canary.above(look.limit * times) for look in self.looks)
+    def all_in_one(self, times: float, effects: tuple[float, float], without: int | None) -> dict[str, float]:
+        """What is to be seen at another multiple of the limit, all looks but one summed up: quick, for an interval."""
+        looks = [look for number, look in enumerate(self.looks) if number != without]
         return {
-            "canary_requests": self.sizes[0] / effects[0],
-            "canary_errors": exceeded / effects[0],
-            "baseline_requests": self.sizes[1] / effects[1],
-            "baseline_errors": self.exceeded / effects[1],
+            "canary_requests": sum(look.canary.size for look in looks) / effects[0],
+            "canary_errors": sum(look.canary.above(look.limit * times) for look in looks) / effects[0],
+            "baseline_requests": sum(look.baseline.size for look in looks) / effects[1],
+            "baseline_errors": sum(look.baseline.above(look.limit) for look in looks) / effects[1],
         }
 
 
@@ -161,7 +157,7 @@ def judged(
             for share, seen in asked.items():
                 if before.size * (1 - share) >= ABOVE:
                     seen.append(_Look(number, before.quantile(share), ours, theirs))
-        _add(known, baseline)
+        add(known, baseline)
     both = [Distribution(total(pair[at] for pair in looks if pair[0] and pair[1])) for at in (0, 1)]
     return [
         _order(part, [_Asked(share, asked[share]) for share in part.quantiles], both, (up, down, needed))
@@ -178,56 +174,71 @@ def _order(part: Part, asked: list[_Asked], both: list[Distribution], wanted: tu
     ]
     ratio = max(ratios or [1.0], key=lambda one: abs(math.log(one)) if one > 0 else math.inf)
     worse, better = part.factors, tuple(1 / factor for factor in part.factors)
-    above, low = _beyond(asked, up, worse, needed, ratio, ratio / FURTHEST, part.is_tail)
-    below, high = _beyond(asked, down, better, needed, ratio, ratio * FURTHEST, part.is_tail)
-    return Order(
-        above, below, ratio, max(low, up) if above >= needed else low, min(high, down) if below >= needed else high
-    )
+    above, low = _beyond(asked, up, worse, needed, ratio, part.is_tail)
+    below, high = _beyond(asked, down, better, needed, ratio, part.is_tail)
+    return Order(above, below, ratio, low, high)
 
 
 def _beyond(
-    asked: list[_Asked],
-    allowed: float,
-    factors: t.Sequence[float],
-    needed: float,
-    ratio: float,
-    furthest: float,
-    is_tail: bool,
-) -> tuple[float, float]:
+    asked: list[_Asked], allowed: float, factors: t.Sequence[float], needed: float, ratio: float, is_tail: bool
+) -> tuple[float, float | None]:
     """The e-value that the canary's values are beyond what is allowed, and beyond which multiple of the baseline's they
     are for sure."""
     told = [one for one in asked if one.enough]
-    seen = [one.seen(allowed) for one in told]
-    # A limit that cannot be asked yet says nothing, which is 1.
-    worse = 1 if factors[0] > 1 else -1
-    found = [
-        one.evidence(_without_one(looks, worse) if is_tail else looks, factors)
-        for one, (looks, _effects) in zip(told, seen)
-    ]
-    value = (sum(found) + len(asked) - len(told)) / len(asked)
+    is_upward = factors[0] > 1
+
+    def mean(found: list[float]) -> float:
+        # A limit that cannot be asked yet says nothing, which is 1.
+        return (sum(found) + len(asked) - len(told)) / len(asked)
+
+    def by_looks(times: float) -> tuple[float, list[tuple[tuple[float, float], int | None]]]:
+        found, known = [], []
+        for one in told:
+            looks, effects = one.seen(times)
+            known.append((effects, _worst(looks, is_upward) if is_tail else None))
+            found.append(one.evidence(without_worst(looks, is_upward) if is_tail else looks, factors))
+        return mean(found), known
+
+    value, known = by_looks(allowed)
     if not told or ratio <= 0:
-        return value, furthest
+        return value, None
 
-    def is_sure(times: float) -> bool:
-        return sum(
-            one.evidence([one.all_in_one(times, effects)], factors) for one, (_looks, effects) in zip(told, seen)
-        ) >= needed * len(asked)
+    def summed_up(times: float) -> bool:
+        found = [one.evidence([one.all_in_one(times, *about)], factors) for one, about in zip(told, known)]
+        return mean(found) >= needed
 
-    return value, _limit(is_sure, ratio, furthest)
-
-
-def _without_one(looks: t.Sequence[_sequential.Look], worse: int) -> list[_sequential.Look]:
-    """All but the look in which the canary is worst: what one look alone shows may be a pause of one member."""
-    worst = max(
-        looks,
-        key=lambda look: worse
-        * (look["canary_errors"] / look["canary_requests"] - look["baseline_errors"] / look["baseline_requests"]),
-    )
-    return [look for look in looks if look is not worst]
+    # The sum is the quicker way to ask the same. Where it is surer than the looks are, these are asked.
+    is_fair = summed_up(allowed) == (value >= needed)
+    limit = _limit(summed_up if is_fair else lambda times: by_looks(times)[0] >= needed, ratio, is_upward)
+    if value >= needed:
+        return value, _further(limit, allowed, is_upward)
+    return value, limit if limit is None else _further(limit, allowed, not is_upward)
 
 
-def _limit(is_sure: t.Callable[[float], bool], ratio: float, furthest: float) -> float:
-    """The ratio nearest to what was measured at which it is sure; the furthest one where it is nowhere."""
+def _further(limit: float | None, other: float, is_upward: bool) -> float:
+    return other if limit is None else max(limit, other) if is_upward else min(limit, other)
+
+
+def without_worst(looks: t.Sequence[_sequential.Look], is_upward: bool) -> list[_sequential.Look]:
+    """All but the look in which the canary is worst."""
+    worst = _worst(looks, is_upward)
+    return [look for number, look in enumerate(looks) if number != worst]
+
+
+def _worst(looks: t.Sequence[_sequential.Look], is_upward: bool) -> int:
+    """Which look it is in which the canary is worst: what one look alone shows may be a pause of one member."""
+    beyond = [
+        look["canary_errors"] / look["canary_requests"] - look["baseline_errors"] / look["baseline_requests"]
+        for look in looks
+    ]
+    return beyond.index(max(beyond) if is_upward else min(beyond))
+
+
+def _limit(is_sure: t.Callable[[float], bool], ratio: float, is_upward: bool) -> float | None:
+    """The ratio nearest to what was measured at which it is sure; None where it is nowhere."""
+    furthest = min(ratio, 1.0) / FURTHEST if is_upward else max(ratio, 1.0) * FURTHEST
+    if not is_sure(furthest):
+        return None
     sure, unsure = math.log(furthest), math.log(ratio)
     for _half in range(HALVINGS):
         middle = (sure + unsure) / 2

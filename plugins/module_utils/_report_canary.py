@@ -124,9 +124,29 @@ def _big(value: float) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}" if value < 1e6 else "more than a million"
 
 
-def _bounds(metric: Record) -> tuple[float, float, float] | None:
+class _Bounds(t.NamedTuple):
+    """What was measured, and between which limits it lies; None for a limit that nobody can tell."""
+
+    low: float | None
+    estimate: float
+    high: float | None
+
+    def words(self) -> str:
+        low, high = ("" if one is None else _signed(one) for one in (self.low, self.high))
+        if low and high:
+            told = f"{low} to {high}"
+        elif low:
+            told = f"at least {low}; the upper limit cannot be told yet"
+        elif high:
+            told = f"at most {high}; the lower limit cannot be told yet"
+        else:
+            told = "limits cannot be told yet"
+        return f"{_signed(self.estimate)} ({told})"
+
+
+def _bounds(metric: Record) -> _Bounds | None:
     low, estimate, high = (_number(metric.get(key)) for key in ("low", "estimate", "high"))
-    return None if low is None or estimate is None or high is None else (low, estimate, high)
+    return None if estimate is None else _Bounds(low, estimate, high)
 
 
 def _scales(steps: list[Record]) -> dict[str, float]:
@@ -137,7 +157,7 @@ def _scales(steps: list[Record]) -> dict[str, float]:
             bounds = _bounds(metric)
             if bounds:
                 name = str(metric.get("name"))
-                found[name] = max(found.get(name, 0.0), *(abs(one) for one in bounds))
+                found[name] = max(found.get(name, 0.0), *(abs(one) for one in bounds if one is not None))
     return {name: _nice(min(widest, 1e300) * 1.05) for name, widest in found.items()}
 
 
@@ -155,12 +175,15 @@ def _metric(metric: Record, scales: t.Mapping[str, float]) -> str:
         reason = metric.get("reason") or "There is nothing to tell."
         return f'<h4>{_text(name)} <b class="{kind}">{sign}</b></h4><p class="note">{_text(reason)}</p>'
     scale = scales[name]
-    low, estimate, high = (min(max((one / scale + 1) * 50, 0.0), 100.0) for one in bounds)
-    words = f"{_signed(bounds[1])} ({_signed(bounds[0])} to {_signed(bounds[2])})"
+    low, estimate, high = (None if one is None else min(max((one / scale + 1) * 50, 0.0), 100.0) for one in bounds)
+    words = bounds.words()
+    # Where a limit cannot be told, the line is pale and goes to the edge.
+    left, right = 0.0 if low is None else low, 100.0 if high is None else high
+    fades = " nolow" * (low is None) + " nohigh" * (high is None)
     return (
         f'<h4>{_text(name)} <b class="{kind}">{sign}</b></h4><div class="crow"><span class="cname">±{scale * 100:g} %</span>'
         f'<span class="civ {kind}" role="img" aria-label="{_text(words)}"><i class="zero"></i>'
-        f'<i class="range" style="left:{low:.2f}%;width:{max(high - low, 0.0):.2f}%"></i>'
+        f'<i class="range{fades}" style="left:{left:.2f}%;width:{max(right - left, 0.0):.2f}%"></i>'
         f'<i class="dot" style="left:{estimate:.2f}%"></i></span><span title="{_text(samples)}">{_text(words)}</span></div>'
     )
 
@@ -185,6 +208,7 @@ padding:0 6px}
 .civ i{position:absolute}
 .civ .zero{left:50%;top:-2px;bottom:-2px;border-left:1px dashed var(--soft)}
 .civ .range{top:7px;height:4px;min-width:2px;border-radius:2px;background:currentColor}
+.civ .range.nolow,.civ .range.nohigh{opacity:.25}
 .civ .dot{top:4px;width:10px;height:10px;margin-left:-5px;border-radius:50%;background:currentColor;border:2px solid var(--card)}
 @media (max-width:640px){.crow{grid-template-columns:minmax(0,1fr) auto}.cbar,.civ{grid-column:1/-1;grid-row:2}.crow{margin-bottom:6px}}
 """

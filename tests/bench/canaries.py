@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the judge and Kayenta's decide in the simulated worlds, with the deploy's own defaults.
 
-PYTHONPATH=build/collections python tests/bench/canaries.py [--runs 20] [--only WORD] [--steps 1,5,25,50] [--shares 1,50
---rates 2,200] [--why]"""
+PYTHONPATH=build/collections python tests/bench/canaries.py [--runs 20] [--only WORD] [--steps 1,5,25,50] [--rate 100]
+[--shares 1,50 --rates 2,200] [--why]"""
 
 from __future__ import annotations
 
@@ -100,17 +100,20 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--only", default="")
     parser.add_argument(
-        "--steps", default=",".join(map(str, STEPS)), help="of a whole deploy at %d requests a second" % USUAL
+        "--steps", default=",".join(map(str, STEPS)), help="of a whole deploy; nothing for none"
     )
+    parser.add_argument("--rate", type=float, default=USUAL, help="requests a second of a whole deploy")
     parser.add_argument("--shares", default="", help="each by itself, at each of the rates")
     parser.add_argument("--rates", default="")
+    parser.add_argument("--healthy", action="store_true", help="no bad world")
+    parser.add_argument("--bad", action="store_true", help="no healthy world")
     parser.add_argument("--errors-only", action="store_true")
     parser.add_argument("--why", action="store_true", help="with the reasons of some that were withdrawn")
     options = parser.parse_args()
     for world in WORLDS:
-        if options.only not in world.name:
+        if options.only not in world.name or world.healthy and options.bad or not world.healthy and options.healthy:
             continue
-        cells = [(float(USUAL), tuple(int(one) for one in options.steps.split(",")))] if options.steps else []
+        cells = [(options.rate, tuple(int(one) for one in options.steps.split(",")))] if options.steps else []
         cells += [
             (float(rate), (int(share),))
             for share in options.shares.split(",")

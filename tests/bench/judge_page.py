@@ -24,9 +24,10 @@ def render(found: dict[str, t.Any]) -> str:
         % worlds.MEMBERS,
         "",
         "Errors are 0.5 %% where nothing else is said, latency is log-normal around %g ms, sigma 0.5. A burst: for %g s a member of either side fails half "
-        "of its requests, and the others take %g ms more; 0.1 %% fail otherwise. Each sticky user asks every %g s, and nobody but those who always fail "
+        "of its requests, and the others take %g ms more; 0.1 %% fail otherwise. Everything stalls: for %g s the requests of both "
+        "sides take %g ms more. Each sticky user asks every %g s, and nobody but those who always fail "
         "gets errors. What goes up and down does so every %g s on both sides: the rate by 30 %%, the errors by 80 %%, the latency by half."
-        % (worlds.MEDIAN_MS, worlds.HICCUP_S, worlds.HICCUP_MS, worlds.USER_S, worlds.TREND_S),
+        % (worlds.MEDIAN_MS, worlds.HICCUP_S, worlds.HICCUP_MS, worlds.STALL_S, worlds.STALL_MS, worlds.USER_S, worlds.TREND_S),
         "",
     ]
     for title, healthy in (("Healthy canaries", True), ("Bad canaries", False)):

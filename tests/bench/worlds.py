@@ -19,6 +19,8 @@ SIDES = ("canary", "baseline")
 MEMBERS = 4
 # A hiccup of a member: so long, so many of its requests fail, and the others take so much longer.
 HICCUP_S, HICCUP_FAILS, HICCUP_MS = 2.0, 0.5, 300.0
+# The machine stands still for so long, and what comes meanwhile takes so much longer.
+STALL_S, STALL_MS = 0.5, 200.0
 # A sticky user asks every 20 s; one of 200 always fails.
 USER_S, USER_FAILS = 20.0, 0.005
 COLD_S = 20.0
@@ -29,8 +31,8 @@ MEDIAN_MS = 20.0
 class World(t.NamedTuple):
     """How both sides behave, and how the canary differs.
 
-    C(hiccups): mean seconds between two hiccups of a member, of either side. C(cold): times as slow in a member's first
-    seconds of traffic."""
+    C(hiccups): mean seconds between two hiccups of a member, of either side. C(stalls): the same of the machine that all
+    of them run on. C(cold): times as slow in a member's first seconds of traffic."""
 
     name: str
     healthy: bool = True
@@ -38,8 +40,10 @@ class World(t.NamedTuple):
     errors: float = 0.005
     canary_errors: float | None = None
     slower: float = 1.0
-    late: float = 0.0  # part of the canary's requests that take 3 s more
+    late: float = 0.0  # part of the canary's requests that take so much more
+    late_ms: float = 3000.0
     hiccups: float = 0.0
+    stalls: float = 0.0
     sticky: bool = False
     told: bool = False  # how many users there are
     apart: bool = True  # whether who counts tells members apart
@@ -61,10 +65,15 @@ WORLDS = (
     World("heavy tail: lognormal, sigma 1.5", times="lognormal 1.5"),
     World("heavy tail: Pareto, index 1.5", times="pareto 1.5"),
     World("bimodal: 1 of 5 takes ten times as long", times="bimodal"),
+    World("everything stalls every 10 s, at once", stalls=10),
+    World("1 of 200 requests takes 1 s more", late=0.005, late_ms=1000),
     World("latency +20 %", False, slower=1.2),
     World("latency +50 %", False, slower=1.5),
     World("latency +100 %", False, slower=2),
     World("5 % of requests take 3 s more", False, late=0.05),
+    World("5 % of requests take 1 s more", False, late=0.05, late_ms=1000),
+    World("the same, beside a burst of each member every 40 s", False, late=0.05, late_ms=1000, hiccups=40, errors=0.001),
+    World("the same, and everything stalls every 10 s, at once", False, late=0.05, late_ms=1000, stalls=10),
     World("errors 0.5 → 2 %", False, canary_errors=0.02),
     World("the same, and deploy_canary.judge.users is given", False, canary_errors=0.02, told=True),
     World("errors 0.5 → 5 %", False, canary_errors=0.05),
@@ -142,14 +151,14 @@ class Member:
         self.next = rng.expovariate(1 / hiccups) if hiccups else math.inf
         self.since: float | None = None
 
-    def hiccup(self, start: float, end: float) -> float:
-        """Seconds of this time in which it hiccups."""
+    def hiccup(self, start: float, end: float, lasts: float = HICCUP_S) -> float:
+        """Seconds of this time in which it hiccups, each time for so long."""
         found = 0.0
         while self.next < end:
-            found += max(0.0, min(end, self.next + HICCUP_S) - max(start, self.next))
-            if self.next + HICCUP_S > end:
+            found += max(0.0, min(end, self.next + lasts) - max(start, self.next))
+            if self.next + lasts > end:
                 break
-            self.next += HICCUP_S + self.rng.expovariate(1 / self.every)
+            self.next += lasts + self.rng.expovariate(1 / self.every)
         return min(found, end - start)
 
 
@@ -162,6 +171,7 @@ class Traffic:
         self.world, self.rate, self.timed, self.share = world, rate, timed, 0.0
         self.rng = random.Random(str(seed))
         self.now = self.last = 0.0
+        self.machine, self.stalled = Member(self.rng, world.stalls), 0.0
         self.members = {side: [Member(self.rng, world.hiccups) for _number in range(MEMBERS)] for side in SIDES}
         # Where a user is drawn to, and whether he always fails.
         self.users = sorted(self.rng.random() for _number in range(max(1, round(rate * USER_S))))
@@ -178,6 +188,7 @@ class Traffic:
 
     def look(self) -> dict[str, dict[str, t.Any]]:
         start, self.last = self.last, self.now
+        self.stalled = self.machine.hiccup(start, self.now, STALL_S) / (self.now - start)
         return {side: self._side(side, start, self.now) for side in SIDES}
 
     def _side(self, side: str, start: float, end: float) -> dict[str, t.Any]:
@@ -223,8 +234,11 @@ class Traffic:
         off = round(math.log(factor) / STEP)
         drawn = [slot + off for slot in DRAWN[self.world.times].draw(self.rng, usual + ill)]
         slow = several(self.rng, usual, self.world.late) if side == "canary" else 0
+        stalled = several(self.rng, usual - slow, self.stalled)
         for number, more in itertools.chain(
-            zip(range(slow), itertools.repeat(3000.0)), zip(range(usual, usual + ill), itertools.repeat(HICCUP_MS))
+            zip(range(slow), itertools.repeat(self.world.late_ms)),
+            zip(range(slow, slow + stalled), itertools.repeat(STALL_MS)),
+            zip(range(usual, usual + ill), itertools.repeat(HICCUP_MS)),
         ):
             drawn[number] = int(math.log(_slot_ms(drawn[number]) + more) / STEP)
         for slot in drawn:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 
 import pytest
-from ansible_collections.zero.downtime.plugins.module_utils import _judge, _mann_whitney
+from ansible_collections.zero.downtime.plugins.module_utils import _judge, _mann_whitney, _order
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 DRAW = random.Random(1)
@@ -88,14 +89,14 @@ def test_a_user_for_whom_everything_fails_is_one_event_where_it_is_known_how_man
     assert _judge.judge([{"share": 50, "canary": _side(1000, 100), "baseline": _side(1000, 10)}] * 20, {"users": 2000})["verdict"] == "fail"
 
 
-def _distributed(factor=1.0, late=0.0, looks=12, requests=250, healthy=1.0, seed=1):
-    """Looks at latencies that come as counts; of C(late) of the canary's requests each takes 3 s more."""
+def _distributed(factor=1.0, late=0.0, looks=12, requests=250, healthy=1.0, seed=1, late_by=3000):
+    """Looks at latencies that come as counts; of C(late) of the canary's requests each takes C(late_by) more."""
     draw = random.Random(seed)
 
     def counts(times, more):
         found = {}
         for _request in range(requests):
-            value = round(times * draw.lognormvariate(3, 0.5) + (3000 if draw.random() < more else 0), 1)
+            value = round(times * draw.lognormvariate(3, 0.5) + (late_by if draw.random() < more else 0), 1)
             found[value] = found.get(value, 0) + 1
         return {"latency": found}
 
@@ -118,7 +119,59 @@ def test_many_values_are_judged_by_their_middle_and_by_their_tails():
     found, metrics = _of_latency(_distributed(late=0.05))
     assert found["verdict"] == "fail" and [metrics[name]["classification"] for name in ("latency", "latency_p99")] == ["Pass", "High"]
     found, metrics = _of_latency(_distributed())
-    assert found["verdict"] == "pass" and list(metrics) == ["latency", "latency_p95", "latency_p99"] and found["score"] == 100
+    assert found["verdict"] == "pass" and list(metrics) == ["latency", "latency_p95", "latency_p99", "latency_slow"] and found["score"] == 100
+
+
+@pytest.mark.claim("judge-interval-unknown")
+def test_a_limit_that_nobody_knows_is_said_to_be_unknown():
+    """One of twenty requests is late, and too few were seen to be sure of any quantile."""
+    metrics = _of_latency(_distributed(late=0.05, requests=20, looks=8))[1]
+    assert metrics["latency_p99"]["estimate"] > 10 and metrics["latency_p99"]["low"] is metrics["latency_p99"]["high"] is None
+    assert metrics["latency_p99"]["reason"].endswith(" % beside the baseline's (limits cannot be told yet).")
+
+
+@pytest.mark.parametrize("low, high, words", [
+    (0.9, 1.25, "-10.0 to +25.0 %"), (1.1, None, "at least +10.0 %; the upper limit cannot be told yet"),
+    (None, 3.0, "at most +200.0 %; the lower limit cannot be told yet"), (None, None, "limits cannot be told yet")])
+def test_the_words_for_an_interval(low, high, words):
+    assert _judge._between(_order.Order(1.0, 1.0, 1.0, low, high)) == words
+
+
+@pytest.mark.claim("judge-slow-part")
+def test_requests_that_take_far_longer_are_judged_as_errors_are():
+    """A minute of forty requests a second, half of them the canary's: one of twenty takes a second more than ever before."""
+    found, metrics = _of_latency(_distributed(late=0.05, late_by=1000, requests=100))
+    assert found["verdict"] == "fail"
+    slow = metrics["latency_slow"]
+    assert slow["classification"] == "High" and slow["e_value"] > 100 * slow["needed"] and slow["of"] == "latency"
+    assert slow["canary_slow"] == pytest.approx(0.05, abs=0.02) and slow["baseline_slow"] < 0.01 and 50 < slow["limit"] < 1000
+    assert re.fullmatch(r"latency_slow: \d+ of \d+ values of the canary lie above [\d.]+, and \d of \d+ of the baseline\.", slow["reason"])
+    assert slow["reason"] in found["reasons"]
+    # No quantile is as sure of it.
+    assert max(metrics[name]["e_value"] for name in ("latency", "latency_p95", "latency_p99")) < slow["e_value"] / 100
+
+
+def test_a_burst_of_slow_requests_is_no_slow_release():
+    looks = _distributed(requests=100)
+    for look in looks[4:6]:
+        look["canary"]["metrics"]["latency"][1000.0] = 60
+    assert _of_latency(looks)[1]["latency_slow"]["classification"] == "Pass"
+
+
+def test_a_few_slow_requests_of_a_thousand_are_no_slow_release():
+    looks = _distributed(requests=250, looks=60, late=0.004, late_by=1000)
+    assert _of_latency(looks)[0]["verdict"] == "pass"
+
+
+def test_fewer_slow_requests_are_low():
+    looks = [{"canary": look["baseline"], "baseline": look["canary"]} for look in _distributed(late=0.03, requests=100, looks=24)]
+    assert _of_latency(looks)[1]["latency_slow"]["classification"] == "Pass"
+    assert _of_latency(looks, direction="decrease")[1]["latency_slow"]["classification"] == "Low"
+
+
+def test_without_a_limit_nothing_is_said_of_slow_requests():
+    slow = _of_latency(_distributed(requests=25, looks=1))[1]["latency_slow"]
+    assert slow["classification"] == "Pass" and slow["limit"] is slow["canary_slow"] is None and "cannot be told yet" in slow["reason"]
 
 
 def test_what_is_allowed_of_many_values():

@@ -37,6 +37,15 @@ def test_a_bad_canary_is_withdrawn(world):
     assert [one.ours is not None and not one.held for one in ended] == [True] * 4
 
 
+@pytest.mark.claim("judge-slow-part-is-found")
+def test_one_of_twenty_that_takes_a_second_more_is_found_by_forty_requests_a_second():
+    world = next(world for world in worlds.WORLDS if world.late_ms == 1000 and not world.healthy and not world.hiccups and not world.stalls)
+    ended = [canaries.canary(world, 40, (10, 50), number) for number in range(12)]
+    assert [one.ours is not None and not one.held for one in ended] == [True] * 12
+    # Where the middle decided alone, none would be: it is as fast as before.
+    assert not any("latency_ms of the canary" in reason for one in ended for reason in one.reasons)
+
+
 def test_what_is_allowed_is_not_withdrawn():
     world = next(world for world in worlds.WORLDS if world.slower == 1.2)
     assert [canaries.canary(world, RATE, STEPS, number).ours for number in range(3)] == [None] * 3

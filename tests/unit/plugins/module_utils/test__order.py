@@ -69,3 +69,33 @@ def test_a_few_looks_tell_nothing():
     assert all(one.above == 1 for one in judged(looks, 1.0, 1.0, 100.0))
     assert judged([], 1.0, 1.0, 100.0)[0].ratio == 1
     assert judged([({}, {1.0: 5})] * 9, 1.0, 1.0, 100.0)[0].above == 1
+
+
+def test_a_limit_of_which_nobody_is_sure_is_no_number():
+    """What was measured is far off, and the looks are too few and too small to be sure of anything."""
+    draw = random.Random(4)
+    looks = _looks(draw, looks=6, sizes=(6, 100))
+    for canary, _baseline in looks[:3]:
+        canary[1000.0] = 1
+    found = judged(looks, 1.2, 1.0, 400.0)[2]
+    assert found.ratio > 100 and found.above < 400 and (found.low is None or found.low < 1) and found.high is None
+
+
+@pytest.mark.claim("judge-interval-is-the-tests")
+def test_an_interval_says_no_more_than_the_test_does():
+    """Beyond what is allowed lies a limit only where the test is sure that the canary does; the same downwards."""
+    draw = random.Random(5)
+    sure = unsure = 0
+    for number in range(40):
+        late = draw.choice([0, 1, 4, 9])
+        looks = _looks(draw, draw.choice([0.6, 1.0, 1.5]), draw.choice([6, 12]), (draw.choice([10, 60]), 90))
+        for canary, _baseline in looks:
+            canary[500.0] = late
+        for part in judged(looks, 1.2, 0.9, 60.0):
+            assert (part.low is not None and part.low > 1.2) <= (part.above >= 60), number
+            assert (part.high is not None and part.high < 0.9) <= (part.below >= 60), number
+            assert part.above < 60 or part.low is not None and part.low >= 1.2, number
+            assert part.below < 60 or part.high is not None and part.high <= 0.9, number
+            sure += part.low is not None
+            unsure += part.low is None
+    assert sure > 10 < unsure

@@ -95,6 +95,17 @@ def test_intervals_around_nothing_at_the_same_scale_at_each_share():
     assert '<b class="bad">▲</b>' in text and '<b class="warn">?</b>' in text and "queue is as it is." in text
 
 
+def test_a_limit_that_nobody_knows_is_drawn_to_the_edge_and_said():
+    known = metric(low=-0.5, estimate=0.2, high=0.5)
+    steps = [step(metrics=[known, metric(low=None), metric(high=None), metric(low=None, high=None), metric("slow", None, None, None)])]
+    text, dummy = section(steps)
+    assert "+2.0 % (at most +5.0 %; the lower limit cannot be told yet)" in text and "+2.0 % (at least -1.0 %; the upper limit cannot be told yet)" in text
+    assert "+2.0 % (limits cannot be told yet)" in text and '<p class="note">slow is as it is.</p>' in text
+    # The widest reaches 50 %, so the picture goes to 60 %.
+    assert '<i class="range nolow" style="left:0.00%;width:54.17%">' in text and '<i class="range nohigh" style="left:49.17%;width:50.83%">' in text
+    assert '<i class="range nolow nohigh" style="left:0.00%;width:100.00%">' in text and text.count('<i class="range"') == 1
+
+
 def test_hostile_text_stays_text():
     hostile = step(text=HOSTILE, verdict="fail" + HOSTILE, metrics=[metric("m" + HOSTILE, classification=HOSTILE), metric("n", None, reason=HOSTILE)])
     text, elements = section([hostile])
