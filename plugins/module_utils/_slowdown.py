@@ -6,7 +6,9 @@
 Private to the collection: it may change without notice.
 
 Compared with the window before are the answers of each release that did not answer before, by the header in which it
-names itself; where there is none such, all answers after and during the moves. They are slower when the median or the
+names itself; where there is none such, all answers after and during the moves. Where the releases from before go on
+answering beside a new one, as during a canary, what they answered meanwhile is a yardstick, too: it is of the same
+minutes, and of far more answers than there often are before. They are slower when the median or the
 99th percentile lies above a limit: ``TOLD`` times what it was, and at least ``LEAST_MS`` and the probe's own stall
 above that. Beside that, more of them lie above the limit than chance explains (_rates): a percentile of some hundred answers varies
 much where latencies do. Both windows need ``FEW`` answers.
@@ -25,6 +27,10 @@ TOLD = 1.5
 LEAST_MS = 20.0
 FEW = 30
 SHARES = (("p50", 0.5), ("p99", 0.99))
+# Of the time in which a new release answers, so large a part has to be one in which those from before do.
+BESIDE = 0.5
+
+_MEANWHILE = "of the release before meanwhile"
 
 Hist = t.Dict[str, int]
 
@@ -53,7 +59,10 @@ def look(probe: t.Mapping[str, t.Any], began: float | None, ended: float | None,
     if began is None:
         return Slowdown(None, "", [])
     before, groups = _groups(probe, began, ended)
-    if _count(before) < FEW:
+    meanwhile = _meanwhile(probe, began, before)
+    # What to compare with, and how to call it.
+    measures = [(hist, when) for hist, when in ((before, "before"), (meanwhile, _MEANWHILE)) if _count(hist) >= FEW]
+    if not measures:
         return Slowdown(None, "", [])
     slack = LEAST_MS + probe["stall_ms"]
     told: list[str] = []
@@ -62,14 +71,15 @@ def look(probe: t.Mapping[str, t.Any], began: float | None, ended: float | None,
     for what, hist in groups:
         if _count(hist) < FEW:
             continue
-        slower = _slower(before, hist, TOLD, slack)
+        slower = _slower(measures, hist, TOLD, slack)
         if slower and not told:
             told.append("%s slower: %s" % (what, slower))
-        beyond = _slower(before, hist, most, slack) if most is not None else ""
+        beyond = _slower(measures, hist, most, slack) if most is not None else ""
         if beyond and not failing:
             failing.append("%s slower: %s, and max_slowdown allows %g times" % (what, beyond, most))
         compared.append({"what": what, "slower": bool(slower), **_percentiles(hist)})
-    return Slowdown({"before": _percentiles(before), "compared": compared}, "".join(told), failing)
+    account = {"before": _percentiles(before), "meanwhile": _percentiles(meanwhile) if meanwhile else None}
+    return Slowdown({**account, "compared": compared}, "".join(told), failing)
 
 
 def without_hist(probe: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -102,6 +112,24 @@ def _groups(probe: t.Mapping[str, t.Any], began: float, ended: float | None) -> 
     ]
 
 
+def _meanwhile(probe: t.Mapping[str, t.Any], began: float, before: Hist) -> Hist:
+    """What the releases from before answered since the first move, where they did so beside a new one; or nothing."""
+    seen = {digest: probe["releases"][digest] for digest in probe.get("by_release") or {}}
+    new = [one for one in seen.values() if one["first"] >= began]
+    old = {digest: one for digest, one in seen.items() if one["first"] < began}
+    if not new or not old:
+        return {}
+    first, last = min(one["first"] for one in new), max(one["last"] for one in new)
+    if max(one["last"] for one in old.values()) - first < BESIDE * (last - first):
+        return {}
+    found: Hist = {}
+    for digest in old:
+        for slot, count in probe["by_release"][digest]["hist"].items():
+            found[slot] = found.get(slot, 0) + count
+    left = {slot: count - before.get(slot, 0) for slot, count in found.items()}
+    return {slot: count for slot, count in left.items() if count > 0}
+
+
 def _count(hist: Hist) -> int:
     return sum(hist.values())
 
@@ -110,16 +138,18 @@ def _percentiles(hist: Hist) -> dict[str, t.Any]:
     return {"requests": _count(hist), **{name + "_ms": hist_percentile_ms(hist, share) for name, share in SHARES}}
 
 
-def _slower(before: Hist, hist: Hist, factor: float, slack: float) -> str:
+def _slower(measures: t.Sequence[tuple[Hist, str]], hist: Hist, factor: float, slack: float) -> str:
     """By how much, in words; empty when it is not."""
-    for name, share in SHARES:
-        was, now = hist_percentile_ms(before, share), hist_percentile_ms(hist, share)
-        if was is None or now is None:
-            continue
-        limit = max(factor * was, was + slack)
-        if now > limit and _rates.higher(_above(before, limit), _above(hist, limit)):
-            times = format(now / was, ".1f" if now < 10 * was else ",.0f")
-            return "%s %s ms, %s ms before (%s times)" % (name, format(round(now), ","), format(round(was), ","), times)
+    for usual, when in measures:
+        for name, share in SHARES:
+            was, now = hist_percentile_ms(usual, share), hist_percentile_ms(hist, share)
+            if was is None or now is None:
+                continue
+            limit = max(factor * was, was + slack)
+            if now > limit and _rates.higher(_above(usual, limit), _above(hist, limit)):
+                times = format(now / was, ".1f" if now < 10 * was else ",.0f")
+                shown = (name, format(round(now), ","), format(round(was), ","), when, times)
+                return "%s %s ms, %s ms %s (%s times)" % shown
     return ""
 
 

@@ -163,8 +163,9 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                               "V(false): never."},
     "deploy_evidence_max_failed": {"type": "int", "default": 0, "minimum": 0, "description": "Transport failures that a deploy may cause."},
     "deploy_evidence_max_slowdown": {"type": "float", "minimum": 1, "description":
-                                     "How many times slower than before the probe may be answered by what a deploy brings, at the median and the 99th "
-                                     "percentile; beyond that the deploy goes back. Without it, what became slower is only said."},
+                                     "How many times slower than before, or than the release before meanwhile, the probe may be answered by what a deploy "
+                                     "brings, at the median and the 99th percentile; beyond that the deploy goes back. Without it, what became slower is only "
+                                     "said."},
     "deploy_evidence_judge_4xx": {"type": "bool", "default": False, "description":
                                   "Whether a deploy goes back when its answers with a 4xx became more frequent than before, by the same test as for 5xx. "
                                   "Without it such a rise is only said, since a release may well mean it."},

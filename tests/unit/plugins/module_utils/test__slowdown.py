@@ -100,6 +100,45 @@ def test_a_few_slow_requests_of_a_hundred_are_a_matter_of_the_99th_percentile():
     assert "; release 2.0.0 answers slower: p99 " in found["sentence"] and found["verdict"] == "clean"
 
 
+def beside(seconds=70, until=68, late=0.05, seed=2):
+    """A canary's account: two seconds before, then every second answer is the new release's, and some take a second
+    more."""
+    draw = random.Random(seed)
+    tally = Tally(_probe.complete({"url": "http://shop.example/"}), T0)
+    for number in range(seconds * 40):
+        when = number / 40
+        release = OLD if when < 2 or (when < until and draw.random() < 0.5) else NEW
+        took = 0.003 * draw.lognormvariate(0, 0.5) + (1 if release == NEW and draw.random() < late else 0)
+        tally.finish("fresh", T0 + when, T0 + when, took, Outcome(None, "", 200, None, release))
+    extra = {"stall_ms": 22.0, "skipped": 0, "notes": [], "answers": {"labels": {NEW: "2.0.0"}, "addresses": {}}}
+    return {**tally.report(T0 + seconds), **extra}
+
+
+@pytest.mark.claim("slower-than-meanwhile")
+def test_while_both_releases_answer_the_old_ones_answers_are_a_yardstick_too():
+    found = _slowdown.look(beside(), T0 + 2, T0 + 70, None)
+    assert re.fullmatch(
+        r"release 2.0.0 answers slower: p99 [\d,]+ ms, \d+ ms of the release before meanwhile \(\d+ times\)", found.told
+    )
+    assert found.account["before"]["requests"] < 100 < 1000 < found.account["meanwhile"]["requests"]
+    assert found.account["meanwhile"]["p99_ms"] < 20 and found.account["compared"][0]["slower"]
+    failing = _slowdown.look(beside(), T0 + 2, T0 + 70, 3).failing
+    assert failing and failing[0].endswith(" times), and max_slowdown allows 3 times")
+    # No slower than the other one in the same minutes, and than before.
+    assert _slowdown.look(beside(late=0), T0 + 2, T0 + 70, 1).told == ""
+
+
+def test_what_the_old_release_answered_before_a_switch_is_no_yardstick():
+    """For the better part of its time the new one answers alone."""
+    found = _slowdown.look(beside(until=20), T0 + 2, T0 + 70, None)
+    assert found.account["meanwhile"] is None and found.told == ""
+
+
+def test_chance_makes_no_release_slower_than_the_other_one():
+    for seed in range(60):
+        assert _slowdown.look(beside(30, 30, 0, seed), T0 + 2, T0 + 30, None).told == ""
+
+
 @pytest.mark.parametrize("same", [OLD, None])
 def test_without_another_release_the_times_are_compared(same):
     found = composed(slow(30), release=lambda when: same)
