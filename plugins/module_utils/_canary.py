@@ -13,14 +13,12 @@ import string
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _judge, _looks, _plan, _spec, _warm_up
+from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _events, _judge, _looks, _outcome, _plan, _spec, _warm_up
 from ansible_collections.zero.downtime.plugins.module_utils._canary_options import LATENCY, METRIC, OPTIONS, PROMETHEUS
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 # The side that gets the release.
 SIDE = "idle"
-
-outcome = _blue_green.outcome
 
 NAME = "deploy_canary"
 STICKY = ("Users stay on their side, and nobody counts by user: a few for whom everything fails, on either release, look just like this, the more so the "
@@ -112,6 +110,23 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     found = _blue_green.lay_out(plan, staged, out, interrupted)
     gradually = plan["verb"] == "deploy" and found["switch"] and found["switch"]["to"] == plan["side"] and found["previous"]
     return {**found, "steps": list(plan["canary"]["steps"]) if gradually else [100]}
+
+
+def outcome(local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], title: str, why: str | None, checking: bool) -> dict[str, t.Any]:
+    """As blue/green; of a release that went on, at which shares nobody could judge it."""
+    found = _blue_green.outcome(local, plan, title, why, checking)
+    unjudged = unjudged_shares(_events.load(plan.get("run_dir"), _events.CANARY)) if why is None and not checking else ""
+    if not unjudged:
+        return found
+    return {**found, "sentence": _outcome.full_stop(f"{found['sentence'].rstrip('.')}; {unjudged}"), "beside": [*found.get("beside", []), unjudged]}
+
+
+def unjudged_shares(kept: t.Mapping[str, t.Any] | None) -> str:
+    """A clause on the shares that a release left without a verdict, by what the judge kept; empty where it passed each."""
+    shares = [f"{step['share']} %" for step in (kept or {}).get("steps") or () if step["verdict"] == "inconclusive" and step.get("deadline")]
+    if not shares:
+        return ""
+    return f"it was not judged at {' and '.join(shares)} of the requests: nothing could be said until the deadline, and deploy_canary.at_deadline is go_on"
 
 
 def watch(sources: t.Sequence[_looks.Source], canary: t.Mapping[str, t.Any], share: int, earlier: t.Sequence[_looks.Look], lost: t.Callable[[], str | None],

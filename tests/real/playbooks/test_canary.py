@@ -50,8 +50,9 @@ def test_one_that_answers_with_errors_is_withdrawn_and_its_flag_goes_first(side)
 def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
     # It goes as soon as it is found out; the time is for a machine on which others are slow, too.
     slow = play(side, "deploy", deploy_release="4.0.0-slow", deploy_canary={**QUICK, "step_time": 120, "deadline": 200, "latency": "probe"})
-    # Ten times slower shows in the middle and in the tails alike, and whichever is told first.
-    assert slow.rc == 2 and re.search(r"4\.0\.0-slow was withdrawn at 20 % of the requests: latency_ms(_p\d+)? of the canary is \+", slow.sentence), slow.output
+    # Ten times slower shows in the middle, in the tails and in how many are slow, and whichever is told first.
+    told = r"4\.0\.0-slow was withdrawn at 20 % of the requests: latency_ms((_p\d+)? of the canary is \+|_slow: \d+ of \d+ values of the canary lie above )"
+    assert slow.rc == 2 and re.search(told, slow.sentence), slow.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
 
@@ -90,6 +91,14 @@ def test_one_that_nobody_uses_is_held_until_the_deadline(side):
     assert "at 0 requests a second a share of 50 % does not get 20 requests within 3 s" in " ".join(held.output.split()), held.output
     assert held.rc == 2 and re.search(r"after \d+ s nothing could be said: The canary got 0 requests", held.sentence), held.output
     assert side.shares() == ("0", "0") and version() == "1.0.0"
+
+
+@pytest.mark.claim("canary-unjudged-is-said")
+def test_one_that_nobody_uses_and_that_goes_on_is_said_to_be_unjudged(side):
+    canary = {**QUICK, "steps": [50, 100], "deadline": 3, "at_deadline": "go_on"}
+    on = play(side, "deploy", deploy_release="2.0.0", deploy_evidence_url="", deploy_canary=canary)
+    assert on.rc == 0 and version() == "2.0.0", on.output
+    assert "it was not judged at 50 % of the requests: nothing could be said until the deadline" in on.sentence, on.sentence
 
 
 @pytest.mark.claim("canary-second-deploy-refused")

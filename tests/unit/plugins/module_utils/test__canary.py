@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _canary, _canary_options, _judge
+from ansible_collections.zero.downtime.plugins.module_utils import _canary, _canary_options, _judge, _outcome
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 URL = "http://127.0.0.1:8080/"
@@ -245,6 +246,31 @@ def test_only_a_deploy_to_the_idle_side_goes_step_by_step():
     assert laid_out(serves=None)["steps"] == [100]
     # Balancers disagreed, and the one that sends requests elsewhere is brought back.
     assert laid_out(serves="n", sides_agree=False)["steps"] == [100]
+
+
+UNJUDGED = "nothing could be said until the deadline, and deploy_canary.at_deadline is go_on"
+
+
+@pytest.mark.claim("canary-unjudged-is-said")
+@pytest.mark.parametrize("verdicts, clause", [
+    ({}, ""), ({1: "pass", 50: "pass"}, ""),
+    ({1: "inconclusive", 50: "pass"}, f"; it was not judged at 1 % of the requests: {UNJUDGED}"),
+    ({1: "inconclusive", 25: "pass", 50: "inconclusive"}, f"; it was not judged at 1 % and 50 % of the requests: {UNJUDGED}")])
+def test_the_last_sentence_says_at_which_shares_nobody_judged_it(tmp_path, verdicts, clause):
+    steps = [{"share": share, "verdict": verdict, **({"deadline": True} if verdict == "inconclusive" else {})} for share, verdict in verdicts.items()]
+    if steps:
+        (tmp_path / "canary.json").write_text(json.dumps({"steps": steps, "looks": []}), encoding="utf-8")
+    old, new = ({"digest": letter * 64, "label": letter} for letter in "on")
+    plan = {"verb": "deploy", "app": "shop", "strategy": "canary", "members": ["app1"], "absent": [], "balancers": ["lb1"], "run_dir": str(tmp_path),
+            "release": new, "intended": new, "serving_release": old, "serving_side": "blue", "side": "green", "batches": [],
+            "switch": {"from": "blue", "to": "green", "home": False}, "hooks": {}}
+    local = {"__deploy_switched": {"shares": {"blue": 0, "green": 100}}}
+    assert _canary.outcome(local, plan, "Deploy of shop", None, False)["sentence"] == f"Deploy of shop: n serves on green (1 of 1 members); blue keeps o warm{clause}."
+    assert "judged" not in _canary.outcome(local, plan, "Deploy of shop", None, True)["sentence"]
+    assert "judged" not in _canary.outcome(local, plan, "Deploy of shop", "2 requests were lost", False)["sentence"]
+    # Neither does it go missing where requests were lost at the end.
+    hostvars = {"localhost": {**local, "__deploy_evidence": {"evidence": {"verdict": "lost", "sentence": "Requests were lost: 2."}}}, "app1": {}}
+    assert clause.removeprefix("; ") in _outcome.outcome(hostvars, ["app1"], plan, plan)["sentence"]
 
 
 def test_the_options_and_the_judge_agree_on_defaults():
