@@ -7,7 +7,8 @@ It is packed into every sample artifact beside a file VERSION, and learns its re
 directory it was unpacked into. Its label decides how it behaves: ``-bad`` never becomes ready, ``-slow`` answers ten
 times slower, ``-errors`` answers a fifth of the requests with 500, ``-hangs`` is ready and answers nothing else,
 ``-stuck`` is ready and answers ``/``, and nothing else, ``-silent`` does not say in a header which release it is,
-``-empty`` answers ``/`` without a body, ``-picky`` answers ``/slow`` with 403.
+``-empty`` answers ``/`` without a body, ``-picky`` answers ``/slow`` with 403, ``-tail`` takes a second more for one of
+twenty requests.
 ``/held`` is answered once the file APP_HOLD_FILE is gone, at the latest after ten minutes: a test that needs a request
 in flight ends it when it has seen enough, however fast the machine is. ``/events`` and ``/socket`` are streams: app_streams.py.
 """
@@ -42,6 +43,7 @@ HANGS = VERSION.endswith("-hangs")
 STUCK = VERSION.endswith("-stuck")
 SILENT = VERSION.endswith("-silent")
 EMPTY = VERSION.endswith("-empty")
+TAIL_SHARE, TAIL_S = (0.05 if VERSION.endswith("-tail") else 0.0), 1.0
 PICKY = VERSION.endswith("-picky")
 WORK_MS = 5.0
 LONGEST_MS = 600_000
@@ -107,6 +109,8 @@ def _work(environ, milliseconds: float, held: bool = False) -> tuple[int, dict]:
             time.sleep(LONGEST_MS / 1000)
         received = _body_size(environ)
         time.sleep(milliseconds * SLOWNESS / 1000)
+        if random.random() < TAIL_SHARE:
+            time.sleep(TAIL_S)
         if held:
             _wait_while_held()
         # Drawn at random: a counter would single out one of several clients that take turns.

@@ -30,7 +30,7 @@ import stage as stage_code  # noqa: E402
 
 REPO = playing.REPO
 SERVED = "1.0.0"
-RELEASES = (SERVED, "2.0.0", "3.0.0-bad", "4.0.0-errors", "4.0.0-slow", "4.0.0-empty", "4.0.0-picky")
+RELEASES = (SERVED, "2.0.0", "3.0.0-bad", "4.0.0-errors", "4.0.0-slow", "4.0.0-tail", "4.0.0-empty", "4.0.0-picky")
 # Of the stage, what a deploy changes and leaves.
 KEPT = ("hosts", "etc", "state")
 # What a first deploy comes from: as long as all of it is the same, so is what it leaves.

@@ -56,6 +56,17 @@ def test_one_that_is_slow_is_withdrawn_by_what_the_probe_measures(side):
     assert side.shares() == ("0", "0") and version() == "1.0.0"
 
 
+@pytest.mark.claim("judge-slow-part-is-found")
+def test_one_of_which_one_of_twenty_requests_takes_a_second_more_is_withdrawn(side):
+    canary = {**QUICK, "steps": [50, 100], "step_time": 60, "interval": 2, "deadline": 200, "latency": "probe", "probe_rate": 40}
+    slow = play(side, "deploy", deploy_release="4.0.0-tail", deploy_canary=canary)
+    assert slow.rc == 2 and "4.0.0-tail was withdrawn at 50 % of the requests: latency_ms_" in slow.sentence, slow.output
+    assert side.shares() == ("0", "0") and version() == "1.0.0"
+    (step,) = side.record()["canary"]["steps"]
+    slow_part = next(one for one in step["metrics"] if one["name"] == "latency_ms_slow")
+    assert step["verdict"] == "fail" and slow_part["canary_slow"] > 0.02 > slow_part["baseline_slow"], step["metrics"]
+
+
 @pytest.mark.claim("canary-fresh-baseline")
 def test_a_fresh_baseline_is_restarted_first(side):
     records = side.path / "records"
