@@ -10,9 +10,9 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _canary_options
+from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _inventory, _whole_run
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _floor, _inventory, _whole_run
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 
@@ -35,7 +35,10 @@ class ActionModule(ActionBase):
 
 
 def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the application's name as C(app), its C(hosts) and C(members), and whether what serves shall be C(restart_first)."""
+    """Return the application's name as C(app), its C(hosts) and C(members), and whether what serves shall be C(restart_first).
+
+    Where a platform has the members, there are none in the inventory, and C(stands_for_it) is the host whose variables are the application's.
+    """
     if task_vars.get("ansible_limit") and _inventory.CONTROLLER not in task_vars["ansible_play_hosts_all"]:
         # Without the controller the next play would have no hosts, and nothing would happen, with success.
         raise DowntimeError(f"--limit is '{task_vars['ansible_limit']}'; no --limit is accepted, or one with localhost and all members of the application")
@@ -54,6 +57,8 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
     # A group named as the application holds its variables where there are several; with one application the group may be missing.
     candidates = task_vars["groups"].get(app) or hosts
     wanted = next((found["deploy_hosts"] for host in candidates if (found := variables.of(host, ("deploy_hosts",)))), None)
+    if not wanted and (stands := _of_platform(variables, app, candidates)):
+        return {"app": app, "hosts": "", "members": [], "stands_for_it": stands, "restart_first": False}
     if not wanted:
         raise DowntimeError(f"deploy_hosts is missing for application {app}; the group of its members is needed")
     members = _inventory.group(wanted, "deploy_hosts", task_vars)
@@ -61,3 +66,13 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
     said = variables.of(members[0], ("deploy_strategy", "deploy_canary"))
     return {"app": app, "hosts": ",".join(members), "members": members,
             "restart_first": _canary_options.restarts_first(said.get("deploy_strategy"), said.get("deploy_canary"))}
+
+
+def _of_platform(variables: _inventory.Variables, app: str, candidates: t.Sequence[str]) -> str | None:
+    """The host that stands for an application whose platform has members of its own; none of the inventory is one."""
+    for host in candidates:
+        found = variables.of(host, ("deploy_app", _credentials.TRAFFIC))
+        traffic = found.get(_credentials.TRAFFIC)
+        if found.get("deploy_app") == app and isinstance(traffic, dict) and traffic.get("driver"):
+            return host if _drivers.load(str(traffic["driver"])).has_platform else None
+    return None

@@ -85,25 +85,30 @@ class ActionModule(ActionBase):
         started = datetime.datetime.now(datetime.timezone.utc)
         self._read_at: dict[str, float] = {}
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
-        if not members:
-            raise DowntimeError("the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members")
         variables = _inventory.Variables(self, task_vars)
         chosen = {"deploy_strategy": instead} if instead else {}
-        values = {**variables.of(members[0]), **chosen}
+        stands = _inventory.spokesman(variables, task_vars)
+        values = {**variables.of(stands), **chosen}
         # A typing error in one host's variables counts as much as one in a group's.
-        warnings = check_names({name for member in members for name in variables.names(member)})
+        warnings = check_names({name for member in members or [stands] for name in variables.names(member)})
         checked, driver = _plan.check_application(values, verb)
+        if driver.has_platform:
+            # It stands where members would.
+            members = _inventory.hosts_of(driver, checked["deploy_traffic"], [], task_vars)
+        elif not members:
+            raise DowntimeError("the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members")
         if isinstance(values.get("deploy_release"), float):
             warnings.append(f"deploy_release is the number {checked['deploy_release']}, and of 2.10 a number keeps 2.1; put the label in quotes")
-        missing = [host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]
+        missing = [] if driver.has_platform else [
+            host for host in _inventory.group(checked["deploy_hosts"], "deploy_hosts", task_vars) if host not in members]
         if missing:
             raise DowntimeError(f"the play lacks {', '.join(missing)} of deploy_hosts '{checked['deploy_hosts']}'; "
                                 "a deploy is for all members, so no --limit is accepted")
 
         if verb in _plan.SHIFTS:
             # In the order in which they are needed, the first in a moment.
-            _fanout.prepare(self, [*([driver.module("info")] if driver.info else []), f"{_drivers.COLLECTION}.lock", f"{_drivers.COLLECTION}.releases",
-                                   driver.module("members")], task_vars)
+            movers = [driver.module("push")] if driver.has_platform else [f"{_drivers.COLLECTION}.releases", driver.module("members")]
+            _fanout.prepare(self, [*([driver.module("info")] if driver.info else []), f"{_drivers.COLLECTION}.lock", *movers], task_vars)
         app = checked["deploy_app"]
         there = task_vars["hostvars"]._variable_manager.extra_vars
         said = {name: values[name] for name in (*SAID, *(name for name in SAID_THERE if name in there)) if values.get(name) is not None}
@@ -112,12 +117,12 @@ class ActionModule(ActionBase):
         last = None
         if verb in ("deploy", "rollback") and not instead:
             checked["deploy_strategy"], last = self._goes_on(verb, checked, said, driver, members, task_vars)
-            if said.get("deploy_strategy") != checked["deploy_strategy"] != _going_on.DEFAULT:
+            if said.get("deploy_strategy") != checked["deploy_strategy"] not in (_going_on.DEFAULT, _plan.only_strategy(driver)):
                 warnings.append(f"deploy_strategy is not set: it is {checked['deploy_strategy']}, by what was deployed before")
         if verb == "deploy" and checked["deploy_shadow"]:
             checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, checked["deploy_strategy"])
         # A restart is for what serves; only a release goes to the idle side.
-        strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else _going_on.DEFAULT
+        strategy = checked["deploy_strategy"] if verb in ("deploy", "rollback") else _plan.of_live(driver)
         _plan.check_verb(verb, driver)
         try:
             sides = _plan.sides_of(checked["deploy_traffic"], strategy, app)
@@ -126,7 +131,9 @@ class ActionModule(ActionBase):
         by_side: dict[str, dict[str, t.Any]] = {side: {} for side in sides}
         hooks: dict[str, tuple[str, list[str]]] = {}
         own_traffic, traffic_of = {}, {}
-        for name in members:
+        for name in members if driver.has_platform else ():
+            by_side[sides[0]][name] = _plan.platform(name, checked)
+        for name in members if not driver.has_platform else ():
             own, _driver = _plan.check_application({**values, **variables.of(name, _inventory.PER_MEMBER)}, verb)
             traffic_of[name] = own["deploy_traffic"]
             if driver.runs_on == "members":
@@ -160,6 +167,9 @@ class ActionModule(ActionBase):
                             "do not serve, and the deploy goes on without them; status names them until they agree")
             warnings.append(f"{left} with the others again")
         lock = self._lock(checked, driver, balancers, members, [] if only_told else without, task_vars)
+        if driver.has_platform and verb in _plan.SHIFTS and lock["hosts"] == [_inventory.CONTROLLER]:
+            warnings.append("deploy_state_hosts is not set: the lock and the journal lie on this controller alone, and deploys from other controllers "
+                            "do not see them")
         told = self._ask(driver, traffic, balancers, checked["deploy_ready_timeout"], looking, len(sides) > 1, task_vars)
         side_problem = None
         if looking and len(sides) > 1:
@@ -192,7 +202,9 @@ class ActionModule(ActionBase):
         own = planned(checked, counted) if planned else {}
         whole_sides = {name: _plan.side_of(by_side[name], _plan.live_pools(whole_traffic, name)) for name in sides} if len(sides) > 1 else {}
         capacity, held, findings = self._look(driver, whole_traffic, told, by_side, side, serving_side, checked["deploy_min_active"], looking)
-        if not driver.tells_members and verb in ("deploy", "rollback") and not checked["deploy_health"].get("from"):
+        if driver.has_platform and verb in _plan.SHIFTS:
+            capacity = self._of_platform(driver, traffic, checked, lock, task_vars)
+        elif not driver.tells_members and verb in ("deploy", "rollback") and not checked["deploy_health"].get("from"):
             # No balancer can be asked, so the members are.
             serve = by_side[serving_side]
             capacity = _reaching.capacity(driver.name, serve, _reaching.refusing(serve), checked["deploy_min_active"])
@@ -244,6 +256,7 @@ class ActionModule(ActionBase):
             "sides_agree": agree, "side_problem": side_problem,
             "serving_pools": [pool["name"] for pool in _plan.live_pools(whole_traffic, serving_side)],
             "serving_slots": {name: host["slot"] for name, host in by_side[serving_side].items()}, "pools": pools, "balancers": balancers,
+            "platform": members[0] if driver.has_platform else None, "push_timeout": checked["deploy_push_timeout"],
             "traffic": traffic, "whole_traffic": whole_traffic, "own_traffic": own_traffic, "members": members, "hosts": hosts,
             "servers": {name: host["server"] for name, host in hosts.items()},
             # What is restarted is what serves, also before a canary, whose release is named in the same run.
@@ -282,7 +295,7 @@ class ActionModule(ActionBase):
         lock, interrupted, last = self._left(checked, driver, members, task_vars)
         try:
             named = checked["deploy_release"] or checked["deploy_side"]
-            given = said.get("deploy_strategy") or (_going_on.SWITCH if verb == "rollback" and checked["deploy_side"] else None)
+            given = said.get("deploy_strategy") or (_going_on.SWITCH if verb == "rollback" and checked["deploy_side"] else _plan.only_strategy(driver))
             return _going_on.strategy(verb, checked["deploy_app"], given, named, interrupted, last), last
         except DowntimeError as error:
             # Where somebody is at it, he is the reason.
@@ -305,7 +318,8 @@ class ActionModule(ActionBase):
     def _looked_back(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Whether a run that has not ended moved the idle side: the next one goes on there, and nobody restarts what serves before."""
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
-        checked, driver = _plan.check_application(_inventory.Variables(self, task_vars).of(members[0]), "deploy")
+        variables = _inventory.Variables(self, task_vars)
+        checked, driver = _plan.check_application(variables.of(_inventory.spokesman(variables, task_vars)), "deploy")
         interrupted = self._left(checked, driver, members, task_vars)[1]
         begun = _going_on.begun(interrupted)
         return {"changed": False, "begun": begun, "warnings": [
@@ -392,6 +406,16 @@ class ActionModule(ActionBase):
         if side != serving_side:
             capacity = _plan.unbound(capacity, serving_out)
         return capacity, [name for name in hosts if name in held], findings
+
+    def _of_platform(self, driver: _drivers.Driver, traffic: dict[str, t.Any], checked: dict[str, t.Any], lock: dict[str, t.Any],
+                     task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The capacity of a platform, which nobody is taken out of: whether it runs anything. Before anything is begun it has shown that it answers."""
+        for name, result in _asking.platform(self, driver, traffic, checked["deploy_app"], task_vars).items():
+            if result.get("failed"):
+                # Where somebody is at it, he may be the reason.
+                raise DowntimeError(self._at_work(checked, lock, task_vars) or named("platform", name, result))
+            serving = [name] if result["active"] else []
+        return {"first": not serving, "most": None, "tightest": "", "impossible": "", "serving": serving, "down": []}
 
     def _shadow(self, checked: dict[str, t.Any], told: dict[str, dict[str, t.Any]], by_side: dict[str, dict[str, t.Any]], sides: tuple[str, str],
                 traffic: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -503,7 +527,7 @@ class ActionModule(ActionBase):
     def _lock(self, checked: dict[str, t.Any], driver: _drivers.Driver, balancers: list[str], members: list[str], without: list[str],
               task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Which hosts keep the lock, and where."""
-        hosts = balancers if driver.runs_on == "balancers" else members[:1]
+        hosts = balancers if driver.runs_on == "balancers" else [_inventory.CONTROLLER] if driver.has_platform else members[:1]
         if checked["deploy_state_hosts"]:
             hosts = _inventory.group(checked["deploy_state_hosts"], "deploy_state_hosts", task_vars)
         hosts = [name for name in hosts if name not in without]
@@ -633,6 +657,9 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
     release, previous = plan["release"], plan["previous"]
     lines = [f"Plan: {plan['verb']} {plan['app']} ({plan['environment']}) to {release['label']} ({release['digest'][:12]})"
              + (f" from {previous['label']} ({previous['digest'][:12]})" if previous else ", the first release")]
+    if plan.get("platform"):
+        return [*lines, f"  push by {plan['driver']}: {plan['platform']} brings its own members to it, within {plan['push_timeout']} s" if plan["batches"] else
+                f"  {plan['platform']} runs this release already; nothing moves"]
     lines.append(f"  {plan['strategy']} by {plan['driver']} on {', '.join(plan['balancers'])}; floor {plan['min_active']}"
                  + (f"; no member serves {'now' if previous else 'yet'}" if plan["first"] else ""))
     lines += [f"  batch {batch['n']}: {', '.join(batch['members'])}{_anew(plan, batch['members'])}: drain at most {plan['drain_timeout']} s, "

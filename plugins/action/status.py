@@ -28,7 +28,8 @@ class ActionModule(Once):
         plan = args["plan"]
         _spec.has(plan, "plan", ("driver", "traffic", "members", "hosts", "servers", "balancers", "lock"), "the plan that zero.downtime.plan returned")
         driver = _drivers.load(plan["driver"])
-        releases = _asking.members(self, {name: plan["hosts"][name] for name in plan["members"]}, task_vars)
+        releases = _asking.platform(self, driver, plan["traffic"], plan["app"], task_vars) if plan.get("platform") else _asking.members(
+            self, {name: plan["hosts"][name] for name in plan["members"]}, task_vars)
         # Of the pools of both sides, where there are two; the traffic is otherwise that of the side that serves.
         both = {"pools": plan["whole_traffic"]["pools"]} if plan.get("sides") else {}
         infos = _asking.balancers(self, driver, {**plan["traffic"], **both}, plan["balancers"], task_vars)

@@ -21,7 +21,7 @@ NAMES = ("haproxy", "healthcheck", "nginx", "none")
 # Which capability of a driver carries which strategy. A strategy is a role of its name, and a file C(_<strategy>.py) beside this one with
 # C(SIDE), the side that gets the release (C(live) or C(idle)), and C(lay_out), which turns what staging found into batches. Optional are
 # C(outcome), its own words for how it ended, and C(planned), what it adds to the plan.
-STRATEGIES = {"rolling": "members", "blue_green": "split", "canary": "split"}
+STRATEGIES = {"rolling": "members", "blue_green": "split", "canary": "split", "push": "push"}
 
 COLLECTION = "zero.downtime"
 
@@ -45,11 +45,13 @@ class Driver:
 
     :param name: as the user writes it in C(deploy_traffic.driver).
     :param runs_on: where its modules run: C(balancers), C(members) (each member's own host) or C(controller).
-    :param capabilities: of C(members), C(split), C(mirror), C(release).
+    :param capabilities: of C(members), C(split), C(mirror), C(push).
     :param traffic_spec: argument spec of C(deploy_traffic), less C(driver).
     :param member_args: options of C(<driver>_members) from C(deploy_traffic) and the member names, where the driver has C(members).
     :param split_args: options of C(<driver>_split) from C(deploy_traffic) and the application's name, where the driver has C(split).
     :param mirror_args: options of C(<driver>_mirror) from C(deploy_traffic) and the side that gets the copies, where the driver has C(mirror).
+    :param push_args: options of C(<driver>_push) from C(deploy_traffic) and the application's name, where the driver has C(push): a platform gets a
+        release handed and brings its own members to it.
     :param request_log: whether its balancers can log requests in a way that C(replay) reads.
     :param info: whether C(<driver>_info) exists and tells counters.
     :param info_args: options of C(<driver>_info) from C(deploy_traffic).
@@ -58,7 +60,7 @@ class Driver:
     :param tells_streams: whether C(<driver>_members) tells streams from requests (C(streams)).
     :param cuts: whether C(<driver>_members) can cut connections (C(timeout_action=cut)).
     :param endpoint: what the place is called where the calls run, where that is the controller: a phrase made from C(deploy_traffic) less its secrets, such
-        as "target group shop-blue in eu-west-1", for sentences, tables and records.
+        as "target group shop-blue in eu-west-1", for sentences, tables and records. A platform that has members of its own stands by it where a member would.
     :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """
 
@@ -70,6 +72,7 @@ class Driver:
     info: bool = False
     split_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]] | None = None
     mirror_args: t.Callable[[dict[str, t.Any], str], dict[str, t.Any]] | None = None
+    push_args: t.Callable[[dict[str, t.Any], str | None], dict[str, t.Any]] | None = None
     request_log: bool = False
     info_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
     check: t.Callable[[dict[str, t.Any], dict[str, t.Any]], None] | None = None
@@ -80,13 +83,22 @@ class Driver:
     tells_streams: bool = False
     collection: str = COLLECTION
 
+    def __post_init__(self) -> None:
+        if self.has_platform and not self.endpoint:
+            raise DowntimeError(f"driver {self.name} hands releases to a platform, and names none; endpoint, a phrase that names it, is needed")
+
     def module(self, kind: str) -> str:
-        """The full name of one of the driver's modules, C(members), C(split) or C(info)."""
+        """The full name of one of the driver's modules, C(members), C(split), C(push) or C(info)."""
         return f"{self.collection}.{self.name}_{kind}"
 
     @property
     def strategies(self) -> list[str]:
         return [strategy for strategy, capability in STRATEGIES.items() if capability in self.capabilities]
+
+    @property
+    def has_platform(self) -> bool:
+        """Whether the application stands on a platform that has members of its own: no host of the inventory is one."""
+        return "push" in self.capabilities and self.member_args is None
 
     @property
     def tells_members(self) -> bool:

@@ -17,7 +17,7 @@ from ansible_collections.zero.downtime.plugins.module_utils import (
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, Refused, agreeing, called, refuse, shown_url, told_to
 from ansible_collections.zero.downtime.plugins.module_utils._finding import with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._members import told_untold
-from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES
+from ansible_collections.zero.downtime.plugins.module_utils._variables import SERVICE, VARIABLES, of_platform
 
 SIDES = ("blue", "green")
 VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status")
@@ -25,6 +25,8 @@ VERBS = ("deploy", "rollback", "restart", "drain", "activate", "retire", "status
 _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 # The verbs that bring another release into traffic, or the same one anew.
 SHIFTS = ("deploy", "rollback", "restart")
+# The hooks that are about members, which a platform keeps to itself.
+OF_MEMBERS = ("before_stage", "after_stage", "before_drain", "end_streams", "restart", "after_activate")
 # The mode of a pool in which a balancer knows requests.
 REQUESTS = "http"
 
@@ -66,15 +68,20 @@ def check_application(values: t.Mapping[str, t.Any], verb: str, refused: Refused
     if not values.get("deploy_traffic"):
         raise DowntimeError("deploy_traffic is missing; a mapping with the driver and its options is needed, such as {driver: haproxy, …}")
     # What a team calls by such a name of its own is warned of (check_names), and no reason to refuse anything.
-    checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, VARIABLES, refused=refused)
+    variables = of_platform() if _has_platform(values["deploy_traffic"]) else VARIABLES
+    checked = _spec.check({name: value for name, value in values.items() if name in VARIABLES}, variables, refused=refused)
     if verb == "deploy" and not checked["deploy_release"]:
         example = _commands.again({"verb": "deploy", "app": checked["deploy_app"]}, deploy_strategy=values.get("deploy_strategy"), deploy_release="2.0.0")
         refused(DowntimeError(f"deploy_release is missing; the label or digest of a release is needed, as in {example}"))
     traffic = dict(checked["deploy_traffic"] or {})
     driver = _drivers.load(str(traffic.pop("driver", None) or ""))
     checked["deploy_traffic"] = _spec.check(traffic, driver.traffic_spec, "deploy_traffic.", refused)
+    if not values.get("deploy_strategy") and (only := only_strategy(driver)):
+        checked["deploy_strategy"] = only
     with told_to(refused):
         carried(checked["deploy_strategy"], driver)
+    if driver.has_platform:
+        _of_platform(checked, driver, refused)
     if verb in SHIFTS and checked["deploy_traffic"].get("pools") and not checked["deploy_health"].get("path"):
         refused(DowntimeError("deploy_health.path is missing; the path of the members' readiness check is needed, such as /ready"))
     if driver.check and verb in SHIFTS:
@@ -91,6 +98,35 @@ def check_application(values: t.Mapping[str, t.Any], verb: str, refused: Refused
     return checked, driver
 
 
+def _has_platform(traffic: t.Any) -> bool:
+    """Whether C(deploy_traffic) names a driver whose platform has members of its own; what is wrong with it is told elsewhere."""
+    try:
+        return isinstance(traffic, dict) and _drivers.load(str(traffic.get("driver") or "")).has_platform
+    except DowntimeError:
+        return False
+
+
+def _of_platform(checked: t.Mapping[str, t.Any], driver: _drivers.Driver, refused: Refused) -> None:
+    """Refuse what only members on hosts of the inventory could have."""
+    if checked["deploy_hosts"]:
+        refused(DowntimeError(f"deploy_hosts is '{checked['deploy_hosts']}', but driver {driver.name} hands releases to a platform that has members of its own; "
+                              "no deploy_hosts is accepted"))
+    for name in OF_MEMBERS:
+        if checked["deploy_hooks"][name]:
+            refused(DowntimeError(f"deploy_hooks.{name} is '{checked['deploy_hooks'][name]}', which runs on members or while they are out, but driver "
+                                  f"{driver.name} hands releases to a platform that has members of its own; deploy_hooks.before_shift and deploy_hooks.on_failure are accepted"))
+
+
+def only_strategy(driver: _drivers.Driver) -> str | None:
+    """The strategy of a driver that carries only one: nobody has to name it."""
+    return driver.strategies[0] if len(driver.strategies) == 1 else None
+
+
+def of_live(driver: _drivers.Driver) -> str:
+    """The strategy by which what serves is looked at or moved, whatever brings a release to an idle side."""
+    return "push" if driver.has_platform else _going_on.DEFAULT
+
+
 def carried(strategy: str, driver: _drivers.Driver) -> None:
     """Refuse a strategy that a driver lacks the capability for."""
     if strategy not in driver.strategies:
@@ -99,7 +135,10 @@ def carried(strategy: str, driver: _drivers.Driver) -> None:
 
 
 def check_verb(verb: str, driver: _drivers.Driver) -> None:
-    """Refuse a verb that takes members out of traffic by a driver that cannot."""
+    """Refuse a verb that takes members out of traffic, or stops a side, by a driver that cannot."""
+    if driver.has_platform and verb in ("restart", "drain", "activate", "retire"):
+        raise DowntimeError(f"{verb} is for members or sides that Ansible knows, and driver {driver.name} hands releases to a platform that has members of its "
+                            "own; with it work deploy, rollback, status and doctor")
     if verb in ("restart", "drain", "activate") and driver.member_args is None:
         raise DowntimeError(f"{verb} moves members in traffic, which driver {driver.name} cannot do; it knows sides only, and with it work "
                             f"{', '.join(driver.strategies)}")
@@ -383,9 +422,7 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
     if health.get("path"):
         if not port:
             raise DowntimeError(f"no port is known for member {name}; deploy_health.port, or port in deploy_traffic.pools, is needed")
-        if not health["path"].startswith("/"):
-            raise DowntimeError(f"deploy_health.path is '{shown_url(health['path'])}'; a path that begins with / is accepted")
-        url = f"{health['scheme']}://{'[' + host + ']' if ':' in host else host}:{port}{health['path']}"
+        url = _check_url(health, host, port)
     service = service_of(checked["deploy_service"], side)
     own = (checked["deploy_service"] or {}).get(side, {}) if by_side else checked["deploy_service"] or {}
     if service and service.get("swap"):
@@ -414,6 +451,24 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
                     **({"passes": health["passes"]} if (service or {}).get("swap") else {})}
         if url and health["header"] and service and not checked["deploy_hooks"]["restart"] else None,
     }
+
+
+def platform(name: str, checked: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What the deploy has to know of a platform, which stands where a member would. It has an address for a readiness check where it was given one."""
+    health = checked["deploy_health"]
+    if health.get("path") and not (health.get("address") and health.get("port")):
+        raise DowntimeError(f"deploy_health.path is '{shown_url(health['path'])}', but {name} has members of its own, whose addresses nobody tells; "
+                            "deploy_health.address and deploy_health.port are needed, or no path")
+    url = _check_url(health, health["address"], health["port"]) if health.get("path") else None
+    return {"name": name, "server": name, "address": health.get("address"), "port": health.get("port"), "ports": {}, "url": url, "root": None, "slot": None,
+            "service": None, "running": None}
+
+
+def _check_url(health: t.Mapping[str, t.Any], host: str, port: int) -> str:
+    """Address of a readiness check."""
+    if not health["path"].startswith("/"):
+        raise DowntimeError(f"deploy_health.path is '{shown_url(health['path'])}'; a path that begins with / is accepted")
+    return f"{health['scheme']}://{'[' + host + ']' if ':' in host else host}:{port}{health['path']}"
 
 
 def can_stop(service: t.Mapping[str, t.Any] | None) -> bool:

@@ -29,7 +29,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     before = ran_before(plan, interrupted)
     staged, absent = present(plan, staged)
     if plan["verb"] == "rollback" and plan["release"] == "previous" and not interrupted:
-        _something_before(plan, staged)
+        something_before(plan, staged)
     release = agreed(plan, {name: target(plan, result, name, interrupted) for name, result in staged.items()})
     was = {name: origin(staged[name], before.get(name)) for name in staged}
     down = dead(plan, staged)
@@ -53,9 +53,9 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         most += sum(1 for name in idle if name not in (plan.get("held") or ()))
         if len(moving) > len(idle) and most < 1:
             raise DowntimeError(f"deploy_min_active is {plan['min_active']}, which cannot be held while a member is out: {plan['capacity']['tightest']}")
-    undone = _undone(plan, staged, interrupted)
+    left = undone(plan, staged, interrupted)
     # What users leave: with a rollback of a deploy that did not end that is its release, where some members still serve it.
-    previous = [undone] if undone else [was[name] for name in moving if was[name]]
+    previous = [left] if left else [was[name] for name in moving if was[name]]
     return {
         "release": release,
         "previous": previous[0] if previous else None,
@@ -69,7 +69,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "tells": _proof.tells(plan, staged, release["digest"]),
         "absent": absent,
         # What a rollback undoes of a deploy that did not end, for whoever wants to undo the rollback.
-        "undone": undone,
+        "undone": left,
         # For whoever reads the plan: they come first, and what they are brought to is a new beginning.
         "not_serving": [name for name in moving if name in down and staged[name].get("active")],
         # What runs there, if anything, is begun anew, whatever its slot says.
@@ -154,7 +154,7 @@ def target(plan: t.Mapping[str, t.Any], result: t.Mapping[str, t.Any], name: str
     return result.get("release")
 
 
-def _something_before(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+def something_before(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
     """Refuse a rollback where some members have nothing to go back to, and say what they run, and how to leave that."""
     lacking = {name: result for name, result in staged.items() if not result.get("previous")}
     if not lacking:
@@ -183,7 +183,7 @@ def another(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
     return f"name one, as in {_commands.again({'app': None, **plan}, deploy_release=_commands.release(newest))}"
 
 
-def _undone(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]],
+def undone(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]],
             interrupted: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
     """The release of an interrupted deploy that a rollback takes back from members that run it."""
     if plan["verb"] != "rollback" or plan["release"] != "previous" or (interrupted or {}).get("verb") != "deploy":

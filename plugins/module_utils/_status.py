@@ -62,6 +62,8 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
         elif result.get("leftovers") and not holders:
             watch.add("half_staged", [name], f"member {name} has what an interrupted staging left, which the next deploy removes: "
                                              f"{', '.join(str(path) for path in result['leftovers'])}")
+        elif result.get("pending") and not holders:
+            watch.add("rolling", [name], f"{name} is being brought to {_commands.release(result['pending'])}, and no deploy that is known here waits for that")
         seen = {place: entry["state"] for place, entry in states[name].items()}
         rows.append({
             "name": name,
@@ -314,7 +316,8 @@ def table(status: t.Mapping[str, t.Any]) -> list[str]:
 def _healthy(plan: t.Mapping[str, t.Any], found: list[str]) -> str:
     if not found:
         return f"{plan['app']} ({plan['environment']}): no release has been deployed yet"
-    return f"{plan['app']} ({plan['environment']}): all {len(plan['members'])} members run {found[0]}"
+    who = f"{plan['platform']} runs" if plan.get("platform") else f"all {len(plan['members'])} members run"
+    return f"{plan['app']} ({plan['environment']}): {who} {found[0]}"
 
 
 def _sum(values: t.Iterable[int | None]) -> int | None:

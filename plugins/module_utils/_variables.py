@@ -62,14 +62,18 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
     "deploy_app": {"type": "str", "required": True, "description":
                    "Name of the application. Where an inventory holds several, C(-e deploy_app=NAME) picks one: the variables of the group NAME apply."},
     "deploy_environment": {"type": "str", "default": "production", "description": "Name of the environment, such as V(production) or V(staging)."},
-    "deploy_hosts": {"type": "str", "required": True, "description": "Group, or pattern, of the hosts that are the application's members."},
+    "deploy_hosts": {"type": "str", "required": True, "description":
+                     "Group, or pattern, of the hosts that are the application's members. Where the driver hands releases to a platform that has members of "
+                     "its own, there are none, and the variables are those of the first host that has O(deploy_app)."},
     "deploy_release": {"type": "str", "description":
                        "The release to deploy: its label (V(2.0.0)) or its sha256 digest. Needed by the playbook deploy; without it, rollback goes to the "
                        "previous one, and a restart takes no notice of it. With activate, it takes over where C(deploy_service) has a way to swap."},
     "deploy_strategy": {"type": "str", "default": "rolling", "choices": list(STRATEGIES), "description":
                         "In which order traffic moves. Where it is not set, a deploy goes on with the strategy of one that was left unfinished, and a rollback "
-                        "undoes what was left unfinished, else the last deploy, as it was made; where it contradicts what was left unfinished, it is refused."},
-    "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from, and where they live on the hosts.", "options": {
+                        "undoes what was left unfinished, else the last deploy, as it was made; where it contradicts what was left unfinished, it is refused. "
+                        "Where the driver carries only one, that is the default."},
+    "deploy_artifact": {"type": "dict", "required": True, "description":
+                        "Where releases come from, and where they live on the hosts. Where a platform has the releases, it is not needed.", "options": {
         "root": {"type": "path", "required": True, "description": "Directory on each host that holds the releases and the slots' links."},
         "url": {"type": "str", "description": "http(s) address of the artifact, a tar archive; each host fetches it."},
         "src": {"type": "path", "description": "Path of the artifact, on the controller or, with O(deploy_artifact.remote_src), on each host."},
@@ -138,6 +142,8 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                        "they are closed then, and counted."},
     "deploy_ready_timeout": {"type": "int", "default": 60, "minimum": 1, "description":
                              "Seconds within which a member has to serve again once the balancer admits it."},
+    "deploy_push_timeout": {"type": "int", "default": 900, "minimum": 1, "description":
+                            "Seconds within which a platform has to have brought its members to a release that it was handed."},
     "deploy_soak": {"type": "int", "default": 1, "minimum": 0, "description": "Seconds of observation after the last batch before the evidence is judged."},
     "deploy_canary": {"type": "dict", "default": {}, "options": CANARY, "description":
                       "With O(deploy_strategy=canary): the shares that the release gets, and how it is judged at each."},
@@ -183,7 +189,7 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
         name: {"type": "path", "description": text} for name, text in HOOKS.items()}},
     "deploy_state_hosts": {"type": "raw", "description":
                            "Group, host or list of hosts that keep the lock and the journal. Without it the balancers, or the first member where there are "
-                           "none. All controllers have to reach them."},
+                           "none; without members, the controller, whose lock no other controller sees. All controllers have to reach them."},
     "deploy_state_dir": {"type": "path", "default": "/var/lib/zero-downtime", "description":
                          "Directory on these hosts for the lock and the journal."},
     "deploy_lock_break": {"type": "bool", "default": False, "description":
@@ -198,6 +204,14 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                     "a rollback: the side that every request is brought to, where requests are on both sides and no deploy's journal knows of them."},
     "deploy_id": {"type": "str", "description": "Name of this deploy. Made from time, application and environment when it is not given."},
 }
+
+
+def of_platform() -> dict[str, dict[str, t.Any]]:
+    """The variables of an application whose members are a platform's own: no host has a release, so none has to have a place for it."""
+    root = {**VARIABLES["deploy_artifact"]["options"]["root"], "required": False}
+    artifact = {**VARIABLES["deploy_artifact"], "required": False, "default": {},
+                "options": {**VARIABLES["deploy_artifact"]["options"], "root": root}}
+    return {**VARIABLES, "deploy_hosts": {**VARIABLES["deploy_hosts"], "required": False}, "deploy_artifact": artifact}
 
 
 def check_names(names: t.Iterable[str], known: t.Iterable[str] = tuple(VARIABLES)) -> list[str]:

@@ -12,6 +12,7 @@ Names are added to it, and none is taken away or given another meaning without a
 :data POOL: the options of an entry of C(deploy_traffic.pools).
 :data members_spec: options that every C(<name>_members) has.
 :data split_spec: options that every C(<name>_split) has.
+:data push_spec: options that every C(<name>_push) has.
 :data floor_of: how many members have to serve, by C(min_active).
 :data check_shares: the shares of a split, checked.
 :data fence: holds off a module whose deploy has lost its lock, where the lock lies on the host that the module runs on.
@@ -26,9 +27,10 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._fence import fence
 from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec as members_spec
 from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
+from ansible_collections.zero.downtime.plugins.module_utils._push_options import common_spec as push_spec
 from ansible_collections.zero.downtime.plugins.module_utils._split import check_shares
 from ansible_collections.zero.downtime.plugins.module_utils._split import common_spec as split_spec
 
 API_VERSION = 1
 
-__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "check_shares", "failure", "fence", "floor_of", "members_spec", "split_spec"]
+__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "check_shares", "failure", "fence", "floor_of", "members_spec", "push_spec", "split_spec"]

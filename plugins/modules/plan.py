@@ -31,7 +31,7 @@ options:
     description:
       - A strategy in place of C(deploy_strategy), for whoever asks what else would work.
     type: str
-    choices: [rolling, blue_green, canary]
+    choices: [rolling, blue_green, canary, push]
     version_added: 0.2.0
   plan:
     description:

@@ -10,7 +10,8 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _drivers, _push_options
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _fanout, _inventory, _machines
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
@@ -49,6 +50,15 @@ def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars, 
     """The lock, the journal and what else the state hosts keep; with C(state) C(examined) also whether a lock could be taken."""
     options = {"state": state, "directory": lock["directory"], "name": lock["name"]}
     return _run(action, sorted(lock["hosts"]), f"{_drivers.COLLECTION}.lock", lambda _host: dict(options), task_vars, what="state host")
+
+
+def platform(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], app: str, task_vars: TaskVars) -> Results:
+    """What a platform has of releases, as a member's host would say it."""
+    if driver.push_args is None:
+        raise DowntimeError(f"driver is '{driver.name}', which hands no releases to a platform")
+    options = {"state": "observed", **driver.push_args(_credentials.whole(action, driver, traffic, task_vars), app)}
+    found = _run(action, _inventory.hosts_of(driver, traffic, [], task_vars), driver.module("push"), lambda _host: dict(options), task_vars, what="platform")
+    return {host: result if result.get("failed") else _push_options.told(result) for host, result in found.items()}
 
 
 def members(action: ActionBase, hosts: t.Mapping[str, t.Mapping[str, t.Any]], task_vars: TaskVars, state: str = "observed") -> Results:

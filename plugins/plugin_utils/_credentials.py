@@ -5,7 +5,8 @@
 """The secrets of C(deploy_traffic). Private to the collection.
 
 A plan is shown with C(-v) and registered on every host, so it leaves them out (C(_plan.without_secrets)). Each task that calls a driver's module reads
-them again where the plan had them from: the variables of the application's first member, or of the member's own host where modules run there.
+them again where the plan had them from: the variables of the application's first member (of the host that stands for it, where it has no members), or of
+the member's own host where modules run there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory
 
 TRAFFIC = "deploy_traffic"
@@ -37,6 +39,10 @@ def checked(action: ActionBase, driver: _drivers.Driver, traffic: t.Mapping[str,
 
 
 def of_member(action: ActionBase, name: str, task_vars: dict[str, t.Any], member: str | None = None) -> dict[str, t.Any]:
-    """The variable of that name, a mapping, as a member has it; nothing where it has none, or the play no members."""
-    host = member or next((host for host in task_vars.get("ansible_play_hosts_all", ()) if host != _inventory.CONTROLLER), None)
-    return (_inventory.Variables(action, task_vars).of(host, (name,)).get(name) if host else None) or {}
+    """The variable of that name, a mapping, as a member has it; nothing where it has none, or nobody is the application's."""
+    variables = _inventory.Variables(action, task_vars)
+    try:
+        host = member or _inventory.spokesman(variables, task_vars)
+    except DowntimeError:
+        return {}
+    return variables.of(host, (name,)).get(name) or {}

@@ -67,6 +67,22 @@ def hosts_of(driver: _drivers.Driver, traffic: t.Mapping[str, t.Any], members: t
     return group(traffic["balancers"], "deploy_traffic.balancers", task_vars)
 
 
+def spokesman(variables: "Variables", task_vars: t.Mapping[str, t.Any]) -> str:
+    """The host whose variables are the application's: the play's first member. Without members it is the first host of the inventory that has the
+    application's name; it only stands for the application, and nobody connects to it. Raises DowntimeError where there is none.
+    """
+    member = next((host for host in task_vars["ansible_play_hosts_all"] if host != CONTROLLER), None)
+    if member:
+        return member
+    app = task_vars.get("deploy_app")
+    hosts = task_vars["groups"].get(str(app)) or task_vars["groups"]["all"]
+    for host in hosts:
+        name = variables.of(host, ("deploy_app",)).get("deploy_app")
+        if name and app in (None, name):
+            return host
+    raise DowntimeError(f"no host of the inventory has the variables of {app or 'an application'}; one that stands for it is needed, with deploy_app")
+
+
 def host_of(place: str) -> str:
     """The inventory's host of one of C(hosts_of)."""
     return CONTROLLER if is_phrase(place) else place

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import re
@@ -16,12 +15,10 @@ import layout
 import playing
 import pytest
 import yaml
+from foreign import THIRD, Runs, releases
 from haproxy_load import Load
-from haproxy_stage import get, wait_until
 from sides import version
 
-HERE = pathlib.Path(__file__).resolve()
-THIRD = HERE.parents[1] / "third_party"
 sys.path.insert(0, str(THIRD))
 
 from desk import Desk  # noqa: E402
@@ -65,60 +62,27 @@ def desk(stage: t.Any) -> t.Iterator[Desk]:
         yield found
 
 
-class Runs:
-    """Runs playbooks with the driver that the members' own group names, and keeps what was printed."""
-
-    def __init__(self, driver: str, url: str, place: pathlib.Path) -> None:
-        self.inventory, self.records, self.log = place / driver, place / "records", place / "killed.log"
-        (self.inventory / "group_vars").mkdir(parents=True)
-        (self.inventory / "hosts.yml").write_text("{}", encoding="utf-8")
-        (self.inventory / "group_vars" / "shop_app.yml").write_text(VARIABLES[driver].format(url=url, token=TOKEN), encoding="utf-8")
-        self.env = {"ANSIBLE_COLLECTIONS_PATH": f"{playing.REPO}/build/collections:{THIRD}"}
-        self.printed: list[str] = []
-
-    def _argv(self, playbook: str, *args: str, **variables: t.Any) -> list[str]:
-        own = {"deploy_evidence_rate": 20, "deploy_soak": 0, "deploy_batches": [2], "deploy_records_dir": str(self.records)}
-        return playing.command(playbook, *args, inventories=[playing.LOCAL, str(self.inventory)], variables={**own, **variables})
-
-    def play(self, playbook: str, *args: str, **variables: t.Any) -> playing.Played:
-        played = playing.play(self._argv(playbook, *args, **variables), env=self.env)
-        self.printed.append(played.output)
-        return played
-
-    def kill(self, playbook: str, begun: t.Callable[[], bool], what: str, **variables: t.Any) -> None:
-        """Start it, and kill it as soon as C(begun)."""
-        with open(self.log, "wb") as output:
-            process = playing.start(self._argv(playbook, **variables), output, self.env)
-            try:
-                wait_until(lambda: begun() or process.poll() is not None, what, timeout=120)
-                assert process.poll() is None, self.log.read_text(encoding="utf-8")
-            finally:
-                process.kill()
-                process.wait(30)
-        self.printed.append(self.log.read_text(encoding="utf-8"))
-
-    def leaks(self) -> list[str]:
-        """Where the secret can be read: in what was printed, or in the records."""
-        files = [str(path) for path in self.records.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
-        return files + [text for text in self.printed if TOKEN in text]
+def with_driver(driver: str, url: str, place: pathlib.Path) -> Runs:
+    """Playbooks on the local stage, whose members' own group names the driver."""
+    inventory = place / driver
+    (inventory / "group_vars").mkdir(parents=True)
+    (inventory / "hosts.yml").write_text("{}", encoding="utf-8")
+    (inventory / "group_vars" / "shop_app.yml").write_text(VARIABLES[driver].format(url=url, token=TOKEN), encoding="utf-8")
+    return Runs([playing.LOCAL, str(inventory)], TOKEN, place, deploy_batches=[2])
 
 
 @pytest.fixture
 def runs(desk: Desk, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
-    found = Runs("desk", desk.url, tmp_path)
+    found = with_driver("desk", desk.url, tmp_path)
     yield found
     assert found.leaks() == []
 
 
 @pytest.fixture
 def switches(desk: Desk, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
-    found = Runs("lever", desk.url, tmp_path)
+    found = with_driver("lever", desk.url, tmp_path)
     yield found
     assert found.leaks() == []
-
-
-def releases() -> list[str]:
-    return [json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/")[1])["version"] for member in layout.MEMBERS]
 
 
 @pytest.mark.claim("drivers-with-secrets")
@@ -165,7 +129,7 @@ REFUSED = {
 @pytest.mark.parametrize("given", REFUSED)
 def test_a_secret_that_is_wrong_is_refused_before_anything_moves_and_is_not_shown(given: str, runs: Runs, desk: Desk) -> None:
     changed, sentence = REFUSED[given]
-    variables = yaml.safe_load((runs.inventory / "group_vars" / "shop_app.yml").read_text(encoding="utf-8"))["deploy_traffic"]
+    variables = yaml.safe_load((pathlib.Path(runs.inventories[-1]) / "group_vars" / "shop_app.yml").read_text(encoding="utf-8"))["deploy_traffic"]
     played = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0", deploy_traffic={**variables, **changed})
     assert played.rc == 2 and sentence.format(desk=f"refused: the desk at {desk.url}", url=desk.url) in played.sentence, played.output
     assert "other-token" not in played.output and desk.moved == []

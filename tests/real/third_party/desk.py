@@ -5,66 +5,33 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 import typing as t
 
+from guarded import Guarded
 from haproxy_stage import ask
 
 
-class Desk:
+class Desk(Guarded):
     """Serves while it is entered.
 
     :param socket: of the balancer that it moves servers of.
-    :param token: what it asks for; anybody else gets 401, and so does everybody without it.
+    :param token: what it asks for.
     :param shares: the balancer's map with green's share of each application.
     :param master: the balancer's master socket, which knows its processes from before a reload.
     """
 
     def __init__(self, socket: str, token: str, shares: str, master: str) -> None:
-        self.socket, self.token, self.shares, self.master = socket, token, shares, master
+        super().__init__(token)
+        self.socket, self.shares, self.master = socket, shares, master
         self.moved: list[tuple[str, str]] = []
         self.set: list[int] = []
-        self.refused = 0
-        desk = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # pylint: disable=invalid-name
-                self._answer({"pools": lambda pool, _server, _body: desk.servers(pool), "splits": lambda app, _none, _body: desk.split(app)})
-
-            def do_PUT(self) -> None:  # pylint: disable=invalid-name
-                self._answer({"pools": desk.move, "splits": desk.set_split})
-
-            def _answer(self, works: dict[str, t.Callable[[str, str, t.Any], t.Any]]) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if self.headers.get("Authorization") != f"Bearer {desk.token}":
-                    desk.refused += 1
-                    self._send(401, {"error": "no valid token"})
-                    return
-                _root, kind, name, *rest = self.path.split("/")
-                self._send(200, works[kind](name, rest[1] if len(rest) > 1 else "", json.loads(body) if body else None))
-
-            def _send(self, status: int, found: t.Any) -> None:
-                text = json.dumps(found).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, format: str, *args: t.Any) -> None:  # pylint: disable=redefined-builtin
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> "Desk":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *exc: t.Any) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(self, method: str, path: list[str], body: t.Any) -> tuple[int, t.Any]:
+        kind, name, *rest = path
+        works: dict[tuple[str, str], t.Callable[[str, str, t.Any], t.Any]] = {
+            ("GET", "pools"): lambda pool, _server, _body: self.servers(pool), ("PUT", "pools"): self.move,
+            ("GET", "splits"): lambda app, _none, _body: self.split(app), ("PUT", "splits"): self.set_split}
+        return 200, works[method, kind](name, rest[1] if len(rest) > 1 else "", body)
 
     def servers(self, pool: str) -> list[dict[str, t.Any]]:
         old = [line.split()[0] for line in ask(self.master, "show proc").partition("# old workers")[2].splitlines() if line.split()[1:2] == ["worker"]]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API of the balancer that both drivers move, and how one is let in."""
+"""The APIs that the drivers ask, and how one is let in."""
 
 from __future__ import annotations
 
@@ -23,25 +23,13 @@ def access_spec() -> dict[str, t.Any]:
     }
 
 
-class Api:
-    """Its two resources: the servers of a pool, and green's share of an application's requests."""
+class Asked:
+    """An API that asks for a token. Each of its replies is read, and one that is no success is a failure in its own words."""
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         self.url, self.token = params["url"].rstrip("/"), params["token"]
 
-    def servers(self, pool: str) -> dict[str, dict[str, t.Any]]:
-        return {entry["name"]: entry for entry in self._call("GET", f"/pools/{pool}/servers")}
-
-    def move(self, pool: str, server: str, state: str) -> None:
-        self._call("PUT", f"/pools/{pool}/servers/{server}", {"state": state})
-
-    def green(self, app: str) -> int:
-        return int(self._call("GET", f"/splits/{app}")["green"])
-
-    def set_green(self, app: str, percent: int) -> None:
-        self._call("PUT", f"/splits/{app}", {"green": percent})
-
-    def _call(self, method: str, path: str, body: t.Any = None) -> t.Any:
+    def call(self, method: str, path: str, body: t.Any = None) -> t.Any:
         request = urllib.request.Request(
             f"{self.url}{path}", method=method, data=json.dumps(body).encode() if body else None,
             headers={"Authorization": f"Bearer {self.token}"})
@@ -52,3 +40,19 @@ class Api:
             raise DowntimeError(f"{method} {request.full_url} answered {error.code}: {error.read().decode(errors='replace').strip()}") from error
         except (OSError, ValueError) as error:
             raise DowntimeError(f"{method} {request.full_url} failed: {error}") from error
+
+
+class Api(Asked):
+    """The API of a balancer, with two resources: the servers of a pool, and green's share of an application's requests."""
+
+    def servers(self, pool: str) -> dict[str, dict[str, t.Any]]:
+        return {entry["name"]: entry for entry in self.call("GET", f"/pools/{pool}/servers")}
+
+    def move(self, pool: str, server: str, state: str) -> None:
+        self.call("PUT", f"/pools/{pool}/servers/{server}", {"state": state})
+
+    def green(self, app: str) -> int:
+        return int(self.call("GET", f"/splits/{app}")["green"])
+
+    def set_green(self, app: str, percent: int) -> None:
+        self.call("PUT", f"/splits/{app}", {"green": percent})

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, zero.downtime contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A driver of another collection whose platform gets releases handed: it has members of its own, and no host of the inventory is one."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import sys
+import threading
+import typing as t
+
+import layout
+import playing
+import pytest
+from foreign import THIRD, Runs, releases
+from haproxy_load import Load
+from haproxy_stage import wait_until
+from sides import version
+
+sys.path.insert(0, str(THIRD))
+
+import works as works_code  # noqa: E402
+from works import Works  # noqa: E402
+
+TOKEN = "planted-works-token-8c1f"
+AT = "app shop at the works"
+# All that an application needs that stands on a platform.
+INVENTORY = """
+shop:
+  hosts:
+    shop_at_the_works:
+  vars:
+    deploy_app: shop
+    deploy_environment: local
+    deploy_traffic:
+      driver: acme.edge.works
+      url: {url}
+      token: {token}
+      app: shop
+    deploy_evidence_url: http://127.0.0.1:{port}/
+    deploy_state_dir: {state}
+"""
+
+
+def record(runs: Runs) -> dict[str, t.Any]:
+    """The newest."""
+    return json.loads(max(runs.records.glob("*.json"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def works(stage: t.Any) -> t.Iterator[Works]:
+    with Works(stage.socket(), TOKEN, "1.0.0") as found:
+        yield found
+
+
+@pytest.fixture
+def runs(works: Works, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(INVENTORY.format(url=works.url, token=TOKEN, port=layout.PORT, state=tmp_path / "state"), encoding="utf-8")
+    found = Runs([str(inventory)], TOKEN, tmp_path, deploy_push_timeout=60)
+    yield found
+    assert found.leaks() == []
+
+
+def test_a_deploy_and_a_rollback_by_a_platform(runs: Runs, works: Works) -> None:
+    with Load(layout.PORT) as load:
+        deployed = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0")
+        assert deployed.rc == 0 and releases() == ["2.0.0"] * 4 and version() == "2.0.0", deployed.output
+        again = runs.play("zero.downtime.deploy", deploy_release="2.0.0")
+        assert again.rc == 0 and works.pushed == ["2.0.0"] and f"{AT} runs 2.0.0 already, and nothing was moved" in again.sentence, again.output
+        status = runs.play("zero.downtime.status")
+        back = runs.play("zero.downtime.rollback")
+        assert back.rc == 0 and releases() == ["1.0.0"] * 4 and works.pushed == ["2.0.0", "1.0.0"], back.output
+    assert load.failures == [] and works.refused == 0 and works.rejected == []
+    assert deployed.sentence.startswith(f"Deploy of shop: {AT} was moved to 2.0.0"), deployed.sentence
+    assert status.rc == 0 and f"shop (local): {AT} runs 2.0.0" in status.sentence, status.output
+    assert back.sentence.startswith(f"Rollback of shop: {AT} was moved to 1.0.0"), back.sentence
+    # It is no balancer, it has no members that anybody here counts, and localhost is nothing that anybody asked for.
+    assert not re.search("balancer|localhost|of 1 member|member ", deployed.sentence + status.sentence + back.sentence)
+
+
+BAD = "3.0.0-bad"
+
+
+def test_a_release_that_the_platform_gives_up_is_told_in_its_words(runs: Runs, works: Works) -> None:
+    with Load(layout.PORT) as load:
+        bad = runs.play("zero.downtime.deploy", deploy_release=BAD)
+    assert bad.rc == 2 and load.failures == [] and works.pushed == [BAD], bad.output
+    said = f"{AT}: {BAD} was given up: app1 was not ready within {works_code.PATIENCE:g} s (GET /ready answered 503)"
+    assert f"Deploy of shop to {BAD} failed: {said}; {AT} kept 1.0.0" in bad.sentence, bad.sentence
+    assert releases() == ["1.0.0"] * 4 and record(runs)["result"] == "rolled_back"
+    # The journal has ended with it.
+    status = runs.play("zero.downtime.status")
+    assert status.rc == 0 and f"{AT} runs 1.0.0" in status.sentence, status.output
+
+
+def test_a_release_with_errors_goes_back(runs: Runs, works: Works) -> None:
+    errors = runs.play("zero.downtime.deploy", deploy_release="4.0.0-errors", deploy_evidence_rate=60, deploy_soak=5)
+    assert errors.rc == 2 and works.pushed == ["4.0.0-errors", "1.0.0"] and releases() == ["1.0.0"] * 4, errors.output
+    assert f"{AT} went back to 1.0.0" in errors.sentence and record(runs)["result"] == "rolled_back", errors.sentence
+
+
+def test_a_killed_deploy_is_known_and_goes_back_once_the_platform_is_at_rest(runs: Runs, works: Works) -> None:
+    works.go_on.clear()
+    with Load(layout.PORT) as load:
+        runs.kill("zero.downtime.deploy", lambda: works.phase == "rolling", "the platform is at work", deploy_release="2.0.0")
+        status = runs.play("zero.downtime.status")
+        assert status.rc == 2 and f"{AT} is being brought to 2.0.0" in status.sentence and "zero.downtime.rollback" in status.sentence, status.output
+        asked = works.asked
+        # It has been asked what it does, and whether it has the release, and is waited for now.
+        freed = threading.Thread(target=lambda: (wait_until(lambda: works.asked > asked + 4, "it is waited for", timeout=120), works.go_on.set()))
+        freed.start()
+        back = runs.play("zero.downtime.rollback")
+        freed.join(120)
+        assert back.rc == 0 and releases() == ["1.0.0"] * 4 and version() == "1.0.0", back.output
+    assert load.failures == [] and works.rejected == [] and f"Rollback of shop: {AT} was moved to 1.0.0" in back.sentence, back.sentence
+    healthy = runs.play("zero.downtime.status")
+    assert healthy.rc == 0 and f"{AT} runs 1.0.0" in healthy.sentence, healthy.output
+
+
+def test_a_deploy_that_is_killed_behind_its_push_goes_back_as_well(runs: Runs, works: Works) -> None:
+    runs.kill("zero.downtime.deploy", lambda: works.active == "2.0.0", "the release is in place", deploy_release="2.0.0", deploy_soak=600)
+    status = runs.play("zero.downtime.status")
+    assert status.rc == 2 and "zero.downtime.rollback" in status.sentence, status.output
+    back = runs.play("zero.downtime.rollback")
+    assert back.rc == 0 and releases() == ["1.0.0"] * 4 and works.pushed == ["2.0.0", "1.0.0"], back.output
+
+
+def test_a_second_deploy_is_refused_while_one_runs_and_so_is_one_while_somebody_else_pushes(runs: Runs, works: Works) -> None:
+    works.go_on.clear()
+    with open(runs.log, "wb") as output:
+        first = playing.start(runs.argv("zero.downtime.deploy", deploy_release="2.0.0"), output, runs.env)
+        try:
+            wait_until(lambda: works.phase == "rolling" or first.poll() is not None, "the platform is at work", timeout=120)
+            second = runs.play("zero.downtime.deploy", deploy_release="4.0.0-slow")
+            works.go_on.set()
+            assert first.wait(120) == 0, runs.log.read_text(encoding="utf-8")
+        finally:
+            works.go_on.set()
+            first.kill()
+    assert second.rc == 2 and "shop (local) is locked" in second.sentence and "which is at work" in second.sentence and "Nothing has been changed." in second.sentence, second.output
+    assert works.pushed == ["2.0.0"] and works.rejected == [] and releases() == ["2.0.0"] * 4
+    # A push of somebody's own, past all deploys.
+    works.go_on.clear()
+    works.answer("PUT", ["apps", "shop"], {"release": "1.0.0"})
+    by_hand = runs.play("zero.downtime.deploy", deploy_release="4.0.0-slow")
+    assert by_hand.rc == 2 and f"refused: {AT} is being brought to 1.0.0, which no deploy that is known here has begun" in by_hand.sentence, by_hand.output
+    assert works.pushed == ["2.0.0", "1.0.0"] and works.rejected == []
+
+
+REFUSED = {
+    "a wrong token": ({"token": "other-token-9e2c"}, "refused: {at}: GET {url}/apps/shop answered 401"),
+    "no token": ({"token": None}, "refused: deploy_traffic.token is missing; a text is needed"),
+    "another application": ({"app": "shoe"}, "refused: app shoe at the works: GET {url}/apps/shoe answered 404"),
+}
+
+
+@pytest.mark.parametrize("given", REFUSED)
+def test_what_does_not_let_it_in_is_refused_before_anything_is_pushed(given: str, runs: Runs, works: Works) -> None:
+    changed, sentence = REFUSED[given]
+    traffic = {"driver": "acme.edge.works", "url": works.url, "token": TOKEN, "app": "shop", **changed}
+    played = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0", deploy_traffic=traffic)
+    assert played.rc == 2 and sentence.format(at=AT, url=works.url) in played.sentence, played.output
+    assert "other-token" not in played.output and works.pushed == []
+
+
+
+def test_check_mode_shows_the_plan_and_changes_nothing(runs: Runs, works: Works) -> None:
+    checked = runs.play("zero.downtime.deploy", "--check", "--diff", deploy_release="2.0.0")
+    assert checked.rc == 0 and works.pushed == [] and releases() == ["1.0.0"] * 4, checked.output
+    assert f"push by acme.edge.works: {AT} brings its own members to it" in checked.output, checked.output
+    assert f"Deploy of shop would move {AT} to 2.0.0; nothing has been changed." in checked.sentence, checked.sentence
+    assert not list(runs.records.glob("*.json"))
+
+
+def test_what_it_cannot_do_is_refused_in_one_sentence(runs: Runs, works: Works) -> None:
+    for verb in ("restart", "drain", "activate", "retire"):
+        played = runs.play(f"zero.downtime.{verb}")
+        assert played.rc == 2 and f"{verb} is for members or sides that Ansible knows" in played.sentence, played.output
+    unknown = runs.play("zero.downtime.deploy", deploy_release="9.9.9")
+    assert unknown.rc == 2 and f"refused: {AT} has no release 9.9.9; it has 1.0.0, 2.0.0" in unknown.sentence, unknown.output
+    rolling = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_strategy="rolling")
+    assert rolling.rc == 2 and "with it work push" in rolling.sentence, rolling.output
+    hosts = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_hosts="shop")
+    assert hosts.rc == 2 and "no deploy_hosts is accepted" in hosts.sentence, hosts.output
+    nothing_before = runs.play("zero.downtime.rollback")
+    assert nothing_before.rc == 2 and "1.0.0 serves, and nothing ran there before it" in nothing_before.sentence, nothing_before.output
+    assert works.pushed == [] and releases() == ["1.0.0"] * 4
+
+
+def test_the_naive_way_loses_requests_on_the_same_stage(works: Works) -> None:
+    for member in layout.MEMBERS:
+        works_code.place(member, "2.0.0")
+    with Load(layout.PORT) as load:
+        load.more(50)
+        works_code.service("restart", *layout.MEMBERS)
+        wait_until(lambda: version() == "2.0.0", "it serves again")
+    assert load.failures != []
