@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _going_on, _outcome, _rolling
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _drivers, _going_on, _outcome, _rolling
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 # The side that gets the release.
 SIDE = "live"
+# So many requests of a probe, before anything moves, show whether those of a release fail more often; and the seconds that are given for that at most.
+ENOUGH, LONGEST = 200, 5.0
 
 Release = t.Optional[t.Mapping[str, t.Any]]
 
@@ -45,6 +47,7 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         # What users leave: with a rollback of a deploy that did not end that is its release.
         "previous": left if plan["verb"] == "rollback" and left else was,
         "first": not active,
+        "watch_before": _watch_before(plan) if active else 0.0,
         "floor": plan["min_active"],
         "batches": [{"n": 1, "members": moving}] if moving else [],
         "going_back_to": {name: was} if moving else {},
@@ -57,6 +60,15 @@ def lay_out(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
         "not_serving": [],
         "down": [],
     }
+
+
+def _watch_before(plan: t.Mapping[str, t.Any]) -> float:
+    """Seconds to watch what served before: nothing is staged meanwhile, and where nobody counts real requests, the probe alone has to tell a release
+    that fails more often."""
+    evidence = plan.get("evidence") or {}
+    if not evidence.get("url") or _drivers.load(plan["driver"]).info:
+        return 0.0
+    return min(LONGEST, ENOUGH / float(evidence["rate"]))
 
 
 def _labels(found: t.Mapping[str, t.Any]) -> str:
