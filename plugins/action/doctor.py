@@ -12,7 +12,6 @@ from ansible import context as command_line
 from ansible.utils.display import Display
 
 from ansible_collections.zero.downtime.plugins.module_utils import _doctor, _going_on, _written
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _examining, _inventory, _whole_run, _words
 from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 
@@ -27,10 +26,6 @@ class ActionModule(Once):
         # In this process all modules and actions only look.
         self._task.check_mode = True
         members = [host for host in task_vars["ansible_play_hosts_all"] if host != _inventory.CONTROLLER]
-        if not members:
-            raise DowntimeError(
-                "the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members"
-            )
         options = command_line.CLIARGS or {}
         picked = any("deploy_app" in str(extra) for extra in options.get("extra_vars") or ())
         commands = _doctor.Commands(str(task_vars.get("deploy_app")) if picked else None)

@@ -168,8 +168,7 @@ class ActionModule(ActionBase):
             warnings.append(f"{left} with the others again")
         lock = self._lock(checked, driver, balancers, members, [] if only_told else without, task_vars)
         if driver.has_platform and verb in _plan.SHIFTS and lock["hosts"] == [_inventory.CONTROLLER]:
-            warnings.append("deploy_state_hosts is not set: the lock and the journal lie on this controller alone, and deploys from other controllers "
-                            "do not see them")
+            warnings.append(_plan.ALONE)
         told = self._ask(driver, traffic, balancers, checked["deploy_ready_timeout"], looking, len(sides) > 1, task_vars)
         side_problem = None
         if looking and len(sides) > 1:

@@ -27,6 +27,8 @@ _ID = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}")
 SHIFTS = ("deploy", "rollback", "restart")
 # The hooks that are about members, which a platform keeps to itself.
 OF_MEMBERS = ("before_stage", "after_stage", "before_drain", "end_streams", "restart", "after_activate")
+# Of a lock that only this controller sees, for a sentence.
+ALONE = "deploy_state_hosts is not set: the lock and the journal lie on this controller alone, and deploys from other controllers do not see them"
 # The mode of a pool in which a balancer knows requests.
 REQUESTS = "http"
 

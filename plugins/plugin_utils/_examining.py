@@ -103,6 +103,9 @@ class Examination:
         if not self.configuration():
             return
         self.on_controller()
+        if self.driver.has_platform:
+            self.of_platform()
+            return
         self.of_balancers()
         self.of_sides()
         self.of_state_hosts()
@@ -154,17 +157,28 @@ class Examination:
         own = {}
         driver: _drivers.Driver | None = None
         try:
-            values = self.variables.of(self.members[0])
+            stands = _inventory.spokesman(self.variables, self.task_vars)
+            values = self.variables.of(stands)
             # A release is only looked for where one is named.
             self.verb = "deploy" if values.get("deploy_release") else "rollback"
-            for name in sorted({name for member in self.members for name in self.variables.names(member)}):
+            for name in sorted({name for host in self.members or [stands] for name in self.variables.names(host)}):
                 with told_to(refused):
                     self.advice += [
                         {"balancer": None, "level": "warning", "setting": name, "text": text, "lines": []}
                         for text in check_names([name])
                     ]
             self.checked, driver = _plan.check_application(values, self.verb, refused)
-            for name in self.members:
+            # Nobody asks whether hosts can be pushed to, or whether a platform's members can be moved.
+            self.checks.strategies = [
+                name for name in _drivers.STRATEGIES if name in driver.strategies or not (driver.has_platform or name == "push")
+            ]
+            if driver.has_platform:
+                self.members = _inventory.hosts_of(driver, self.checked["deploy_traffic"], [], self.task_vars)
+            elif not self.members:
+                raise DowntimeError(
+                    "the play has no members; hosts: localhost,<members> is needed, and deploy_hosts names the members"
+                )
+            for name in self.members if not driver.has_platform else ():
                 own[name], dummy = _plan.check_application(
                     {**values, **self.variables.of(name, _inventory.PER_MEMBER)}, self.verb, refused
                 )
@@ -173,7 +187,11 @@ class Examination:
                 self.by_side[side] = {}
                 for name in self.members:
                     with told_to(refused):
-                        self.by_side[side][name] = _plan.member(name, own[name], side, self.variables.address(name))
+                        self.by_side[side][name] = (
+                            _plan.platform(name, self.checked)
+                            if driver.has_platform
+                            else _plan.member(name, own[name], side, self.variables.address(name))
+                        )
                 with told_to(refused):
                     _plan.distinct_addresses(self.by_side[side])
                 with told_to(refused):
@@ -187,16 +205,17 @@ class Examination:
                 "configuration",
                 None,
                 f"the variables of {self.checked['deploy_app']} ({self.checked['deploy_environment']}) fit: "
-                f"{len(self.members)} members, driver {driver.name}, strategy {self.checked['deploy_strategy']}",
+                f"{self.members[0] if driver.has_platform else f'{len(self.members)} members'}, driver {driver.name}, "
+                f"strategy {self.checked['deploy_strategy']}",
             )
-        beyond = [name for name in _drivers.STRATEGIES if driver and name not in driver.strategies]
+        beyond = [name for name in self.checks.strategies if driver and name not in driver.strategies]
         if driver and beyond:
             self.checks.passed_over(
                 "strategy", None, f"driver {driver.name} carries {', '.join(driver.strategies)} only", beyond
             )
         # Members whose variables are refused would be looked at in the wrong place.
         fit = [name for name in self.members if self.by_side and all(name in hosts for hosts in self.by_side.values())]
-        if not driver or not fit or not self.checked["deploy_artifact"]["root"]:
+        if not driver or not fit or not (driver.has_platform or self.checked["deploy_artifact"]["root"]):
             self.checks.passed_over("everything else", None, "can be looked at when the configuration fits")
             return False
         self.members = fit
@@ -232,6 +251,38 @@ class Examination:
             _doctor.variable("deploy_batches"),
             lambda: _plan.batches(self.members, checked["deploy_batches"]),
         )
+
+    # -- a platform ----------------------------------------------------------------------------------------------------
+    def of_platform(self) -> None:
+        """What stands in place of balancers and hosts: whether the platform answers, what it runs, and whether it has the release."""
+        checks, driver, (name,) = self.checks, self.driver, self.members
+        self.traffic = _plan.without_secrets(self.checked["deploy_traffic"], driver.traffic_spec)
+        self.balancers, self.serving = [name], self.sides[0]
+        asked = functools.partial(_asking.platform, self.action, driver, self.traffic, self.checked["deploy_app"], self.task_vars)
+        found = asked()[name]
+        if found.get("failed"):
+            checks.wrong("platform", None, named("platform", name, found), [f"deploy_traffic: {{driver: {driver.name}, …}}  # in the inventory"])
+            self.of_state_hosts()
+            return
+        self.examined = {name: found}
+        self.first = not found["active"]
+        runs = f"runs {_outcome.label_of(found['active'])}" if found["active"] else "runs no release yet"
+        checks.well("platform", None, f"{name} answers, and {runs}")
+        if found["pending"]:
+            text = f"{name} is being brought to {_outcome.label_of(found['pending'])}"
+            checks.wrong("platform", None, text, [f"{self.commands.playbook('status')}  # says when that has ended"])
+        self.of_state_hosts()
+        if self.lock.get("hosts") == [_inventory.CONTROLLER]:
+            checks.passed_over("state_dir", None, f"{_plan.ALONE}; deploy_state_hosts names hosts that all of them reach")
+        self.of_health()
+        if release := self.checked["deploy_release"]:
+            found = asked(release=str(release))[name]
+            self.staged, self.staged_side = {name: found}, self.serving
+            if found.get("release"):
+                checks.well("artifact", None, f"{name} has {release}")
+        self.of_evidence()
+        self.leftovers()
+        self.plans()
 
     # -- balancers -----------------------------------------------------------------------------------------------------
     def of_balancers(self) -> None:
@@ -813,7 +864,8 @@ class Examination:
             self.checks.wrong("leftovers", None, entry["text"], self.commands.left(entry, releases, unfinished), [])
         if not found:
             dead = [name for name in self.dead if self._active(name)]
-            self.checks.well("leftovers", None, _doctor.nothing_left(dead))
+            well = "nothing is half done" if self.driver.has_platform else _doctor.nothing_left(dead)
+            self.checks.well("leftovers", None, well)
 
     # -- the last word -------------------------------------------------------------------------------------------------
     def plans(self) -> None:

@@ -199,3 +199,16 @@ def test_the_naive_way_loses_requests_on_the_same_stage(works: Works) -> None:
         works_code.service("restart", *layout.MEMBERS)
         wait_until(lambda: version() == "2.0.0", "it serves again")
     assert load.failures != []
+
+
+def test_doctor_looks_at_all_that_a_push_needs(runs: Runs, works: Works) -> None:
+    well = runs.play("zero.downtime.doctor", deploy_release="2.0.0")
+    assert well.rc == 0 and well.sentence == "ready for push", well.output
+    assert f"✓ platform: {AT} answers, and runs 1.0.0" in well.output and f"✓ artifact: {AT} has 2.0.0" in well.output
+    assert "✗" not in well.output and "member" not in "".join(line for line in well.output.splitlines() if line.startswith(("✓", "–"))), well.output
+    unknown = runs.play("zero.downtime.doctor", deploy_release="9.9.9")
+    assert unknown.rc == 2 and f"not ready for push because {AT} has no release 9.9.9" in unknown.sentence, unknown.output
+    traffic = {"driver": "acme.edge.works", "url": works.url, "token": "other-token-9e2c", "app": "shop"}
+    wrong = runs.play("zero.downtime.doctor", deploy_traffic=traffic)
+    assert wrong.rc == 2 and "not ready for push because" in wrong.sentence and "answered 401" in wrong.sentence, wrong.output
+    assert "other-token" not in wrong.output and works.pushed == []
