@@ -34,11 +34,11 @@ WORK = os.path.join(REPO, "build", "integration")
 RELEASES = ["1.0.0", "2.0.0", "3.0.0-bad", "4.0.0-errors"]
 LONGEST_TARGET = 600
 # The first ones want a stage on which no release has ever run; the last one leaves a bad release behind.
-ON_STAGE = ("application", "deploy_lock", "plan", "doctor", "status", "idle", "members", "split", "haproxy_split", "replay", "shadow", "judge")
+ON_STAGE = ("application", "deploy_lock", "plan", "doctor", "status", "idle", "members", "split", "haproxy_split", "replay", "shadow", "push", "judge")
 # What a fresh stage has.
 FRESH = {"etc", "hosts", "log", "pids", "python", "run"}
 
-sys.path[:0] = [os.path.join(TESTS, room) for room in ("stage", "real", "conformance", "suite")] + [os.path.join(REPO, "build", "collections")]
+sys.path[:0] = [os.path.join(TESTS, room) for room in ("stage", "real", "real/third_party", "conformance", "suite")] + [os.path.join(REPO, "build", "collections")]
 
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
@@ -46,6 +46,7 @@ import limits  # noqa: E402  pylint: disable=wrong-import-position
 import nginx_stage  # noqa: E402  pylint: disable=wrong-import-position
 import rigs  # noqa: E402  pylint: disable=wrong-import-position
 import warm  # noqa: E402  pylint: disable=wrong-import-position
+import works  # noqa: E402  pylint: disable=wrong-import-position
 
 import stage as local_stage  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -85,6 +86,18 @@ SERVERS: dict[str, t.Callable[[], t.ContextManager[Facts]]] = {
     "evidence": _haproxy, "haproxy_info": _haproxy, "haproxy_members": _haproxy, "health_gate": _switchable, "healthcheck_members": _switchable,
     "mirror": _mirrored, "nginx_info": _nginx, "nginx_members": _nginx, "nginx_mirror": _mirrored, "nginx_split": lambda: _nginx("shop"),
 }
+
+
+@contextlib.contextmanager
+def _works() -> t.Iterator[Facts]:
+    """A platform that runs the local stage's members by itself."""
+    token = "planted-works-token-8c1f"
+    with works.Works(os.path.join(layout.run_dir(), "admin.sock"), token, RELEASES[0]) as up:
+        yield {"url": up.url, "token": token}
+
+
+# What is started beside the local stage.
+BESIDE: dict[str, t.Callable[[], t.ContextManager[Facts]]] = {"push": _works}
 
 
 # -- the local stage, for all of its targets in turn -------------------------------------------------------------------
@@ -173,7 +186,9 @@ def _all_values(data: t.Any, name: str) -> t.Iterator[t.Any]:
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     # Pipelining: without it a module costs five processes more.
-    kept.update(limits.environment(), ANSIBLE_CONFIG=os.path.join(REPO, "ansible.cfg"), ANSIBLE_ROLES_PATH=TARGETS, ANSIBLE_PIPELINING="1")
+    kept.update(limits.environment(), ANSIBLE_CONFIG=os.path.join(REPO, "ansible.cfg"), ANSIBLE_ROLES_PATH=TARGETS,
+                ANSIBLE_COLLECTIONS_PATH=os.pathsep.join(os.path.join(REPO, *parts) for parts in (("build", "collections"), ("tests", "real", "third_party"))),
+                ANSIBLE_PIPELINING="1")
     kept["PATH"] = os.path.dirname(sys.executable) + os.pathsep + kept.get("PATH", "")
     return kept
 
@@ -223,7 +238,8 @@ def _run_on_stage(target: str, local: LocalStage) -> bool:
     ok = False
     try:
         local.prepare()
-        ok = _play(target, _on_stage(target))
+        with BESIDE[target]() if target in BESIDE else contextlib.nullcontext() as facts:
+            ok = _play(target, _on_stage(target), **({"stage": facts} if facts else {}))
     except SystemExit as stopped:
         if stopped.code != 1:
             raise  # somebody ended this run
