@@ -57,7 +57,7 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
     # A group named as the application holds its variables where there are several; with one application the group may be missing.
     candidates = task_vars["groups"].get(app) or hosts
     wanted = next((found["deploy_hosts"] for host in candidates if (found := variables.of(host, ("deploy_hosts",)))), None)
-    if not wanted and (stands := _of_platform(variables, app, candidates)):
+    if not wanted and (stands := _of_platform(variables, app, task_vars)):
         return {"app": app, "hosts": "", "members": [], "stands_for_it": stands, "restart_first": False}
     if not wanted:
         raise DowntimeError(f"deploy_hosts is missing for application {app}; the group of its members is needed")
@@ -68,11 +68,9 @@ def find(variables: _inventory.Variables, task_vars: t.Mapping[str, t.Any]) -> d
             "restart_first": _canary_options.restarts_first(said.get("deploy_strategy"), said.get("deploy_canary"))}
 
 
-def _of_platform(variables: _inventory.Variables, app: str, candidates: t.Sequence[str]) -> str | None:
+def _of_platform(variables: _inventory.Variables, app: str, task_vars: t.Mapping[str, t.Any]) -> str | None:
     """The host that stands for an application whose platform has members of its own; none of the inventory is one."""
-    for host in candidates:
-        found = variables.of(host, ("deploy_app", _credentials.TRAFFIC))
-        traffic = found.get(_credentials.TRAFFIC)
-        if found.get("deploy_app") == app and isinstance(traffic, dict) and traffic.get("driver"):
-            return host if _drivers.load(str(traffic["driver"])).has_platform else None
-    return None
+    host = _inventory.stands_for(variables, app, task_vars)
+    traffic = variables.of(host, (_credentials.TRAFFIC,)).get(_credentials.TRAFFIC) if host else None
+    has = isinstance(traffic, dict) and traffic.get("driver") and _drivers.load(str(traffic["driver"])).has_platform
+    return host if has else None

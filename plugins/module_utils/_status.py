@@ -82,6 +82,10 @@ def build(plan: t.Mapping[str, t.Any], releases: t.Mapping[str, t.Mapping[str, t
     for way, names in dead_by_way.items():
         _of_dead(names, watch, way)
     _nobody_serves(rows, watch)
+    interrupted = _lock.interrupted_of(_lock.journal_of(locks)) if plan.get("platform") and not held else None
+    if interrupted:
+        # Nobody is out of traffic, so nobody else says it.
+        watch.add("unfinished", [plan["platform"]], f"{_going_on.told(interrupted)} has not ended; {_going_on.ways(interrupted, plan['app'])}")
     left = [entry for entry in watch.found if entry["kind"] == "orphan"]
     if left and not held:
         left[-1]["text"] += "; " + next(_ends(result, plan["app"]) for result in locks.values() if result.get("journal"))

@@ -68,19 +68,24 @@ def hosts_of(driver: _drivers.Driver, traffic: t.Mapping[str, t.Any], members: t
 
 
 def spokesman(variables: "Variables", task_vars: t.Mapping[str, t.Any]) -> str:
-    """The host whose variables are the application's: the play's first member. Without members it is the first host of the inventory that has the
-    application's name; it only stands for the application, and nobody connects to it. Raises DowntimeError where there is none.
-    """
+    """The host whose variables are the application's: the play's first member; without members, the one that stands for it. Raises DowntimeError where
+    there is none."""
     member = next((host for host in task_vars["ansible_play_hosts_all"] if host != CONTROLLER), None)
-    if member:
-        return member
-    app = task_vars.get("deploy_app")
+    found = member or stands_for(variables, task_vars.get("deploy_app"), task_vars)
+    if not found:
+        raise DowntimeError("the play has no members, and no host of the inventory has deploy_app; hosts: localhost,<members> is needed, and deploy_hosts "
+                            "names the members")
+    return found
+
+
+def stands_for(variables: "Variables", app: str | None, task_vars: t.Mapping[str, t.Any]) -> str | None:
+    """The first host of the inventory that has the name of an application without members, of C(app) where it is given: its variables are the
+    application's, and nobody connects to it."""
     hosts = task_vars["groups"].get(str(app)) or task_vars["groups"]["all"]
-    for host in hosts:
-        name = variables.of(host, ("deploy_app",)).get("deploy_app")
-        if name and app in (None, name):
-            return host
-    raise DowntimeError(f"no host of the inventory has the variables of {app or 'an application'}; one that stands for it is needed, with deploy_app")
+    # Its own: what was set for this run, each host has.
+    named = {host: variables.one(host, "deploy_app") for host in hosts}
+    mine = [host for host, name in named.items() if name and app in (None, name)]
+    return next(iter(mine or (hosts if app else ())), None)
 
 
 def host_of(place: str) -> str:

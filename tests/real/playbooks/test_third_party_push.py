@@ -42,6 +42,17 @@ shop:
       app: shop
     deploy_evidence_url: http://127.0.0.1:{port}/
     deploy_state_dir: {state}
+blog:
+  hosts:
+    blog_at_the_works:
+  vars:
+    deploy_app: blog
+keepers:
+  hosts:
+    keeper1:
+  vars:
+    ansible_connection: local
+    ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
 """
 
 
@@ -60,7 +71,7 @@ def works(stage: t.Any) -> t.Iterator[Works]:
 def runs(works: Works, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(INVENTORY.format(url=works.url, token=TOKEN, port=layout.PORT, state=tmp_path / "state"), encoding="utf-8")
-    found = Runs([str(inventory)], TOKEN, tmp_path, deploy_push_timeout=60)
+    found = Runs([str(inventory)], TOKEN, tmp_path, deploy_push_timeout=60, deploy_app="shop")
     yield found
     assert found.leaks() == []
 
@@ -103,7 +114,9 @@ def test_a_release_with_errors_goes_back(runs: Runs, works: Works) -> None:
     assert f"{AT} went back to 1.0.0" in errors.sentence and record(runs)["result"] == "rolled_back", errors.sentence
 
 
-def test_a_killed_deploy_is_known_and_goes_back_once_the_platform_is_at_rest(runs: Runs, works: Works) -> None:
+@pytest.mark.parametrize("state_hosts", [None, "keepers"])
+def test_a_killed_deploy_is_known_and_goes_back_once_the_platform_is_at_rest(state_hosts: str | None, runs: Runs, works: Works) -> None:
+    runs.variables["deploy_state_hosts"] = state_hosts
     works.go_on.clear()
     with Load(layout.PORT) as load:
         runs.kill("zero.downtime.deploy", lambda: works.phase == "rolling", "the platform is at work", deploy_release="2.0.0")
@@ -119,6 +132,7 @@ def test_a_killed_deploy_is_known_and_goes_back_once_the_platform_is_at_rest(run
     assert load.failures == [] and works.rejected == [] and f"Rollback of shop: {AT} was moved to 1.0.0" in back.sentence, back.sentence
     healthy = runs.play("zero.downtime.status")
     assert healthy.rc == 0 and f"{AT} runs 1.0.0" in healthy.sentence, healthy.output
+    assert ("lie on this controller alone" in back.text) == (state_hosts is None), back.output
 
 
 def test_a_deploy_that_is_killed_behind_its_push_goes_back_as_well(runs: Runs, works: Works) -> None:
@@ -176,6 +190,12 @@ def test_check_mode_shows_the_plan_and_changes_nothing(runs: Runs, works: Works)
     assert not list(runs.records.glob("*.json"))
 
 
+def test_of_several_applications_one_is_picked(runs: Runs, works: Works) -> None:
+    del runs.variables["deploy_app"]
+    unsaid = runs.play("zero.downtime.status")
+    assert unsaid.rc == 2 and "several applications, blog, shop" in unsaid.sentence and works.pushed == [], unsaid.output
+
+
 def test_what_it_cannot_do_is_refused_in_one_sentence(runs: Runs, works: Works) -> None:
     for verb in ("restart", "drain", "activate", "retire"):
         played = runs.play(f"zero.downtime.{verb}")
@@ -212,3 +232,47 @@ def test_doctor_looks_at_all_that_a_push_needs(runs: Runs, works: Works) -> None
     wrong = runs.play("zero.downtime.doctor", deploy_traffic=traffic)
     assert wrong.rc == 2 and "not ready for push because" in wrong.sentence and "answered 401" in wrong.sentence, wrong.output
     assert "other-token" not in wrong.output and works.pushed == []
+
+
+def test_a_readiness_check_asks_where_it_is_told_to(runs: Runs, works: Works) -> None:
+    health = {"path": "/", "address": "127.0.0.1", "port": layout.PORT, "header": "x-release", "timeout": 10}
+    well = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_health=health)
+    assert well.rc == 0 and releases() == ["2.0.0"] * 4 and [step["name"] for step in record(runs)["steps"]][-3:-1] == ["switch", "gate"], well.output
+    # What the platform calls well and the check does not.
+    bad = runs.play("zero.downtime.deploy", deploy_release="4.0.0-slow", deploy_health={**health, "body": '"version": "2', "timeout": 2})
+    assert bad.rc == 2 and works.pushed == ["2.0.0", "4.0.0-slow", "2.0.0"] and f"{AT} went back to 2.0.0" in bad.sentence, bad.output
+    nowhere = runs.play("zero.downtime.deploy", deploy_release="1.0.0", deploy_health={"path": "/ready"})
+    assert nowhere.rc == 2 and "deploy_health.address and deploy_health.port are needed, or no path" in nowhere.sentence, nowhere.output
+
+
+def test_one_that_takes_too_long_is_given_up(runs: Runs, works: Works) -> None:
+    works.go_on.clear()
+    with Load(layout.PORT) as load:
+        late = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_push_timeout=15)
+    assert late.rc == 2 and load.failures == [] and works.pushed == ["2.0.0"] and works.rejected == [], late.output
+    assert f"{AT}: 2.0.0 is still rolling after 15 s; {AT} went back to 1.0.0" in late.sentence and releases() == ["1.0.0"] * 4, late.sentence
+
+
+def test_a_platform_that_lets_nobody_in_any_more_leaves_a_state_that_status_names(runs: Runs, works: Works) -> None:
+    works.go_on.clear()
+    with open(runs.log, "wb") as output:
+        deploy = playing.start(runs.argv("zero.downtime.deploy", deploy_release="2.0.0"), output, runs.env)
+        try:
+            wait_until(lambda: works.phase == "rolling" or deploy.poll() is not None, "the platform is at work", timeout=120)
+            works.token = "another-works-token-3a55"
+            assert deploy.wait(120) == 2
+        finally:
+            works.go_on.set()
+            deploy.kill()
+    printed = runs.log.read_text(encoding="utf-8")
+    runs.printed.append(printed)
+    assert f"what {AT} runs now is not known" in printed and "answered 401" in printed and record(runs)["result"] == "failed", printed
+    works.token = TOKEN
+    wait_until(lambda: works.active == "2.0.0", "the platform has gone on")
+    status = runs.play("zero.downtime.status")
+    assert status.rc == 2 and "the deploy to 2.0.0" in status.sentence and "has not ended" in status.sentence, status.output
+    assert "zero.downtime.rollback" in status.sentence, status.sentence
+    back = runs.play("zero.downtime.rollback")
+    assert back.rc == 0 and releases() == ["1.0.0"] * 4 and works.pushed == ["2.0.0", "1.0.0"], back.output
+    healthy = runs.play("zero.downtime.status")
+    assert healthy.rc == 0, healthy.output

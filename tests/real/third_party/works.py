@@ -97,6 +97,7 @@ class Works(Guarded):
 
     def _give_up(self) -> tuple[int, t.Any]:
         self._stop = True
+        self.go_on.set()
         return 202, self.look()
 
     def _known(self) -> list[str]:
