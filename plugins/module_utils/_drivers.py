@@ -84,6 +84,8 @@ class Driver:
     collection: str = COLLECTION
 
     def __post_init__(self) -> None:
+        if {"members", "push"} <= set(self.capabilities):
+            raise DowntimeError(f"driver {self.name} has the capabilities members and push; a platform brings its own members, so one of the two is accepted")
         if self.has_platform and not self.endpoint:
             raise DowntimeError(f"driver {self.name} hands releases to a platform, and names none; endpoint, a phrase that names it, is needed")
 
@@ -98,7 +100,7 @@ class Driver:
     @property
     def has_platform(self) -> bool:
         """Whether the application stands on a platform that has members of its own: no host of the inventory is one."""
-        return "push" in self.capabilities and self.member_args is None
+        return "push" in self.capabilities
 
     @property
     def tells_members(self) -> bool:

@@ -49,3 +49,13 @@ def test_one_that_breaks_is_not_taken_for_one_that_is_not_there(post: pathlib.Pa
     (post / "_pigeon.py").write_text("import no_such_thing\n", encoding="utf-8")
     with pytest.raises(ModuleNotFoundError, match="no_such_thing"):
         _drivers.load("acme.post.pigeon")
+
+
+def test_a_platform_has_to_have_a_name_and_a_driver_with_members_is_none() -> None:
+    pushes: t.Any = {"name": "works", "runs_on": "controller", "capabilities": ("push",), "traffic_spec": {}, "push_args": lambda traffic, app: {}}
+    with pytest.raises(DowntimeError, match="driver works hands releases to a platform, and names none; endpoint, a phrase that names it, is needed"):
+        _drivers.Driver(**pushes)
+    driver = _drivers.Driver(**pushes, endpoint=lambda traffic: "app shop at the works")
+    assert driver.has_platform and driver.strategies == ["push"] and driver.module("push") == "zero.downtime.works_push"
+    with pytest.raises(DowntimeError, match="driver works has the capabilities members and push"):
+        _drivers.Driver(**{**pushes, "capabilities": ("members", "push")}, member_args=lambda traffic, members: {})

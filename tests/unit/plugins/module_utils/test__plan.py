@@ -476,3 +476,48 @@ def test_what_is_the_balancers_is_the_same_for_all_members():
     with pytest.raises(DowntimeError, match="deploy_traffic.socket is '/run/app1.sock' for app1 and '/run/app2.sock' for app2; with driver haproxy one value "
                                             "for all members is accepted, since its calls run on the balancers"):
         _plan.same_for_all(driver, {name: {"socket": f"/run/{name}.sock", "pools": own} for name, own in pools.items()})
+
+
+# -- a platform that has members of its own ----------------------------------------------------------------------------
+def _works(monkeypatch, **changes):
+    driver = _drivers.Driver(name="works", runs_on="controller", capabilities=("push",), traffic_spec={}, push_args=lambda traffic, app: {},
+                             endpoint=lambda traffic: "app shop at the works", **changes)
+    monkeypatch.setattr(_drivers, "load", lambda name: driver)
+    return driver
+
+
+def test_an_application_on_a_platform_needs_no_hosts_and_no_place_for_artifacts(monkeypatch):
+    driver = _works(monkeypatch)
+    checked, found = _plan.check_application({"deploy_app": "shop", "deploy_release": "2.0.0", "deploy_traffic": {"driver": "works"}}, "deploy")
+    assert found is driver and checked["deploy_strategy"] == "push" and checked["deploy_hosts"] is None
+    assert _plan.platform("app shop at the works", checked)["url"] is None
+    health = {**checked["deploy_health"], "path": "/ready", "address": "::1", "port": 80}
+    assert _plan.platform("app shop at the works", {"deploy_health": health})["url"] == "http://[::1]:80/ready"
+
+
+@pytest.mark.parametrize("changes, sentence", [
+    ({"deploy_hosts": "shop_app"}, "deploy_hosts is 'shop_app', but driver works hands releases to a platform that has members of its own"),
+    ({"deploy_hooks": {"restart": "restart.yml"}}, "deploy_hooks.restart is 'restart.yml', which runs on members or while they are out"),
+    ({"deploy_strategy": "rolling"}, "deploy_strategy is 'rolling', which driver works cannot carry out; with it work push"),
+])
+def test_what_only_members_on_hosts_could_have_is_refused_on_a_platform(changes, sentence, monkeypatch):
+    _works(monkeypatch)
+    with pytest.raises(DowntimeError) as caught:
+        _plan.check_application({"deploy_app": "shop", "deploy_release": "2.0.0", "deploy_traffic": {"driver": "works"}, **changes}, "deploy")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["restart", "drain", "activate", "retire"])
+def test_verbs_for_members_are_refused_on_a_platform(verb, monkeypatch):
+    driver = _works(monkeypatch)
+    with pytest.raises(DowntimeError, match=f"{verb} is for members or sides that Ansible knows.*with it work deploy, rollback, status and doctor"):
+        _plan.check_verb(verb, driver)
+    for allowed in ("deploy", "rollback", "status"):
+        _plan.check_verb(allowed, driver)
+
+
+def test_elsewhere_hosts_and_a_place_for_artifacts_are_needed():
+    with pytest.raises(DowntimeError, match="deploy_hosts is missing; a text is needed"):
+        _plan.check_application({"deploy_app": "shop", "deploy_release": "2.0.0", "deploy_traffic": {"driver": "none"}}, "deploy")
+    with pytest.raises(DowntimeError, match="deploy_artifact is missing"):
+        _plan.check_application({"deploy_app": "shop", "deploy_hosts": "shop", "deploy_release": "2.0.0", "deploy_traffic": {"driver": "none"}}, "deploy")
