@@ -76,6 +76,8 @@ def runs(works: Works, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
     assert found.leaks() == []
 
 
+@pytest.mark.claim("push-without-members")
+@pytest.mark.claim("push-stands-where-members-would")
 def test_a_deploy_and_a_rollback_by_a_platform(runs: Runs, works: Works) -> None:
     with Load(layout.PORT) as load:
         deployed = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0")
@@ -86,6 +88,9 @@ def test_a_deploy_and_a_rollback_by_a_platform(runs: Runs, works: Works) -> None
         back = runs.play("zero.downtime.rollback")
         assert back.rc == 0 and releases() == ["1.0.0"] * 4 and works.pushed == ["2.0.0", "1.0.0"], back.output
     assert load.failures == [] and works.refused == 0 and works.rejected == []
+    # What was gone back from is not what a second rollback goes to.
+    twice = runs.play("zero.downtime.rollback")
+    assert twice.rc == 2 and "1.0.0 serves, and nothing ran there before it" in twice.sentence and len(works.pushed) == 2, twice.output
     assert deployed.sentence.startswith(f"Deploy of shop: {AT} was moved to 2.0.0"), deployed.sentence
     assert status.rc == 0 and f"shop (local): {AT} runs 2.0.0" in status.sentence, status.output
     assert back.sentence.startswith(f"Rollback of shop: {AT} was moved to 1.0.0"), back.sentence
@@ -96,6 +101,7 @@ def test_a_deploy_and_a_rollback_by_a_platform(runs: Runs, works: Works) -> None
 BAD = "3.0.0-bad"
 
 
+@pytest.mark.claim("push-in-the-platforms-words")
 def test_a_release_that_the_platform_gives_up_is_told_in_its_words(runs: Runs, works: Works) -> None:
     with Load(layout.PORT) as load:
         bad = runs.play("zero.downtime.deploy", deploy_release=BAD)
@@ -108,12 +114,16 @@ def test_a_release_that_the_platform_gives_up_is_told_in_its_words(runs: Runs, w
     assert status.rc == 0 and f"{AT} runs 1.0.0" in status.sentence, status.output
 
 
+@pytest.mark.claim("push-goes-back")
+@pytest.mark.claim("push-watches-before")
 def test_a_release_with_errors_goes_back(runs: Runs, works: Works) -> None:
     errors = runs.play("zero.downtime.deploy", deploy_release="4.0.0-errors", deploy_evidence_rate=60, deploy_soak=5)
     assert errors.rc == 2 and works.pushed == ["4.0.0-errors", "1.0.0"] and releases() == ["1.0.0"] * 4, errors.output
     assert f"{AT} went back to 1.0.0" in errors.sentence and record(runs)["result"] == "rolled_back", errors.sentence
 
 
+@pytest.mark.claim("push-that-was-killed")
+@pytest.mark.claim("push-lock-on-the-controller")
 @pytest.mark.parametrize("state_hosts", [None, "keepers"])
 def test_a_killed_deploy_is_known_and_goes_back_once_the_platform_is_at_rest(state_hosts: str | None, runs: Runs, works: Works) -> None:
     runs.variables["deploy_state_hosts"] = state_hosts
@@ -143,6 +153,7 @@ def test_a_deploy_that_is_killed_behind_its_push_goes_back_as_well(runs: Runs, w
     assert back.rc == 0 and releases() == ["1.0.0"] * 4 and works.pushed == ["2.0.0", "1.0.0"], back.output
 
 
+@pytest.mark.claim("push-by-hand")
 def test_a_second_deploy_is_refused_while_one_runs_and_so_is_one_while_somebody_else_pushes(runs: Runs, works: Works) -> None:
     works.go_on.clear()
     with open(runs.log, "wb") as output:
@@ -196,6 +207,7 @@ def test_of_several_applications_one_is_picked(runs: Runs, works: Works) -> None
     assert unsaid.rc == 2 and "several applications, blog, shop" in unsaid.sentence and works.pushed == [], unsaid.output
 
 
+@pytest.mark.claim("push-refused-verbs")
 def test_what_it_cannot_do_is_refused_in_one_sentence(runs: Runs, works: Works) -> None:
     for verb in ("restart", "drain", "activate", "retire"):
         played = runs.play(f"zero.downtime.{verb}")
@@ -206,8 +218,6 @@ def test_what_it_cannot_do_is_refused_in_one_sentence(runs: Runs, works: Works) 
     assert rolling.rc == 2 and "with it work push" in rolling.sentence, rolling.output
     hosts = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_hosts="shop")
     assert hosts.rc == 2 and "no deploy_hosts is accepted" in hosts.sentence, hosts.output
-    nothing_before = runs.play("zero.downtime.rollback")
-    assert nothing_before.rc == 2 and "1.0.0 serves, and nothing ran there before it" in nothing_before.sentence, nothing_before.output
     assert works.pushed == [] and releases() == ["1.0.0"] * 4
 
 
@@ -234,6 +244,7 @@ def test_doctor_looks_at_all_that_a_push_needs(runs: Runs, works: Works) -> None
     assert "other-token" not in wrong.output and works.pushed == []
 
 
+@pytest.mark.claim("push-goes-back")
 def test_a_readiness_check_asks_where_it_is_told_to(runs: Runs, works: Works) -> None:
     health = {"path": "/", "address": "127.0.0.1", "port": layout.PORT, "header": "x-release", "timeout": 10}
     well = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_health=health)
