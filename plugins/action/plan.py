@@ -117,7 +117,7 @@ class ActionModule(ActionBase):
         last = None
         if verb in ("deploy", "rollback") and not instead:
             checked["deploy_strategy"], last = self._goes_on(verb, checked, said, driver, members, task_vars)
-            if said.get("deploy_strategy") != checked["deploy_strategy"] not in (_going_on.DEFAULT, _plan.only_strategy(driver)):
+            if checked["deploy_strategy"] not in (said.get("deploy_strategy"), _going_on.DEFAULT, _plan.only_strategy(driver)):
                 warnings.append(f"deploy_strategy is not set: it is {checked['deploy_strategy']}, by what was deployed before")
         if verb == "deploy" and checked["deploy_shadow"]:
             checked["deploy_shadow"] = _shadow.check(checked["deploy_shadow"], driver, checked["deploy_strategy"])

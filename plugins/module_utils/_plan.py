@@ -111,12 +111,13 @@ def _has_platform(traffic: t.Any) -> bool:
 def _of_platform(checked: t.Mapping[str, t.Any], driver: _drivers.Driver, refused: Refused) -> None:
     """Refuse what only members on hosts of the inventory could have."""
     if checked["deploy_hosts"]:
-        refused(DowntimeError(f"deploy_hosts is '{checked['deploy_hosts']}', but driver {driver.name} hands releases to a platform that has members of its own; "
-                              "no deploy_hosts is accepted"))
+        refused(DowntimeError(f"deploy_hosts is '{checked['deploy_hosts']}', but driver {driver.name} hands releases to a platform that has members of its "
+                              "own; no deploy_hosts is accepted"))
     for name in OF_MEMBERS:
         if checked["deploy_hooks"][name]:
             refused(DowntimeError(f"deploy_hooks.{name} is '{checked['deploy_hooks'][name]}', which runs on members or while they are out, but driver "
-                                  f"{driver.name} hands releases to a platform that has members of its own; deploy_hooks.before_shift and deploy_hooks.on_failure are accepted"))
+                                  f"{driver.name} hands releases to a platform that has members of its own; deploy_hooks.before_shift and "
+                                  "deploy_hooks.on_failure are accepted"))
 
 
 def only_strategy(driver: _drivers.Driver) -> str | None:

@@ -184,7 +184,7 @@ def another(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t
 
 
 def undone(plan: t.Mapping[str, t.Any], staged: t.Mapping[str, t.Mapping[str, t.Any]],
-            interrupted: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
+           interrupted: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
     """The release of an interrupted deploy that a rollback takes back from members that run it."""
     if plan["verb"] != "rollback" or plan["release"] != "previous" or (interrupted or {}).get("verb") != "deploy":
         return None

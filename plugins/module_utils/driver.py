@@ -33,4 +33,5 @@ from ansible_collections.zero.downtime.plugins.module_utils._split import common
 
 API_VERSION = 1
 
-__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "check_shares", "failure", "fence", "floor_of", "members_spec", "push_spec", "split_spec"]
+__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "check_shares", "failure", "fence", "floor_of", "members_spec", "push_spec",
+           "split_spec"]

@@ -52,12 +52,14 @@ def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars, 
     return _run(action, sorted(lock["hosts"]), f"{_drivers.COLLECTION}.lock", lambda _host: dict(options), task_vars, what="state host")
 
 
-def platform(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], app: str, task_vars: TaskVars, release: str | None = None) -> Results:
+def platform(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], app: str, task_vars: TaskVars,
+             release: str | None = None) -> Results:
     """What a platform has of releases, as a member's host would say it; with C(release) also whether it has that one."""
     if driver.push_args is None:
         raise DowntimeError(f"driver is '{driver.name}', which hands no releases to a platform")
     options = {"state": "observed", **({"release": release} if release else {}), **driver.push_args(_credentials.whole(action, driver, traffic, task_vars), app)}
-    found = _run(action, _inventory.hosts_of(driver, traffic, [], task_vars), driver.module("push"), lambda _host: dict(options), task_vars, what="platform")
+    hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
+    found = _run(action, hosts, driver.module("push"), lambda _host: dict(options), task_vars, what="platform")
     return {host: result if result.get("failed") else _push_options.told(result) for host, result in found.items()}
 
 

@@ -38,7 +38,9 @@ ON_STAGE = ("application", "deploy_lock", "plan", "doctor", "status", "idle", "m
 # What a fresh stage has.
 FRESH = {"etc", "hosts", "log", "pids", "python", "run"}
 
-sys.path[:0] = [os.path.join(TESTS, room) for room in ("stage", "real", "real/third_party", "conformance", "suite")] + [os.path.join(REPO, "build", "collections")]
+ROOMS = ("stage", "real", "real/third_party", "conformance", "suite")
+
+sys.path[:0] = [os.path.join(TESTS, room) for room in ROOMS] + [os.path.join(REPO, "build", "collections")]
 
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
