@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Dispatch C(push) to the driver's own module: what a platform has of releases, or one handed to it, which it brings its own members to."""
+"""Dispatch C(push) to the driver's own module: it says what a platform has of releases, or hands it one."""
 
 from __future__ import annotations
 
@@ -35,12 +35,25 @@ class ActionModule(Once):
         traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
         return self._hand(driver, driver.push_args(traffic, args["app"]), traffic, args, task_vars)
 
-    def _hand(self, driver: _drivers.Driver, own: dict[str, t.Any], traffic: dict[str, t.Any], args: dict[str, t.Any],
-              task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _hand(
+        self,
+        driver: _drivers.Driver,
+        own: dict[str, t.Any],
+        traffic: dict[str, t.Any],
+        args: dict[str, t.Any],
+        task_vars: dict[str, t.Any],
+    ) -> dict[str, t.Any]:
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
         asked = args["state"] == "observed"
         # What is only asked moves nothing, whoever has the lock.
-        move = _moving.Move(self, {**args, "lock": None if asked else args["lock"]}, task_vars, "platform", remembers=False, members=hosts)
+        move = _moving.Move(
+            self,
+            {**args, "lock": None if asked else args["lock"]},
+            task_vars,
+            "platform",
+            remembers=False,
+            members=hosts,
+        )
         options = {**move.shared(_push_options.common_spec()), **own}
         results = move.run(hosts, driver.module("push"), lambda _host: dict(options), args["timeout"] + BACK)
         found = move.merged(results)
@@ -52,4 +65,8 @@ class ActionModule(Once):
 
 def _told(result: dict[str, t.Any]) -> dict[str, t.Any]:
     """A platform's result as that of a member; one that failed is handed on as it is."""
-    return {name: value for name, value in (result if result.get("failed") else _push_options.told(result)).items() if name != "diff"}
+    return {
+        name: value
+        for name, value in (result if result.get("failed") else _push_options.told(result)).items()
+        if name != "diff"
+    }

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every module that hands a release to a platform shares: its options, and what it returns. Private to the collection."""
+"""What every module that hands a release to a platform shares: its options, and what it returns.
+
+Private to the collection.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,19 @@ def common_spec() -> dict[str, t.Any]:
 
 
 def told(result: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What a driver's module returned, as whoever plans by it needs it. Raises DowntimeError where that is no answer to go by."""
+    """What a driver's module returned, as whoever plans by it needs it.
+
+    Raises DowntimeError where that is no answer to go by.
+    """
     if "active" not in result:
-        raise DowntimeError("its module said nothing of the release that is active; active, a mapping or null, is needed")
+        raise DowntimeError(
+            "its module said nothing of the release that is active; active, a mapping or null, is needed"
+        )
     found = {"previous": None, "release": None, "pending": None, "staged": [], "changed": False, **result}
     for name in RELEASES:
         entry = found[name]
         if entry is not None and not (isinstance(entry, dict) and entry.get("digest")):
-            raise DowntimeError(f"its module said that {name} is {entry!r}; a mapping with digest and label, or null, is needed")
+            raise DowntimeError(
+                f"its module said that {name} is {entry!r}; a mapping with digest and label, or null, is needed"
+            )
     return found

@@ -72,7 +72,7 @@ VARIABLES: dict[str, dict[str, t.Any]] = {
                         "In which order traffic moves. Where it is not set, a deploy goes on with the strategy of one that was left unfinished, and a rollback "
                         "undoes what was left unfinished, else the last deploy, as it was made; where it contradicts what was left unfinished, it is refused. "
                         "Where the driver carries only one, that is the default."},
-    "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from, and where they live on the hosts; not needed at a platform.", "options": {
+    "deploy_artifact": {"type": "dict", "required": True, "description": "Where releases come from and live on the hosts; a platform needs none.", "options": {
         "root": {"type": "path", "required": True, "description": "Directory on each host that holds the releases and the slots' links."},
         "url": {"type": "str", "description": "http(s) address of the artifact, a tar archive; each host fetches it."},
         "src": {"type": "path", "description": "Path of the artifact, on the controller or, with O(deploy_artifact.remote_src), on each host."},

@@ -57,7 +57,8 @@ def platform(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.A
     """What a platform has of releases, as a member's host would say it; with C(release) also whether it has that one."""
     if driver.push_args is None:
         raise DowntimeError(f"driver is '{driver.name}', which hands no releases to a platform")
-    options = {"state": "observed", **({"release": release} if release else {}), **driver.push_args(_credentials.whole(action, driver, traffic, task_vars), app)}
+    own = driver.push_args(_credentials.whole(action, driver, traffic, task_vars), app)
+    options = {"state": "observed", **({"release": release} if release else {}), **own}
     hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
     found = _run(action, hosts, driver.module("push"), lambda _host: dict(options), task_vars, what="platform")
     return {host: result if result.get("failed") else _push_options.told(result) for host, result in found.items()}

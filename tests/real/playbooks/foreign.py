@@ -51,9 +51,15 @@ class Runs:
 
     def leaks(self) -> list[str]:
         """Where the secret can be read: in what was printed, or in the records."""
-        files = [str(path) for path in self.records.rglob("*") if path.is_file() and self.secret.encode() in path.read_bytes()]
+        files = [
+            str(path)
+            for path in self.records.rglob("*")
+            if path.is_file() and self.secret.encode() in path.read_bytes()
+        ]
         return files + [text for text in self.printed if self.secret in text]
 
 
 def releases() -> list[str]:
-    return [json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/")[1])["version"] for member in layout.MEMBERS]
+    return [
+        json.loads(get(f"http://127.0.0.1:{layout.port(member, 'blue')}/")[1])["version"] for member in layout.MEMBERS
+    ]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A driver of another collection whose platform gets releases handed: it has members of its own, and no host of the inventory is one."""
+"""A driver of another collection whose platform gets releases handed: no host of the inventory is one of its members."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ keepers:
 
 def record(runs: Runs) -> dict[str, t.Any]:
     """The newest."""
-    return json.loads(max(runs.records.glob("*.json"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
+    return json.loads(
+        max(runs.records.glob("*.json"), key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8")
+    )
 
 
 def free(works: Works, asked: int) -> None:
@@ -76,7 +78,9 @@ def works(stage: t.Any) -> t.Iterator[Works]:
 @pytest.fixture
 def runs(works: Works, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
     inventory = tmp_path / "hosts.yml"
-    inventory.write_text(INVENTORY.format(url=works.url, token=TOKEN, port=layout.PORT, state=tmp_path / "state"), encoding="utf-8")
+    inventory.write_text(
+        INVENTORY.format(url=works.url, token=TOKEN, port=layout.PORT, state=tmp_path / "state"), encoding="utf-8"
+    )
     found = Runs([str(inventory)], TOKEN, tmp_path, deploy_push_timeout=60, deploy_app="shop")
     yield found
     assert found.leaks() == []
@@ -89,14 +93,20 @@ def test_a_deploy_and_a_rollback_by_a_platform(runs: Runs, works: Works) -> None
         deployed = runs.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0")
         assert deployed.rc == 0 and releases() == ["2.0.0"] * 4 and version() == "2.0.0", deployed.output
         again = runs.play("zero.downtime.deploy", deploy_release="2.0.0")
-        assert again.rc == 0 and works.pushed == ["2.0.0"] and f"{AT} runs 2.0.0 already, and nothing was moved" in again.sentence, again.output
+        assert (
+            again.rc == 0
+            and works.pushed == ["2.0.0"]
+            and f"{AT} runs 2.0.0 already, and nothing was moved" in again.sentence
+        ), again.output
         status = runs.play("zero.downtime.status")
         back = runs.play("zero.downtime.rollback")
         assert back.rc == 0 and releases() == ["1.0.0"] * 4 and works.pushed == ["2.0.0", "1.0.0"], back.output
     assert load.failures == [] and works.refused == 0 and works.rejected == []
     # What was gone back from is not what a second rollback goes to.
     twice = runs.play("zero.downtime.rollback")
-    assert twice.rc == 2 and "1.0.0 serves, and nothing ran there before it" in twice.sentence and len(works.pushed) == 2, twice.output
+    assert (
+        twice.rc == 2 and "1.0.0 serves, and nothing ran there before it" in twice.sentence and len(works.pushed) == 2
+    ), twice.output
     assert deployed.sentence.startswith(f"Deploy of shop: {AT} was moved to 2.0.0"), deployed.sentence
     assert status.rc == 0 and f"shop (local): {AT} runs 2.0.0" in status.sentence, status.output
     assert back.sentence.startswith(f"Rollback of shop: {AT} was moved to 1.0.0"), back.sentence
@@ -131,27 +141,43 @@ def test_a_release_with_errors_goes_back(runs: Runs, works: Works) -> None:
 @pytest.mark.claim("push-that-was-killed")
 @pytest.mark.claim("push-lock-on-the-controller")
 @pytest.mark.parametrize("state_hosts", [None, "keepers"])
-def test_a_killed_deploy_is_known_and_goes_back_once_the_platform_is_at_rest(state_hosts: str | None, runs: Runs, works: Works) -> None:
+def test_a_killed_deploy_is_known_and_goes_back_once_the_platform_is_at_rest(
+    state_hosts: str | None, runs: Runs, works: Works
+) -> None:
     runs.variables["deploy_state_hosts"] = state_hosts
     works.go_on.clear()
     with Load(layout.PORT) as load:
-        runs.kill("zero.downtime.deploy", lambda: works.phase == "rolling", "the platform is at work", deploy_release="2.0.0")
+        runs.kill(
+            "zero.downtime.deploy", lambda: works.phase == "rolling", "the platform is at work", deploy_release="2.0.0"
+        )
         status = runs.play("zero.downtime.status")
-        assert status.rc == 2 and f"{AT} is being brought to 2.0.0" in status.sentence and "zero.downtime.rollback" in status.sentence, status.output
+        assert (
+            status.rc == 2
+            and f"{AT} is being brought to 2.0.0" in status.sentence
+            and "zero.downtime.rollback" in status.sentence
+        ), status.output
         # It has been asked what it does, and whether it has the release, and is waited for now.
         freed = threading.Thread(target=free, args=(works, works.asked + 4))
         freed.start()
         back = runs.play("zero.downtime.rollback")
         freed.join(120)
         assert back.rc == 0 and releases() == ["1.0.0"] * 4 and version() == "1.0.0", back.output
-    assert load.failures == [] and works.rejected == [] and f"Rollback of shop: {AT} was moved to 1.0.0" in back.sentence, back.sentence
+    assert (
+        load.failures == [] and works.rejected == [] and f"Rollback of shop: {AT} was moved to 1.0.0" in back.sentence
+    ), back.sentence
     healthy = runs.play("zero.downtime.status")
     assert healthy.rc == 0 and f"{AT} runs 1.0.0" in healthy.sentence, healthy.output
     assert ("lie on this controller alone" in back.text) == (state_hosts is None), back.output
 
 
 def test_a_deploy_that_is_killed_behind_its_push_goes_back_as_well(runs: Runs, works: Works) -> None:
-    runs.kill("zero.downtime.deploy", lambda: works.active == "2.0.0", "the release is in place", deploy_release="2.0.0", deploy_soak=600)
+    runs.kill(
+        "zero.downtime.deploy",
+        lambda: works.active == "2.0.0",
+        "the release is in place",
+        deploy_release="2.0.0",
+        deploy_soak=600,
+    )
     status = runs.play("zero.downtime.status")
     assert status.rc == 2 and "zero.downtime.rollback" in status.sentence, status.output
     back = runs.play("zero.downtime.rollback")
@@ -159,26 +185,35 @@ def test_a_deploy_that_is_killed_behind_its_push_goes_back_as_well(runs: Runs, w
 
 
 @pytest.mark.claim("push-by-hand")
-def test_a_second_deploy_is_refused_while_one_runs_and_so_is_one_while_somebody_else_pushes(runs: Runs, works: Works) -> None:
+def test_a_second_deploy_is_refused_while_one_runs_and_so_is_one_while_somebody_else_pushes(
+    runs: Runs, works: Works
+) -> None:
     works.go_on.clear()
     with open(runs.log, "wb") as output:
         first = playing.start(runs.argv("zero.downtime.deploy", deploy_release="2.0.0"), output, runs.env)
         try:
-            wait_until(lambda: works.phase == "rolling" or first.poll() is not None, "the platform is at work", timeout=120)
+            wait_until(
+                lambda: works.phase == "rolling" or first.poll() is not None, "the platform is at work", timeout=120
+            )
             second = runs.play("zero.downtime.deploy", deploy_release="4.0.0-slow")
             works.go_on.set()
             assert first.wait(120) == 0, runs.log.read_text(encoding="utf-8")
         finally:
             works.go_on.set()
             first.kill()
-    assert second.rc == 2 and "shop (local) is locked" in second.sentence and "which is at work" in second.sentence, second.output
+    assert (
+        second.rc == 2 and "shop (local) is locked" in second.sentence and "which is at work" in second.sentence
+    ), second.output
     assert "Nothing has been changed." in second.sentence
     assert works.pushed == ["2.0.0"] and works.rejected == [] and releases() == ["2.0.0"] * 4
     # A push of somebody's own, past all deploys.
     works.go_on.clear()
     works.answer("PUT", ["apps", "shop"], {"release": "1.0.0"})
     by_hand = runs.play("zero.downtime.deploy", deploy_release="4.0.0-slow")
-    assert by_hand.rc == 2 and f"refused: {AT} is being brought to 1.0.0, which no deploy that is known here has begun" in by_hand.sentence, by_hand.output
+    assert (
+        by_hand.rc == 2
+        and f"refused: {AT} is being brought to 1.0.0, which no deploy that is known here has begun" in by_hand.sentence
+    ), by_hand.output
     assert works.pushed == ["2.0.0", "1.0.0"] and works.rejected == []
 
 
@@ -209,7 +244,9 @@ def test_check_mode_shows_the_plan_and_changes_nothing(runs: Runs, works: Works)
 def test_of_several_applications_one_is_picked(runs: Runs, works: Works) -> None:
     del runs.variables["deploy_app"]
     unsaid = runs.play("zero.downtime.status")
-    assert unsaid.rc == 2 and "several applications, blog, shop" in unsaid.sentence and works.pushed == [], unsaid.output
+    assert (
+        unsaid.rc == 2 and "several applications, blog, shop" in unsaid.sentence and works.pushed == []
+    ), unsaid.output
 
 
 @pytest.mark.claim("push-refused-verbs")
@@ -218,7 +255,9 @@ def test_what_it_cannot_do_is_refused_in_one_sentence(runs: Runs, works: Works) 
         played = runs.play(f"zero.downtime.{verb}")
         assert played.rc == 2 and f"{verb} is for members or sides that Ansible knows" in played.sentence, played.output
     unknown = runs.play("zero.downtime.deploy", deploy_release="9.9.9")
-    assert unknown.rc == 2 and f"refused: {AT} has no release 9.9.9; it has 1.0.0, 2.0.0" in unknown.sentence, unknown.output
+    assert (
+        unknown.rc == 2 and f"refused: {AT} has no release 9.9.9; it has 1.0.0, 2.0.0" in unknown.sentence
+    ), unknown.output
     rolling = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_strategy="rolling")
     assert rolling.rc == 2 and "with it work push" in rolling.sentence, rolling.output
     hosts = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_hosts="shop")
@@ -239,13 +278,20 @@ def test_the_naive_way_loses_requests_on_the_same_stage(works: Works) -> None:
 def test_doctor_looks_at_all_that_a_push_needs(runs: Runs, works: Works) -> None:
     well = runs.play("zero.downtime.doctor", deploy_release="2.0.0")
     assert well.rc == 0 and well.sentence == "ready for push", well.output
-    assert f"✓ platform: {AT} answers, and runs 1.0.0" in well.output and f"✓ artifact: {AT} has 2.0.0" in well.output
-    assert "✗" not in well.output and "member" not in "".join(line for line in well.output.splitlines() if line.startswith(("✓", "–"))), well.output
+    assert f"✓ platform: {AT} answers, and runs 1.0.0" in well.output
+    assert f"✓ artifact: {AT} has 2.0.0" in well.output
+    assert "✗" not in well.output and "member" not in "".join(
+        line for line in well.output.splitlines() if line.startswith(("✓", "–"))
+    ), well.output
     unknown = runs.play("zero.downtime.doctor", deploy_release="9.9.9")
-    assert unknown.rc == 2 and f"not ready for push because {AT} has no release 9.9.9" in unknown.sentence, unknown.output
+    assert (
+        unknown.rc == 2 and f"not ready for push because {AT} has no release 9.9.9" in unknown.sentence
+    ), unknown.output
     traffic = {"driver": "acme.edge.works", "url": works.url, "token": "other-token-9e2c", "app": "shop"}
     wrong = runs.play("zero.downtime.doctor", deploy_traffic=traffic)
-    assert wrong.rc == 2 and "not ready for push because" in wrong.sentence and "answered 401" in wrong.sentence, wrong.output
+    assert (
+        wrong.rc == 2 and "not ready for push because" in wrong.sentence and "answered 401" in wrong.sentence
+    ), wrong.output
     assert "other-token" not in wrong.output and works.pushed == []
 
 
@@ -253,12 +299,24 @@ def test_doctor_looks_at_all_that_a_push_needs(runs: Runs, works: Works) -> None
 def test_a_readiness_check_asks_where_it_is_told_to(runs: Runs, works: Works) -> None:
     health = {"path": "/", "address": "127.0.0.1", "port": layout.PORT, "header": "x-release", "timeout": 10}
     well = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_health=health)
-    assert well.rc == 0 and releases() == ["2.0.0"] * 4 and [step["name"] for step in record(runs)["steps"]][-3:-1] == ["switch", "gate"], well.output
+    assert (
+        well.rc == 0
+        and releases() == ["2.0.0"] * 4
+        and [step["name"] for step in record(runs)["steps"]][-3:-1] == ["switch", "gate"]
+    ), well.output
     # What the platform calls well and the check does not.
-    bad = runs.play("zero.downtime.deploy", deploy_release="4.0.0-slow", deploy_health={**health, "body": '"version": "2', "timeout": 2})
-    assert bad.rc == 2 and works.pushed == ["2.0.0", "4.0.0-slow", "2.0.0"] and f"{AT} went back to 2.0.0" in bad.sentence, bad.output
+    bad = runs.play(
+        "zero.downtime.deploy",
+        deploy_release="4.0.0-slow",
+        deploy_health={**health, "body": '"version": "2', "timeout": 2},
+    )
+    assert (
+        bad.rc == 2 and works.pushed == ["2.0.0", "4.0.0-slow", "2.0.0"] and f"{AT} went back to 2.0.0" in bad.sentence
+    ), bad.output
     nowhere = runs.play("zero.downtime.deploy", deploy_release="1.0.0", deploy_health={"path": "/ready"})
-    assert nowhere.rc == 2 and "deploy_health.address and deploy_health.port are needed, or no path" in nowhere.sentence, nowhere.output
+    assert (
+        nowhere.rc == 2 and "deploy_health.address and deploy_health.port are needed, or no path" in nowhere.sentence
+    ), nowhere.output
 
 
 def test_one_that_takes_too_long_is_given_up(runs: Runs, works: Works) -> None:
@@ -266,7 +324,10 @@ def test_one_that_takes_too_long_is_given_up(runs: Runs, works: Works) -> None:
     with Load(layout.PORT) as load:
         late = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_push_timeout=15)
     assert late.rc == 2 and load.failures == [] and works.pushed == ["2.0.0"] and works.rejected == [], late.output
-    assert f"{AT}: 2.0.0 is still rolling after 15 s; {AT} went back to 1.0.0" in late.sentence and releases() == ["1.0.0"] * 4, late.sentence
+    assert (
+        f"{AT}: 2.0.0 is still rolling after 15 s; {AT} went back to 1.0.0" in late.sentence
+        and releases() == ["1.0.0"] * 4
+    ), late.sentence
 
 
 def test_a_platform_that_lets_nobody_in_any_more_leaves_a_state_that_status_names(runs: Runs, works: Works) -> None:
@@ -274,7 +335,9 @@ def test_a_platform_that_lets_nobody_in_any_more_leaves_a_state_that_status_name
     with open(runs.log, "wb") as output:
         deploy = playing.start(runs.argv("zero.downtime.deploy", deploy_release="2.0.0"), output, runs.env)
         try:
-            wait_until(lambda: works.phase == "rolling" or deploy.poll() is not None, "the platform is at work", timeout=120)
+            wait_until(
+                lambda: works.phase == "rolling" or deploy.poll() is not None, "the platform is at work", timeout=120
+            )
             works.token = "another-works-token-3a55"
             assert deploy.wait(120) == 2
         finally:
@@ -282,11 +345,17 @@ def test_a_platform_that_lets_nobody_in_any_more_leaves_a_state_that_status_name
             deploy.kill()
     printed = runs.log.read_text(encoding="utf-8")
     runs.printed.append(printed)
-    assert f"what {AT} runs now is not known" in printed and "answered 401" in printed and record(runs)["result"] == "failed", printed
+    assert (
+        f"what {AT} runs now is not known" in printed
+        and "answered 401" in printed
+        and record(runs)["result"] == "failed"
+    ), printed
     works.token = TOKEN
     wait_until(lambda: works.active == "2.0.0", "the platform has gone on")
     status = runs.play("zero.downtime.status")
-    assert status.rc == 2 and "the deploy to 2.0.0" in status.sentence and "has not ended" in status.sentence, status.output
+    assert (
+        status.rc == 2 and "the deploy to 2.0.0" in status.sentence and "has not ended" in status.sentence
+    ), status.output
     assert "zero.downtime.rollback" in status.sentence, status.sentence
     back = runs.play("zero.downtime.rollback")
     assert back.rc == 0 and releases() == ["1.0.0"] * 4 and works.pushed == ["2.0.0", "1.0.0"], back.output

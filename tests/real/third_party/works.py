@@ -1,10 +1,10 @@
 # Copyright (c) 2026, zero.downtime contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A platform that runs the local stage's application by itself: who has its token hands it a release, and it brings its own members to it.
+"""A platform that runs the local stage's application by itself, for those who have its token.
 
-It goes from member to member behind the stage's real HAProxy, and gives up what does not become ready: then it says so in its events, and the
-members have what they had before.
+It is handed a release, and brings its own members to it, one after the other behind the stage's real HAProxy. What does
+not become ready it gives up: then it says so in its events, and the members have what they had before.
 """
 
 from __future__ import annotations
@@ -75,9 +75,19 @@ class Works(Guarded):
             return 200, self.look()
 
     def look(self) -> dict[str, t.Any]:
-        return {"phase": self.phase, "events": self.events, "releases": [self._named(label) for label in self._known()],
-                **{name: self._named(label) if label else None for name, label in
-                   (("active", self.active), ("previous", self.history[-2] if len(self.history) > 1 else None), ("rolling", self.rolling))}}
+        return {
+            "phase": self.phase,
+            "events": self.events,
+            "releases": [self._named(label) for label in self._known()],
+            **{
+                name: self._named(label) if label else None
+                for name, label in (
+                    ("active", self.active),
+                    ("previous", self.history[-2] if len(self.history) > 1 else None),
+                    ("rolling", self.rolling),
+                )
+            },
+        }
 
     @property
     def active(self) -> str:
@@ -101,7 +111,9 @@ class Works(Guarded):
         return 202, self.look()
 
     def _known(self) -> list[str]:
-        return sorted(name[len("shop-"):-len(".tar.gz")] for name in os.listdir(layout.ARTIFACTS) if name.endswith(".tar.gz"))
+        return sorted(
+            name[len("shop-") : -len(".tar.gz")] for name in os.listdir(layout.ARTIFACTS) if name.endswith(".tar.gz")
+        )
 
     def _named(self, label: str) -> dict[str, str]:
         return {"label": label, "digest": digest_of(label)}
@@ -137,12 +149,14 @@ class Works(Guarded):
             self.events.append(f"{label} runs on {len(done)} members")
         with self._lock:
             if not (why or self._stop):
-                self.history = self.history[:self.history.index(label)] if label in self.history else self.history
+                self.history = self.history[: self.history.index(label)] if label in self.history else self.history
                 self.history.append(label)
             self.rolling, self.phase = None, "settled"
 
     def _bring(self, member: str, label: str) -> str | None:
-        """Bring one member to a release, without losing a request; why it did not become ready, if so. Then it stays out of traffic."""
+        """Bring one member to a release, without losing a request. It stays out of traffic where it does not become
+        ready; this says why.
+        """
         self._told(f"set server {POOL}/{member} state drain")
         wait_until(lambda: self._row(member)[4] == "0", f"{member} is empty")
         place(member, label)
@@ -162,7 +176,11 @@ class Works(Guarded):
         assert not answer, answer
 
     def _row(self, member: str) -> list[str]:
-        rows = [line.split(",") for line in ask(self.socket, f"show stat {POOL} 4 -1").splitlines() if line and not line.startswith("#")]
+        rows = [
+            line.split(",")
+            for line in ask(self.socket, f"show stat {POOL} 4 -1").splitlines()
+            if line and not line.startswith("#")
+        ]
         return next(row for row in rows if row[1] == member)
 
 
