@@ -16,9 +16,12 @@ from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 # Seconds that a module may take beyond its own time limit.
 BACK = 5
 
+Call = t.Callable[..., t.Tuple[_moving.Move, _moving.Results]]
+
 FACADE: dict[str, t.Any] = {
     **_moving.FACADE,
     "app": {"type": "str"},
+    "leaving": {"type": "str"},
     "so_far": {"type": "dict", "default": {}},
     # What the evidence knows as a move of all members at once: which of them the platform moves when, it alone knows.
     "step": {"type": "str", "default": "switch"},
@@ -33,40 +36,53 @@ class ActionModule(Once):
         if driver.push_args is None:
             raise DowntimeError(f"driver is '{args['driver']}', which hands no releases to a platform")
         traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
-        return self._hand(driver, driver.push_args(traffic, args["app"]), traffic, args, task_vars)
+        (name,) = _inventory.hosts_of(driver, traffic, [], task_vars)
+        own = driver.push_args(traffic, args["app"])
 
-    def _hand(
-        self,
-        driver: _drivers.Driver,
-        own: dict[str, t.Any],
-        traffic: dict[str, t.Any],
-        args: dict[str, t.Any],
-        task_vars: dict[str, t.Any],
-    ) -> dict[str, t.Any]:
-        hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
-        asked = args["state"] == "observed"
-        # What is only asked moves nothing, whoever has the lock.
-        move = _moving.Move(
-            self,
-            {**args, "lock": None if asked else args["lock"]},
-            task_vars,
-            "platform",
-            remembers=False,
-            members=hosts,
-        )
-        options = {**move.shared(_push_options.common_spec()), **own}
-        results = move.run(hosts, driver.module("push"), lambda _host: dict(options), args["timeout"] + BACK)
+        def call(**changes: t.Any) -> tuple[_moving.Move, _moving.Results]:
+            """One call of the driver's module; what only asks moves nothing, whoever has the lock."""
+            given = {**args, **changes}
+            given.update({"lock": None} if given["state"] == "observed" else {})
+            move = _moving.Move(self, given, task_vars, "platform", remembers=False, members=[name])
+            options = {**move.shared(_push_options.common_spec()), **own}
+            return move, move.run([name], driver.module("push"), lambda _host: dict(options), args["timeout"] + BACK)
+
+        rested = self._at_rest(args, name, call)
+        move, results = rested if rested and _failed(rested[1]) else call()
         found = move.merged(results)
         del found["balancers"]
-        found["members"] = {**args["so_far"], **{host: _told(results[host]) for host in hosts if host in results}}
-        found["absent"] = []
+        found["changed"] = found["changed"] or any(
+            result.get("changed") for result in (rested[1] if rested else {}).values()
+        )
+        # Of a note that was refused there is nothing to say of the platform.
+        told = {name: _told(results[name], found["changed"])} if name in results else {}
+        found.update(members={**args["so_far"], **told}, absent=[])
         return move.end(results, found)
 
+    def _at_rest(self, args: dict[str, t.Any], name: str, call: Call) -> tuple[_moving.Move, _moving.Results] | None:
+        """Wait for a platform that is at something else, and tell it to give up what is left; None where it is at rest.
 
-def _told(result: dict[str, t.Any]) -> dict[str, t.Any]:
+        The release is noted and handed over behind that, in one moment: whoever was killed while he waited hands nothing over.
+        """
+        if args["state"] != "activated" or self._task.check_mode:
+            return None
+        dummy, answers = call(state="observed", run_dir=None)
+        pending = answers[name].get("pending") or {}
+        if not pending or args["release"] in _names(pending):
+            return None
+        # What somebody else has handed over since is not given up, either.
+        return call(state="settled", going_back=args["going_back"] and args["leaving"] in _names(pending), run_dir=None)
+
+
+def _names(release: t.Mapping[str, t.Any]) -> list[t.Any]:
+    return [release[key] for key in ("label", "digest") if release.get(key)]
+
+
+def _failed(results: _moving.Results) -> bool:
+    return any(result.get("failed") for result in results.values())
+
+
+def _told(result: dict[str, t.Any], changed: bool) -> dict[str, t.Any]:
     """A platform's result as that of a member; one that failed is handed on as it is."""
-    return {
-        name: value
-        for name, value in (result if result.get("failed") else _push_options.told(result)).items()
-        if name != "diff"
-    }
+    whole = result if result.get("failed") else {**_push_options.told(result), "changed": changed}
+    return {key: value for key, value in whole.items() if key != "diff"}

@@ -20,7 +20,7 @@ RELEASES = ("active", "previous", "release", "pending")
 def common_spec() -> dict[str, t.Any]:
     """The options of every C(<driver>_push); a driver adds its own to them."""
     return {
-        "state": {"type": "str", "choices": ["observed", "activated"], "default": "activated"},
+        "state": {"type": "str", "choices": ["observed", "settled", "activated"], "default": "activated"},
         "release": {"type": "str"},
         "going_back": {"type": "bool", "default": False},
         "timeout": {"type": "int", "default": 900},

@@ -31,8 +31,9 @@ options:
   state:
     description:
       - Whether O(release) is handed to the platform (V(activated)), or nothing is changed (V(observed)).
+      - With V(settled), the platform is only waited for until it is at rest. With V(activated) this is done before, where it is at another release.
     type: str
-    choices: [observed, activated]
+    choices: [observed, settled, activated]
     default: activated
   release:
     description:
@@ -41,9 +42,14 @@ options:
     type: str
   going_back:
     description:
-      - Whether this goes back from another release. One that the platform is still bringing its members to is then given up, where it can be.
+      - Whether this goes back from another release. Where the platform is still bringing its members to that one, it is told to give it up, if it
+        can; with O(state=activated), where it is O(leaving).
     type: bool
     default: false
+  leaving:
+    description:
+      - With O(going_back), the release that is left.
+    type: str
   timeout:
     description:
       - Seconds within which the platform has to have brought its members to the release.

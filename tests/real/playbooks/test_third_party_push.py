@@ -249,6 +249,35 @@ def test_of_several_applications_one_is_picked(runs: Runs, works: Works) -> None
     ), unsaid.output
 
 
+def test_what_somebody_else_pushes_meanwhile_is_not_given_up(runs: Runs, works: Works, tmp_path: pathlib.Path) -> None:
+    works.go_on.clear()
+    hook = tmp_path / "push_by_hand.yml"
+    body = json.dumps({"release": "4.0.0-slow"})
+    by_hand = [
+        "curl",
+        "--silent",
+        "--fail",
+        "-X",
+        "PUT",
+        "-H",
+        f"@{tmp_path / 'header'}",
+        "-d",
+        body,
+        f"{works.url}/apps/shop",
+    ]
+    (tmp_path / "header").write_text(f"Authorization: Bearer {TOKEN}", encoding="utf-8")
+    hook.write_text(
+        json.dumps([{"name": "Push by hand", "ansible.builtin.command": {"argv": by_hand}, "no_log": True}])
+    )
+    freed = threading.Thread(target=free, args=(works, works.asked + 8))
+    freed.start()
+    # It is at work when the deploy comes to its own push, which waits for that.
+    played = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_hooks={"before_shift": str(hook)})
+    freed.join(120)
+    assert played.rc == 0 and works.pushed == ["4.0.0-slow", "2.0.0"] and releases() == ["2.0.0"] * 4, played.output
+    assert works.rejected == [] and works.given_up == []
+
+
 @pytest.mark.claim("push-refused-verbs")
 def test_what_it_cannot_do_is_refused_in_one_sentence(runs: Runs, works: Works) -> None:
     for verb in ("restart", "drain", "activate", "retire"):
@@ -324,6 +353,7 @@ def test_one_that_takes_too_long_is_given_up(runs: Runs, works: Works) -> None:
     with Load(layout.PORT) as load:
         late = runs.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_push_timeout=15)
     assert late.rc == 2 and load.failures == [] and works.pushed == ["2.0.0"] and works.rejected == [], late.output
+    assert works.given_up == ["2.0.0"]
     assert (
         f"{AT}: 2.0.0 is still rolling after 15 s; {AT} went back to 1.0.0" in late.sentence
         and releases() == ["1.0.0"] * 4

@@ -45,6 +45,7 @@ class Works(Guarded):
         self.phase = "settled"
         self.pushed: list[str] = []
         self.rejected: list[str] = []
+        self.given_up: list[str] = []
         self.events: list[str] = []
         self.asked = 0
         self.broken: BaseException | None = None
@@ -107,6 +108,7 @@ class Works(Guarded):
 
     def _give_up(self) -> tuple[int, t.Any]:
         self._stop = True
+        self.given_up.append(str(self.rolling))
         self.go_on.set()
         return 202, self.look()
 

@@ -52,33 +52,31 @@ def run(
     sleep: t.Callable[[float], None] = time.sleep,
 ) -> dict[str, t.Any]:
     """What the module works_push returns."""
-    platform, wanted, began = Platform(params), params["release"], clock()
+    platform, state, wanted, began = Platform(params), params["state"], params["release"], clock()
+
+    def settled() -> dict[str, t.Any]:
+        while (found := platform.look())["phase"] != "settled":
+            if clock() - began > params["timeout"]:
+                raise DowntimeError(
+                    f"{found['rolling']['label']} is still {found['phase']} after {params['timeout']} s"
+                )
+            sleep(POLL)
+        return found
+
     before = now = platform.look()
-    changed = params["state"] == "activated" and not _runs(before, wanted)
-    if params["state"] == "activated" and not check_mode:
-
-        def settled() -> dict[str, t.Any]:
-            while (found := platform.look())["phase"] != "settled":
-                if clock() - began > params["timeout"]:
-                    raise DowntimeError(
-                        f"{found['rolling']['label']} is still {found['phase']} after {params['timeout']} s"
-                    )
-                sleep(POLL)
-            return found
-
-        if before["rolling"] and before["rolling"]["label"] != wanted and params["going_back"]:
+    changed = (state == "settled" and params["going_back"] and before["phase"] != "settled") or (
+        state == "activated" and not _runs(before, wanted)
+    )
+    if state == "settled" and not check_mode:
+        if changed:
             platform.give_up()
-        # It takes no second release while it is at work.
         now = settled()
-        if not _runs(now, wanted) and not (before["rolling"] and before["rolling"]["label"] == wanted):
+    if state == "activated" and changed and not check_mode:
+        if before["phase"] == "settled" or before["rolling"]["label"] != wanted:
             platform.push(wanted)
-            now = settled()
+        now = settled()
         if not _runs(now, wanted):
-            raise DowntimeError(
-                now["events"][-1]
-                if now["events"]
-                else f"{wanted} was not brought to the members, and the works do not say why"
-            )
+            raise DowntimeError(now["events"][-1] if now["events"] else f"{wanted} was not brought to the members")
     return {
         "changed": changed,
         "waited": round(clock() - began, 3),
