@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.zero.downtime.plugins.module_utils import _proof
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, shown_url
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, is_phrase, shown_url
 
 # More of a body than this is not read: a readiness page is small, and a streaming answer would never end.
 BODY_LIMIT = 1024 * 1024
@@ -601,12 +601,17 @@ def sentence(bad: t.Sequence[t.Mapping[str, t.Any]], total: int, check: Check) -
         else member["name"]
         for member in (_with_passes(member, check) for member in bad)
     )
+    who, are_ready = f"{len(bad)} of {total} members", "are ready, but which release they run"
+    if is_phrase(bad[0]["name"]):
+        # A platform, which stands where members would and is the only one.
+        who, are_ready = bad[0]["name"], "is ready, but which release it runs"
+        each = each.replace(f"{who}: ", "", 1).replace(who, "it", 1)
     if all(member.get("unproven") and not _is_ready(member, check) for member in bad):
-        return f"{len(bad)} of {total} members are ready, but which release they run is unproven: {each}"
+        return f"{who} {are_ready} is unproven: {each}"
     if all(_is_ready(member, check) for member in bad):
-        return f"{len(bad)} of {total} members did not answer what users ask within {check.timeout:g} s: {each}"
+        return f"{who} did not answer what users ask within {check.timeout:g} s: {each}"
     runs = "pass" if check.passes == 1 else "passes in a row"
-    return f"{len(bad)} of {total} members did not reach {check.passes} {runs} within {check.timeout:g} s: {each}"
+    return f"{who} did not reach {check.passes} {runs} within {check.timeout:g} s: {each}"
 
 
 def _is_ready(member: t.Mapping[str, t.Any], check: Check) -> bool:

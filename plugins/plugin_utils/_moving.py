@@ -66,7 +66,7 @@ class Move:
         options = {host: args_for(host) for host in hosts}
         notes = self._notes(options)
         self.note("started", **detail)
-        if notes is not None and (refused := notes.before()):
+        if notes is not None and (refused := notes.before(bool(self.args.get("going_back")))):
             return refused
         results = _fanout.run_on(self.action, hosts, module, lambda host: {**options[host], **self._fence(host, notes)}, self.task_vars, what=self.what,
                                  on_result=keep, timeout=_fanout.limit(self.action, seconds))

@@ -34,15 +34,15 @@ class Noted:
         self.action, self.task_vars, self.lock, self.deploy_id, self.entry = action, task_vars, lock, deploy_id, entry
         self.journal: list[dict[str, t.Any]] = []
 
-    def before(self) -> Results:
+    def before(self, flees: bool = False) -> Results:
         """Write down what is about to be moved; what the hosts say against it.
 
-        What returns a member to traffic is held up by another deploy's lock only: without the note less is known, and without the move users are
-        missing a member.
+        What returns a member to traffic, or C(flees) from a release, is held up by another deploy's lock only: without the note less is known, and
+        without the move users are missing a member, or keep the release.
         """
         results = self._note(self.entry)
         self.journal = _lock.journal_of(results)
-        return self._taken(results) if self.entry.get("state") == "active" else self._failed(results)
+        return self._taken(results) if flees or self.entry.get("state") == "active" else self._failed(results)
 
     def memory(self, host: str) -> dict[str, t.Any]:
         """What the journal says of the members, as one of the movers is to know it."""

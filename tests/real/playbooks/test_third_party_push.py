@@ -342,10 +342,49 @@ def test_a_readiness_check_asks_where_it_is_told_to(runs: Runs, works: Works) ->
     assert (
         bad.rc == 2 and works.pushed == ["2.0.0", "4.0.0-slow", "2.0.0"] and f"{AT} went back to 2.0.0" in bad.sentence
     ), bad.output
+    assert (
+        "1 of 1" not in bad.sentence
+        and f"failed: {AT} did not reach 3 passes in a row within 2 s: it last answered" in bad.sentence
+    )
     nowhere = runs.play("zero.downtime.deploy", deploy_release="1.0.0", deploy_health={"path": "/ready"})
     assert (
         nowhere.rc == 2 and "deploy_health.address and deploy_health.port are needed, or no path" in nowhere.sentence
     ), nowhere.output
+
+
+def test_a_state_host_that_is_lost_meanwhile_holds_no_way_back_up(
+    runs: Runs, works: Works, tmp_path: pathlib.Path
+) -> None:
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    (pathlib.Path(runs.inventories[0]).parent / "host_vars").mkdir()
+    host_vars = pathlib.Path(runs.inventories[0]).parent / "host_vars" / "keeper1.yml"
+    host_vars.write_text(f"ansible_python_interpreter: {python}", encoding="utf-8")
+    health = {"path": "/", "address": "127.0.0.1", "port": layout.PORT, "body": '"version": "1', "timeout": 8}
+    with open(runs.log, "wb") as output:
+        argv = runs.argv(
+            "zero.downtime.deploy", deploy_release="2.0.0", deploy_health=health, deploy_state_hosts="keepers"
+        )
+        deploy = playing.start(argv, output, runs.env)
+        try:
+            wait_until(
+                lambda: works.active == "2.0.0" or deploy.poll() is not None, "the release is in place", timeout=120
+            )
+            wait_until(lambda: noted(tmp_path), "the state host has noted that", timeout=30)
+            python.unlink()
+            assert deploy.wait(120) == 2
+        finally:
+            deploy.kill()
+    printed = runs.log.read_text(encoding="utf-8")
+    runs.printed.append(printed)
+    assert (
+        works.pushed == ["2.0.0", "1.0.0"] and releases() == ["1.0.0"] * 4 and f"{AT} went back to 1.0.0" in printed
+    ), printed
+
+
+def noted(place: pathlib.Path) -> bool:
+    """Whether the journal there has the end of a move."""
+    return any('"done": true' in path.read_text(encoding="utf-8") for path in (place / "state").glob("*.journal"))
 
 
 def test_one_that_takes_too_long_is_given_up(runs: Runs, works: Works) -> None:

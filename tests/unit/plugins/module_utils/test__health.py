@@ -415,3 +415,14 @@ def test_bad_smoke_is_refused(entry, words) -> None:
     with pytest.raises(DowntimeError) as refused:
         _health.parse(params(smoke=[entry]))
     assert all(word in str(refused.value) for word in words)
+
+
+@pytest.mark.parametrize("entry, said", [
+    ({"detail": "answered 503", "passes": 0}, "did not reach 3 passes in a row within 60 s: it last answered 503"),
+    ({"detail": "127.0.0.1:80 refused the connection", "passes": 0}, "did not reach 3 passes in a row within 60 s: 127.0.0.1:80 refused the connection"),
+    ({"detail": "is ready, but GET /: answered 500", "passes": 3}, "did not answer what users ask within 60 s: it is ready, but GET /: answered 500"),
+])
+def test_a_platform_is_told_by_its_name_and_not_counted(entry: dict[str, t.Any], said: str) -> None:
+    name = "app shop at the works"
+    check = _health.Check(passes=3, timeout=60.0)
+    assert _health.sentence([{"name": name, "unproven": False, **entry}], 1, check) == f"{name} {said}"
