@@ -265,7 +265,8 @@ def test_the_last_sentence_says_at_which_shares_nobody_judged_it(tmp_path, verdi
             "release": new, "intended": new, "serving_release": old, "serving_side": "blue", "side": "green", "batches": [],
             "switch": {"from": "blue", "to": "green", "home": False}, "hooks": {}}
     local = {"__deploy_switched": {"shares": {"blue": 0, "green": 100}}}
-    assert _canary.outcome(local, plan, "Deploy of shop", None, False)["sentence"] == f"Deploy of shop: n serves on green (1 of 1 members); blue keeps o warm{clause}."
+    went = "Deploy of shop: n serves on green (1 of 1 members); blue keeps o warm"
+    assert _canary.outcome(local, plan, "Deploy of shop", None, False)["sentence"] == f"{went}{clause}."
     assert "judged" not in _canary.outcome(local, plan, "Deploy of shop", None, True)["sentence"]
     assert "judged" not in _canary.outcome(local, plan, "Deploy of shop", "2 requests were lost", False)["sentence"]
     # Neither does it go missing where requests were lost at the end.
