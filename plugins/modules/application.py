@@ -44,10 +44,15 @@ hosts:
   type: str
   sample: app1,app2
 members:
-  description: Names of its members.
+  description: Names of its members; none where a platform has members of its own.
   returned: success
   type: list
   elements: str
+stands_for_it:
+  description: The host of the inventory that has its variables, where a platform has members of its own. Nobody connects to it.
+  returned: when it has no members in the inventory
+  type: str
+  sample: shop_at_the_works
 restart_first:
   description: Whether what serves is to be restarted before a deploy, because a canary is to be compared with a fresh baseline.
   returned: success
