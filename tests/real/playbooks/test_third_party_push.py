@@ -322,6 +322,10 @@ def test_doctor_looks_at_all_that_a_push_needs(runs: Runs, works: Works) -> None
         wrong.rc == 2 and "not ready for push because" in wrong.sentence and "answered 401" in wrong.sentence
     ), wrong.output
     assert "other-token" not in wrong.output and works.pushed == []
+    works.go_on.clear()
+    works.answer("PUT", ["apps", "shop"], {"release": "2.0.0"})
+    busy = runs.play("zero.downtime.doctor")
+    assert busy.rc == 2 and f"not ready for push because {AT} is being brought to 2.0.0" in busy.sentence, busy.output
 
 
 @pytest.mark.claim("push-goes-back")
