@@ -32,6 +32,7 @@ class ActionModule(Once):
     SPEC = {**_members.common_spec(), **FACADE}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        _moving.check_step(args)
         driver = _drivers.load(args["driver"])
         traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
         if driver.member_args is None:

@@ -23,8 +23,8 @@ FACADE: dict[str, t.Any] = {
     "app": {"type": "str"},
     "leaving": {"type": "str"},
     "so_far": {"type": "dict", "default": {}},
-    # What the evidence knows as a move of all members at once: which of them the platform moves when, it alone knows.
-    "step": {"type": "str", "default": "switch"},
+    # All members at once, to the evidence: which of them the platform moves when, it alone knows.
+    "step": {"type": "str", "default": "push"},
 }
 
 
@@ -32,6 +32,8 @@ class ActionModule(Once):
     SPEC = {**_push_options.common_spec(), **FACADE}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        if args["state"] == "activated":
+            _moving.check_step(args)
         driver = _drivers.load(args["driver"])
         if driver.push_args is None:
             raise DowntimeError(f"driver is '{args['driver']}', which hands no releases to a platform")

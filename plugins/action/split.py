@@ -16,7 +16,7 @@ from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
 # Seconds that putting back may take beyond the time-out.
 BACK = 5
 
-FACADE: dict[str, t.Any] = {**_moving.FACADE, "step": {"type": "str", "default": "split"}}
+FACADE: dict[str, t.Any] = {**_moving.FACADE, "step": {"type": "str", "default": "switch"}}
 
 
 class ActionModule(Once):
@@ -24,6 +24,8 @@ class ActionModule(Once):
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         args["shares"] = _split.check_shares(args["shares"])
+        if args["shares"]:
+            _moving.check_step(args)
         driver = _drivers.load(args["driver"])
         if driver.split_args is None:
             names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).split_args)

@@ -31,14 +31,14 @@ import math
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _answers, _late, _losses, _rates, _slowdown
+from ansible_collections.zero.downtime.plugins.module_utils import _answers, _late, _losses, _rates, _slowdown, _steps
 from ansible_collections.zero.downtime.plugins.module_utils._balance import balance
 from ansible_collections.zero.downtime.plugins.module_utils._kernel import delta
 from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, STATUS, Cell
-from ansible_collections.zero.downtime.plugins.module_utils._probe import SHARE, admits, bound, hist_percentile_ms
+from ansible_collections.zero.downtime.plugins.module_utils._probe import bound, hist_percentile_ms
 
 # Steps that touch what serves. Until the first of them begins, nothing can be the deploy's doing.
-MOVES = (*_losses.OF_ALL, *_losses.OF_MEMBERS)
+MOVES = _steps.moving(_steps.ALL, _steps.MEMBERS)
 
 # On a first deploy nothing was before: so many errors, which are more than this part of all answers, are too many.
 LEAST, WITHOUT_BEFORE = 3, 0.01
@@ -60,16 +60,6 @@ CLASSES = {APP: "5xx", REFUSED: "4xx"}
 # What a record calls the balance sheet's losses.
 KINDS = {"unanswered": "unanswered", "truncated": "truncated", "own_errors": "5xx of the balancer"}
 
-_DOING = {
-    "plan": "while the deploy was planned", "lock": "while the lock was taken", "gates": "during the gates", "stage": "while the release was staged",
-    "drain": "while {who} drained", "activate": "while {who} changed release", "gate": "during the check of {who}", "return": "while {who} came back",
-    "streams": "while the streams of {who} were ended",
-    "switch": "while traffic was switched", "back_switch": "while traffic was switched back",
-    "verify": "while the deploy was verified", "record": "while the record was written",
-    "back_drain": "while {who} drained, going back", "back_activate": "while {who} went back to the old release",
-    "back_gate": "during the check of {who}, going back", "back_return": "while {who} came back with the old release",
-}
-
 
 # -- is it worse? ---------------------------------------------------------------------------------------------------
 
@@ -82,13 +72,9 @@ def worse(before: _rates.Count, during: _rates.Count) -> bool:
 
 # -- windows --------------------------------------------------------------------------------------------------------
 
-def _is_move(step: t.Mapping[str, t.Any]) -> bool:
-    return step["name"] in MOVES or step["name"].startswith(SHARE)
-
-
 def window(steps: t.Sequence[dict[str, t.Any]]) -> tuple[float | None, float | None]:
     """From the first move to the end of the last; None for what has not happened."""
-    moves = [step for step in steps if _is_move(step)]
+    moves = [step for step in steps if _steps.is_move(step["name"])]
     if not moves:
         return None, None
     ends = [step["finished"] for step in moves]
@@ -102,7 +88,7 @@ def blamed_from(steps: t.Sequence[dict[str, t.Any]], began: float | None) -> lis
     """
     clears = [step["finished"] for step in steps if step["name"] == "clear"]
     work = began if not clears else math.inf if None in clears else max(clears)
-    met = min((step["started"] for step in steps if step["name"] == "switch" or step["name"].startswith(SHARE)), default=None)
+    met = min((step["started"] for step in steps if _steps.meets_users(step["name"])), default=None)
     return [work] if work is None or met is None or met <= work else [met, work]
 
 
@@ -135,7 +121,7 @@ def _step_of(began: float, ended: float, steps: t.Sequence[dict[str, t.Any]]) ->
     if not running:
         # A loss shows a moment after its cause, when the step may be over.
         running = [step for step in steps if step["finished"] is not None and 0 <= began - step["finished"] <= 2]
-    moves = [step for step in running if _is_move(step)]
+    moves = [step for step in running if _steps.is_move(step["name"])]
     return max(moves or running, key=lambda step: step["started"], default=None)
 
 
@@ -150,7 +136,7 @@ def _clock(when: float) -> str:
 def _entry(when: float, kind: str, count: int, step: dict[str, t.Any] | None, balancer: str | None, line: str,
            member: str | None = None) -> dict[str, t.Any]:
     who = _who(step)
-    doing = _DOING.get(step["name"], "during %s" % step["name"]).format(who=who or "members") if step else "while no step ran"
+    doing = _steps.doing(step["name"], who) if step else "while no step ran"
     # Whose loss it was, where that is not who was being moved.
     whose = " of %s" % member if member and member != who else ""
     text = "%d lost (%s)%s at %s %s%s" % (count, kind, whose, _clock(when), doing, " on %s" % balancer if balancer else "")
@@ -310,7 +296,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
         began = math.inf
     since = None
     if first:
-        since = next((step["finished"] for step in steps if admits(step["name"]) and step["finished"]), None)
+        since = next((step["finished"] for step in steps if _steps.admits(step["name"]) and step["finished"]), None)
         if probe is not None:
             # Not before something answered, either.
             since = max(since or 0.0, probe["first_ok"]) if probe.get("first_ok") else None
@@ -321,7 +307,7 @@ def compose(probe: dict[str, t.Any] | None, samples: t.Sequence[dict[str, t.Any]
     notes: list[str] = ["before anything moved: %s" % detail["reason"] for detail in baselines[-1:]]
     sheet = balance(samples, moved_at=began, since=since, cut=cut)
     cells: list[Cell] = sheet.pop("cells") if sheet else []
-    places = _losses.Places(steps, SHARE, baselines[-1]["baseline"] if began is None and baselines else began)
+    places = _losses.Places(steps, baselines[-1]["baseline"] if began is None and baselines else began)
     verdicts = _losses.judge(cells, places) if sheet else []
     blamed = blamed_from(steps, began)
     kernel = kernel_of(samples)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _rates
+from ansible_collections.zero.downtime.plugins.module_utils import _rates, _steps
 from ansible_collections.zero.downtime.plugins.module_utils._placing import LOSSES, Cell
 from ansible_collections.zero.downtime.plugins.module_utils._rates import Count
 
@@ -34,10 +34,6 @@ AFTER = 2.0
 FEW = 3
 # Seconds that a member may stumble.
 BURST = 4.0
-# Steps in which members are moved, and steps that touch every member at once. What is open has no end yet.
-OF_MEMBERS = ("drain", "activate", "gate", "return", "streams", "back_drain", "back_activate", "back_gate", "back_return")
-OF_ALL = ("clear", "switch", "back_switch")
-RETURNS = ("return", "back_return")
 # One connection that its member resets is both.
 TWICE = ("unanswered", "truncated")
 FOREVER = float("inf")
@@ -66,20 +62,19 @@ class Places:
     """Which members a deploy moved, and when.
 
     :param steps: as _events.steps gives them.
-    :param share: how the names of steps begin that change shares.
     :param began: when it first moved something; None where nothing is known to have moved.
     """
 
-    def __init__(self, steps: t.Sequence[Step], share: str, began: float | None) -> None:
+    def __init__(self, steps: t.Sequence[Step], began: float | None) -> None:
         self.began = began
         self.members: dict[str, list[tuple[Span, frozenset[str]]]] = {}
         self.all: list[Span] = []
         batches: dict[tuple[t.Any, bool], list[Step]] = {}
         for step in steps:
-            if step["name"] in OF_ALL or step["name"].startswith(share):
+            if _steps.of_all(step["name"]):
                 self.all.append((step["started"], _end(step)))
-            elif step["name"] in OF_MEMBERS:
-                batches.setdefault((step.get("batch"), step["name"].startswith("back_")), []).append(step)
+            elif _steps.is_move(step["name"]):
+                batches.setdefault((step.get("batch"), _steps.goes_back(step["name"])), []).append(step)
         # The name that a balancer has for a member, where that is another one, and the way back.
         self.servers = {name: server for step in steps for name, server in (step.get("servers") or {}).items()}
         self.names = {server: name for name, server in self.servers.items()}
@@ -131,7 +126,7 @@ class Meant(t.NamedTuple):
 def _meant(step: Step, steps: t.Sequence[Step]) -> t.Iterator[Meant]:
     """A member that has come back loses what it loses by itself, and so does one that nobody has begun to take out."""
     began = step["started"]
-    back = [other["started"] for other in steps if other["name"] in RETURNS and other.get("batch") == step.get("batch") and other["started"] > began]
+    back = [other["started"] for other in steps if _steps.returns(other["name"]) and other.get("batch") == step.get("batch") and other["started"] > began]
     until = min(back, default=FOREVER)
     # What was cut comes first: that many were. One that is cut may be waiting for its answer still.
     for server, number in (step.get("cut_by") or {}).items():

@@ -38,11 +38,12 @@ import typing as t
 from urllib.parse import urlsplit
 
 if __package__:
-    from ansible_collections.zero.downtime.plugins.module_utils import _answers
+    from ansible_collections.zero.downtime.plugins.module_utils import _answers, _steps
 else:
     # A process of its own knows no collections: it finds the files beside this one by their place.
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import _answers
+    import _steps
 
 STREAMS = ("fresh", "keepalive", "post")
 
@@ -93,9 +94,6 @@ _TOO_LATE = 1.0
 _OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 # Answers to a POST that mean "this address takes no POST", not "something is broken".
 _NO_POST = (404, 405, 501)
-# The deploy's steps that admit members, beside a canary's, which say how much: "share 25 %".
-SHARE = "share "
-_ADMITTING = ("return", "switch")
 # Answers that a balancer gives when a member does not. They are the transport's unless the application signed them.
 _GATEWAY = ("status_502", "status_503", "status_504")
 
@@ -777,7 +775,7 @@ class Probe:
         self.post_question = self._question(self.target, "POST")
         self.turns = dict.fromkeys(STREAMS, 0)
         events, moves, known = self.config["events"], self.config["moves"], self.config["answers"]
-        self.expected = _answers.Expected(lambda: _answers.first_move(events, moves, SHARE) if moves else None, lambda: _answers.read(known))
+        self.expected = _answers.Expected(lambda: _answers.first_move(events, moves, _steps.SHARE) if moves else None, lambda: _answers.read(known))
         self.before: dict[int, int] = {}
         self.last_outcome: Outcome | None = None
 
@@ -1466,11 +1464,6 @@ def once(config: dict[str, t.Any]) -> Outcome:
     return Probe(config).once()
 
 
-def admits(step: str) -> bool:
-    """Whether a step of a deploy brings members into traffic that were not in it before."""
-    return step in _ADMITTING or step.startswith(SHARE)
-
-
 def admitted(events: str) -> float | None:
     """When the first step of a deploy that admits members had ended, by the file of its events; None while there is none."""
     try:
@@ -1480,7 +1473,7 @@ def admitted(events: str) -> float | None:
         return None
     for line in lines:
         event = json.loads(line) if line.endswith("\n") else {}
-        if event.get("event") == "finished" and admits(event["step"]):
+        if event.get("event") == "finished" and _steps.admits(event["step"]):
             return float(event["time"])
     return None
 

@@ -16,7 +16,7 @@ import json
 import math
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _report_canary
+from ansible_collections.zero.downtime.plugins.module_utils import _report_canary, _steps
 from ansible_collections.zero.downtime.plugins.module_utils._report_text import (
     Record, _clock, _count, _dicts, _duration, _mapping, _ms, _name, _nice, _number, _plural, _share, _text,
 )
@@ -38,12 +38,7 @@ RESULTS = {
 # the quiet one, the new one carries the page's accent. The stylesheet has them as v0..v5.
 PALETTE_SIZE = 6
 
-STEP_WORDS = {
-    "plan": "plan", "lock": "lock", "gates": "gates", "stage": "stage", "drain": "drain", "activate": "activate", "gate": "health gate",
-    "return": "return", "verify": "verify", "record": "record", "back_drain": "drain (back)", "back_activate": "activate (back)",
-    "back_gate": "health gate (back)", "back_return": "return (back)", "mirror": "mirror", "shadow": "shadow", "switch": "switch",
-    "back_switch": "switch (back)", "retire": "stop the old side", "streams": "end streams",
-}
+STEP_WORDS = {step.name: step.title for step in _steps.STEPS.values()}
 STEP_KINDS = {"drain": "drain", "activate": "activate", "gate": "gate", "return": "return"}
 
 

@@ -58,6 +58,8 @@ options:
   step:
     description:
       - Name of the step in the events.
+      - With O(run_dir) one that moves something, by which the evidence knows when the deploy has touched what, such as V(drain), V(return), V(switch),
+        V(push), or V(share 5 %).
     type: str
     default: drain
   batch:

@@ -90,8 +90,10 @@ options:
   step:
     description:
       - Name of the step in the events.
+      - With O(run_dir) one that moves something, by which the evidence knows when the deploy has touched what, such as V(drain), V(return), V(switch),
+        V(push), or V(share 5 %).
     type: str
-    default: switch
+    default: push
 version_added: 0.1.0
 author:
   - zero.downtime contributors (@zero-downtime)

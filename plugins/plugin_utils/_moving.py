@@ -11,8 +11,8 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events
-from ansible_collections.zero.downtime.plugins.module_utils._errors import called, named
+from ansible_collections.zero.downtime.plugins.module_utils import _balance, _events, _steps
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, called, named
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _noted
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
@@ -28,6 +28,13 @@ FACADE: dict[str, t.Any] = {
     "run_dir": {"type": "path"},
     "step": {"type": "str"},
 }
+
+
+def check_step(args: t.Mapping[str, t.Any]) -> None:
+    """Refuse a step of a deploy for a move that the evidence would take for none."""
+    if args["run_dir"] and not _steps.is_move(args["step"]):
+        names = ", ".join(_steps.moving(_steps.MEMBERS, _steps.ALL))
+        raise DowntimeError(f"step is '{args['step']}', which moves nothing; accepted are {names}, and '{_steps.SHARE}' with a share")
 
 
 class Move:
@@ -66,7 +73,7 @@ class Move:
         options = {host: args_for(host) for host in hosts}
         notes = self._notes(options)
         self.note("started", **detail)
-        if notes is not None and (refused := notes.before(bool(self.args.get("going_back")))):
+        if notes is not None and (refused := notes.before(_steps.goes_back(self.args["step"]) or bool(self.args.get("going_back")))):
             return refused
         results = _fanout.run_on(self.action, hosts, module, lambda host: {**options[host], **self._fence(host, notes)}, self.task_vars, what=self.what,
                                  on_result=keep, timeout=_fanout.limit(self.action, seconds))

@@ -104,7 +104,7 @@ def test_a_loss_for_which_no_server_was_left_counts_while_any_member_is_moved():
             20.0: counted_lines(*good * 1500, *["502|POST|OK|157|502|-|0|-|shop|0.000" + ENDED + "|shop"] * 9, names=names)}
     samples = [{"time": when, "balancer": "lb", "at": "checked", "counters": [row]} for when, row in rows.items()]
     cells = _balance.balance(samples, moved_at=12.0)["cells"]
-    places = _losses.Places([{"name": "drain", "batch": 1, "started": 12.0, "finished": None, "members": ["app1"]}], "share-", 12.0)
+    places = _losses.Places([{"name": "drain", "batch": 1, "started": 12.0, "finished": None, "members": ["app1"]}], 12.0)
     lost = next(one for one in _losses.judge(cells, places) if one.kind == "own_errors")
     assert (lost.lost, {cell.member for cell in lost.where}, lost.others) == (9, {None}, [])
 

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe
+from ansible_collections.zero.downtime.plugins.module_utils import _probe, _steps
 from ansible_collections.zero.downtime.plugins.module_utils._probe import Answer, Malformed, Outcome, Tally
 
 URL = "http://shop.example/"
@@ -197,7 +197,7 @@ def test_pending_failures_are_bounded():
 def test_members_are_admitted_by_the_first_step_that_ends_so(tmp_path):
     assert _probe.admitted(str(tmp_path / "events.jsonl")) is None
     for step, members in (("drain", False), ("judge 5 %", False), ("return", True), ("switch", True), ("share 5 %", True)):
-        assert _probe.admits(step) is members
+        assert _steps.admits(step) is members
     lines = [{"time": 1.0, "step": "drain", "event": "finished"}, {"time": 2.0, "step": "return", "event": "started"},
              {"time": 3.0, "step": "return", "event": "finished"}, {"time": 4.0, "step": "return", "event": "finished"}]
     text = "".join(json.dumps(line) + "\n" for line in lines)
