@@ -67,7 +67,7 @@ def test_all_balancers_at_once_with_the_fence(run: t.Any, tmp_path: t.Any) -> No
         assert given["lock"] == "/state/x.lock" and "memory" not in given
         assert given["shares"] == GREEN and given["app"] == "shop" and given["deploy_id"] == "d1" and given["min_active"] == "2"
         assert given["sides"] == {"blue": ["b"], "green": ["g"]} and given["intent"] == {"verb": "deploy"} and "run_dir" not in given
-    assert [(event["step"], event["event"]) for event in _events.read(str(tmp_path))] == [("split", "started"), ("split", "finished")]
+    assert [(event["step"], event["event"]) for event in _events.read(str(tmp_path))] == [("switch", "started"), ("switch", "finished")]
     assert (tmp_path / "counters.jsonl").read_text().count("\n") == 2
 
 

@@ -22,7 +22,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._variables import VA
 # What the roles fill in by themselves, or have checked as a variable before a module sees it: no sentence about these reaches a user of the playbooks.
 FILLED_IN = {
     "run_dir", "plan", "deploy_id", "members", "weight", "shares", "streams", "lock_timeout", "mirrors", "lasts", "candidate", "result", "timeout",
-    "digest", "running", "lock", "records_dir", "mirror_limit", "mirror_timeout", "entry",
+    "digest", "running", "lock", "records_dir", "mirror_limit", "mirror_timeout", "entry", "step",
 }
 
 
