@@ -335,7 +335,7 @@ def test_a_readiness_check_asks_where_it_is_told_to(runs: Runs, works: Works) ->
     assert (
         well.rc == 0
         and releases() == ["2.0.0"] * 4
-        and [step["name"] for step in record(runs)["steps"]][-3:-1] == ["switch", "gate"]
+        and [step["name"] for step in record(runs)["steps"]][-3:-1] == ["push", "gate"]
     ), well.output
     # What the platform calls well and the check does not.
     bad = runs.play(
