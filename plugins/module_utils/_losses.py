@@ -207,7 +207,7 @@ def judge(cells: t.Sequence[Cell], places: Places) -> list[Verdict]:
             own += _rates.beyond(count(before, kind), count(left, kind))
             where = where + left
         placed = _at_most(own, where, kind)
-        theirs = set(map(id, placed)) | {id(cell) for cell in where}
+        theirs = set(map(id, where))
         others = sorted({places.names.get(cell.member, cell.member) for cell in during
                          if cell.member and cell.counts.get(kind) and id(cell) not in theirs})
         hasty = bool(own) and not usual.failed and usual.requests < ENOUGH and not _rates.higher(usual, Count(own, here.requests), level=MOVED_LEVEL)

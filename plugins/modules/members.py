@@ -14,25 +14,11 @@ description:
   - A balancer that cannot be reached is a failure of this task that names it. It never makes another host unreachable.
   - The task runs once, whatever the number of hosts of the play.
 options:
-  driver:
-    description:
-      - Name of the driver, such as V(haproxy), V(nginx), V(healthcheck) or V(none), or C(namespace.collection.name) of another collection's driver.
-    type: str
-    required: true
-  traffic:
-    description:
-      - The driver's own options, as C(deploy_traffic) has them, less C(driver).
-    type: dict
-    required: true
   servers:
     description:
       - What the balancers call a member, where that is not its inventory name.
     type: dict
     default: {}
-  lock:
-    description:
-      - The lock of a plan of M(zero.downtime.plan). On its hosts a move is refused when the lock is another deploy's.
-    type: dict
   own_traffic:
     description:
       - By inventory name, what stands in place of O(traffic) for that member, where a driver's modules run on the members' own hosts.
@@ -44,23 +30,7 @@ options:
         all others.
     type: bool
     default: false
-  on_failure:
-    description:
-      - Whether failures fail the task, or are reported in RV(ignore:problems) alone. The latter is for going back, where one balancer's
-        failure must not keep the others from being put right.
-    type: str
-    choices: [fail, report]
-    default: fail
-  run_dir:
-    description:
-      - Directory on the controller that takes the events of a running deploy.
-    type: path
   step:
-    description:
-      - Name of the step in the events.
-      - With O(run_dir) one that moves something, by which the evidence knows when the deploy has touched what, such as V(drain), V(return), V(switch),
-        V(push), or V(share 5 %).
-    type: str
     default: drain
   batch:
     description:
@@ -70,6 +40,7 @@ version_added: 0.1.0
 author:
   - zero.downtime contributors (@zero-downtime)
 extends_documentation_fragment:
+  - zero.downtime.moving
   - zero.downtime.attributes
   - zero.downtime.members
   - zero.downtime.memory

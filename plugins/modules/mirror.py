@@ -15,42 +15,21 @@ description:
   - A balancer that cannot be reached is a failure of this task that names it. It never makes another host unreachable.
   - The task runs once, whatever the number of hosts of the play.
 options:
-  driver:
-    description:
-      - Name of the driver, such as V(nginx), or C(namespace.collection.name) of another collection's driver.
-    type: str
-    required: true
   traffic:
     description:
       - The driver's own options, as C(deploy_traffic) has them, less C(driver). Pools of both sides are needed.
-    type: dict
-    required: true
   to:
     description:
       - The side that gets the copies. It must not be the one that serves.
     type: str
     choices: [blue, green]
     required: true
-  lock:
-    description:
-      - The lock of a plan of M(zero.downtime.plan). On its hosts nothing is changed when the lock is another deploy's.
-    type: dict
-  on_failure:
-    description:
-      - Whether failures fail the task, or are reported in RV(ignore:problems) alone.
-    type: str
-    choices: [fail, report]
-    default: fail
-  run_dir:
-    description:
-      - Directory on the controller that takes the events of a running deploy.
-    type: path
   step:
     description:
       - Name of the step in the events.
-    type: str
     default: mirror
 extends_documentation_fragment:
+  - zero.downtime.moving
   - zero.downtime.attributes
   - zero.downtime.mirror
 attributes:

@@ -14,16 +14,6 @@ description:
     platform itself.
   - The task runs once, whatever the number of hosts of the play.
 options:
-  driver:
-    description:
-      - Name of the driver, or C(namespace.collection.name) of another collection's driver.
-    type: str
-    required: true
-  traffic:
-    description:
-      - The driver's own options, as C(deploy_traffic) has them, less C(driver).
-    type: dict
-    required: true
   app:
     description:
       - Name of the application, where the platform's own name for it is not among the driver's options.
@@ -77,27 +67,13 @@ options:
       - The members' results of earlier calls, which are returned with those of this one.
     type: dict
     default: {}
-  on_failure:
-    description:
-      - Whether failures fail the task, or are reported in RV(ignore:problems) alone. The latter is for going back.
-    type: str
-    choices: [fail, report]
-    default: fail
-  run_dir:
-    description:
-      - Directory on the controller that takes the events of a running deploy.
-    type: path
   step:
-    description:
-      - Name of the step in the events.
-      - With O(run_dir) one that moves something, by which the evidence knows when the deploy has touched what, such as V(drain), V(return), V(switch),
-        V(push), or V(share 5 %).
-    type: str
     default: push
 version_added: 0.1.0
 author:
   - zero.downtime contributors (@zero-downtime)
 extends_documentation_fragment:
+  - zero.downtime.moving
   - zero.downtime.attributes
 attributes:
   check_mode:
