@@ -140,8 +140,7 @@ class ActionModule(ActionBase):
                 own_traffic[name] = _plan.without_secrets(own["deploy_traffic"], driver.traffic_spec)
             for side in sides:
                 by_side[side][name] = _plan.member(name, own, side, variables.address(name))
-        if driver.runs_on != "members" and not driver.has_platform:
-            _plan.same_for_all(driver, traffic_of)
+        warnings += _plan.differing(driver, traffic_of)
         if verb in _plan.SHIFTS:
             for side in sides:
                 _plan.distinct_addresses(by_side[side])

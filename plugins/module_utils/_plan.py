@@ -273,19 +273,23 @@ def without_secrets(values: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) 
     return {name: value for name, value in values.items() if not spec.get(name, {}).get("no_log")}
 
 
-def same_for_all(driver: _drivers.Driver, traffic: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
-    """Refuse an option of the balancers that is another one for each member, such as a path with C(inventory_hostname): the first member's would be taken.
+def differing(driver: _drivers.Driver, traffic: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    """Warnings about options of the balancers that are another one for each member, such as a path with C(inventory_hostname): the first member's is taken.
 
     :param traffic: C(deploy_traffic) as each member has it. What a pool says of its member may differ.
     """
+    if driver.runs_on == "members" or not traffic:
+        return []
     first, *others = traffic
+    found = []
     for name in (name for name in driver.traffic_spec if name != "pools"):
         other = next((member for member in others if traffic[member].get(name) != traffic[first].get(name)), None)
         if other:
             secret = driver.traffic_spec[name].get("no_log")
             one, another = ("one thing", "another one") if secret else (repr(traffic[member].get(name)) for member in (first, other))
-            raise DowntimeError(f"deploy_traffic.{name} is {one} for {first} and {another} for {other}; with driver {driver.name} one value for all "
-                                f"members is accepted, since its calls run on the {driver.runs_on}")
+            found.append(f"deploy_traffic.{name} is {one} for {first} and {another} for {other}; driver {driver.name} takes that of {first}, since its calls "
+                         f"run on the {driver.runs_on}")
+    return found
 
 
 def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.Any]]:

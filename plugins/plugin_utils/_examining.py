@@ -182,6 +182,10 @@ class Examination:
                 own[name], dummy = _plan.check_application(
                     {**values, **self.variables.of(name, _inventory.PER_MEMBER)}, self.verb, refused
                 )
+            self.advice += [
+                {"balancer": None, "level": "warning", "setting": "deploy_traffic", "text": text, "lines": []}
+                for text in _plan.differing(driver, {name: one["deploy_traffic"] for name, one in own.items()})
+            ]
             self.driver = driver
             for side in _plan.sides_of(self.checked["deploy_traffic"], _going_on.DEFAULT):
                 self.by_side[side] = {}

@@ -469,13 +469,14 @@ def test_streams_of_a_pool_in_mode_tcp_are_refused(verb):
     assert _plan.of_streams({"deploy_streams": "wait"}, {}, _drivers.load("haproxy"), "rolling", verb, told)["out"] is None
 
 
-def test_what_is_the_balancers_is_the_same_for_all_members():
+def test_what_is_another_thing_for_each_member_and_the_balancers_is_told():
     driver = _drivers.load("haproxy")
     pools = {"app1": [{"name": "shop", "server": "a"}], "app2": [{"name": "shop", "server": "b"}]}
-    _plan.same_for_all(driver, {name: {"socket": "/run/haproxy.sock", "pools": own} for name, own in pools.items()})
-    with pytest.raises(DowntimeError, match="deploy_traffic.socket is '/run/app1.sock' for app1 and '/run/app2.sock' for app2; with driver haproxy one value "
-                                            "for all members is accepted, since its calls run on the balancers"):
-        _plan.same_for_all(driver, {name: {"socket": f"/run/{name}.sock", "pools": own} for name, own in pools.items()})
+    assert _plan.differing(driver, {name: {"socket": "/run/haproxy.sock", "pools": own} for name, own in pools.items()}) == []
+    assert _plan.differing(driver, {}) == []
+    assert _plan.differing(driver, {name: {"socket": f"/run/{name}.sock", "pools": own} for name, own in pools.items()}) == [
+        "deploy_traffic.socket is '/run/app1.sock' for app1 and '/run/app2.sock' for app2; driver haproxy takes that of app1, since its calls run on the "
+        "balancers"]
 
 
 # -- a platform that has members of its own ----------------------------------------------------------------------------
