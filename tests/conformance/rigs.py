@@ -108,7 +108,7 @@ class BalancedRig(Rig):
     def state(self) -> dict[str, str]:
         text = haproxy_stage.ask(self.stage.socket, "show stat -1 4 -1")
         rows = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
-        return {row[1]: row[17] for row in rows}
+        return {row[1]: haproxy_stage.status_of(row[17]) for row in rows}
 
     def get(self, path: str = "/", timeout: float = 10.0) -> tuple[int, str]:
         """One request through the balancer on a fresh connection: status and member. 0 for any failure of transport."""

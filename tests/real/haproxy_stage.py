@@ -94,10 +94,16 @@ def ask(path: str, command: str, timeout: float = 20.0) -> str:
             data += part
 
 
+def status_of(cell: str) -> str:
+    """What a server is, less how many checks it is from something else: "UP 1/2" is UP, on a machine that was too slow to answer one check."""
+    return re.sub(r" \d+/\d+$", "", cell)
+
+
 def rows_of(stage: HaproxyStage, kind: int) -> list[dict[str, str]]:
     """The statistics of every backend (2) or server (4), by the names of their columns."""
     titles, *rows = [line.split(",") for line in ask(stage.socket, f"show stat -1 {kind} -1").lstrip("# ").splitlines() if line]
-    return [dict(zip(titles, row)) for row in rows]
+    named = [dict(zip(titles, row)) for row in rows]
+    return [{**row, "status": status_of(row["status"])} for row in named]
 
 
 class HaproxyStage:

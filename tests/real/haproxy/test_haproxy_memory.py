@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from haproxy_load import Load
-from haproxy_stage import ask, wait_until
+from haproxy_stage import ask, status_of, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -35,7 +35,7 @@ def deploy(move, tmp_path):
 
 def status(stage, name):
     rows = [row.split(",") for row in ask(stage.socket, "show stat -1 4 -1").splitlines()[1:] if row]
-    return next(row[17] for row in rows if row[:2] == ["shop", name])
+    return next(status_of(row[17]) for row in rows if row[:2] == ["shop", name])
 
 
 def out(result):

@@ -24,7 +24,7 @@ import layout  # noqa: E402
 import playing  # noqa: E402
 import saved  # noqa: E402
 import sides  # noqa: E402
-from haproxy_stage import ask, get, wait_until  # noqa: E402
+from haproxy_stage import ask, get, status_of, wait_until  # noqa: E402
 
 import stage as stage_code  # noqa: E402
 
@@ -143,7 +143,8 @@ class Stage:
 
     def _rows(self, pool: str) -> list[list[str]]:
         lines = ask(self.socket(), f"show stat {pool} 4 -1").splitlines()
-        return [line.split(",") for line in lines if line and not line.startswith("#")]
+        rows = [line.split(",") for line in lines if line and not line.startswith("#")]
+        return [[*row[:17], status_of(row[17]), *row[18:]] for row in rows]
 
     def _all(self) -> dict[str, t.Any]:
         """All that a test may change."""

@@ -19,7 +19,7 @@ import typing as t
 import layout
 import playing
 import pytest
-from haproxy_stage import ask, free_port, wait_until
+from haproxy_stage import ask, free_port, status_of, wait_until
 from sides import POOLS, traffic
 
 STRATEGIES = ["rolling", "blue_green", "canary"]
@@ -64,7 +64,7 @@ def everything(stage: t.Any) -> dict[str, t.Any]:
         "files": files,
         "states": ask(stage.socket(), "show servers state").splitlines()[0:2] + stage.seen()["servers"],
         "map": ask(stage.socket(), f"show map {stage.dir}/etc/split.map").split()[1:],
-        "weights": [(row[0], row[1], row[17], row[18]) for row in rows],
+        "weights": [(row[0], row[1], status_of(row[17]), row[18]) for row in rows],
     }
 
 
