@@ -10,8 +10,9 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._plan import canary_options as _canary_options
 from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _floor, _inventory, _whole_run
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _lock, _plan, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _holder
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 MODULE = "zero.downtime.lock"
 
@@ -40,7 +43,7 @@ class ActionModule(Once):
     def _acquire(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
         options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"], "key": lock["key"],
-                   "holder": {**_holder.me(), "verb": plan["verb"]},
+                   "holder": {**_lock_holder.me(), "verb": plan["verb"]},
                    "force": lock["break"], "timeout": WAIT, "without": plan.get("without", [])}
         hosts = sorted(lock["hosts"])
         # Whoever gets the first host gets the others: two controllers that begin at once do not both end with half of them.
@@ -81,7 +84,7 @@ class ActionModule(Once):
         if self._task.check_mode and result.get("lock") and not _mine(plan, result["lock"]) and not _may_follow(plan, result["lock"]):
             holder = result["lock"]
         if holder and not plan["lock"]["break"]:
-            return _holder.refusal(plan, host, holder)
+            return _lock_holder.refusal(plan, host, holder)
         return None
 
     def _release(self, plan: dict[str, t.Any], clean: bool, known: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -104,4 +107,4 @@ def _mine(plan: dict[str, t.Any], lock: dict[str, t.Any]) -> bool:
 def _may_follow(plan: dict[str, t.Any], lock: dict[str, t.Any]) -> bool:
     """Whether C(plan) may take this lock over: its holder is dead, and C(plan) can end what it began."""
     same = (lock.get("holder") or {}).get("verb") == plan["verb"]
-    return (plan["verb"] in _plan.SHIFTS or same) and _holder.dead(lock)
+    return (plan["verb"] in _plan.SHIFTS or same) and _lock_holder.dead(lock)

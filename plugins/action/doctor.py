@@ -11,9 +11,11 @@ import typing as t
 from ansible import context as command_line
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _doctor, _going_on, _written
+from ansible_collections.zero.downtime.plugins.module_utils import _written
+from ansible_collections.zero.downtime.plugins.module_utils._diagnosis import doctor as _doctor
+from ansible_collections.zero.downtime.plugins.module_utils._plan import going_on as _going_on
 from ansible_collections.zero.downtime.plugins.plugin_utils import _examining, _inventory, _whole_run, _words
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 display = Display()
 

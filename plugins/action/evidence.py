@@ -10,9 +10,13 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _probe, _seen, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import seen as _seen
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
 from ansible_collections.zero.downtime.plugins.plugin_utils._evidence_keeper import SPEC, Keeper
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
@@ -55,10 +59,10 @@ class ActionModule(ActionBase):
         if not driver.info or driver.info_args is None:
             return None
         traffic = _credentials.checked(self, driver, {**args["traffic"], "pools": args["pools"]}, task_vars)
-        return _seen.told(_asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars))
+        return _seen.told(_queries.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars))
 
-    def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> _asking.Sampler | None:
+    def _sampler(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> _queries.Sampler | None:
         if not args["driver"]:
             return None
         driver = _drivers.load(args["driver"])
-        return _asking.sampler(self, driver, _credentials.checked(self, driver, args["traffic"], task_vars), task_vars)
+        return _queries.sampler(self, driver, _credentials.checked(self, driver, args["traffic"], task_vars), task_vars)

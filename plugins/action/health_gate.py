@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events, _health
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 # Of the deploy on the controller, not of the host that sends the requests.
 HERE = ("run_dir", "step", "batch")

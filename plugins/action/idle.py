@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import idle as _idle
+from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 POLL = 1.0
 
@@ -40,8 +42,8 @@ class ActionModule(Once):
             time.sleep(min(left, max(POLL, found["wait"])))
 
     def _look(self, driver: _drivers.Driver, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        infos = _asking.balancers(self, driver, plan["whole_traffic"], plan["balancers"], task_vars)
-        locks = _asking.locks(self, plan["lock"], task_vars)
+        infos = _queries.balancers(self, driver, plan["whole_traffic"], plan["balancers"], task_vars)
+        locks = _queries.locks(self, plan["lock"], task_vars)
         hosts = next(iter(plan["sides"].values()))["hosts"]
-        releases = _asking.members(self, {name: hosts[name] for name in plan["members"]}, task_vars)
+        releases = _queries.members(self, {name: hosts[name] for name in plan["members"]}, task_vars)
         return _idle.look(plan, releases, infos, locks, time.time())

@@ -10,14 +10,20 @@ import os
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _canary, _drivers, _events, _looks, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, named
-from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._judge import metrics as _metrics
+from ansible_collections.zero.downtime.plugins.module_utils._judge.prometheus import Prometheus
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import canary as _canary
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
 from ansible_collections.zero.downtime.plugins.plugin_utils._evidence_keeper import SPEC, Keeper
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
-SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _looks.SIDES}
+SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _metrics.SIDES}
 PROGRESS = "progress.json"
 
 
@@ -62,14 +68,14 @@ class ActionModule(Once):
         _events.append(args["run_dir"], args["step"], "started")
         # Requests that were lost are nobody's to judge: the evidence allows for so many, and no more.
         evidence = Keeper(_spec.check({"state": "checked", "run_dir": args["run_dir"], "max_failed": args["max_failed"]}, SPEC),
-                          _asking.sampler(self, driver, traffic, task_vars), self._task.check_mode)
+                          _queries.sampler(self, driver, traffic, task_vars), self._task.check_mode)
         found, looks = _canary.watch(sources, canary, args["share"], kept["looks"], lambda: evidence.lost(args["step"]), sticky=args["sticky"])
         go_on = found["verdict"] == "pass" or (found.get("deadline") and canary["at_deadline"] == "go_on")
         reason = None if go_on else _canary.told(found, args["label"])
         if args["run_dir"]:
             step = {**found, "started": round(began, 3), "finished": round(clock(), 3)}
             # Of a look at a smaller share only the counts are needed later.
-            counts = [{**look, **{side: {name: value for name, value in look[side].items() if name != "metrics"} for side in _looks.SIDES}} for look in looks]
+            counts = [{**look, **{side: {name: value for name, value in look[side].items() if name != "metrics"} for side in _metrics.SIDES}} for look in looks]
             _probe.write_json(os.path.join(args["run_dir"], _events.CANARY), {"steps": [*kept["steps"], step], "looks": [*kept["looks"], *counts]})
         _events.append(args["run_dir"], args["step"], "finished" if go_on else "failed", **({"reason": reason} if reason else {}))
         result = {"changed": False, "failed": not go_on, **found}
@@ -81,26 +87,26 @@ class ActionModule(Once):
         return result
 
     def _sources(self, args: dict[str, t.Any], canary: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any],
-                 task_vars: dict[str, t.Any]) -> list[_looks.Source]:
-        sources: list[_looks.Source] = []
+                 task_vars: dict[str, t.Any]) -> list[_metrics.Source]:
+        sources: list[_metrics.Source] = []
         if "balancer" in (canary["errors"], canary["latency"]):
-            pools = {side: args["pools"].get(side) or [] for side in _looks.SIDES}
-            sources.append(_looks.Balancers(lambda: self._counters(driver, traffic, task_vars), pools,
-                                            canary["errors"] == "balancer", canary["latency"] == "balancer"))
+            pools = {side: args["pools"].get(side) or [] for side in _metrics.SIDES}
+            sources.append(_metrics.Balancers(lambda: self._counters(driver, traffic, task_vars), pools,
+                                              canary["errors"] == "balancer", canary["latency"] == "balancer"))
         if "probe" in (canary["errors"], canary["latency"]) and not self._task.check_mode:
-            sources.append(_looks.Asked(lambda: _events.load(args["run_dir"], PROGRESS), args["releases"],
-                                        canary["errors"] == "probe", canary["latency"] == "probe"))
+            sources.append(_metrics.Asked(lambda: _events.load(args["run_dir"], PROGRESS), args["releases"],
+                                          canary["errors"] == "probe", canary["latency"] == "probe"))
         queries = {name: rule["query"] for name, rule in canary["metrics"].items() if rule["query"]}
         if queries:
             words = {side: {"side": side, "pool": "|".join(args["pools"].get(side) or []), "release": args["releases"].get(side) or ""}
-                     for side in _looks.SIDES}
+                     for side in _metrics.SIDES}
             server = self._prometheus(canary["prometheus"], task_vars)
-            sources.append(_looks.Queries(lambda query, start, end: server.series(query, start, end, canary["interval"]), queries, words, time.time,
-                                          canary["interval"], [name for name in queries if canary["metrics"][name]["nodata"] == "pass"]))
+            sources.append(_metrics.Queries(lambda query, start, end: server.series(query, start, end, canary["interval"]), queries, words, time.time,
+                                            canary["interval"], [name for name in queries if canary["metrics"][name]["nodata"] == "pass"]))
         return sources
 
     def _counters(self, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, list[dict[str, t.Any]]]:
-        results = _asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars)
+        results = _queries.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, [], task_vars), task_vars)
         failed = [named("balancer", host, result) for host, result in results.items() if result.get("failed")]
         if failed:
             raise DowntimeError(f"the canary cannot be judged: {'; '.join(failed)}")

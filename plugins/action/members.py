@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _members
+from ansible_collections.zero.downtime.plugins.module_utils._driver import members as _members
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _move
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 MemberArgs = t.Callable[[t.Dict[str, t.Any], t.List[str]], t.Dict[str, t.Any]]
 
@@ -19,7 +21,7 @@ MemberArgs = t.Callable[[t.Dict[str, t.Any], t.List[str]], t.Dict[str, t.Any]]
 CUT = 5
 
 FACADE: dict[str, t.Any] = {
-    **_moving.FACADE,
+    **_move.FACADE,
     "servers": {"type": "dict", "default": {}},
     "own_traffic": {"type": "dict", "default": {}},
     "idle": {"type": "bool", "default": False},
@@ -32,7 +34,7 @@ class ActionModule(Once):
     SPEC = {**_members.common_spec(), **FACADE}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        _moving.check_step(args)
+        _move.check_step(args)
         driver = _drivers.load(args["driver"])
         traffic = _credentials.checked(self, driver, args["traffic"], task_vars)
         if driver.member_args is None:
@@ -51,8 +53,8 @@ class ActionModule(Once):
         names = {server: name for name, server in servers.items()}
         hosts = _inventory.hosts_of(driver, traffic, args["members"], task_vars)
         own_member = driver.runs_on == "members"
-        move = _moving.Move(self, args, task_vars, "member" if own_member else "balancer", remembers=not own_member, members=args["members"],
-                            batch=args["batch"])
+        move = _move.Move(self, args, task_vars, "member" if own_member else "balancer", remembers=not own_member, members=args["members"],
+                          batch=args["batch"])
         shared = move.shared(_members.common_spec(), "members", "restored")
         if args["restored"]:
             shared["restored"] = [args["servers"].get(name) or name for name in args["restored"]]

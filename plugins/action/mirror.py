@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _mirror, _split
+from ansible_collections.zero.downtime.plugins.module_utils._driver import mirror as _mirror
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._driver import split as _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _move
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 # Seconds that putting back may take beyond the time-out.
 BACK = 10
 
 FACADE: dict[str, t.Any] = {
-    **_moving.FACADE,
+    **_move.FACADE,
     "to": {"type": "str", "choices": list(_split.SIDES), "required": True},
     "step": {"type": "str", "default": "mirror"},
 }
@@ -39,7 +42,7 @@ class ActionModule(Once):
         # Before any host is asked: what the pools lack costs no connection.
         own = mirror_args(traffic, args["to"])
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
-        move = _moving.Move(self, args, task_vars, "balancer", remembers=False, share=args["share"], to=args["to"])
+        move = _move.Move(self, args, task_vars, "balancer", remembers=False, share=args["share"], to=args["to"])
         options = {**move.shared(_mirror.common_spec()), **own}
         results = move.run(hosts, driver.module("mirror"), lambda _host: dict(options), args["timeout"] + BACK)
         merged = move.merged(results)

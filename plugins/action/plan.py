@@ -19,14 +19,32 @@ from ansible.playbook.helpers import load_list_of_tasks
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import (
-    _answers, _artifact, _balance, _canary, _canary_times, _commands, _drivers, _events, _going_on, _health, _late, _lock, _looks, _outcome, _plan, _probe,
-    _proof, _readiness, _shadow, _spec)
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _spec
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import artifact as _artifact
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing, named, shown_url
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import answers as _answers
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import late as _late
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
-from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import (
-    _asking, _fanout, _holder, _inventory, _payload, _reaching, _records_place, _whole_run, _without)
+from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
+from ansible_collections.zero.downtime.plugins.module_utils._health import proof as _proof
+from ansible_collections.zero.downtime.plugins.module_utils._health import readiness as _readiness
+from ansible_collections.zero.downtime.plugins.module_utils._judge import canary_times as _canary_times
+from ansible_collections.zero.downtime.plugins.module_utils._judge import metrics as _metrics
+from ansible_collections.zero.downtime.plugins.module_utils._plan import going_on as _going_on
+from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
+from ansible_collections.zero.downtime.plugins.module_utils._plan.variables import check_names
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.module_utils._shadow import shadow as _shadow
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import canary as _canary
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import outcome as _outcome
+from ansible_collections.zero.downtime.plugins.plugin_utils import _excluded_balancers
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _payload, _reaching, _records_place, _whole_run
+from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
+from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
@@ -307,9 +325,9 @@ class ActionModule(ActionBase):
         if len({pool.get("side") for pool in checked["deploy_traffic"].get("pools") or ()} & set(_plan.SIDES)) == len(_plan.SIDES):
             # With one side there is one way.
             balancers = _inventory.hosts_of(driver, checked["deploy_traffic"], members, task_vars)
-            left_out = _without.named(checked["deploy_without"], balancers, driver.runs_on)
+            left_out = _excluded_balancers.named(checked["deploy_without"], balancers, driver.runs_on)
             lock = self._lock(checked, driver, balancers, members, list(left_out), task_vars)
-            answers = _asking.locks(self, lock, task_vars)
+            answers = _queries.locks(self, lock, task_vars)
             interrupted, last = _lock.interrupted_of(_lock.journal_of(answers)), _lock.newest(answers)
         return lock, interrupted, last
 
@@ -330,7 +348,7 @@ class ActionModule(ActionBase):
         own = {name: _plan.check_application({**values, **variables.of(name, _inventory.PER_MEMBER)}, "status")[0] for name in members}
         servers = {pool.get("server") or name for name, one in own.items() for pool in one["deploy_traffic"].get("pools") or ()}
         traffic = {**_plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec), "members": sorted(servers)}
-        answers = _asking.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, members, task_vars), task_vars)
+        answers = _queries.balancers(self, driver, traffic, _inventory.hosts_of(driver, traffic, members, task_vars), task_vars)
         lines = [line for result in answers.values() for finding in result.get("findings") or () if finding["setting"] == "split" for line in finding["lines"]]
         return f": {' | '.join(dict.fromkeys(lines))}" if lines else ""
 
@@ -344,12 +362,12 @@ class ActionModule(ActionBase):
             return {}
 
         def ask() -> dict[str, dict[str, t.Any]]:
-            return _asking.balancers(self, driver, traffic, balancers, task_vars, on_result=lambda host, _result: self._read_at.update({host: time.time()}))
+            return _queries.balancers(self, driver, traffic, balancers, task_vars, on_result=lambda host, _result: self._read_at.update({host: time.time()}))
 
         if looking:
             return {host: result for host, result in ask().items() if not result.get("failed")}
         results = self._known(ask, ready_timeout)
-        failed = [named("balancer", host, result) + _without.hint(host, result, balancers, self._this)
+        failed = [named("balancer", host, result) + _excluded_balancers.hint(host, result, balancers, self._this)
                   for host, result in results.items() if result.get("failed")]
         if failed:
             raise DowntimeError("; ".join(failed))
@@ -362,12 +380,12 @@ class ActionModule(ActionBase):
         if canary["errors"] == "probe":
             return probe
         time.sleep(max(0.0, max(self._read_at.values()) + COUNTED - time.time()))
-        again = _asking.balancers(self, driver, traffic, list(told), task_vars)
+        again = _queries.balancers(self, driver, traffic, list(told), task_vars)
         if any(result.get("failed") for result in again.values()):
             return None
         readings = iter((told, again))
-        source = _looks.Balancers(lambda: {host: result.get("counters") or [] for host, result in next(readings).items()},
-                                  {"canary": [], "baseline": [pool["name"] for pool in pools]}, True, False)
+        source = _metrics.Balancers(lambda: {host: result.get("counters") or [] for host, result in next(readings).items()},
+                                    {"canary": [], "baseline": [pool["name"] for pool in pools]}, True, False)
         source.begin()
         return source.look()["baseline"]["requests"] / max(COUNTED, time.time() - max(self._read_at.values())) + probe
 
@@ -408,7 +426,7 @@ class ActionModule(ActionBase):
     def _of_platform(self, driver: _drivers.Driver, traffic: dict[str, t.Any], checked: dict[str, t.Any], lock: dict[str, t.Any],
                      task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """The capacity of a platform, which nobody is taken out of: whether it runs anything. Before anything is begun it has shown that it answers."""
-        for name, result in _asking.platform(self, driver, traffic, checked["deploy_app"], task_vars).items():
+        for name, result in _queries.platform(self, driver, traffic, checked["deploy_app"], task_vars).items():
             if result.get("failed"):
                 # Where somebody is at it, he may be the reason.
                 raise DowntimeError(self._at_work(checked, lock, task_vars) or named("platform", name, result))
@@ -470,13 +488,13 @@ class ActionModule(ActionBase):
     def _without(self, checked: dict[str, t.Any], driver: _drivers.Driver, traffic: dict[str, t.Any], balancers: list[str],
                  variables: _inventory.Variables, looking: bool, task_vars: dict[str, t.Any]) -> list[str]:
         """The balancers that are left out, each proven not to serve. Where nothing moves (C(looking)), nothing needs a proof."""
-        chosen = _without.named(checked["deploy_without"], balancers, driver.runs_on)
+        chosen = _excluded_balancers.named(checked["deploy_without"], balancers, driver.runs_on)
         if looking:
             return list(chosen)
-        answers = _asking.balancers(self, driver, traffic, list(chosen), task_vars) if chosen else {}
+        answers = _queries.balancers(self, driver, traffic, list(chosen), task_vars) if chosen else {}
         for name, port in chosen.items():
-            _without.prove(name, answers.get(name), variables.address(name),
-                           port or _without.port_of(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"]), self._this)
+            public = _excluded_balancers.port_of(checked["deploy_evidence_url"], checked["deploy_evidence_connect_to"])
+            _excluded_balancers.prove(name, answers.get(name), variables.address(name), port or public, self._this)
         return list(chosen)
 
     def _known(self, ask: t.Callable[[], dict[str, dict[str, t.Any]]], timeout: float) -> dict[str, dict[str, t.Any]]:
@@ -543,13 +561,13 @@ class ActionModule(ActionBase):
         """The sentence about a deploy that holds the lock and may be alive."""
         if lock["break"]:
             return None
-        held = {host: result["lock"] for host, result in _asking.locks(self, lock, task_vars).items() if result.get("lock")}
-        return next((_holder.refusal({**self._this, "environment": checked["deploy_environment"]}, host, found)
-                     for host, found in held.items() if not _holder.dead(found)), None)
+        held = {host: result["lock"] for host, result in _queries.locks(self, lock, task_vars).items() if result.get("lock")}
+        return next((_lock_holder.refusal({**self._this, "environment": checked["deploy_environment"]}, host, found)
+                     for host, found in held.items() if not _lock_holder.dead(found)), None)
 
     def _served(self, lock: dict[str, t.Any], task_vars: dict[str, t.Any]) -> str | None:
         """The side that served when a deploy began that has not ended, by its journal."""
-        results = _asking.locks(self, lock, task_vars)
+        results = _queries.locks(self, lock, task_vars)
         return (_lock.interrupted_of(_lock.journal_of(results)) or {}).get("serving")
 
     def _batch(self, plan: dict[str, t.Any], staged: dict[str, t.Any], locked: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _push_options
+from ansible_collections.zero.downtime.plugins.module_utils._driver import push as _push_options
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _move
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 # Seconds that a module may take beyond its own time limit.
 BACK = 5
 
-Call = t.Callable[..., t.Tuple[_moving.Move, _moving.Results]]
+Call = t.Callable[..., t.Tuple[_move.Move, _move.Results]]
 
 FACADE: dict[str, t.Any] = {
-    **_moving.FACADE,
+    **_move.FACADE,
     "app": {"type": "str"},
     "leaving": {"type": "str"},
     "so_far": {"type": "dict", "default": {}},
@@ -33,7 +35,7 @@ class ActionModule(Once):
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         if args["state"] == "activated":
-            _moving.check_step(args)
+            _move.check_step(args)
         driver = _drivers.load(args["driver"])
         if driver.push_args is None:
             raise DowntimeError(f"driver is '{args['driver']}', which hands no releases to a platform")
@@ -41,11 +43,11 @@ class ActionModule(Once):
         (name,) = _inventory.hosts_of(driver, traffic, [], task_vars)
         own = driver.push_args(traffic, args["app"])
 
-        def call(**changes: t.Any) -> tuple[_moving.Move, _moving.Results]:
+        def call(**changes: t.Any) -> tuple[_move.Move, _move.Results]:
             """One call of the driver's module; what only asks moves nothing, whoever has the lock."""
             given = {**args, **changes}
             given.update({"lock": None} if given["state"] == "observed" else {})
-            move = _moving.Move(self, given, task_vars, "platform", remembers=False, members=[name])
+            move = _move.Move(self, given, task_vars, "platform", remembers=False, members=[name])
             options = {**move.shared(_push_options.common_spec()), **own}
             return move, move.run([name], driver.module("push"), lambda _host: dict(options), args["timeout"] + BACK)
 
@@ -61,7 +63,7 @@ class ActionModule(Once):
         found.update(members={**args["so_far"], **told}, absent=[])
         return move.end(results, found)
 
-    def _at_rest(self, args: dict[str, t.Any], name: str, call: Call) -> tuple[_moving.Move, _moving.Results] | None:
+    def _at_rest(self, args: dict[str, t.Any], name: str, call: Call) -> tuple[_move.Move, _move.Results] | None:
         """Wait for a platform that is at something else, and tell it to give up what is left; None where it is at rest.
 
         The release is noted and handed over behind that, in one moment: whoever was killed while he waited hands nothing over.
@@ -80,7 +82,7 @@ def _names(release: t.Mapping[str, t.Any]) -> list[t.Any]:
     return [release[key] for key in ("label", "digest") if release.get(key)]
 
 
-def _failed(results: _moving.Results) -> bool:
+def _failed(results: _move.Results) -> bool:
     return any(result.get("failed") for result in results.values())
 
 

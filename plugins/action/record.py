@@ -10,8 +10,10 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events, _record, _report
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.module_utils._record import record as _record
+from ansible_collections.zero.downtime.plugins.module_utils._record import report as _report
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 

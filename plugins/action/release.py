@@ -10,9 +10,10 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _events
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _payload, _sending
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.plugin_utils import _artifact_transfer
+from ansible_collections.zero.downtime.plugins.plugin_utils import _payload
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 MODULE = "zero.downtime.release"
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):
         return result
 
     def _release(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        sender = _sending.Sender(self)
+        sender = _artifact_transfer.Sender(self)
 
         def ask(given: dict[str, t.Any]) -> dict[str, t.Any]:
             return _payload.execute(self, MODULE, given, task_vars)
@@ -59,7 +60,8 @@ class ActionModule(ActionBase):
                 path = sender.verified(local, args)
                 if not self._task.check_mode:
                     with sender.on_host(path) as remote:
-                        answer = _sending.by_its_own_name(ask({**args, "artifact": _sending.arrived(args["artifact"], remote)}), remote, path)
+                        arrived = {**args, "artifact": _artifact_transfer.arrived(args["artifact"], remote)}
+                        answer = _artifact_transfer.by_its_own_name(ask(arrived), remote, path)
         except DowntimeError as error:
             return {"failed": True, "msg": str(error)}
         answer.pop("needed", None)

@@ -11,9 +11,15 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact, _events, _outcome, _releases, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import artifact as _artifact
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import releases as _releases
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _machines, _payload, _sending
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import outcome as _outcome
+from ansible_collections.zero.downtime.plugins.plugin_utils import _artifact_transfer
+from ansible_collections.zero.downtime.plugins.plugin_utils import _connection_groups
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _inventory, _payload
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 MODULE = "zero.downtime.releases"
@@ -44,14 +50,14 @@ class ActionModule(ActionBase):
     def _move(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         members = {member["name"]: member for member in args["members"]}
         run_dir = None if self._task.check_mode else args["run_dir"]
-        sender = _sending.Sender(self)
+        sender = _artifact_transfer.Sender(self)
         shared = {name: args[name] for name in (*_releases.SHARED, "state") if args[name] is not None}
         if shared.get("artifact"):
             shared["artifact"] = {name: value for name, value in shared["artifact"].items() if value is not None}
             if args["secrets"] and members:
                 shared["artifact"].update(self._withheld(shared["artifact"], next(iter(members)), task_vars))
         local = sender.settle(shared)
-        machines = {hosts[0]: hosts for hosts in _machines.group(self, list(members), task_vars)}
+        machines = {hosts[0]: hosts for hosts in _connection_groups.group(self, list(members), task_vars)}
         results: dict[str, dict[str, t.Any]] = {}
         notes = _events.Notes()
 
@@ -65,7 +71,7 @@ class ActionModule(ActionBase):
 
         def take(first: str, answer: dict[str, t.Any]) -> None:
             for name in machines[first]:
-                results[name] = _machines.own(answer, first, name)
+                results[name] = _connection_groups.own(answer, first, name)
                 swap = results[name].get("swap")
                 # What a swap cost belongs into the record, too.
                 note(name, "failed" if results[name].get("failed") else "finished", results[name].get("msg") or (swap and f"{name}: {swap['summary']}"))
@@ -77,7 +83,7 @@ class ActionModule(ActionBase):
                        timeout=_fanout.limit(self, _releases.longest(args)))
         return self._merged(args, {name: results[name] for name in members}, notes)
 
-    def _call(self, sender: _sending.Sender, local: str | None, given: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _call(self, sender: _artifact_transfer.Sender, local: str | None, given: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
         """One machine's part, in its own process, with its connection: what it lacks is copied to it once."""
         answer = _payload.execute(self, MODULE, given, variables)
         lacking = [name for name, result in answer.get("done", {}).items() if result.get("needed") and not result.get("failed")]
@@ -89,14 +95,14 @@ class ActionModule(ActionBase):
                 return answer
             with sender.on_host(path) as remote:
                 left = [member for member in given["members"] if member["name"] in lacking]
-                again = {**given, "artifact": _sending.arrived(given["artifact"], remote), "members": left}
-                second = _sending.by_its_own_name(_payload.execute(self, MODULE, again, variables), remote, path)
+                again = {**given, "artifact": _artifact_transfer.arrived(given["artifact"], remote), "members": left}
+                second = _artifact_transfer.by_its_own_name(_payload.execute(self, MODULE, again, variables), remote, path)
         except DowntimeError as error:
             second = {"failed": True, "msg": str(error), **error.details}
         if "done" not in second:
             return second
         for result in second["done"].values():
-            _sending.by_its_own_name(result, remote, path)
+            _artifact_transfer.by_its_own_name(result, remote, path)
         return {**answer, "changed": answer.get("changed") or second.get("changed"), "done": {**answer["done"], **second["done"]}}
 
     def _withheld(self, shown: t.Mapping[str, t.Any], name: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -10,8 +10,11 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _shadow, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.module_utils._shadow import shadow as _shadow
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded

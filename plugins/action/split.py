@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _split
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._driver import split as _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory, _moving
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _move
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 # Seconds that putting back may take beyond the time-out.
 BACK = 5
 
-FACADE: dict[str, t.Any] = {**_moving.FACADE, "step": {"type": "str", "default": "switch"}}
+FACADE: dict[str, t.Any] = {**_move.FACADE, "step": {"type": "str", "default": "switch"}}
 
 
 class ActionModule(Once):
@@ -25,7 +27,7 @@ class ActionModule(Once):
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         args["shares"] = _split.check_shares(args["shares"])
         if args["shares"]:
-            _moving.check_step(args)
+            _move.check_step(args)
         driver = _drivers.load(args["driver"])
         if driver.split_args is None:
             names = ", ".join(name for name in _drivers.NAMES if _drivers.load(name).split_args)
@@ -38,7 +40,7 @@ class ActionModule(Once):
         hosts = _inventory.hosts_of(driver, traffic, [], task_vars)
         # What is only asked is no step of a deploy.
         about = {"shares": args["shares"]} if args["shares"] else {}
-        move = _moving.Move(self, {**args, "run_dir": args["run_dir"] if args["shares"] else None}, task_vars, "balancer", **about)
+        move = _move.Move(self, {**args, "run_dir": args["run_dir"] if args["shares"] else None}, task_vars, "balancer", **about)
         shared = move.shared(_split.common_spec(), "app")
 
         options = {**shared, **split_args(traffic, args["app"])}

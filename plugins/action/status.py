@@ -11,9 +11,14 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _idle, _late, _spec, _status
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking, _holder
-from ansible_collections.zero.downtime.plugins.plugin_utils._once import Once
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._diagnosis import status as _status
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import late as _late
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import idle as _idle
+from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
+from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
 
 display = Display()
 
@@ -28,16 +33,16 @@ class ActionModule(Once):
         plan = args["plan"]
         _spec.has(plan, "plan", ("driver", "traffic", "members", "hosts", "servers", "balancers", "lock"), "the plan that zero.downtime.plan returned")
         driver = _drivers.load(plan["driver"])
-        releases = _asking.platform(self, driver, plan["traffic"], plan["app"], task_vars) if plan.get("platform") else _asking.members(
+        releases = _queries.platform(self, driver, plan["traffic"], plan["app"], task_vars) if plan.get("platform") else _queries.members(
             self, {name: plan["hosts"][name] for name in plan["members"]}, task_vars)
         # Of the pools of both sides, where there are two; the traffic is otherwise that of the side that serves.
         both = {"pools": plan["whole_traffic"]["pools"]} if plan.get("sides") else {}
-        infos = _asking.balancers(self, driver, {**plan["traffic"], **both}, plan["balancers"], task_vars)
-        locks = _asking.locks(self, plan["lock"], task_vars)
+        infos = _queries.balancers(self, driver, {**plan["traffic"], **both}, plan["balancers"], task_vars)
+        locks = _queries.locks(self, plan["lock"], task_vars)
         serving = infos
         if plan.get("sides"):
             serving = {host: {**info, "pools": [pool for pool in info.get("pools") or () if pool["name"] in plan["pools"]]} for host, info in infos.items()}
-        status = _status.build(plan, releases, serving, locks, _holder.dead)
+        status = _status.build(plan, releases, serving, locks, _lock_holder.dead)
         status["idle"] = _idle.look(plan, releases, infos, locks, time.time()) if plan.get("sides") else None
         if status["idle"]:
             _status.add_idle(status, plan, infos, status["idle"]["side"], status["idle"]["state"] not in ("stopped", "empty"))

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _blue_green, _commands, _going_on, _idle, _outcome, _proof, _rolling
+from ansible_collections.zero.downtime.plugins.module_utils import _commands
+from ansible_collections.zero.downtime.plugins.module_utils._health import proof as _proof
+from ansible_collections.zero.downtime.plugins.module_utils._plan import going_on as _going_on
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import blue_green as _blue_green
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import idle as _idle
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import outcome as _outcome
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import rolling as _rolling
 from ansible_collections.zero.downtime.plugins.plugin_utils import _given
 
 # Some of these end in sentences that tell people what to run next.

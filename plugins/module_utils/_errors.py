@@ -101,3 +101,11 @@ def told_to(refused: Refused) -> t.Iterator[None]:
         yield
     except DowntimeError as error:
         refused(error)
+
+
+def looked_at(name: str, rule: t.Callable[[], str], mend: t.Sequence[str]) -> dict[str, t.Any]:
+    """One thing that was looked at: what the rule says of it, or its refusal with what mends it."""
+    try:
+        return {"name": name, "ok": True, "text": rule(), "mend": []}
+    except DowntimeError as error:
+        return {"name": name, "ok": False, "text": str(error), "mend": list(mend)}

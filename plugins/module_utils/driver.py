@@ -7,7 +7,7 @@
 Names are added to it, and none is taken away or given another meaning without a new C(API_VERSION).
 
 :data API_VERSION: version of this interface.
-:data Driver: describes a driver; C(DRIVER) in the file C(_<name>.py) of the other collection's module_utils is one.
+:data Driver: describes a driver; C(DRIVER) in the file C(_<name>.py) or C(_<name>/driver.py) of the other collection's module_utils is one.
 :data BALANCERS: the option C(balancers) of C(deploy_traffic), where calls run on hosts of the inventory that are balancers.
 :data POOL: the options of an entry of C(deploy_traffic.pools).
 :data members_spec: options that every C(<name>_members) has.
@@ -22,14 +22,14 @@ Names are added to it, and none is taken away or given another meaning without a
 
 from __future__ import annotations
 
-from ansible_collections.zero.downtime.plugins.module_utils._drivers import BALANCERS, POOL, Driver
+from ansible_collections.zero.downtime.plugins.module_utils._driver.members import common_spec as members_spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver.members import floor_of
+from ansible_collections.zero.downtime.plugins.module_utils._driver.push import common_spec as push_spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver.registry import BALANCERS, POOL, Driver
+from ansible_collections.zero.downtime.plugins.module_utils._driver.split import check_shares
+from ansible_collections.zero.downtime.plugins.module_utils._driver.split import common_spec as split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
-from ansible_collections.zero.downtime.plugins.module_utils._fence import fence
-from ansible_collections.zero.downtime.plugins.module_utils._members import common_spec as members_spec
-from ansible_collections.zero.downtime.plugins.module_utils._members import floor_of
-from ansible_collections.zero.downtime.plugins.module_utils._push_options import common_spec as push_spec
-from ansible_collections.zero.downtime.plugins.module_utils._split import check_shares
-from ansible_collections.zero.downtime.plugins.module_utils._split import common_spec as split_spec
+from ansible_collections.zero.downtime.plugins.module_utils._state.fence import fence
 
 API_VERSION = 1
 

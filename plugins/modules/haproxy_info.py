@@ -326,8 +326,9 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_info, _haproxy_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import info as _haproxy_info
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import options as _haproxy_options
 
 
 def main() -> None:

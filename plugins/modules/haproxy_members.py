@@ -238,8 +238,9 @@ kernel:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_members, _haproxy_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import members as _haproxy_members
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import options as _haproxy_options
 
 
 def main() -> None:

@@ -147,12 +147,12 @@ kernel:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_options, _haproxy_split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import split as _haproxy_split
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_haproxy_options.split_spec(), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=_haproxy_split.split_spec(), supports_check_mode=True)
     try:
         result = _haproxy_split.run(module.params, module.check_mode)
     except DowntimeError as error:

@@ -257,8 +257,8 @@ waited:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _health
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
 
 
 def main() -> None:

@@ -241,8 +241,9 @@ proof:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _fence, _healthcheck
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._healthcheck import mover as _healthcheck
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 
 
 def main() -> None:

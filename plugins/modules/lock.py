@@ -176,8 +176,8 @@ path:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 
 
 def main() -> None:

@@ -357,8 +357,9 @@ findings:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_info, _nginx_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import info as _nginx_info
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import options as _nginx_options
 
 
 def main() -> None:

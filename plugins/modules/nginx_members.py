@@ -227,8 +227,9 @@ kernel:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_members, _nginx_options
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import members as _nginx_members
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import options as _nginx_options
 
 
 def main() -> None:

@@ -125,8 +125,8 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_mirror
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import mirror as _nginx_mirror
 
 
 def main() -> None:

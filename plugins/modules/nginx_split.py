@@ -171,8 +171,9 @@ kernel:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_options, _nginx_split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import options as _nginx_options
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import split as _nginx_split
 
 
 def main() -> None:

@@ -97,8 +97,9 @@ floor:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zero.downtime.plugins.module_utils import _fence, _none
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._none import members as _none
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 
 
 def main() -> None:

@@ -452,7 +452,8 @@ output:
   type: str
 """
 
-from ansible_collections.zero.downtime.plugins.module_utils import _masked, _release
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import masked as _masked
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import release as _release
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 

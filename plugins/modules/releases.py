@@ -373,7 +373,8 @@ done:
   type: dict
 """
 
-from ansible_collections.zero.downtime.plugins.module_utils import _masked, _releases
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import masked as _masked
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import releases as _releases
 
 
 def main() -> None:

@@ -205,8 +205,9 @@ fields:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils import _replay, _request_log
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._shadow import replay as _replay
+from ansible_collections.zero.downtime.plugins.module_utils._shadow import request_log as _request_log
 
 
 def main() -> None:

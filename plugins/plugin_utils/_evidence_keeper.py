@@ -15,9 +15,14 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _evidence, _losses, _probe
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
-from ansible_collections.zero.downtime.plugins.plugin_utils import _asking
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import answers as _answers
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import evidence as _evidence
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import losses as _losses
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
 
 SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "required": True, "choices": ["started", "awaited", "checked", "stopped"]},
@@ -81,7 +86,7 @@ class NoPath(DowntimeError):
 class Keeper:
     """The states. Clock and sleep are parameters, so that tests need no waiting."""
 
-    def __init__(self, args: dict[str, t.Any], sampler: _asking.Sampler | None, check_mode: bool,
+    def __init__(self, args: dict[str, t.Any], sampler: _queries.Sampler | None, check_mode: bool,
                  clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep) -> None:
         self.args = args
         self.sampler = sampler

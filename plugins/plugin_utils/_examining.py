@@ -17,35 +17,30 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import (
-    _artifact,
-    _doctor,
-    _drivers,
-    _events,
-    _going_on,
-    _health,
-    _lock,
-    _outcome,
-    _plan,
-    _probe,
-    _proof,
-    _readiness,
-    _rolling,
-    _shadow,
-    _status,
-)
-from ansible_collections.zero.downtime.plugins.module_utils._checks import Checks
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import artifact as _artifact
+from ansible_collections.zero.downtime.plugins.module_utils._diagnosis import doctor as _doctor
+from ansible_collections.zero.downtime.plugins.module_utils._diagnosis import status as _status
+from ansible_collections.zero.downtime.plugins.module_utils._diagnosis.checks import Checks
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, called, named, told_to
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
 from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE
-from ansible_collections.zero.downtime.plugins.module_utils._variables import check_names
-from ansible_collections.zero.downtime.plugins.plugin_utils import (
-    _asking,
-    _holder,
-    _inventory,
-    _reaching,
-    _sending,
-    _without,
-)
+from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
+from ansible_collections.zero.downtime.plugins.module_utils._health import proof as _proof
+from ansible_collections.zero.downtime.plugins.module_utils._health import readiness as _readiness
+from ansible_collections.zero.downtime.plugins.module_utils._plan import going_on as _going_on
+from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
+from ansible_collections.zero.downtime.plugins.module_utils._plan.variables import check_names
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.module_utils._shadow import shadow as _shadow
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import outcome as _outcome
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import rolling as _rolling
+from ansible_collections.zero.downtime.plugins.plugin_utils import _artifact_transfer
+from ansible_collections.zero.downtime.plugins.plugin_utils import _excluded_balancers
+from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _reaching
+from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
+from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
 
 Answers = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -262,7 +257,7 @@ class Examination:
         checks, driver, (name,) = self.checks, self.driver, self.members
         self.traffic = _plan.without_secrets(self.checked["deploy_traffic"], driver.traffic_spec)
         self.balancers, self.serving = [name], self.sides[0]
-        asked = functools.partial(_asking.platform, self.action, driver, self.traffic, self.checked["deploy_app"], self.task_vars)
+        asked = functools.partial(_queries.platform, self.action, driver, self.traffic, self.checked["deploy_app"], self.task_vars)
         found = asked()[name]
         if found.get("failed"):
             checks.wrong("platform", None, named("platform", name, found), [f"deploy_traffic: {{driver: {driver.name}, …}}  # in the inventory"])
@@ -317,14 +312,14 @@ class Examination:
                 "balancer",
                 None,
                 _doctor.variable("deploy_without"),
-                lambda: _without.named(self.checked["deploy_without"], self.balancers, driver.runs_on),
+                lambda: _excluded_balancers.named(self.checked["deploy_without"], self.balancers, driver.runs_on),
             )
             or ()
         )
         for host in self.without:
             checks.passed_over("balancer", host, "is left out by deploy_without")
         asked = [host for host in self.balancers if host not in self.without]
-        self.infos = _asking.balancers(self.action, driver, traffic, asked, self.task_vars)
+        self.infos = _queries.balancers(self.action, driver, traffic, asked, self.task_vars)
         for host, result in self.infos.items():
             if result.get("failed"):
                 result = self._apart(host, result)
@@ -343,7 +338,7 @@ class Examination:
             self.checks.wrong(
                 "balancer",
                 host,
-                text + _without.hint(host, result, self.balancers, self._this()),
+                text + _excluded_balancers.hint(host, result, self.balancers, self._this()),
                 self._mend(host, result),
             )
             return result
@@ -371,7 +366,7 @@ class Examination:
     def _ask(self, host: str, pools: list[dict[str, t.Any]]) -> dict[str, t.Any]:
         traffic = {**self.traffic, "pools": pools}
         traffic.pop("counted_pools", None)
-        return _asking.balancers(self.action, self.driver, traffic, [host], self.task_vars)[host]
+        return _queries.balancers(self.action, self.driver, traffic, [host], self.task_vars)[host]
 
     def _of_answer(self, host: str, result: dict[str, t.Any]) -> None:
         self.seen[host] = result
@@ -468,7 +463,7 @@ class Examination:
         checks, lock = self.checks, self._lock_of()
         if not lock or not lock["hosts"]:
             return
-        self.locks = _asking.locks(self.action, lock, self.task_vars, "examined")
+        self.locks = _queries.locks(self.action, lock, self.task_vars, "examined")
         for host, result in self.locks.items():
             if result.get("unreachable_host") and self.infos.get(host, {}).get("unreachable_host"):
                 checks.passed_over("state_dir", host, "cannot be reached, either")
@@ -490,7 +485,7 @@ class Examination:
     def _of_lock(self, host: str, result: dict[str, t.Any]) -> None:
         held = result.get("lock")
         app, environment = self.checked["deploy_app"], self.checked["deploy_environment"]
-        if held and _holder.dead(held):
+        if held and _lock_holder.dead(held):
             self.checks.wrong(
                 "lock",
                 host,
@@ -507,8 +502,8 @@ class Examination:
                 [],
             )
         elif held:
-            refusal = _holder.refusal({**self._this(), "environment": environment}, host, held)
-            mend = ["wait for it, or end that process"] if _holder.alive(held) else self.commands.broken()
+            refusal = _lock_holder.refusal({**self._this(), "environment": environment}, host, held)
+            mend = ["wait for it, or end that process"] if _lock_holder.alive(held) else self.commands.broken()
             self.checks.wrong("lock", host, refusal, mend)
         else:
             self.checks.well("lock", host, f"nobody has the lock of {app} ({environment})")
@@ -522,7 +517,7 @@ class Examination:
         """Rights, room, and what runs the release, on each member's host."""
         checks = self.checks
         for number, side in enumerate(self.sides):
-            answers = _asking.members(self.action, self._running(side), self.task_vars, "examined")
+            answers = _queries.members(self.action, self._running(side), self.task_vars, "examined")
             self.examined = answers if side == (self.serving or self.sides[0]) else self.examined or answers
             away = [name for name, result in answers.items() if result.get("unreachable_host")]
             for name, result in answers.items():
@@ -763,7 +758,7 @@ class Examination:
                 headers = self.checked["deploy_artifact"].get("headers")
                 _artifact.probe(place, headers, ANSWER)
             else:
-                _sending.Sender(self.action).find(place, "artifact.src")
+                _artifact_transfer.Sender(self.action).find(place, "artifact.src")
         except DowntimeError:
             return False
         return True
@@ -850,7 +845,7 @@ class Examination:
             self.examined,
             serving,
             {host: found for host, found in self.locks.items() if not found.get("failed")},
-            _holder.dead,
+            _lock_holder.dead,
         )
         for other in self.sides:
             if other != side and self.told:

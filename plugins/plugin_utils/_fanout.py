@@ -31,7 +31,8 @@ from ansible.plugins.loader import become_loader, connection_loader
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands
 from ansible_collections.zero.downtime.plugins.module_utils._errors import called
-from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _given, _here, _inventory, _payload
+from ansible_collections.zero.downtime.plugins.plugin_utils import _floor, _given, _inventory, _payload
+from ansible_collections.zero.downtime.plugins.plugin_utils import _in_process
 
 # Whoever asks hosts tells people what to run next.
 _commands.found_by(_given.inventories, _given.mode)
@@ -256,7 +257,7 @@ def _run(action: ActionBase, host: str, module_name: str, args: dict[str, t.Any]
         if work:
             result = work(args, variables)
         else:
-            here = _here.run(action, module_name, args) if _here.is_here(action, connection, variables) else None
+            here = _in_process.run(action, module_name, args) if _in_process.is_here(action, connection, variables) else None
             result = here or _payload.execute(action, module_name, args, variables)
     except AnsibleConnectionFailure as error:
         return {"failed": True, "unreachable_host": True, "msg": f"{called(host, what)} cannot be reached: {error}"}

@@ -14,8 +14,10 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _fence, _lock
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
 Results = t.Dict[str, t.Dict[str, t.Any]]

@@ -28,8 +28,8 @@ from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe
-from ansible_collections.zero.downtime.plugins.plugin_utils import _holder
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
 
 # Ansible removes no directory whose name lacks "-tmp-".
 DIRECTORY, RUN, CLEARED = "zero-downtime-tmp-", "zero-downtime-run-", "zero-downtime-cleared-"
@@ -75,7 +75,7 @@ def begin() -> str:
     """This run's mark; called first in the worker, whose parent is ansible-playbook. Runs of this controller that were killed are cleared away."""
     if "mark" not in _begun:
         pid = os.getppid()
-        _begun["mark"] = f"{'.'.join(_short(_holder.machine()).values())}-{pid}-{_probe.start_time_of(pid) or ''}-{time.time():.0f}"
+        _begun["mark"] = f"{'.'.join(_short(_lock_holder.machine()).values())}-{pid}-{_probe.start_time_of(pid) or ''}-{time.time():.0f}"
         here = C.DEFAULT_LOCAL_TMP
         # Once a run, though each task has a worker of its own.
         if not any(name.startswith(RUN) for name in os.listdir(here)):
@@ -91,7 +91,7 @@ def dead(name: str, prefix: str) -> bool:
     if not found or not found["start_time"]:
         return False
     holder = {**dict(zip(MACHINE, found["machine"].split("."))), "pid": int(found["pid"]), "start_time": found["start_time"]}
-    return _holder.dead({"holder": holder, "age": max(0.0, time.time() - int(found["made"]))}, _short(_holder.machine()))
+    return _lock_holder.dead({"holder": holder, "age": max(0.0, time.time() - int(found["made"]))}, _short(_lock_holder.machine()))
 
 
 def _short(machine: t.Mapping[str, t.Any]) -> dict[str, str]:

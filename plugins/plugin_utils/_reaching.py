@@ -10,7 +10,7 @@ import concurrent.futures
 import socket
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _plan
+from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
 
 
 def refusing(

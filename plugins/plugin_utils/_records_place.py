@@ -12,8 +12,9 @@ import pwd
 import tempfile
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _commands, _durable, _fence
+from ansible_collections.zero.downtime.plugins.module_utils import _commands, _durable
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 
 # What the events, samples and the record of a run of usual length take, and some more: one that starts with less would fail half-way.
 ROOM = 1 << 20

@@ -35,9 +35,7 @@ class Ended(t.NamedTuple):
 
 def canary(world: World, rate: float, steps: t.Sequence[int], number: int, **options: t.Any) -> Ended:
     """One canary through so many shares."""
-    from ansible_collections.zero.downtime.plugins.module_utils import (
-        _canary,
-    )  # pylint: disable=import-outside-toplevel
+    from ansible_collections.zero.downtime.plugins.module_utils._strategy import canary as _canary  # pylint: disable=import-outside-toplevel
 
     if world.told:
         options["judge"] = {"users": max(1, round(rate * USER_S))}

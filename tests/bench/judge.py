@@ -21,7 +21,7 @@ REPEAT = 15
 
 def decide() -> dict[str, t.Any]:
     """What a decision over 10,000 samples costs: as counts of the probe's slots, and as a list."""
-    from ansible_collections.zero.downtime.plugins.module_utils._judge import judge  # pylint: disable=import-outside-toplevel
+    from ansible_collections.zero.downtime.plugins.module_utils._judge.judge import judge  # pylint: disable=import-outside-toplevel
 
     rng = random.Random(SEED)
     counted = []

@@ -44,7 +44,7 @@ def _series(looks: t.Sequence[t.Mapping[str, t.Any]], side: str) -> list[list[fl
 
 
 def fails(looks: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
-    from ansible_collections.zero.downtime.plugins.module_utils._mann_whitney import (
+    from ansible_collections.zero.downtime.plugins.module_utils._judge.mann_whitney import (
         location_shift,
     )  # pylint: disable=import-outside-toplevel
 

@@ -39,7 +39,8 @@ HOST_MARGIN = 2
 FENCE = """
 import json, sys, time
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.zero.downtime.plugins.module_utils import _fence, _haproxy_members, _haproxy_options, _lock
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import members as _haproxy_members, options as _haproxy_options
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence, lock as _lock
 given = json.load(open(sys.argv[1]))
 lock = _lock.Lock(given["directory"], "bench-shop")
 

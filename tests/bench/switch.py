@@ -30,7 +30,7 @@ from nginx_stage import NginxStage  # isort: skip
 # Last: the other collections come from where they are installed.
 sys.path.append(str(REPO / "build" / "collections"))
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe  # noqa: E402  pylint: disable=wrong-import-position
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe  # noqa: E402  pylint: disable=wrong-import-position
 
 PLAY = str(HERE / "play" / "switch.yml")
 POOLS = {"shop_blue": ["b1", "b2"], "shop_green": ["g1", "g2"]}

@@ -26,7 +26,7 @@ import typing as t
 
 import limits
 
-from ansible_collections.zero.downtime.plugins.plugin_utils import _here
+from ansible_collections.zero.downtime.plugins.plugin_utils import _in_process
 
 COLLECTIONS = pathlib.Path(__file__).resolve().parents[2] / "build" / "collections"
 # Those of drivers of other collections.
@@ -59,7 +59,7 @@ def in_process(module: str, options: Options, check: bool) -> Call:
 
     def answer() -> None:
         action: t.Any = types.SimpleNamespace(_task=types.SimpleNamespace(check_mode=check))
-        result = _here.run(action, module, options)
+        result = _in_process.run(action, module, options)
         if result is None:
             _main(module, options, check)
         else:

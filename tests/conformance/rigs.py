@@ -23,7 +23,8 @@ import calling
 import haproxy_stage
 import nginx_stage
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 
 HERE = pathlib.Path(__file__).resolve().parent
 

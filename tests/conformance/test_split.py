@@ -14,7 +14,7 @@ import pytest
 import rigs
 from test_members import ok, refused
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 
 BLUE, GREEN, CANARY = {"blue": 100, "green": 0}, {"blue": 0, "green": 100}, {"blue": 95, "green": 5}
 KEYS = {"changed", "found", "shares", "kept", "diff", "notes", "waited", "worker", "workers", "counters", "kernel"}

@@ -18,7 +18,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "stage")]
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
 
-from ansible_collections.zero.downtime.plugins.module_utils import _release  # noqa: E402  pylint: disable=wrong-import-position
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import release as _release  # noqa: E402  pylint: disable=wrong-import-position
 
 GUNICORN = (sys.executable, "-m", "gunicorn")
 OPTIONS = ("--worker-class", "gthread", "--threads", "8", "--keep-alive", "90", "--no-control-socket")

@@ -18,7 +18,13 @@ import haproxy_stage
 from certificate import self_signed
 from haproxy_stage import stage  # noqa: F401  pylint: disable=unused-import
 
-from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _evidence, _haproxy_info, _haproxy_options, _probe
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import answers as _answers
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import evidence as _evidence
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import info as _haproxy_info
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import options as _haproxy_options
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 
 
 class Measurement:

@@ -222,7 +222,7 @@ def test_reload_while_a_request_is_open(stage, measure, pause):
 
 
 def _samples(run):
-    from ansible_collections.zero.downtime.plugins.module_utils import _balance
+    from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
     return _balance.read(str(run.run_dir))
 
 

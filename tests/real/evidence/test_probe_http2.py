@@ -16,7 +16,7 @@ import pytest
 import nginx_stage
 from haproxy_stage import free_port, get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
 
 
 def control(stage, what):

@@ -21,7 +21,7 @@ import pytest
 
 from haproxy_stage import free_port, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-release: abc\r\nContent-Length: 20\r\n\r\n{\"version\": \"1.0.0\"}"
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import pytest
 from haproxy_stage import stage  # noqa: F401  pylint: disable=unused-import
 
-from ansible_collections.zero.downtime.plugins.module_utils import _haproxy_info, _haproxy_members, _haproxy_options, _haproxy_split
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import info as _haproxy_info
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import members as _haproxy_members
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import options as _haproxy_options
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import split as _haproxy_split
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def split():
     """``split(stage, shares, **options)`` does what the module haproxy_split does; without shares it reads."""
 
     def run(stage, shares=None, check_mode=False, memory=None, **options):
-        params = {name: option.get("default") for name, option in _haproxy_options.split_spec().items()}
+        params = {name: option.get("default") for name, option in _haproxy_split.split_spec().items()}
         params.update(socket=stage.socket, master_socket=stage.master_socket, shares=shares)
         params.update(options)
         return _haproxy_split.split(params, check_mode, memory=memory)

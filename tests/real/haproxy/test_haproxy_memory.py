@@ -12,8 +12,9 @@ import pytest
 from haproxy_load import Load
 from haproxy_stage import ask, status_of, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 
 MEMBERS = ["app1", "app2", "app3"]
 

@@ -410,7 +410,7 @@ def test_socket_of_somebody_else(stage):
     balancer = stage(TWO)
     os.chmod(balancer.dir, 0o755)
     code = ("import sys; sys.path[:0] = %r\n"
-            "from ansible_collections.zero.downtime.plugins.module_utils._haproxy_client import Client\n"
+            "from ansible_collections.zero.downtime.plugins.module_utils._haproxy.client import Client\n"
             "from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError\n"
             "try: Client('socket', %r).ask_all(['show info'])\n"
             "except DowntimeError as error: print(error)\n") % (sys.path, balancer.socket)

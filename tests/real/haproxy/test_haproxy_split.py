@@ -16,8 +16,9 @@ import pytest
 from haproxy_load import Load
 from haproxy_stage import HAPROXY, ask, get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _fence, _lock
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 
 POOLS = {"shop_blue": ["b1", "b2"], "shop_green": ["g1", "g2"]}
 BLUE, GREEN = {"blue": 100, "green": 0}, {"blue": 0, "green": 100}

@@ -12,8 +12,9 @@ import threading
 import pytest
 from haproxy_stage import free_port, get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe, _replay
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._shadow import replay as _replay
 
 POOLS = {"blue": ["app1", "app2"], "green": ["app3"]}
 # Each answer has the time and the member's name in it: noise.

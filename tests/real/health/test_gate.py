@@ -19,7 +19,7 @@ import typing as t
 import pytest
 from haproxy_stage import free_port, get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _health
+from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
 
 APP = pathlib.Path(__file__).resolve().parent.parent / "loopback_app.py"
 

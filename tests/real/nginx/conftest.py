@@ -8,7 +8,10 @@ from __future__ import annotations
 import pytest
 from nginx_stage import stage  # noqa: F401  pylint: disable=unused-import
 
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_info, _nginx_members, _nginx_options, _nginx_split
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import info as _nginx_info
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import members as _nginx_members
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import options as _nginx_options
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import split as _nginx_split
 
 
 @pytest.fixture

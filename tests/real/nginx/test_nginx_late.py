@@ -11,7 +11,7 @@ import time
 import pytest
 from haproxy_stage import get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _late
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import late as _late
 
 # nginx waits that long for a member, and asks no other one.
 IMPATIENT = ["location /slow { proxy_pass http://shop; proxy_read_timeout 3s; proxy_next_upstream off; }",

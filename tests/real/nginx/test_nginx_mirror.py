@@ -17,8 +17,9 @@ import nginx_stage
 import pytest
 from haproxy_stage import free_port, get, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _nginx_mirror, _probe
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import mirror as _nginx_mirror
 
 # How much worse the 99th percentile may be, with copies of all GET requests.
 LIMIT = 1.2

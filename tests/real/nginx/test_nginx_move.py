@@ -14,7 +14,7 @@ import pytest
 from haproxy_stage import get, wait_until
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer
-from ansible_collections.zero.downtime.plugins.module_utils._fence import Memory
+from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Memory
 
 POOL = {"shop": ["app1", "app2", "app3"]}
 

@@ -16,8 +16,8 @@ import pytest
 from haproxy_stage import get, wait_until
 from nginx_load import load
 
+from ansible_collections.zero.downtime.plugins.module_utils._driver.split import NotSet
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._split import NotSet
 
 POOLS = {"shop_blue": ["b1", "b2"], "shop_green": ["g1", "g2"]}
 SIDED = [{"name": "shop_blue", "side": "blue"}, {"name": "shop_green", "side": "green"}]

@@ -123,14 +123,14 @@ def full_disk(place: pathlib.Path) -> t.Iterator[bool]:
 
 def dead_lock(place: pathlib.Path) -> None:
     """The lock of a deploy whose process has ended, as its controller, this one, wrote it."""
-    from ansible_collections.zero.downtime.plugins.plugin_utils import _holder
+    from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
 
     place.mkdir()
     ended = subprocess.Popen(["true"])
     ended.wait()
     lock = {
         "deploy_id": "d1",
-        "holder": {**_holder.machine(), "pid": ended.pid, "start_time": "1", "user": "ops"},
+        "holder": {**_lock_holder.machine(), "pid": ended.pid, "start_time": "1", "user": "ops"},
         "since": time.time(),
     }
     (place / "local-shop.lock").write_text(json.dumps(lock), encoding="utf-8")

@@ -24,8 +24,10 @@ import artifacts  # noqa: E402
 import haproxy_stage  # noqa: E402
 from swap_stage import Stage  # noqa: E402
 
-from ansible_collections.zero.downtime.plugins.module_utils import _probe, _release, _swap  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import process_swap as _process_swap  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import release as _release  # noqa: E402
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe  # noqa: E402
 
 OLD, NEW, BAD, BROKEN = "1.0.0", "2.0.0", "3.0.0-bad", "4.0.0-broken"
 
@@ -45,13 +47,13 @@ class Killed(BaseException):
     """The module's process ends here, as with SIGKILL."""
 
 
-class Killing(_swap.Processes):
+class Killing(_process_swap.Processes):
     """Ends the module at a signal that it would send."""
 
     def __init__(self, at: signal.Signals) -> None:
         self.at = at
 
-    def send(self, process: _swap.Process, number: signal.Signals) -> None:
+    def send(self, process: _process_swap.Process, number: signal.Signals) -> None:
         if number == self.at:
             raise Killed
         super().send(process, number)

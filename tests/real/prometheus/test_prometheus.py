@@ -17,9 +17,9 @@ import time
 import pytest
 from haproxy_stage import free_port, wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _judge
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, NoAnswer, NoSeries
-from ansible_collections.zero.downtime.plugins.module_utils._prometheus import Prometheus
+from ansible_collections.zero.downtime.plugins.module_utils._judge import judge as _judge
+from ansible_collections.zero.downtime.plugins.module_utils._judge.prometheus import Prometheus
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = pytest.mark.skipif(PROMETHEUS is None or shutil.which("openssl") is None, reason="needs the packages prometheus and openssl")

@@ -24,7 +24,8 @@ import typing as t
 import pytest
 from haproxy_stage import free_port
 
-from ansible_collections.zero.downtime.plugins.module_utils import _release, _service
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import release as _release
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import service as _service
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 TOKEN = "Bearer of-a-secret"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils import _judge, _record
+from ansible_collections.zero.downtime.plugins.module_utils._judge import judge as _judge
+from ansible_collections.zero.downtime.plugins.module_utils._record import record as _record
 
 START = 1795964630.0
 

@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _report
+from ansible_collections.zero.downtime.plugins.module_utils._record import report as _report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHOTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(HERE))), "build", "report")

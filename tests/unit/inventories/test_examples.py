@@ -14,8 +14,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _plan
-from ansible_collections.zero.downtime.plugins.module_utils._variables import VARIABLES, check_names
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
+from ansible_collections.zero.downtime.plugins.module_utils._plan.variables import VARIABLES, check_names
 
 INVENTORIES = pathlib.Path(__file__).resolve().parents[3] / "inventories"
 EXAMPLES = sorted(path.name for path in INVENTORIES.iterdir())

@@ -36,30 +36,30 @@ def test_a_page_that_a_test_follows_runs_that_test():
 
 
 def test_a_driver_runs_its_own_tests_and_no_other_drivers():
-    found = files("plugins/module_utils/_nginx_mover.py")
-    assert "tests/real/nginx/test_nginx_move.py" in found and "tests/unit/plugins/module_utils/test__nginx_mover.py" in found
+    found = files("plugins/module_utils/_nginx/mover.py")
+    assert "tests/real/nginx/test_nginx_move.py" in found and "tests/unit/plugins/module_utils/_nginx/test_mover.py" in found
     assert "tests/conformance/test_members.py" in found and "tests/real/inventories/test_examples.py" in found
     assert not [path for path in found if "/haproxy/" in path or "/playbooks/" in path]
-    assert not [name for name in chosen("plugins/module_utils/_nginx_mover.py") if name in ("chaos", "demo")]
+    assert not [name for name in chosen("plugins/module_utils/_nginx/mover.py") if name in ("chaos", "demo")]
 
 
 def test_the_stages_driver_runs_the_playbooks_too():
-    found = chosen("plugins/module_utils/_haproxy_mover.py")
+    found = chosen("plugins/module_utils/_haproxy/mover.py")
     assert {"chaos", "demo"} <= set(found)
-    assert "tests/real/playbooks/test_canary.py" in files("plugins/module_utils/_haproxy_mover.py")
-    assert not [path for path in files("plugins/module_utils/_haproxy_mover.py") if "/nginx/" in path]
+    assert "tests/real/playbooks/test_canary.py" in files("plugins/module_utils/_haproxy/mover.py")
+    assert not [path for path in files("plugins/module_utils/_haproxy/mover.py") if "/nginx/" in path]
 
 
 def test_the_core_runs_all_that_runs_the_collection():
-    found = files("plugins/module_utils/_plan.py")
-    assert {"tests/unit/plugins/module_utils/test__plan.py", "tests/real/playbooks/test_canary.py", "tests/real/inventories/test_examples.py"} <= found
+    found = files("plugins/module_utils/_plan/plan.py")
+    assert {"tests/unit/plugins/module_utils/_plan/test_plan.py", "tests/real/playbooks/test_canary.py", "tests/real/inventories/test_examples.py"} <= found
     assert "tests/unit/suite/test_cpu.py" not in found
 
 
 def test_a_role_runs_what_runs_playbooks():
     found = chosen("roles/canary/tasks/main.yml")
     assert {"lint", "sanity", "demo", "chaos"} <= set(found) and "tests/real/playbooks/test_canary.py" in files("roles/canary/tasks/main.yml")
-    assert "tests/unit/plugins/module_utils/test__judge.py" not in files("roles/canary/tasks/main.yml")
+    assert "tests/unit/plugins/module_utils/_judge/test_judge.py" not in files("roles/canary/tasks/main.yml")
 
 
 def test_a_test_runs_itself_and_a_helper_those_that_use_it():
@@ -74,8 +74,8 @@ def test_a_program_that_tests_start_is_theirs():
 
 
 @pytest.mark.parametrize("path, driver", [
-    ("plugins/module_utils/_haproxy_mover.py", "haproxy"), ("plugins/modules/nginx_split.py", "nginx"), ("plugins/module_utils/_none.py", "none"),
-    ("plugins/module_utils/_plan.py", None), ("tests/real/nginx/test_nginx_roll.py", "nginx"), ("plugins/module_utils/_nonesuch.py", None),
+    ("plugins/module_utils/_haproxy/mover.py", "haproxy"), ("plugins/modules/nginx_split.py", "nginx"), ("plugins/module_utils/_none/driver.py", "none"),
+    ("plugins/module_utils/_plan/plan.py", None), ("tests/real/nginx/test_nginx_roll.py", "nginx"), ("plugins/module_utils/_nonesuch.py", None),
 ])
 def test_whose_a_file_is(path, driver):
     assert choosing.driver_of(path) == driver

@@ -16,8 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests" / "suite"))
 
 import meanings  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils._variables import VARIABLES  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._plan.variables import VARIABLES  # noqa: E402
 
 
 @pytest.mark.claim("every-traffic-option-has-its-meaning")

@@ -17,7 +17,12 @@ import nginx_stage
 from certificate import self_signed
 from limits import wait_until
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _evidence, _haproxy_info, _haproxy_options, _nginx_info, _nginx_options
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import evidence as _evidence
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import info as _haproxy_info
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import options as _haproxy_options
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import info as _nginx_info
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import options as _nginx_options
 
 from zoo.clients import Behaviour, Door
 from zoo.member import Member

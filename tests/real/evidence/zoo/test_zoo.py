@@ -18,7 +18,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _evidence, _losses, _probe
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import evidence as _evidence
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import losses as _losses
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
 
 from zoo.balancers import INSTALLED, MEMBERS, SIDES, STEPS, ZOOS, Zoo
 from zoo.clients import Once

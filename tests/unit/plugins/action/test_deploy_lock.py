@@ -12,7 +12,8 @@ import typing as t
 import pytest
 
 from ansible_collections.zero.downtime.plugins.action import deploy_lock, plan
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _lock
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
 HOSTS = ["lb2", "lb1", "lb3"]

@@ -13,7 +13,8 @@ import pytest
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.action import health_gate
-from ansible_collections.zero.downtime.plugins.module_utils import _events, _health
+from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
 MEMBERS = [{"name": "app1", "url": "http://app1.example:8000/ready"}]

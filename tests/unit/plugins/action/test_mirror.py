@@ -12,7 +12,7 @@ import pytest
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.action import mirror
-from ansible_collections.zero.downtime.plugins.module_utils import _events
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
 TRAFFIC = {"balancers": "lbs", "upstreams_dir": "/z", "pools": [{"name": "b", "side": "blue"}, {"name": "g", "side": "green"}]}

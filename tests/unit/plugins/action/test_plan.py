@@ -10,7 +10,8 @@ import typing as t
 import pytest
 
 from ansible_collections.zero.downtime.plugins.action import plan as action
-from ansible_collections.zero.downtime.plugins.module_utils import _balance, _late
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import late as _late
 
 
 @pytest.mark.claim("late-losses-reach-the-record")

@@ -15,8 +15,8 @@ import pytest
 
 from ansible.errors import AnsibleError
 from ansible_collections.zero.downtime.plugins.action import release
-from ansible_collections.zero.downtime.plugins.module_utils import _artifact
-from ansible_collections.zero.downtime.plugins.plugin_utils import _sending
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import artifact as _artifact
+from ansible_collections.zero.downtime.plugins.plugin_utils import _artifact_transfer
 
 
 class Controller:
@@ -28,7 +28,7 @@ class Controller:
         self.sent: list[str] = []
         self.staged = False
         (path / "local_tmp").mkdir()
-        monkeypatch.setattr(_sending.C, "DEFAULT_LOCAL_TMP", str(path / "local_tmp"), raising=False)
+        monkeypatch.setattr(_artifact_transfer.C, "DEFAULT_LOCAL_TMP", str(path / "local_tmp"), raising=False)
         monkeypatch.setattr(release._payload, "execute", lambda action, name, args, task_vars: action._execute_module(name, args, task_vars))
         monkeypatch.setattr(release.ActionBase, "run", lambda action, tmp=None, task_vars=None: {})
         (path / "shop-1.0.0.tar.gz").write_bytes(b"one")

@@ -11,7 +11,10 @@ import typing as t
 import pytest
 
 from ansible_collections.zero.downtime.plugins.action import shadow
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _events, _shadow, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
+from ansible_collections.zero.downtime.plugins.module_utils._shadow import shadow as _shadow
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 
 TARGETS = {name: {"live": {"app1": "192.0.2.1:1"}, "idle": {"app1": "192.0.2.1:2"}} for name in ("lb1", "lb2")}

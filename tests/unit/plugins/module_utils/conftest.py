@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils._health import Answer
-from ansible_collections.zero.downtime.plugins.module_utils._nginx_process import Nginx, Processes, Worker
+from ansible_collections.zero.downtime.plugins.module_utils._health.request import Answer
+from ansible_collections.zero.downtime.plugins.module_utils._nginx.process import Nginx, Processes, Worker
 
 MASTER = 100
 

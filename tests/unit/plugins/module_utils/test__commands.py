@@ -80,7 +80,7 @@ def test_no_sentence_advises_a_playbook_otherwise() -> None:
     advice = re.compile(r"the playbook (deploy|rollback|restart|retire|doctor|drain|activate|status)\b|[\"' ]-e deploy_\w+=|"
                         r"deploy or roll ?back (again|with)")
     # Documentation; where commands come from; and where nobody knows yet which application is meant.
-    others = ("_options.py", "_variables.py", "_commands.py", "application.py")
+    others = ("options.py", "variables.py", "_commands.py", "application.py")
     found = []
     for path in sorted([*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/tasks/*.yml")]):
         if set(path.parts) & {"modules", "doc_fragments"} or path.name.endswith(others):

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import (
-    _artifact, _haproxy_mover, _health, _nginx_pools, _plan, _probe, _prometheus)
+from ansible_collections.zero.downtime.plugins.module_utils._artifact import artifact as _artifact
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy import mover as _haproxy_mover
+from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
+from ansible_collections.zero.downtime.plugins.module_utils._judge import prometheus as _prometheus
+from ansible_collections.zero.downtime.plugins.module_utils._nginx import pools as _nginx_pools
+from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
 
 
 @pytest.mark.parametrize("url, shown", [

@@ -12,7 +12,7 @@ import yaml
 
 from ansible_collections.zero.downtime.plugins.module_utils import _steps
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils import _moving
+from ansible_collections.zero.downtime.plugins.plugin_utils import _move
 
 ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
 # Modules that move something, and what they are told where the state is another one.
@@ -55,7 +55,7 @@ def test_what_each_of_them_is(step: str, move: bool, of_all: bool, admits: bool,
 
 
 def test_a_move_that_the_evidence_would_take_for_none_is_refused() -> None:
-    _moving.check_step({"run_dir": None, "step": "mine"})
-    _moving.check_step({"run_dir": "/run", "step": "share 5 %"})
+    _move.check_step({"run_dir": None, "step": "mine"})
+    _move.check_step({"run_dir": "/run", "step": "share 5 %"})
     with pytest.raises(DowntimeError, match="step is 'mine', which moves nothing; accepted are clear, drain, .*, and 'share ' with a share"):
-        _moving.check_step({"run_dir": "/run", "step": "mine"})
+        _move.check_step({"run_dir": "/run", "step": "mine"})

@@ -16,8 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[4]
 sys.path.insert(0, str(ROOT / "tests" / "suite"))
 
 import meanings  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils import _drivers, _written  # noqa: E402
-from ansible_collections.zero.downtime.plugins.module_utils._variables import VARIABLES  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils import _written  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers  # noqa: E402
+from ansible_collections.zero.downtime.plugins.module_utils._plan.variables import VARIABLES  # noqa: E402
 
 # What the roles fill in by themselves, or have checked as a variable before a module sees it: no sentence about these reaches a user of the playbooks.
 FILLED_IN = {

@@ -14,7 +14,8 @@ import pytest
 from older_cores import patch_module_args
 
 from ansible.module_utils import basic
-from ansible_collections.zero.downtime.plugins.module_utils import _canary_options, _variables
+from ansible_collections.zero.downtime.plugins.module_utils._plan import canary_options as _canary_options
+from ansible_collections.zero.downtime.plugins.module_utils._plan import variables as _variables
 
 MODULES = pathlib.Path(__file__).parents[4] / "plugins" / "modules"
 HEADER, SIGNATURE, PASSWORD = "planted-token", "planted-signature", "planted-password"

@@ -10,9 +10,13 @@ import os
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _answers, _balance, _events, _probe, _spec
+from ansible_collections.zero.downtime.plugins.module_utils import _spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._probe import Outcome
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import answers as _answers
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
+from ansible_collections.zero.downtime.plugins.module_utils._evidence import probe as _probe
+from ansible_collections.zero.downtime.plugins.module_utils._evidence.probe import Outcome
+from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 from ansible_collections.zero.downtime.plugins.plugin_utils import _evidence_keeper
 
 

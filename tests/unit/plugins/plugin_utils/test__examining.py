@@ -8,7 +8,9 @@ from __future__ import annotations
 import types
 
 import pytest
-from ansible_collections.zero.downtime.plugins.module_utils import _checks, _doctor, _plan
+from ansible_collections.zero.downtime.plugins.module_utils._diagnosis import checks as _checks
+from ansible_collections.zero.downtime.plugins.module_utils._diagnosis import doctor as _doctor
+from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
 from ansible_collections.zero.downtime.plugins.plugin_utils import _examining
 
 ANSWERS = "before every balancer answers"

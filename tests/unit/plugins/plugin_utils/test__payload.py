@@ -23,7 +23,8 @@ from ansible.plugins import loader as plugin_loaders
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 from ansible.template import Templar
-from ansible_collections.zero.downtime.plugins.plugin_utils import _holder, _payload
+from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
+from ansible_collections.zero.downtime.plugins.plugin_utils import _payload
 
 SECRET = "planted-secret"
 # A process that has ended: nobody has started at that tick.
@@ -55,7 +56,7 @@ def remote(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     here.mkdir(parents=True)
     monkeypatch.setattr(C, "DEFAULT_LOCAL_TMP", str(here))
     monkeypatch.setattr(_payload, "_begun", {})
-    monkeypatch.setattr(_holder, "machine", lambda here=_holder.machine(): {**here, "machine_id": "m"})
+    monkeypatch.setattr(_lock_holder, "machine", lambda here=_lock_holder.machine(): {**here, "machine_id": "m"})
     (tmp_path / "remote").mkdir()
     return tmp_path / "remote"
 

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _rolling
+from ansible_collections.zero.downtime.plugins.module_utils._strategy import rolling as _rolling
 from ansible_collections.zero.downtime.plugins.plugin_utils import _reaching
 
 REFUSES, SILENT, SERVES = 1, 2, 3
