@@ -11,10 +11,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.action import deploy_lock, plan
+from ansible_collections.zero.downtime.plugins.action import deploy_lock
 from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _planner
 
 HOSTS = ["lb2", "lb1", "lb3"]
 OPTIONS: dict[str, t.Any] = {
@@ -98,11 +98,12 @@ def test_who_does_not_get_all_of_them_keeps_none(hosts: Hosts, taken: str) -> No
     ("haproxy", "keepers", ["k1", "k2"]),
 ])
 def test_who_keeps_it(driver: str, given: str | None, kept_by: list[str]) -> None:
-    action = plan.ActionModule.__new__(plan.ActionModule)
+    planner = _planner.Planner.__new__(_planner.Planner)
     checked = {"deploy_app": "shop", "deploy_environment": "production", "deploy_state_hosts": given,
                "deploy_state_dir": "/srv/state/", "deploy_lock_break": False}
     inventory = {"groups": {"keepers": ["k1", "k2"]}, "hostvars": {}}
-    found = action._lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [], inventory)
+    planner.task_vars = inventory
+    found = planner._lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [])
     # What tells it from another one of the same name is made up anew for each deploy.
     assert len(found.pop("key")) == 32
     assert found == {"hosts": kept_by, "directory": "/srv/state", "name": "production-shop",
