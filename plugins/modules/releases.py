@@ -354,7 +354,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 members:
-  description: By name, what M(zero.downtime.release) returns for each member (or C(failed) and C(msg)), after those of O(so_far).
+  description: By name, what M(zero.downtime.release) returns for each member (or C(failed) and C(msg)), after those of O(so_far), which keep
+    C(changed), C(failed), C(unreachable_host), C(kept) and C(msg).
   returned: always
   type: dict
 absent:

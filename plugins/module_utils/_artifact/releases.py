@@ -40,6 +40,17 @@ def module_spec() -> dict[str, t.Any]:
     }
 
 
+# What the way back and the outcome ask of a member of an earlier batch.
+TOLD_ON = ("changed", "failed", "unreachable", "unreachable_host", "skipped", "kept", "msg")
+
+
+def told_on(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """The results of earlier batches, as the next one hands them on: each is given all of them, and Ansible works out every
+    word of what a task is given."""
+    return {name: {"changed": False, **{key: result[key] for key in TOLD_ON if result.get(key)}}
+            for name, result in results.items()}
+
+
 def argument_spec() -> dict[str, t.Any]:
     """All options; those that C(module_spec) lacks are the action's, on the controller."""
     return {

@@ -73,3 +73,12 @@ def test_each_option_of_one_release_is_an_option_here() -> None:
 ])
 def test_how_long_a_host_may_take_follows_from_its_options(args: dict[str, t.Any], expected: float) -> None:
     assert _releases.longest(args) == expected
+
+
+def test_of_earlier_batches_only_what_the_outcome_asks_for_is_handed_on():
+    done = {"changed": True, "active": {"label": "2.0.0"}, "releases": [{"label": "1.0.0"}], "failed": False}
+    lost = {"failed": True, "msg": "app2 cannot be reached", "unreachable_host": True, "exception": "a traceback"}
+    assert _releases.told_on({"app1": done, "app2": lost, "app3": {"changed": False, "kept": True}}) == {
+        "app1": {"changed": True},
+        "app2": {"changed": False, "failed": True, "msg": "app2 cannot be reached", "unreachable_host": True},
+        "app3": {"changed": False, "kept": True}}
