@@ -9,14 +9,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils import _commands, _spec
-from ansible_collections.zero.downtime.plugins.module_utils._errors import named
+from ansible_collections.zero.downtime.plugins.module_utils._errors import called, named
 from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
 from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
 from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
+from ansible_collections.zero.downtime.plugins.plugin_utils import _store
 from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
-
-MODULE = "zero.downtime.lock"
 
 # Seconds that moves of an old holder may take to end.
 WAIT = 60
@@ -37,29 +35,25 @@ class ActionModule(Once):
             return self._acquire(args["plan"], task_vars)
         return self._release(args["plan"], args["clean"], {name: args[name] for name in ("shares", "last") if args.get(name)}, task_vars)
 
-    def _on(self, hosts: list[str], options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-        return _fanout.run_on(self, hosts, MODULE, lambda _host: options, task_vars, what="state host", timeout=_fanout.limit(self, WAIT))
-
     def _acquire(self, plan: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
-        options = {"state": "acquired", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"], "key": lock["key"],
+        options = {"state": "acquired", "deploy_id": plan["deploy_id"], "key": lock["key"],
                    "holder": {**_lock_holder.me(), "verb": plan["verb"]},
                    "force": lock["break"], "timeout": WAIT, "without": plan.get("without", [])}
         hosts = sorted(lock["hosts"])
         # Whoever gets the first host gets the others: two controllers that begin at once do not both end with half of them.
         results: dict[str, dict[str, t.Any]] = {}
         for some in (hosts[:1], hosts[1:]):
-            got = self._on(some, options, task_vars)
+            got = _store.ask(self, lock, options, task_vars, WAIT, some)
             for host, result in list(got.items()):
                 holder = result.get("holder") or (self._task.check_mode and result.get("lock"))
                 if not result.get("failed") and holder and not _mine(plan, holder) and _may_follow(plan, holder):
-                    got.update(self._on([host], {**options, "over": _lock.key_of(holder)}, task_vars))
+                    got.update(_store.ask(self, lock, {**options, "over": _lock.key_of(holder)}, task_vars, WAIT, [host]))
             results.update(got)
             problems = [str(problem) for host, result in got.items() if (problem := self._problem(host, result, plan))]
             if problems:
                 mine = [host for host, result in results.items() if result.get("acquired") and not result.get("taken_over") and result.get("changed")]
-                self._on(mine, {"state": "released", "directory": lock["directory"], "name": lock["name"], "deploy_id": plan["deploy_id"],
-                                "key": lock["key"]}, task_vars)
+                _store.ask(self, lock, {"state": "released", "deploy_id": plan["deploy_id"], "key": lock["key"]}, task_vars, WAIT, mine)
                 return {"failed": True, "msg": "; ".join(problems)}
         journal = _lock.journal_of(results)
         taken_over = next((result["taken_over"] for result in results.values() if result.get("taken_over")), None)
@@ -89,13 +83,13 @@ class ActionModule(Once):
 
     def _release(self, plan: dict[str, t.Any], clean: bool, known: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         lock = plan["lock"]
-        results = self._on(sorted(lock["hosts"]), {"state": "released", "directory": lock["directory"], "name": lock["name"],
-                                                   "deploy_id": plan["deploy_id"], "key": lock["key"], "clean": clean,
-                                                   "joined": plan["balancers"] if clean else [], **known}, task_vars)
+        results = _store.ask(self, lock, {"state": "released", "deploy_id": plan["deploy_id"], "key": lock["key"], "clean": clean,
+                                          "joined": plan["balancers"] if clean else [], **known}, task_vars, WAIT)
         problems = [named("state host", host, result) for host, result in results.items() if result.get("failed")]
         # Whoever has moved all of his members by then hears of it here only.
-        problems += [f"state host {host}: the lock was not this {plan['verb']}'s any more when it ended: somebody else took or removed it, and may have "
-                     "moved members since" for host, result in results.items() if not (result.get("failed") or result.get("changed") or self._task.check_mode)]
+        problems += [f"{called(host, _store.KEEPER)}: the lock was not this {plan['verb']}'s any more when it ended: somebody else took or removed it, and may "
+                     "have moved members since" for host, result in results.items()
+                     if not (result.get("failed") or result.get("changed") or self._task.check_mode)]
         # The deploy has ended, however that was: a lock that could not be given back is found to be a dead holder's by the next one.
         return {"changed": any(result.get("changed") for result in results.values()), "warnings": problems}
 

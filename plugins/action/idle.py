@@ -46,4 +46,4 @@ class ActionModule(Once):
         locks = _queries.locks(self, plan["lock"], task_vars)
         hosts = next(iter(plan["sides"].values()))["hosts"]
         releases = _queries.members(self, {name: hosts[name] for name in plan["members"]}, task_vars)
-        return _idle.look(plan, releases, infos, locks, time.time())
+        return _idle.look(plan, releases, _queries.watched(self, driver, plan, infos, task_vars), locks, time.time())

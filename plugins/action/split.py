@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _steps
 from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._driver import split as _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
@@ -18,7 +19,13 @@ from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import 
 # Seconds that putting back may take beyond the time-out.
 BACK = 5
 
-FACADE: dict[str, t.Any] = {**_move.FACADE, "step": {"type": "str", "default": "switch"}}
+FACADE: dict[str, t.Any] = {
+    **_move.FACADE,
+    **{name: option for name, option in _split.slow_spec().items() if name != "going_back"},
+    "step": {"type": "str", "default": "switch"},
+}
+# What is told of a split that is set at one moment and effective at another.
+MOMENTS = ("set_at", "effective_at", "settled_at")
 
 
 class ActionModule(Once):
@@ -44,12 +51,18 @@ class ActionModule(Once):
         shared = move.shared(_split.common_spec(), "app")
 
         options = {**shared, **split_args(traffic, args["app"])}
-        results = move.run(hosts, driver.module("split"), lambda _host: dict(options), args["timeout"] + BACK)
+        if driver.holds:
+            options.update({name: args[name] for name in ("hold", "until", "not_before") if args[name] is not None},
+                           going_back=_steps.goes_back(args["step"]))
+        seconds = driver.split_timeout(traffic) if driver.split_timeout else args["timeout"]
+        results = move.run(hosts, driver.module("split"), lambda _host: dict(options), seconds + BACK)
         merged = move.merged(results)
+        moments = {name: max(times) for name in MOMENTS if (times := [result[name] for result in results.values() if result.get(name)])}
+        merged.update(moments)
         has = {host: results[host].get("shares") for host in hosts if host in results}
         first = next(iter(has.values()), None)
         merged["shares"] = first if all(shares == first for shares in has.values()) else None
         if merged["problems"] and args["shares"] and len(has) > 1:
             # Whoever goes back has to know where that begins.
             merged["msg"] += "; now " + ", ".join(f"{host} has {_split.told(shares) if shares else 'shares that nobody knows'}" for host, shares in has.items())
-        return move.end(results, merged)
+        return move.end(results, merged, **moments)

@@ -43,7 +43,9 @@ class ActionModule(Once):
         if plan.get("sides"):
             serving = {host: {**info, "pools": [pool for pool in info.get("pools") or () if pool["name"] in plan["pools"]]} for host, info in infos.items()}
         status = _status.build(plan, releases, serving, locks, _lock_holder.dead)
-        status["idle"] = _idle.look(plan, releases, infos, locks, time.time()) if plan.get("sides") else None
+        status["idle"] = None
+        if plan.get("sides"):
+            status["idle"] = _idle.look(plan, releases, _queries.watched(self, driver, plan, infos, task_vars), locks, time.time())
         if status["idle"]:
             _status.add_idle(status, plan, infos, status["idle"]["side"], status["idle"]["state"] not in ("stopped", "empty"))
         # Once somebody has begun to move something, what is lost may be that one's.

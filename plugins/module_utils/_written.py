@@ -19,6 +19,8 @@ TRAFFIC = (
     "off_file", "old_workers", "on_command", "pid_file", "pools", "probe_path", "reload_command", "reload_timeout", "revision_listen", "rise",
     "slowest_request", "socket", "socket_command", "socket_timeout", "split_by", "split_key", "split_map", "split_pin", "stats_password", "stats_url",
     "stats_user", "take_out", "upstreams_dir",
+    "effective_timeout", "key_algorithm", "key_name", "key_secret", "name", "query_timeout", "resolvers", "server", "servers", "short_ttl", "sides", "ttl",
+    "zone",
 )
 VARIABLES: dict[str, str] = {
     **{name: f"deploy_traffic.{name}" for name in TRAFFIC},

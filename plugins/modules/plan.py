@@ -126,6 +126,7 @@ plan:
     soak: {description: "Seconds that the evidence goes on after the last move.", type: float}
     streams: {description: "What becomes of connections that stay open, where and when.", type: dict}
     retire: {description: "When the side that served before may be stopped, and whether this deploy does it.", type: dict}
+    holds: {description: "Whether others may keep what they were told of the sides, as resolvers do.", type: bool}
     evidence: {description: "What the probe asks, how often, and what fails the deploy.", type: dict}
     shadow: {description: "What a shadow has to know; null without one.", type: dict}
     lock: {description: "The C(hosts) that keep lock and journal, where, and this run's C(key).", type: dict}

@@ -14,15 +14,12 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import named
 from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
-from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
+from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _store
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
-# The word for a host that keeps the lock.
-KEEPER = "state host"
 
 
 class Noted:
@@ -64,14 +61,12 @@ class Noted:
         return self._taken(self._note({**(entry if made else {}), "by_host": by_host, **({"done": True} if made else {})}))
 
     def _note(self, entry: t.Mapping[str, t.Any]) -> Results:
-        options = {"state": "noted", "directory": self.lock["directory"], "name": self.lock["name"], "deploy_id": self.deploy_id, "key": self.lock["key"],
-                   "entry": dict(entry)}
-        return _fanout.run_on(self.action, sorted(self.lock["hosts"]), f"{_drivers.COLLECTION}.lock", lambda _host: options, self.task_vars, what=KEEPER,
-                              timeout=_fanout.limit(self.action, _fanout.QUESTION))
+        options = {"state": "noted", "deploy_id": self.deploy_id, "key": self.lock["key"], "entry": dict(entry)}
+        return _store.ask(self.action, self.lock, options, self.task_vars, _fanout.QUESTION)
 
     @staticmethod
     def _failed(results: Results) -> Results:
-        return {host: {**result, "msg": named(KEEPER, host, result), "named": True} for host, result in results.items() if result.get("failed")}
+        return {host: {**result, "msg": named(_store.KEEPER, host, result), "named": True} for host, result in results.items() if result.get("failed")}
 
     def _taken(self, results: Results) -> Results:
         return {host: result for host, result in self._failed(results).items() if result.get("lock_taken")}

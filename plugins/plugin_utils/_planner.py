@@ -235,7 +235,7 @@ class Planner:
             hosts = _inventory.group(checked["deploy_state_hosts"], "deploy_state_hosts", self.task_vars)
         else:
             hosts = _topology.keepers(driver, endpoints, members, _inventory.CONTROLLER)
-        return _topology.lock_of(checked, hosts, without)
+        return _topology.lock_of(checked, driver, hosts, without)
 
     # --- observation
 

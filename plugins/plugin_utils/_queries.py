@@ -10,12 +10,13 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.zero.downtime.plugins.module_utils import _clients
 from ansible_collections.zero.downtime.plugins.module_utils._driver import push as _push_options
 from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._evidence import balance as _balance
 from ansible_collections.zero.downtime.plugins.plugin_utils import _connection_groups
-from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _fanout, _inventory
+from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _fanout, _inventory, _store
 
 Results = t.Dict[str, t.Dict[str, t.Any]]
 TaskVars = t.Dict[str, t.Any]
@@ -32,6 +33,23 @@ def balancers(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.
     results = _run(action, hosts, driver.module("info"), lambda _host: dict(options), task_vars, on_result=on_result)
     # Who knows sides only tells no pools.
     return {host: result if result.get("failed") else {"pools": [], **result} for host, result in results.items()}
+
+
+def watched(action: ActionBase, driver: _drivers.Driver, plan: t.Mapping[str, t.Any], infos: Results, task_vars: TaskVars) -> Results:
+    """C(infos) with what each side gets, where the hosts of its members alone can tell: open connections and the requests of their access logs."""
+    if not driver.watched or not plan.get("sides"):
+        return infos
+    sides = plan["sides"]
+    ignored = [path for path in (plan["health"].get("path"),) if path]
+
+    def args_for(name: str) -> dict[str, t.Any]:
+        places = {side: found["hosts"][name] for side, found in sides.items() if name in found["hosts"]}
+        return {"ignored": ignored, "members": [{"name": side, **{key: host[key] for key in ("address", "port", "access_log") if host.get(key)}}
+                                                for side, host in places.items()]}
+
+    answers = _run(action, plan["members"], f"{_drivers.COLLECTION}.clients", args_for, task_vars, what="member")
+    pools = _clients.pools(sides, answers)
+    return {host: info if info.get("failed") else {**info, "pools": pools} for host, info in infos.items()}
 
 
 def sampler(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], task_vars: TaskVars) -> Sampler | None:
@@ -51,8 +69,7 @@ def sampler(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.An
 
 def locks(action: ActionBase, lock: t.Mapping[str, t.Any], task_vars: TaskVars, state: str = "observed") -> Results:
     """The lock, the journal and what else the state hosts keep; with C(state) C(examined) also whether a lock could be taken."""
-    options = {"state": state, "directory": lock["directory"], "name": lock["name"]}
-    return _run(action, sorted(lock["hosts"]), f"{_drivers.COLLECTION}.lock", lambda _host: dict(options), task_vars, what="state host")
+    return _store.ask(action, lock, {"state": state}, task_vars, _fanout.QUESTION)
 
 
 def platform(action: ActionBase, driver: _drivers.Driver, traffic: dict[str, t.Any], app: str, task_vars: TaskVars,

@@ -42,6 +42,7 @@ ROOMS = ("stage", "real", "real/third_party", "conformance", "suite")
 
 sys.path[:0] = [os.path.join(TESTS, room) for room in ROOMS] + [os.path.join(REPO, "build", "collections")]
 
+import bind_stage  # noqa: E402  pylint: disable=wrong-import-position
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
 import limits  # noqa: E402  pylint: disable=wrong-import-position
@@ -84,9 +85,17 @@ def _switchable() -> t.Iterator[Facts]:
                "off": {name: up.off_file(name) for name in up.names}}
 
 
+@contextlib.contextmanager
+def _bind() -> t.Iterator[Facts]:
+    """A zone whose name is blue."""
+    with bind_stage.BindStage(["www 3 A 192.0.2.1"]) as up:
+        yield {**up.access(), "key_name": bind_stage.KEY}
+
+
 SERVERS: dict[str, t.Callable[[], t.ContextManager[Facts]]] = {
     "evidence": _haproxy, "haproxy_info": _haproxy, "haproxy_members": _haproxy, "health_gate": _switchable, "healthcheck_members": _switchable,
     "mirror": _mirrored, "nginx_info": _nginx, "nginx_members": _nginx, "nginx_mirror": _mirrored, "nginx_split": lambda: _nginx("shop"),
+    "rfc2136_info": _bind, "rfc2136_lock": _bind, "rfc2136_split": _bind,
 }
 
 

@@ -16,12 +16,14 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
-NAMES = ("haproxy", "healthcheck", "nginx", "none")
+NAMES = ("haproxy", "healthcheck", "nginx", "none", "rfc2136")
 
 # Which capability of a driver carries which strategy. A strategy is a role of its name, and a file C(<strategy>.py) of the room C(_strategy) with
 # C(SIDE), the side that gets the release (C(live) or C(idle)), and C(lay_out), which turns what staging found into batches. Optional are
 # C(outcome), its own words for how it ended, and C(planned), what it adds to the plan.
 STRATEGIES = {"rolling": "members", "blue_green": "split", "canary": "split", "push": "push"}
+# Those that need shares for both sides at the same time.
+IN_PARTS = ("canary",)
 
 COLLECTION = "zero.downtime"
 
@@ -61,6 +63,13 @@ class Driver:
     :param cuts: whether C(<driver>_members) can cut connections (C(timeout_action=cut)).
     :param endpoint: what the place is called where the calls run, where that is the controller: a phrase made from C(deploy_traffic) less its secrets, such
         as "target group shop-blue in eu-west-1", for sentences, tables and records. A platform that has members of its own stands by it where a member would.
+    :param whole: whether it can only give all requests to one of the sides, as a name in DNS does: it carries blue/green then, and no canary.
+    :param holds: where a split is set at one moment and effective at another, the seconds for which others may keep what they were told of the sides,
+        from C(deploy_traffic). C(<driver>_split) has the options of C(slow_split_spec) then.
+    :param split_timeout: seconds that C(<driver>_split) may take, from C(deploy_traffic), where that is not its C(timeout).
+    :param lock_args: where the driver brings a place of its own for lock and journal, the options of C(<driver>_lock) from C(deploy_traffic), beside those
+        of zero.downtime.lock, whose returns it has. It runs where the driver's other calls run, and what moves gets C(lock) and C(lock_key).
+    :param watched: whether nobody counts what a side gets but the hosts of its members, which are asked before it is stopped.
     :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """
 
@@ -81,6 +90,11 @@ class Driver:
     default_floor: str | None = None
     cuts: bool = True
     tells_streams: bool = False
+    whole: bool = False
+    holds: t.Callable[[dict[str, t.Any]], int] | None = None
+    split_timeout: t.Callable[[dict[str, t.Any]], int] | None = None
+    lock_args: t.Callable[[dict[str, t.Any]], dict[str, t.Any]] | None = None
+    watched: bool = False
     collection: str = COLLECTION
 
     def __post_init__(self) -> None:
@@ -90,12 +104,13 @@ class Driver:
             raise DowntimeError(f"driver {self.name} hands releases to a platform, and names none; endpoint, a phrase that names it, is needed")
 
     def module(self, kind: str) -> str:
-        """The full name of one of the driver's modules, C(members), C(split), C(push) or C(info)."""
+        """The full name of one of the driver's modules, C(members), C(split), C(push), C(info) or C(lock)."""
         return f"{self.collection}.{self.name}_{kind}"
 
     @property
     def strategies(self) -> list[str]:
-        return [strategy for strategy, capability in STRATEGIES.items() if capability in self.capabilities]
+        return [strategy for strategy, capability in STRATEGIES.items()
+                if capability in self.capabilities and not (self.whole and strategy in IN_PARTS)]
 
     @property
     def has_platform(self) -> bool:

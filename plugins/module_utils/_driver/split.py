@@ -41,6 +41,23 @@ def common_spec() -> dict[str, t.Any]:
     }
 
 
+def slow_spec() -> dict[str, t.Any]:
+    """What the module of a driver has beside that, where shares are set at one moment and effective at another (C(Driver.holds))."""
+    return {
+        "hold": {"type": "str", "choices": ["short", "usual"]},
+        "until": {"type": "str", "choices": ["effective", "settled"], "default": "effective"},
+        "not_before": {"type": "float"},
+        "going_back": {"type": "bool", "default": False},
+    }
+
+
+def check_whole(shares: Shares | None, what: str) -> Shares | None:
+    """Refuse shares for both sides where C(what) can only give everything to one of them."""
+    if shares and 0 < shares["green"] < 100:
+        raise DowntimeError(f"shares is {told(shares)}, and {what}; {{blue: 100}} and {{green: 100}} are accepted")
+    return shares
+
+
 def check_shares(shares: t.Mapping[str, t.Any] | None) -> Shares | None:
     """C(shares) of both sides as numbers; a side that is left out gets nothing, and None is only a question.
 

@@ -428,7 +428,7 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
     health = checked["deploy_health"]
     by_side = bool(set(checked["deploy_service"] or {}) & set(SIDES))
     port = health.get("port") or next((pool["port"] for pool in pools if pool.get("port")), None)
-    host = health.get("address") or address
+    host = next((pool["address"] for pool in pools if pool.get("address")), None) or health.get("address") or address
     url = None
     if health.get("path"):
         if not port:
@@ -453,6 +453,7 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
         "port": port,
         # Where the balancers reach it, pool by pool; the port above is that of its readiness check.
         "ports": {pool["name"]: pool["port"] for pool in pools if pool.get("port")},
+        "access_log": next((pool["access_log"] for pool in pools if pool.get("access_log")), None),
         "url": url,
         "root": checked["deploy_artifact"]["root"],
         "slot": own.get("slot") or checked["deploy_slot"] or (side if by_side else "current"),
@@ -490,15 +491,22 @@ def can_stop(service: t.Mapping[str, t.Any] | None) -> bool:
 def side_of(hosts: t.Mapping[str, t.Mapping[str, t.Any]], pools: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """What has to be known of a side that may be stopped: its pools, and each member's place."""
     return {"pools": [pool["name"] for pool in pools],
-            "hosts": {name: {key: host[key] for key in ("root", "slot", "service", "server")} for name, host in hosts.items()}}
+            "hosts": {name: {**{key: host[key] for key in ("root", "slot", "service", "server")},
+                             **{key: host.get(key) for key in ("address", "port", "access_log")}} for name, host in hosts.items()}}
 
 
-def retirement(checked: t.Mapping[str, t.Any], strategy: str, verb: str, sides: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+def retirement(checked: t.Mapping[str, t.Any], strategy: str, verb: str, sides: t.Mapping[str, t.Mapping[str, t.Any]],
+               holds: int | None = None) -> dict[str, t.Any]:
     """When the side that served before may be stopped, and whether this deploy does it at its end (C(at_end)).
 
-    Raises DowntimeError when it is to be stopped, and something has nothing that stops it, or there is no other side.
+    Raises DowntimeError when it is to be stopped, and something has nothing that stops it, or there is no other side, or others may still know it.
+
+    :param holds: seconds for which others may keep what they were told of the sides.
     """
     keep = checked["deploy_keep_previous"]
+    if keep and holds and keep < holds:
+        raise DowntimeError(f"deploy_keep_previous is {keep}, but others may keep the side that served before for {holds} s (deploy_traffic.ttl); "
+                            f"{holds} or more is accepted, or 0, with which a deploy waits for that itself")
     at_end = keep == 0 and verb in ("deploy", "rollback") and _drivers.strategy(strategy).SIDE == "idle"
     if verb == "retire" and len(sides) < 2:
         raise DowntimeError("deploy_traffic.pools has no two sides, blue and green, so there is none to retire; "

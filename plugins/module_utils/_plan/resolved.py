@@ -106,8 +106,14 @@ class Plan:
             "soak": checked["deploy_soak"],
             "streams": _plan.of_streams(checked, topology.traffic_of(inputs.driver, self.observation.sides.side), inputs.driver,
                                         inputs.strategy, inputs.verb, self.observation.answers),
-            "retire": _plan.retirement(checked, inputs.strategy, inputs.verb, topology.whole_sides),
+            "retire": _plan.retirement(checked, inputs.strategy, inputs.verb, topology.whole_sides, self._held_for()),
+            "holds": inputs.driver.holds is not None,
         }
+
+    def _held_for(self) -> int | None:
+        """Seconds for which others may keep what they were told of the sides."""
+        holds = self.inputs.driver.holds
+        return holds(self.topology.traffic) if holds else None
 
     def _evidence(self) -> dict[str, t.Any]:
         checked = self.inputs.checked

@@ -122,13 +122,14 @@ def goes_on_without(without: t.Sequence[str]) -> list[str]:
 
 def keepers(driver: _drivers.Driver, endpoints: t.Sequence[str], members: t.Sequence[str], controller: str) -> list[str]:
     """The hosts that keep lock and journal where C(deploy_state_hosts) names none: as close to what moves as can be."""
-    if driver.runs_on == "balancers":
+    if driver.runs_on == "balancers" or driver.lock_args:
         return list(endpoints)
     return [controller] if driver.has_platform else list(members[:1])
 
 
-def lock_of(checked: t.Mapping[str, t.Any], hosts: t.Sequence[str], without: t.Collection[str]) -> dict[str, t.Any]:
-    """Where lock and journal lie, and the key by which this run's moves are known.
+def lock_of(checked: t.Mapping[str, t.Any], driver: _drivers.Driver, hosts: t.Sequence[str],
+            without: t.Collection[str]) -> dict[str, t.Any]:
+    """Where lock and journal lie, and the key by which this run's moves are known. A driver may bring a place of its own.
 
     :param hosts: those that keep them.
     :param without: endpoints that are left out.
@@ -140,7 +141,11 @@ def lock_of(checked: t.Mapping[str, t.Any], hosts: t.Sequence[str], without: t.C
     if not os.path.isabs(directory):
         raise DowntimeError(f"deploy_state_dir is '{checked['deploy_state_dir']}'; an absolute path is accepted")
     name = _lock.name_of(checked["deploy_app"], checked["deploy_environment"])
-    return {"hosts": left, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"),
+    own = {}
+    if driver.lock_args and not checked["deploy_state_hosts"]:
+        own = {"driver": f"{driver.collection}.{driver.name}", "path": name,
+               "traffic": _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)}
+    return {"hosts": left, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"), **own,
             "break": checked["deploy_lock_break"],
             # A name that a person gave may be given twice, as by a job that is tried again.
             "key": uuid.uuid4().hex}

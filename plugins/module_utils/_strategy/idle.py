@@ -44,7 +44,9 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
         told_why = sorted({str(pool["uncountable"]) for pool in pools.values() if pool.get("uncountable")})
         why.append(f"what {side} still answers cannot be counted" + (f": {'; '.join(told_why)}" if told_why else ""))
     elif open_now:
-        why.append(f"{side} has {open_now} request{'s' * (open_now > 1)} in flight")
+        clients = _summed(pools, "clients")
+        why.append(f"{side} has {open_now} open connection{'s' * (open_now > 1)}, from {', '.join(clients)}" if clients else
+                   f"{side} has {open_now} request{'s' * (open_now > 1)} in flight")
     why += _of_locks(plan, locks)
     shares = {serving: 100, side: 0}
     age = _age(shares, locks)
@@ -61,7 +63,8 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
     else:
         wait = max(0.0, keep - age)
     if idle_s is None:
-        why.append(f"no balancer can tell when {side} got its last request")
+        told_why = sorted({str(pool["uncountable"]) for pool in pools.values() if pool.get("uncountable")})
+        why.append(f"{'nobody' if told_why else 'no balancer'} can tell when {side} got its last request" + (f" ({'; '.join(told_why)})" if told_why else ""))
     else:
         wait = max(wait, idle_for - idle_s)
     release, state = _runs(plan, side, releases, pools)
@@ -73,6 +76,7 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
         "left": any(result.get("lock") and _lock.key_of(result["lock"]) != plan["lock"]["key"]
                     and result["lock"].get("holder", {}).get("verb") == "retire" for result in locks.values()),
         "wait": round(wait, 3), "when": None if why or begin else round(now + wait, 3), "due": not why and wait <= 0, "begin": begin and not why,
+        "askers": [address for address, ago in sorted(_summed(pools, "recent").items(), key=lambda entry: entry[1]) if ago < idle_for],
         "shares": shares if not _of_shares(side, told, []) and len(told) == len(infos) else None,
     }
     asked = any(split[side] for split in splits.values())
@@ -126,6 +130,14 @@ def _in_flight(pools: t.Mapping[str, t.Mapping[str, t.Any]]) -> int | None:
     return None if not counts or None in counts else sum(t.cast("list[int]", counts))
 
 
+def _summed(pools: t.Mapping[str, t.Mapping[str, t.Any]], name: str) -> dict[str, float]:
+    """What pools tell by address, where they do; each is told by all of them alike."""
+    found: dict[str, float] = {}
+    for pool in pools.values():
+        found.update(pool.get(name) or {})
+    return found
+
+
 def _idle(pools: t.Mapping[str, t.Mapping[str, t.Any]]) -> float | None:
     times = [pool.get("idle_s") for pool in pools.values()]
     return None if not times or None in times else min(t.cast("list[float]", times))
@@ -167,7 +179,8 @@ def sentence(found: t.Mapping[str, t.Any]) -> str:
     elif found["due"]:
         parts.append("it may be stopped now")
     else:
-        parts.append(f"it may be stopped from {at(found['when'])} on, if nobody asks it until then")
+        still = f"; {', '.join(found['askers'])} asked it last" if found.get("askers") else ""
+        parts.append(f"it may be stopped from {at(found['when'])} on, if nobody asks it until then{still}")
     return "; ".join(parts)
 
 
@@ -178,6 +191,10 @@ def at(moment: float) -> str:
 def slots(plan: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.Any]]:
     """The places of a side's members, with what stops them."""
     return [{"name": name, "root": host["root"], "slot": host["slot"], "service": host["service"]} for name, host in plan["sides"][side]["hosts"].items()]
+
+
+def _from(askers: t.Sequence[str] | None) -> str:
+    return f" from {', '.join(askers)}" if askers else ""
 
 
 def retired(outcome: t.Mapping[str, t.Any], idle: t.Mapping[str, t.Any], stopped: t.Mapping[str, t.Any], problem: str = "") -> dict[str, t.Any]:
@@ -195,7 +212,8 @@ def retired(outcome: t.Mapping[str, t.Any], idle: t.Mapping[str, t.Any], stopped
         elif tried:
             text = f"{side} was stopped, and a rollback starts it again"
         else:
-            problem = "; ".join(idle.get("why") or ()) or f"it got a request {idle.get('idle_s') or 0:g} s ago, so it would have been too early"
+            problem = "; ".join(idle.get("why") or ()) or (
+                f"it got a request {idle.get('idle_s') or 0:g} s ago{_from(idle.get('askers'))}, so it would have been too early")
     if problem and tried:
         text = f"{side} was not stopped on every member: {problem}" if stopped.get("failed") else f"{side} was stopped, but {problem}"
     elif problem:

@@ -163,21 +163,22 @@ class Machine:
             sums += f"{hashlib.sha256(data).hexdigest()}  {label}.tar.gz\n"
         (store / "SHA256SUMS").write_text(sums, encoding="utf-8")
 
-    def add_unit(self, app: str, host: str, address: str) -> None:
-        """What systemd would know of the application there."""
+    def add_unit(self, app: str, host: str, address: str, slot: str = "", more: t.Sequence[str] = ()) -> None:
+        """What systemd would know of the application there, or of one slot of it."""
         place = self.dir / host
-        current = str(place.joinpath("srv", app, "current"))
-        mark = str(place / f"{app}.pid")
+        current = str(place.joinpath("srv", app, slot or "current"))
+        unit_name = f"{app}-{slot}" if slot else app
+        mark = str(place / f"{unit_name}.pid")
         if app == "mailer":
             argv = [sys.executable, f"{current}/worker.py", str(self.dir / "queue"), mark]
         else:
             argv = [sys.executable, "-m", "gunicorn", "--pid", mark, "--chdir", current, "--bind", f"{address}:{self.ports[app]}",
                     "--worker-class", "gthread", "--workers", "1", "--threads", "16", "--keep-alive", "90", "--graceful-timeout", "30", "--timeout", "0",
-                    "--worker-tmp-dir", "/dev/shm", "--no-control-socket", "app:application"]
-        found = {"argv": argv, "mark": mark, "log": str(place / f"{app}.log"), "answers": None if app == "mailer" else [address, self.ports[app]],
+                    "--worker-tmp-dir", "/dev/shm", "--no-control-socket", *more, "app:application"]
+        found = {"argv": argv, "mark": mark, "log": str(place / f"{unit_name}.log"), "answers": None if app == "mailer" else [address, self.ports[app]],
                  "env": {"APP_MEMBER": host, "APP_OFF_FILE": str(place / "off"), "PYTHONDONTWRITEBYTECODE": "1"}}
         self.units.append(found)
-        (place / f"{app}.json").write_text(json.dumps(found), encoding="utf-8")
+        (place / f"{unit_name}.json").write_text(json.dumps(found), encoding="utf-8")
 
     def stop_units(self) -> None:
         for balancer in self.balancers.values():

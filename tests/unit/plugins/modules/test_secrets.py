@@ -22,6 +22,9 @@ HEADER, SIGNATURE, PASSWORD = "planted-token", "planted-signature", "planted-pas
 # Nobody listens there: what cannot be reached is told, and nothing of how it was asked.
 NOWHERE = "http://127.0.0.1:1"
 ARTIFACT = {"url": f"{NOWHERE}/shop.tar.gz?sig={SIGNATURE}", "checksums": f"{NOWHERE}/SUMS?sig={SIGNATURE}", "headers": {"Authorization": f"Bearer {HEADER}"}}
+DNS_KEY = "cGxhbnRlZC1kbnMta2V5"
+DNS = {"zone": "shop.test", "server": "127.0.0.1:1", "key_name": "deploy", "key_secret": DNS_KEY, "query_timeout": 1}
+NAME = {**DNS, "name": "www", "blue": ["192.0.2.1"], "green": ["192.0.2.2"]}
 # Each option of a module that is a secret, and a call with it.
 PLANTED: dict[str, tuple[set[str], t.Callable[[str], dict[str, t.Any]]]] = {
     "release": ({"artifact.headers"}, lambda root: {"root": root, "state": "staged", "release": "2.0.0", "artifact": ARTIFACT}),
@@ -29,6 +32,9 @@ PLANTED: dict[str, tuple[set[str], t.Callable[[str], dict[str, t.Any]]]] = {
     "healthcheck_members": ({"stats_password"}, lambda root: {
         "state": "drained", "members": ["app1"], "check_url": f"{NOWHERE}/ready", "off_file": f"{root}/off", "stats_url": [f"{NOWHERE}/;csv"],
         "stats_user": "ops", "stats_password": PASSWORD, "pools": [{"name": "shop"}], "connect_timeout": 1}),
+    "rfc2136_info": ({"key_secret"}, lambda root: NAME),
+    "rfc2136_lock": ({"key_secret"}, lambda root: {**DNS, "record": "www", "name": "production-shop", "state": "observed"}),
+    "rfc2136_split": ({"key_secret"}, lambda root: {**NAME, "shares": {"green": 100}}),
 }
 
 
@@ -81,5 +87,5 @@ def test_no_secret_is_in_the_hosts_log_or_in_the_answer(name: str, monkeypatch: 
     # It did look for what it was told to.
     answer = capsys.readouterr().out
     assert logged and logged[0].startswith("Invoked with") and "127.0.0.1" in "".join(logged) and "127.0.0.1" in answer
-    for secret in (HEADER, SIGNATURE, PASSWORD):
+    for secret in (HEADER, SIGNATURE, PASSWORD, DNS_KEY):
         assert secret not in "".join(logged) + answer + caplog.text

@@ -50,7 +50,7 @@ def topology_of(inputs: _inputs.Inputs) -> _topology.Topology:
     own = {name: inputs.checked for name in inputs.members}
     stands = _topology.on_hosts(inputs, sides, own, lambda name: f"192.0.2.{name[-1]}")
     return _topology.Topology(stands=stands, traffic=stands.traffic, endpoints=("lb1", "lb2"), without=(),
-                              lock=_topology.lock_of(inputs.checked, ["lb1", "lb2"], ()), hooks={})
+                              lock=_topology.lock_of(inputs.checked, inputs.driver, ["lb1", "lb2"], ()), hooks={})
 
 
 def answer(green: int = 0, **states: str) -> dict[str, t.Any]:
