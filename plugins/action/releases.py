@@ -120,7 +120,8 @@ class ActionModule(ActionBase):
         allowed = len(unreachable) <= args["max_absent"] and len(unreachable) < len(results)
         told = {name: result["msg"] for name, result in failures.items() if not (allowed and name in unreachable)}
         merged: dict[str, t.Any] = {
-            "changed": any(result.get("changed") for result in results.values()), "members": {**_releases.told_on(args["so_far"]), **results}, "absent": unreachable,
+            "changed": any(result.get("changed") for result in results.values()),
+            "members": {**_releases.told_on(args["so_far"]), **results}, "absent": unreachable,
             "problems": [text if _outcome.named(name, text) else f"{name}: {text}" for name, text in told.items()], "diff": diffs,
         }
         if told:

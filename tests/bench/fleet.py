@@ -51,7 +51,7 @@ class Fleet:
         variables = {
             "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "deploy_app": "fleet", "deploy_environment": "bench",
             "deploy_hosts": "fleet", "deploy_records_dir": str(self.dir / "records"), "deploy_state_dir": str(self.dir / "state"),
-            "deploy_artifact": {"src": str(self.dir / "artifacts" / "shop-{{ deploy_release }}.tar.gz"), "root": str(self.dir / "{{ inventory_hostname }}")},
+            "deploy_artifact": {"src": f"{self.dir}/artifacts/shop-{{{{ deploy_release }}}}.tar.gz", "root": f"{self.dir}/{{{{ inventory_hostname }}}}"},
             "deploy_service": {"command": "true"}, "deploy_traffic": {"driver": "none"}, "deploy_min_active": "0", "deploy_soak": 0,
         }
         hosts = {"fleet": {"hosts": {name: {} for name in self.names}, "vars": variables}}
