@@ -112,18 +112,12 @@ members:
       type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.zero.downtime.plugins.module_utils import _clients
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_clients.argument_spec(), supports_check_mode=True)
-    try:
-        result = _clients.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(changed=False, **result)
+    run(_clients.argument_spec(), _clients.run)
 
 
 if __name__ == "__main__":

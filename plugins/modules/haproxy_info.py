@@ -325,19 +325,13 @@ findings:
       returned: success
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import info as _haproxy_info
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import options as _haproxy_options
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_haproxy_options.info_spec(), supports_check_mode=True)
-    try:
-        result = _haproxy_info.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_haproxy_options.info_spec(), _haproxy_info.run)
 
 
 if __name__ == "__main__":

@@ -146,18 +146,12 @@ kernel:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import split as _haproxy_split
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_haproxy_split.split_spec(), supports_check_mode=True)
-    try:
-        result = _haproxy_split.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_haproxy_split.split_spec(), _haproxy_split.run)
 
 
 if __name__ == "__main__":

@@ -255,21 +255,12 @@ waited:
   sample: 0.412
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_health.argument_spec(), supports_check_mode=True)
-    try:
-        result = _health.run(module.params)
-    except DowntimeError as error:
-        module.fail_json(msg=str(error))
-    if result.pop("failed", False):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    run(_health.argument_spec(), _health.run)
 
 
 if __name__ == "__main__":

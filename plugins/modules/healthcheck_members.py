@@ -239,21 +239,12 @@ proof:
   sample: stats
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 from ansible_collections.zero.downtime.plugins.module_utils._healthcheck import mover as _healthcheck
-from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_healthcheck.argument_spec(), supports_check_mode=True)
-    try:
-        with _fence.fence(module.params, module.check_mode):
-            result = _healthcheck.run(module.params, module.run_command, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_healthcheck.argument_spec(), _healthcheck.run, commands=True)
 
 
 if __name__ == "__main__":

@@ -174,19 +174,12 @@ path:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_lock.argument_spec(), supports_check_mode=True)
-    try:
-        result = _lock.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_lock.argument_spec(), _lock.run)
 
 
 if __name__ == "__main__":

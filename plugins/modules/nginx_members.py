@@ -226,19 +226,13 @@ kernel:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._nginx import members as _nginx_members
 from ansible_collections.zero.downtime.plugins.module_utils._nginx import options as _nginx_options
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_nginx_options.members_spec(), supports_check_mode=True)
-    try:
-        result = _nginx_members.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_nginx_options.members_spec(), _nginx_members.run)
 
 
 if __name__ == "__main__":

@@ -124,18 +124,12 @@ waited:
   type: float
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._nginx import mirror as _nginx_mirror
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_nginx_mirror.mirror_spec(), supports_check_mode=True)
-    try:
-        result = _nginx_mirror.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_nginx_mirror.mirror_spec(), _nginx_mirror.run)
 
 
 if __name__ == "__main__":

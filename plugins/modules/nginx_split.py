@@ -170,19 +170,13 @@ kernel:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._nginx import options as _nginx_options
 from ansible_collections.zero.downtime.plugins.module_utils._nginx import split as _nginx_split
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_nginx_options.split_spec(), supports_check_mode=True)
-    try:
-        result = _nginx_split.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_nginx_options.split_spec(), _nginx_split.run)
 
 
 if __name__ == "__main__":

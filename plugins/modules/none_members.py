@@ -95,21 +95,12 @@ floor:
   sample: unenforced
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._none import members as _none
-from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_none.argument_spec(), supports_check_mode=True)
-    try:
-        with _fence.fence(module.params, module.check_mode):
-            result = _none.run(module.params)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(_none.argument_spec(), _none.run)
 
 
 if __name__ == "__main__":

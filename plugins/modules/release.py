@@ -454,19 +454,11 @@ output:
 
 from ansible_collections.zero.downtime.plugins.module_utils._artifact import masked as _masked
 from ansible_collections.zero.downtime.plugins.module_utils._artifact import release as _release
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 
 def main() -> None:
-    """Wire the options to the logic."""
-    module = _masked.Module(argument_spec=_release.argument_spec(), supports_check_mode=True)
-    try:
-        result = _release.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    for text in result.pop("warnings"):
-        module.warn(text)
-    module.exit_json(**result)
+    run(_release.argument_spec(), _release.run, _masked.Module)
 
 
 if __name__ == "__main__":

@@ -376,12 +376,11 @@ done:
 
 from ansible_collections.zero.downtime.plugins.module_utils._artifact import masked as _masked
 from ansible_collections.zero.downtime.plugins.module_utils._artifact import releases as _releases
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 
 def main() -> None:
-    """Wire the options to the logic."""
-    module = _masked.Module(argument_spec=_releases.argument_spec(), supports_check_mode=True)
-    module.exit_json(**_releases.run(module.params, module.check_mode))
+    run(_releases.argument_spec(), _releases.run, _masked.Module)
 
 
 if __name__ == "__main__":

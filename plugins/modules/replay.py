@@ -204,19 +204,12 @@ fields:
       returned: success
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._shadow import replay as _replay
-from ansible_collections.zero.downtime.plugins.module_utils._shadow import request_log as _request_log
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=_replay.argument_spec(), supports_check_mode=True)
-    try:
-        result = _replay.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(msg=str(error), nothing_logged=isinstance(error, _request_log.NothingLogged))
-    module.exit_json(**result)
+    run(_replay.argument_spec(), _replay.run)
 
 
 if __name__ == "__main__":

@@ -85,18 +85,12 @@ uncounted:
   type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import moves, options
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=options.info_spec(), supports_check_mode=True)
-    try:
-        result = moves.info(module.params)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(changed=False, **result)
+    run(options.info_spec(), moves.info)
 
 
 if __name__ == "__main__":

@@ -122,18 +122,12 @@ notes:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._module import run
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import moves, options
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=options.split_spec(), supports_check_mode=True)
-    try:
-        result = moves.run(module.params, module.check_mode)
-    except DowntimeError as error:
-        module.fail_json(**failure(error))
-    module.exit_json(**result)
+    run(options.split_spec(), moves.run)
 
 
 if __name__ == "__main__":

@@ -479,7 +479,7 @@ def look(params: t.Mapping[str, t.Any], within: float) -> list[dict[str, t.Any]]
     return [{**member.result(check), "timed_out": answer.timed_out} for member, answer in zip(members, answers)]
 
 
-def run(params: t.Mapping[str, t.Any], clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> dict[str, t.Any]:
+def run(params: t.Mapping[str, t.Any], check_mode: bool = False, clock: Clock = time.monotonic, sleep: Sleep = time.sleep) -> dict[str, t.Any]:
     """What both the module and the action plugin call."""
     targets, check = parse(params)
     if not targets:

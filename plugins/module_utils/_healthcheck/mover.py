@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 from ansible_collections.zero.downtime.plugins.module_utils._driver import members as _members
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, shown_url
 from ansible_collections.zero.downtime.plugins.module_utils._health import request as _request
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 
 # What is accepted where the switch's file does not lie well.
 DIRECTORY = "accepted: a path in a directory that the connecting user may write"
@@ -649,6 +650,7 @@ def _slow(row: Row) -> str:
     return f" at {row.throttle.rstrip('%')} % of its weight" if row.throttle and not row.serves else ""
 
 
-def run(params: t.Mapping[str, t.Any], run_command: t.Callable[[list[str]], tuple[int, str, str]], check_mode: bool) -> dict[str, t.Any]:
-    """What the module calls."""
-    return Mover(params, World(run_command), check_mode).run()
+def run(params: t.Mapping[str, t.Any], check_mode: bool, run_command: t.Callable[[list[str]], tuple[int, str, str]]) -> dict[str, t.Any]:
+    """The module: behind the fence."""
+    with _fence.fence(params, check_mode):
+        return Mover(params, World(run_command), check_mode).run()

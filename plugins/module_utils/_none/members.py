@@ -16,14 +16,21 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._driver import members as _members
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 
 
 def argument_spec() -> dict[str, t.Any]:
     return _members.common_spec()
 
 
-def run(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What the module calls."""
+def run(params: t.Mapping[str, t.Any], check_mode: bool = False) -> dict[str, t.Any]:
+    """The module: behind the fence."""
+    with _fence.fence(params, check_mode):
+        return moved(params)
+
+
+def moved(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What C(none_members) returns: what it was asked for."""
     members = params.get("members") or []
     if not members:
         raise DowntimeError("members is empty; accepted: at least one member")

@@ -249,7 +249,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     return Split(params, Place(params)).run(check_mode)
 
 
-def info(params: t.Mapping[str, t.Any], place: Place | None = None) -> dict[str, t.Any]:
+def info(params: t.Mapping[str, t.Any], check_mode: bool = False, place: Place | None = None) -> dict[str, t.Any]:
     """What the module C(rfc2136_info) returns: which side the name is, what each server says, and what is wrong with
     that."""
     place = place or Place(params)

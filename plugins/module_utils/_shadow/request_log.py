@@ -21,6 +21,8 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 class NothingLogged(DowntimeError):
     """A log that can be read, and has no request to repeat: one of several balancers may well have had none."""
 
+    details = {"nothing_logged": True}
+
 
 # The end of a log is read, and no more of it: a day's log of a busy balancer does not fit into memory.
 MOST_BYTES = 32 * 1024 * 1024

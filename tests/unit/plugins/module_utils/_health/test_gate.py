@@ -340,10 +340,10 @@ def test_nobody_to_ask_passes_but_options_are_checked() -> None:
 def test_a_failure_can_be_reported_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_health, "http_attempt", lambda check, targets, clock: lambda target, check, left: BAD)
     clock = Clock()
-    result = _health.run(params(on_failure="report", timeout=1), clock, clock.sleep)
+    result = _health.run(params(on_failure="report", timeout=1), False, clock, clock.sleep)
     assert "failed" not in result
     assert result["problems"] == ["1 of 1 members did not reach 3 passes in a row within 1 s: app1 last answered 503"]
-    assert _health.run(params(timeout=1), clock, clock.sleep)["failed"] is True
+    assert _health.run(params(timeout=1), False, clock, clock.sleep)["failed"] is True
 
 
 def smoked(said: dict[str, list[_health.Answer]], **options: t.Any) -> dict[str, t.Any]:
