@@ -25,6 +25,7 @@ import typing as t
 
 import ansible_collections
 import balancer
+import fleet
 import judge
 import judge_page
 import probe_cost
@@ -37,9 +38,11 @@ import table
 from haproxy_stage import HAPROXY
 from measure import BUILD, FORKS, REPO, Finding
 
-PARTS = ("balancer", "growth", "probe", "rolling", "safety", "judge", "switch", "streams")
+PARTS = ("balancer", "growth", "fleet", "probe", "rolling", "safety", "judge", "switch", "streams")
 SIZES = (10, 100, 1000)
 SAFE_SIZES = (4, 40)
+# Members and batches.
+FLEETS = ((10, 4), (200, 10), (200, 40), (1000, 40))
 
 
 def _machine() -> dict[str, t.Any]:
@@ -68,6 +71,11 @@ def _targets(found: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     if "balancer" in found:
         # claim: bench-faster-than-a-call-each
         target("times faster than a call for each server", found["balancer"]["ratio"], 30, True)
+    if "fleet" in found:
+        largest = found["fleet"][-1]
+        target("times the processor time of a play that does nothing, 1,000 members in 40 batches", largest["ratio"], 2, False)
+        target("times that of one task that does nothing, status of 1,000 members", largest["status_ratio"], 1.5, False)
+        target("MiB of the controller's largest process", max(row["deploy"]["memory"] for row in found["fleet"]), 1024, False)
     if "rolling" in found:
         # claim: bench-faster-than-the-guide
         target("times faster than the guide's playbook", found["rolling"]["ratio"], 4, True)
@@ -136,6 +144,7 @@ def main() -> int:
     work: dict[str, t.Callable[[], t.Any]] = {
         "balancer": lambda: balancer.compare(options.servers),
         "growth": lambda: balancer.growth(SIZES),
+        "fleet": lambda: [fleet.measure(*size) for size in FLEETS],
         "judge": judge.measure,
         "probe": lambda: probe_cost.cost(100, 20),
         "rolling": lambda: rolling.compare(options.members, options.rate),

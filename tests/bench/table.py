@@ -43,7 +43,7 @@ def render(found: dict[str, t.Any]) -> str:
         "Seconds belong to the machine; the ratios are what to compare." % machine,
         "",
     ]
-    for part in (_balancer, _rolling, _growth, _probe, _safety, _judge, _switch, _streams):
+    for part in (_balancer, _rolling, _growth, _fleet, _probe, _safety, _judge, _switch, _streams):
         lines += part(found[part.__name__[1:]])
     lines += targets(found["targets"])
     return "\n".join(lines).rstrip() + "\n"
@@ -92,6 +92,17 @@ def _growth(rows: list[dict[str, t.Any]]) -> list[str]:
             "All servers of a pool at once; the way back includes two health checks 0.2 s apart.", ""] + as_table(
         ["servers", "out", "back", "both as a play"],
         ((row["servers"], _seconds(row["drain"]), _seconds(row["return"]), _seconds(row["play"])) for row in rows))
+
+
+def _fleet(rows: list[dict[str, t.Any]]) -> list[str]:
+    return ["## What a fleet costs the controller", "",
+            "Processor time of `ansible-playbook` and all that it starts. The members are workers (driver `none`) on the controller, which one call a batch "
+            "serves, so that the hosts' own work hardly counts. Beside a deploy stands a play of two tasks that do nothing (`debug`), with as many hosts at a "
+            "time; beside a status, a play of one such task on all of them.", ""] + as_table(
+        ["members", "batches", "the deploy", "two tasks that do nothing", "times", "status", "one task that does nothing", "times", "memory"],
+        ((row["members"], row["batches"], _seconds(row["deploy"]["cpu"]), _seconds(row["bare"]["cpu"]), "**%.1f×**" % row["ratio"],
+          _seconds(row["status"]["cpu"]), _seconds(row["one_task"]["cpu"]), "**%.2f×**" % row["status_ratio"],
+          "%d MiB" % max(row["deploy"]["memory"], row["status"]["memory"])) for row in rows))
 
 
 def _probe(one: dict[str, t.Any]) -> list[str]:

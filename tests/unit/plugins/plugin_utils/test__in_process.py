@@ -58,14 +58,14 @@ def test_what_is_refused_is_a_failed_result() -> None:
     assert nobody and nobody["failed"] and nobody["silent"] and "/nowhere/admin.sock" in nobody["msg"]
 
 
-@pytest.mark.parametrize("name", ["zero.downtime.none_members", "zero.downtime.healthcheck_members", "zero.downtime.release", "other.collection.proxy_split"])
+@pytest.mark.parametrize("name", ["zero.downtime.healthcheck_members", "zero.downtime.release", "other.collection.proxy_split"])
 def test_other_modules_run_as_modules(name: str) -> None:
     assert _in_process.run(action(), name, {}) is None
 
 
 def test_the_balancers_modules_and_the_lock_have_opted_in() -> None:
     assert in_process() == ["clients", "haproxy_info", "haproxy_members", "haproxy_split", "lock", "nginx_info", "nginx_members", "nginx_mirror",
-                            "nginx_split"]
+                            "nginx_split", "none_members"]
 
 
 @pytest.mark.parametrize("name", in_process())
