@@ -39,7 +39,11 @@ $(VENV)/.stamp-runtime: tests/requirements-runtime.txt $(PINS) | $(STAMPS)/syste
 	@$(PIP) -r $<
 	@touch $@
 
-$(VENV)/.stamp-test: tests/requirements-test.txt $(VENV)/.stamp-runtime
+$(VENV)/.stamp-aws: tests/requirements-aws.txt $(VENV)/.stamp-runtime
+	@$(PIP) -r tests/requirements-runtime.txt -r $<
+	@touch $@
+
+$(VENV)/.stamp-test: tests/requirements-test.txt $(VENV)/.stamp-aws
 	@tests/bin/system-packages --tests
 	@$(PIP) -r tests/requirements-runtime.txt -r $<
 	@touch $@
@@ -67,6 +71,14 @@ stage: runtime  ## Start the local stage: HAProxy at http://127.0.0.1:8080/, no 
 .PHONY: stage-down
 stage-down:  ## End the local stage.
 	@$(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON)) tests/stage/stage.py down
+
+.PHONY: aws-stage
+aws-stage: runtime $(VENV)/.stamp-aws  ## Start the AWS stage: an API of Elastic Load Balancing, and a load balancer at http://127.0.0.1:8090/ before the members of the local stage (make stage).
+	@$(VENV)/bin/python tests/aws/run.py up
+
+.PHONY: aws-stage-down
+aws-stage-down:  ## End the AWS stage.
+	@$(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON)) tests/aws/run.py down
 
 .PHONY: demo
 demo: runtime  ## Show seven deploys, rolling, blue/green and canary, and what each one cost. The exit code is 0 only if no request failed.
@@ -117,5 +129,5 @@ changelog: setup  ## Build CHANGELOG.rst out of the fragments.
 	@$(VENV)/bin/python tests/bin/changelog
 
 .PHONY: clean
-clean: stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
+clean: stage-down aws-stage-down  ## End the stage and remove all that was built, the records too. The virtual environment stays.
 	@rm -rf $(BUILD)/artifacts $(BUILD)/chaos $(BUILD)/chaos.json $(BUILD)/compiled $(BUILD)/demo $(BUILD)/integration $(BUILD)/isolated $(BUILD)/records $(BUILD)/results $(BUILD)/sanity $(BUILD)/saved-stage $(BUILD)/stage

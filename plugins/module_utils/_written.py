@@ -15,12 +15,13 @@ import typing as t
 
 # Options of the drivers' modules, which are those of deploy_traffic.
 TRAFFIC = (
-    "access_log", "check_url", "config", "counted_pools", "driver", "fall", "frontends", "in_flight", "inter", "master_socket", "nginx_command", "off_command",
-    "off_file", "old_workers", "on_command", "pid_file", "pools", "probe_path", "reload_command", "reload_timeout", "revision_listen", "rise",
-    "slowest_request", "socket", "socket_command", "socket_timeout", "split_by", "split_key", "split_map", "split_pin", "stats_password", "stats_url",
-    "stats_user", "take_out", "upstreams_dir",
-    "effective_timeout", "key_algorithm", "key_name", "key_secret", "name", "query_timeout", "resolvers", "server", "servers", "short_ttl", "sides", "ttl",
-    "zone",
+    "access_key", "access_log", "check_url", "config", "counted_pools", "driver", "effective_timeout", "endpoint_url",
+    "fall", "frontends", "hold", "in_flight", "inter", "key_algorithm", "key_name", "key_secret", "listener",
+    "load_balancer", "master_socket", "name", "nginx_command", "off_command", "off_file", "old_workers", "on_command",
+    "pid_file", "pools", "probe_path", "profile", "query_timeout", "region", "reload_command", "reload_timeout",
+    "resolvers", "revision_listen", "rise", "rule", "secret_key", "server", "servers", "session_token", "short_ttl",
+    "sides", "slowest_request", "socket", "socket_command", "socket_timeout", "split_by", "split_key", "split_map",
+    "split_pin", "stats_password", "stats_url", "stats_user", "take_out", "ttl", "upstreams_dir", "zone",
 )
 VARIABLES: dict[str, str] = {
     **{name: f"deploy_traffic.{name}" for name in TRAFFIC},

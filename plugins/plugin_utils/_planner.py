@@ -242,6 +242,8 @@ class Planner:
     def observation(self, inputs: Inputs, topology: Topology) -> Observation:
         """How things stand, by what endpoints and members answer now."""
         answers = self._answers(inputs, topology)
+        if inputs.moves or inputs.verb == "drain":
+            _plan.check_times(inputs.checked, answers)
         sides = _observation.of_the_run(inputs, topology, self._sides(inputs, topology, answers))
         own = _observation.added_by_strategy(inputs, answers)
         found = _observation.look(inputs, topology, answers, sides)

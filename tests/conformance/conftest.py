@@ -12,7 +12,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 THIRD = HERE.parent / "real" / "third_party"
-for path in (HERE.parent.parent / "build" / "collections", HERE.parent / "real", THIRD, HERE):
+for path in (HERE.parent.parent / "build" / "collections", HERE.parent / "real", HERE.parent / "aws", THIRD, HERE):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
 

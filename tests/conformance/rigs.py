@@ -174,6 +174,27 @@ class NginxRig(BalancedRig):
         return {name: "down" if name in down else self.serving for name in self.members}
 
 
+class Elbv2Rig(BalancedRig):
+    """Targets of a group, on the AWS stage."""
+
+    name = driver = "elbv2"
+    drained_by = ("deregistered",)
+    serving = "healthy"
+    pools: dict[str, list[str]] = {"shop": ["app1", "app2", "app3"]}
+
+    def make_stage(self) -> t.Any:
+        # Only who needs it pays for it.
+        import members_stage  # pylint: disable=import-outside-toplevel
+
+        return members_stage.MembersStage(self.pools)
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        return dict(self.stage.access(), pools=self.stage.groups())
+
+    def state(self) -> dict[str, str]:
+        return self.stage.states()
+
+
 SIDES = {"shop_blue": ["b1", "b2"], "shop_green": ["g1", "g2"]}
 SIDED = [dict(name="shop_blue", side="blue", port=8000), dict(name="shop_green", side="green", port=8001)]
 
@@ -182,6 +203,8 @@ class SidedRig(BalancedRig):
     """Two sides behind one balancer; blue has all of the requests."""
 
     members = ("b1", "b2", "g1", "g2")
+    # What blue's pool is called.
+    blue = "shop_blue"
 
     def traffic(self, member: str | None = None) -> dict[str, t.Any]:
         return dict(super().traffic(member), pools=SIDED)
@@ -209,7 +232,22 @@ class NginxSides(SidedRig, NginxRig):
         return nginx_stage.NginxStage(SIDES, split="shop")
 
 
-SIDED_RIGS: dict[str, t.Callable[[], SidedRig]] = {rig.name: rig for rig in (HaproxySides, NginxSides)}
+class Elbv2Sides(SidedRig, Elbv2Rig):
+    """The weights of a listener's forward action. The name of a target group has no underscore."""
+
+    blue = "shop-blue"
+    pools = {pool.replace("_", "-"): members for pool, members in SIDES.items()}
+
+    def traffic(self, member: str | None = None) -> dict[str, t.Any]:
+        return dict(self.stage.access(), load_balancer="shop", pools=self.stage.groups(blue=dict(side="blue"), green=dict(side="green")))
+
+    def split(self, shares: dict[str, int] | None = None, check: bool = False, pools: t.Any = None, start: calling.Start = calling.in_process,
+              **options: t.Any) -> dict[str, t.Any]:
+        given = [dict(pool, name=pool["name"].replace("_", "-")) for pool in pools or ()] or self.traffic()["pools"]
+        return super().split(shares, check, given, start, **options)
+
+
+SIDED_RIGS: dict[str, t.Callable[[], SidedRig]] = {rig.name: rig for rig in (HaproxySides, NginxSides, Elbv2Sides)}
 
 
 class SwitchableStage(haproxy_stage.HaproxyStage):
@@ -295,7 +333,7 @@ class WaitedRig(HealthcheckRig):
     drained_by = ("waited",)
 
 
-RIGS: dict[str, t.Callable[[], Rig]] = {rig.name: rig for rig in (HaproxyRig, NginxRig, StatsRig, GaugeRig, WaitedRig, NoneRig)}
+RIGS: dict[str, t.Callable[[], Rig]] = {rig.name: rig for rig in (HaproxyRig, NginxRig, StatsRig, GaugeRig, WaitedRig, NoneRig, Elbv2Rig)}
 
 
 def of_others() -> None:

@@ -105,6 +105,7 @@ PIECES = [
     _stage("faults", "controller_faults", "late_losses", "lock", "losses", "noise", "secrets", "wrong_answers"),
     _stage("lost", "lost_balancer", "lost_host", "two_balancers"),
     _stage("site", "bad_input", "check_mode", "doctor", "several_applications", "site_playbook"),
+    _stage("elbv2", "elbv2"),
     _stage("streams", "state_hosts", "streams", "third_party", "third_party_push"),
     Piece("playbooks", "stage", pytest("tests/real/stage"), 20, STAGE),
     Piece("real", "haproxy", pytest("tests/real/haproxy", "tests/real/health"), 30, ()),

@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
-NAMES = ("haproxy", "healthcheck", "nginx", "none", "rfc2136")
+NAMES = ("elbv2", "haproxy", "healthcheck", "nginx", "none", "rfc2136")
 
 # Which capability of a driver carries which strategy. A strategy is a role of its name, and a file C(<strategy>.py) of the room C(_strategy) with
 # C(SIDE), the side that gets the release (C(live) or C(idle)), and C(lay_out), which turns what staging found into batches. Optional are

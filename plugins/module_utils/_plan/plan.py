@@ -296,6 +296,27 @@ def differing(driver: _drivers.Driver, traffic: t.Mapping[str, t.Mapping[str, t.
     return found
 
 
+# Limits of a deploy, with what a pool may tell of them.
+TOLD_TIMES = (
+    ("deploy_drain_timeout", "drain_s", "until a member has left"),
+    ("deploy_ready_timeout", "return_s", "until a member is back"),
+)
+
+
+def check_times(checked: t.Mapping[str, t.Any], told: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
+    """Refuse limits that are too short for what a pool itself says that every move takes, where it tells: C(drain_s)
+    until a member has left, and C(return_s) until one that is back has its full share."""
+    pools = [(place, pool) for place, result in told.items() for pool in result.get("pools") or ()]
+    for name, key, until in TOLD_TIMES:
+        for place, pool in pools:
+            if pool.get(key) and checked[name] <= pool[key]:
+                why = f" ({pool['times_told']})" if pool.get("times_told") else ""
+                raise DowntimeError(
+                    f"{name} is {checked[name]}, and pool {pool['name']} on {called(place)} says that it takes "
+                    f"{pool[key]:g} s {until}{why}; more than {pool[key]:g} is accepted"
+                )
+
+
 def live_pools(traffic: t.Mapping[str, t.Any], side: str) -> list[dict[str, t.Any]]:
     """The pools of one side; a pool without a side belongs to the only one there is."""
     return [pool for pool in traffic.get("pools") or [] if pool.get("side", side) in (None, side)]
@@ -322,12 +343,13 @@ def _sides(traffic: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def with_all_ports(by_side: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]]) -> dict[str, dict[str, t.Any]]:
-    """The members with the ports of all their pools, whichever the side."""
+    """The members with the ports of all their pools, and their names there, whichever the side."""
     found: dict[str, dict[str, t.Any]] = {}
     for hosts in by_side.values():
         for name, host in hosts.items():
-            entry = found.setdefault(name, {**host, "ports": {}})
-            entry["ports"] = {**entry["ports"], **host["ports"]}
+            entry = found.setdefault(name, {**host, "ports": {}, "servers": {}})
+            for key in ("ports", "servers"):
+                entry[key] = {**entry[key], **(host.get(key) or {})}
     return found
 
 
@@ -449,6 +471,8 @@ def member(name: str, checked: t.Mapping[str, t.Any], side: str, address: str) -
     return {
         "name": name,
         "server": next(iter(servers.values()), name),
+        # The same in each of its pools; those of another side may have another name for it.
+        "servers": servers,
         "address": host,
         "port": port,
         # Where the balancers reach it, pool by pool; the port above is that of its readiness check.

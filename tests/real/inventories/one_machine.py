@@ -204,14 +204,17 @@ class Machine:
 
     def under_load(self, app: str, playbook: str, *more: str, **variables: t.Any) -> tuple[dict[str, t.Any], str]:
         """The load generator's report, and what the playbook printed."""
-        targets = [f"{balancer.address}:{self.fronts[app]}" for balancer in self.balancers.values()]
-        # Without a balancer people ask the members themselves.
-        targets = targets or [f"{self.net}.{last}:{self.ports[app]}" for last in self.apps[app].values()]
+        targets = self.doors(app)
         # Enough to meet every moment of a deploy; more would only take the machine's two processors from it.
         with under_load.Load([f"http://{target}" for target in targets], self.dir, "", "--rate", "4" if len(targets) > 1 else "6", *more) as load:
             played = self.play(playbook, **variables)
         assert played.rc == 0, played.output
         return load.report, played.output
+
+    def doors(self, app: str) -> list[str]:
+        """The addresses that people ask: the balancers, and without one the members themselves."""
+        return ([f"{balancer.address}:{self.fronts[app]}" for balancer in self.balancers.values()]
+                or [f"{self.net}.{last}:{self.ports[app]}" for last in self.apps[app].values()])
 
     def records(self) -> list[dict[str, t.Any]]:
         found = (json.loads(path.read_text(encoding="utf-8")) for path in (self.dir / "records").glob("*.json"))

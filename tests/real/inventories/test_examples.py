@@ -17,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+import elbv2_machine  # noqa: E402  pylint: disable=wrong-import-position
 import one_machine  # noqa: E402  pylint: disable=wrong-import-position
 from one_machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -96,6 +97,21 @@ def nginx() -> None:
         kept = {path: path.read_bytes() for balancer in machine.balancers.values() for path in balancer.upstreams.iterdir()}
         looked_over(machine, "nginx answers")
         assert {path: path.read_bytes() for balancer in machine.balancers.values() for path in balancer.upstreams.iterdir()} == kept
+
+
+def elbv2() -> None:
+    shop = {f"app{number}": 10 + number for number in range(1, 4)}
+    with elbv2_machine.Machine(shop, (OLD, NEW)) as machine:
+        first = machine.play("zero.downtime.deploy", deploy_release=OLD, deploy_batches=ALL)
+        assert first.rc == 0, first.output
+        report, output = machine.under_load("shop", "zero.downtime.deploy", deploy_release=NEW)
+        record = machine.records()[-1]
+        nothing_lost(report, record)
+        assert batches(record) == [["app1"], ["app2", "app3"]]
+        assert "[WARNING]" not in output, output
+        assert machine.versions("shop") == dict.fromkeys(shop, NEW)
+        look(machine, {"deploy_release": OLD}, f"would move 3 of 3 members to {OLD}", {}, f"all 3 members run {NEW}")
+        looked_over(machine, "target group shop in eu-west-1")
 
 
 def healthcheck() -> None:
@@ -179,7 +195,7 @@ def process_swap() -> None:
         assert "web1: no errors, " in output and machine.versions("shop") == {"web1": NEW}, output
 
 
-EXAMPLES = (haproxy, healthcheck, nginx, none, process_swap)
+EXAMPLES = (elbv2, haproxy, healthcheck, nginx, none, process_swap)
 
 
 @pytest.fixture(scope="module")

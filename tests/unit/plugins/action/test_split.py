@@ -131,7 +131,7 @@ def test_check_mode_writes_nothing(run: t.Any, tmp_path: t.Any) -> None:
 
 @pytest.mark.parametrize("args, words", [
     ({"shares": {"blue": 1}}, "which adds up to 1"),
-    ({"driver": "none", "traffic": {}}, "driver is 'none', which cannot split traffic between sides; haproxy, nginx, rfc2136 can"),
+    ({"driver": "none", "traffic": {}}, "driver is 'none', which cannot split traffic between sides; elbv2, haproxy, nginx, rfc2136 can"),
     ({"sharse": {}}, "did you mean shares?"),
 ])
 def test_bad_input_asks_nobody(run: t.Any, args: dict[str, t.Any], words: str) -> None:

@@ -25,6 +25,9 @@ ARTIFACT = {"url": f"{NOWHERE}/shop.tar.gz?sig={SIGNATURE}", "checksums": f"{NOW
 DNS_KEY = "cGxhbnRlZC1kbnMta2V5"
 DNS = {"zone": "shop.test", "server": "127.0.0.1:1", "key_name": "deploy", "key_secret": DNS_KEY, "query_timeout": 1}
 NAME = {**DNS, "name": "www", "blue": ["192.0.2.1"], "green": ["192.0.2.2"]}
+KEYS = {"access_key": PASSWORD, "secret_key": PASSWORD, "session_token": PASSWORD}
+# Nobody listens there, so it is not asked again and again.
+TARGETS = {**KEYS, "region": "eu-west-1", "endpoint_url": NOWHERE, "pools": [{"name": "shop"}]}
 # Each option of a module that is a secret, and a call with it.
 PLANTED: dict[str, tuple[set[str], t.Callable[[str], dict[str, t.Any]]]] = {
     "release": ({"artifact.headers"}, lambda root: {"root": root, "state": "staged", "release": "2.0.0", "artifact": ARTIFACT}),
@@ -35,6 +38,9 @@ PLANTED: dict[str, tuple[set[str], t.Callable[[str], dict[str, t.Any]]]] = {
     "rfc2136_info": ({"key_secret"}, lambda root: NAME),
     "rfc2136_lock": ({"key_secret"}, lambda root: {**DNS, "record": "www", "name": "production-shop", "state": "observed"}),
     "rfc2136_split": ({"key_secret"}, lambda root: {**NAME, "shares": {"green": 100}}),
+    "elbv2_info": (set(KEYS), lambda root: dict(TARGETS)),
+    "elbv2_members": (set(KEYS), lambda root: {**TARGETS, "state": "drained", "members": ["app1"]}),
+    "elbv2_split": (set(KEYS), lambda root: dict(TARGETS)),
 }
 
 
