@@ -10,21 +10,13 @@ C(sentence), which puts the variable in the option's place. A test holds that no
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
-# Options of the drivers' modules, which are those of deploy_traffic.
-TRAFFIC = (
-    "access_key", "access_log", "check_url", "config", "counted_pools", "driver", "effective_timeout", "endpoint_url",
-    "fall", "frontends", "hold", "in_flight", "inter", "key_algorithm", "key_name", "key_secret", "listener",
-    "load_balancer", "master_socket", "name", "nginx_command", "off_command", "off_file", "old_workers", "on_command",
-    "pid_file", "pools", "probe_path", "profile", "query_timeout", "region", "reload_command", "reload_timeout",
-    "resolvers", "revision_listen", "rise", "rule", "secret_key", "server", "servers", "session_token", "short_ttl",
-    "sides", "slowest_request", "socket", "socket_command", "socket_timeout", "split_by", "split_key", "split_map",
-    "split_pin", "stats_password", "stats_url", "stats_user", "take_out", "ttl", "upstreams_dir", "zone",
-)
+# By option, the variable that a user has written. Options of drivers come with the drivers (learn).
 VARIABLES: dict[str, str] = {
-    **{name: f"deploy_traffic.{name}" for name in TRAFFIC},
+    "driver": "deploy_traffic.driver",
     "min_active": "deploy_min_active", "timeout_action": "deploy_drain_timeout_action", "max_absent": "deploy_max_absent",
     "max_failed": "deploy_evidence_max_failed", "records_dir": "deploy_records_dir", "connect_to": "deploy_evidence_connect_to",
     "max_slowdown": "deploy_evidence_max_slowdown", "judge_4xx": "deploy_evidence_judge_4xx", "paths": "deploy_evidence_paths",
@@ -37,25 +29,38 @@ VARIABLES: dict[str, str] = {
 }
 # A side's service is one of two; its options are called the same.
 DOTTED = {"artifact": "deploy_artifact", "service": "deploy_service", "in_flight": "deploy_traffic.in_flight", "running": "deploy_health"}
-# Names that are words as well: they are options where a sentence, or a part of one, begins with them and says something about a value.
-_WORDS = "|".join(sorted((name for name in VARIABLES if "_" not in name), key=len, reverse=True))
-_NAMES = "|".join(sorted((name for name in VARIABLES if "_" in name), key=len, reverse=True))
 _VALUE = r"'|\"|\[|-?\d|[A-Za-z/{][\w/{}.]*[;,]|missing|empty|given|not usable"
-_WORD = re.compile(rf"(?:^|(?<=[:;(,] ))({_WORDS})(?= (?:is|are) (?:{_VALUE})|: \S+(?:: | redirects )| has '| names )")
-# Those of them that a sentence names with the very value, before it says something about it.
+# Those that a sentence names with the very value, before it says something about it.
 _WITH_VALUE = re.compile(r"(?:^|(?<=[:;(,] ))(header|root|url)(?= (?:'|/|https?://))")
-_NAME = re.compile(rf"(?<![\w./-])({_NAMES})(?![\w/-]|\.\w)")
 _DOT = re.compile(rf"(?<![\w./-])({'|'.join(DOTTED)})(?=\.[a-z_]+\b(?!/))")
 # Of a result that a task returns: what is made of sentences.
 SENTENCES = frozenset(("msg", "problem", "problems", "reason", "sentence", "text", "warnings", "why"))
 
 
+def learn(options: t.Iterable[str]) -> None:
+    """Know the options of a driver's modules, which are those of C(deploy_traffic); a name that has a variable already keeps it."""
+    new = {name: f"deploy_traffic.{name}" for name in options if name not in VARIABLES}
+    if new:
+        VARIABLES.update(new)
+        _patterns.cache_clear()
+
+
+@functools.lru_cache(1)
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds options in a sentence. Names that are words as well are options where a sentence, or a part of one, begins with them and says something
+    about a value."""
+    words, names = ("|".join(sorted((name for name in VARIABLES if ("_" in name) is has), key=len, reverse=True)) for has in (False, True))
+    return (re.compile(rf"(?:^|(?<=[:;(,] ))({words})(?= (?:is|are) (?:{_VALUE})|: \S+(?:: | redirects )| has '| names )"),
+            re.compile(rf"(?<![\w./-])({names})(?![\w/-]|\.\w)"))
+
+
 def sentence(text: str) -> str:
     """A sentence with the user's variables in place of the modules' options; one that has them already stays as it is."""
+    words, names = _patterns()
     text = _DOT.sub(lambda match: DOTTED[match[1]], text)
-    text = _NAME.sub(lambda match: VARIABLES[match[1]], text)
+    text = names.sub(lambda match: VARIABLES[match[1]], text)
     text = _WITH_VALUE.sub(lambda match: VARIABLES[match[1]], text)
-    return _WORD.sub(lambda match: VARIABLES[match[1]], text)
+    return words.sub(lambda match: VARIABLES[match[1]], text)
 
 
 def result(found: t.Any) -> t.Any:

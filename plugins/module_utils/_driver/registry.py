@@ -14,6 +14,7 @@ import dataclasses
 import importlib
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils import _written
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 
 NAMES = ("elbv2", "haproxy", "healthcheck", "nginx", "none", "rfc2136")
@@ -140,7 +141,7 @@ def load_all() -> None:
     collections is compiled anew each time: a twentieth of a second in each of a deploy's tasks.
     """
     for name in NAMES:
-        load(name)
+        _written.learn(load(name).traffic_spec)
     for name in STRATEGIES:
         strategy(name)
 

@@ -20,6 +20,9 @@ from ansible_collections.zero.downtime.plugins.module_utils import _written  # n
 from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers  # noqa: E402
 from ansible_collections.zero.downtime.plugins.module_utils._plan.variables import VARIABLES  # noqa: E402
 
+# As every action does that needs a driver.
+_drivers.load_all()
+
 # What the roles fill in by themselves, or have checked as a variable before a module sees it: no sentence about these reaches a user of the playbooks.
 FILLED_IN = {
     "run_dir", "plan", "deploy_id", "members", "weight", "shares", "streams", "lock_timeout", "mirrors", "lasts", "candidate", "result", "timeout",
