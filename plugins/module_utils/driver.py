@@ -12,9 +12,13 @@ Names are added to it, and none is taken away or given another meaning without a
 :data POOL: the options of an entry of C(deploy_traffic.pools).
 :data members_spec: options that every C(<name>_members) has.
 :data split_spec: options that every C(<name>_split) has.
+:data slow_split_spec: options that C(<name>_split) has beside them where a split is set at one moment and effective at another (C(Driver.holds)).
 :data push_spec: options that every C(<name>_push) has.
 :data floor_of: how many members have to serve, by C(min_active).
 :data check_shares: the shares of a split, checked.
+:data check_whole: refuses shares for both sides, where only all or nothing can be given (C(Driver.whole)).
+:data lock_spec: options that every C(<name>_lock) has (C(Driver.lock_args)).
+:data Taken: another deploy has the lock, so this one may not move anything any more.
 :data fence: holds off a module whose deploy has lost its lock, where the lock lies on the host that the module runs on.
 :data DowntimeError: a refusal or a failure, as one sentence.
 :data failure: what a module that failed with such a sentence returns.
@@ -26,12 +30,14 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver.members impo
 from ansible_collections.zero.downtime.plugins.module_utils._driver.members import floor_of
 from ansible_collections.zero.downtime.plugins.module_utils._driver.push import common_spec as push_spec
 from ansible_collections.zero.downtime.plugins.module_utils._driver.registry import BALANCERS, POOL, Driver
-from ansible_collections.zero.downtime.plugins.module_utils._driver.split import check_shares
+from ansible_collections.zero.downtime.plugins.module_utils._driver.split import check_shares, check_whole
 from ansible_collections.zero.downtime.plugins.module_utils._driver.split import common_spec as split_spec
+from ansible_collections.zero.downtime.plugins.module_utils._driver.split import slow_spec as slow_split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
-from ansible_collections.zero.downtime.plugins.module_utils._state.fence import fence
+from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Taken, fence
+from ansible_collections.zero.downtime.plugins.module_utils._state.lock import argument_spec as lock_spec
 
 API_VERSION = 1
 
-__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "check_shares", "failure", "fence", "floor_of", "members_spec", "push_spec",
-           "split_spec"]
+__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "Taken", "check_shares", "check_whole", "failure", "fence", "floor_of",
+           "lock_spec", "members_spec", "push_spec", "slow_split_spec", "split_spec"]

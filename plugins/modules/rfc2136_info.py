@@ -86,11 +86,11 @@ uncounted:
 """
 
 from ansible_collections.zero.downtime.plugins.module_utils._module import run
-from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import moves, options
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import info, options
 
 
 def main() -> None:
-    run(options.info_spec(), moves.info)
+    run(options.info_spec(), info.run)
 
 
 if __name__ == "__main__":

@@ -193,11 +193,11 @@ path:
 """
 
 from ansible_collections.zero.downtime.plugins.module_utils._module import run
-from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import options, store
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import lock, options
 
 
 def main() -> None:
-    run(options.lock_spec(), store.run)
+    run(options.lock_spec(), lock.run)
 
 
 if __name__ == "__main__":

@@ -123,11 +123,11 @@ notes:
 """
 
 from ansible_collections.zero.downtime.plugins.module_utils._module import run
-from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import moves, options
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import options, split
 
 
 def main() -> None:
-    run(options.split_spec(), moves.run)
+    run(options.split_spec(), split.run)
 
 
 if __name__ == "__main__":

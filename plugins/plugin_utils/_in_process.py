@@ -6,8 +6,8 @@
 
 Ansible starts a Python for each module run, which takes most of the time that a move takes. Where that Python would be the same program, of the
 same user, on the same host, with the same environment, there is nothing that a second one could do better. A module opts in with
-C(IN_PROCESS), its argument spec and its function, in the file C(_<driver>/<kind>.py), or C(_<module>.py), of its collection's module_utils; the spec
-has no secrets, since nobody masks them in what is returned.
+C(IN_PROCESS), its argument spec and its function, in the file C(_<driver>/<kind>.py), or C(_<module>.py), of its collection's module_utils; its
+secrets are masked in what is returned, as Ansible does it for a module.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import typing as t
 
+from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.zero.downtime.plugins.module_utils import _spec
@@ -50,7 +51,10 @@ def run(action: ActionBase, name: str, args: t.Mapping[str, t.Any]) -> dict[str,
     if behind is None:
         return None
     argument_spec, function = behind
+    spec = argument_spec()
     try:
-        return {"changed": False, **function(_spec.check(args, argument_spec()), action._task.check_mode)}
+        result = {"changed": False, **function(_spec.check(args, spec), action._task.check_mode)}
     except DowntimeError as error:
-        return {"failed": True, **failure(error)}
+        result = {"failed": True, **failure(error)}
+    secrets = [str(args[name]) for name, option in spec.items() if option.get("no_log") and args.get(name)]
+    return t.cast("dict[str, t.Any]", remove_values(result, secrets)) if secrets else result

@@ -12,7 +12,11 @@ import typing as t
 import pytest
 
 HERE = pathlib.Path(__file__).resolve()
-sys.path[:0] = [str(HERE.parent), *(str(HERE.parents[2] / room) for room in ("conformance", "load", "stage"))]
+sys.path[:0] = [
+    str(HERE.parent),
+    str(HERE.parents[1] / "inventories"),
+    *(str(HERE.parents[2] / room) for room in ("conformance", "load", "stage")),
+]
 
 from bind_stage import BindStage  # noqa: E402
 from zone_name import Zone  # noqa: E402

@@ -7,13 +7,10 @@ application on each side."""
 from __future__ import annotations
 
 import pathlib
-import sys
 import typing as t
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "inventories"))
-
-from bind_stage import BindStage  # noqa: E402  pylint: disable=wrong-import-position
-from one_machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
+from bind_stage import BindStage
+from one_machine import Machine
 
 HOSTS = {"app1": 11, "app2": 12}
 # What is added to a host's own number for the address of a side.
@@ -44,7 +41,10 @@ class Shop(Machine):
 
     def command(self, playbook: str, *args: str, **variables: t.Any) -> list[str]:
         servers = self.stage.access()["servers"]
+        # The driver's calls run on the controller, which is no host of its own here.
+        here, own = "inventory_hostname == 'localhost'", "machine_dir ~ '/' ~ inventory_hostname ~ '/python'"
         machine = {
+            "ansible_python_interpreter": f"{{{{ ansible_playbook_python if {here} else {own} }}}}",
             "machine_zone": self.stage.zone,
             "machine_name_server": self.stage.server("primary"),
             "machine_name_servers": servers,

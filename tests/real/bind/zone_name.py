@@ -10,7 +10,12 @@ import typing as t
 import calling
 from bind_stage import BindStage
 
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import options as specs
+
 BLUE, GREEN = {"blue": 100, "green": 0}, {"blue": 0, "green": 100}
+
+
+SPECS = {"info": specs.info_spec, "lock": specs.lock_spec, "split": specs.split_spec}
 
 
 class Zone:
@@ -39,21 +44,15 @@ class Zone:
         kind: str,
         check: bool = False,
         start: calling.Start = calling.by_main,
-        without: t.Sequence[str] = (),
         **options: t.Any,
     ) -> dict[str, t.Any]:
         """The module C(rfc2136_<kind>); what it returns, also where it fails."""
         given = {**self.stage.access(), **self.options, **options}
         if kind == "lock":
-            given["record"] = given.pop("name")
-            given["name"] = "production-shop"
-            without = [*self.options, "servers"]
-            without.remove("name")
-            without.remove("query_timeout")
-        if kind == "info":
-            without = ["short_ttl", "effective_timeout"]
-        options = {name: value for name, value in given.items() if name not in without}
-        return start(f"zero.downtime.rfc2136_{kind}", options, check).result()
+            given["record"], given["name"] = given["name"], "production-shop"
+        known = SPECS[kind]()
+        given = {name: value for name, value in given.items() if name in known or name in options}
+        return start(f"zero.downtime.rfc2136_{kind}", given, check).result()
 
     def split(self, shares: dict[str, int] | None = None, **options: t.Any) -> dict[str, t.Any]:
         return self.call("split", **({"shares": shares} if shares else {}), **options)

@@ -65,15 +65,22 @@ def test_other_modules_run_as_modules(name: str) -> None:
 
 def test_the_balancers_modules_and_the_lock_have_opted_in() -> None:
     assert in_process() == ["clients", "haproxy_info", "haproxy_members", "haproxy_split", "lock", "nginx_info", "nginx_members", "nginx_mirror",
-                            "nginx_split", "none_members"]
+                            "nginx_split", "none_members", "rfc2136_info", "rfc2136_lock", "rfc2136_split"]
 
 
 @pytest.mark.parametrize("name", in_process())
-def test_the_module_itself_calls_the_same_function_and_has_no_secrets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_itself_calls_the_same_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     argument_spec, function = _in_process.opted_in(f"zero.downtime.{name}") or pytest.fail(name)
     module = importlib.import_module(f"ansible_collections.zero.downtime.plugins.modules.{name}")
     called: list[t.Any] = []
     monkeypatch.setattr(module, "run", lambda spec, what: called.append((set(spec), what)))
     module.main()
     assert called == [(set(argument_spec()), function)]
-    assert not [option for option in argument_spec().values() if option.get("no_log")]
+
+
+def test_a_secret_is_masked_in_what_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    def echo(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+        return {"said": [f"it is {params['word']}"], "check": check_mode}
+
+    monkeypatch.setattr(_in_process, "opted_in", lambda name: (lambda: {"word": {"type": "str", "no_log": True}}, echo))
+    assert _in_process.run(action(), "zero.downtime.echo", {"word": "s3cret-word"}) == {"changed": False, "said": ["it is ********"], "check": False}

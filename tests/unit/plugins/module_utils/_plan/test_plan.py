@@ -345,6 +345,13 @@ def test_what_nothing_stops_is_refused_before_anything_moves():
         _plan.retirement({"deploy_keep_previous": 0, "deploy_idle_for": 5}, "rolling", "retire", {})
 
 
+def test_a_side_that_others_may_still_know_is_not_stopped_before_they_forget_it():
+    with pytest.raises(DowntimeError, match="deploy_keep_previous is 60, but others may keep .* for 300 s .*; 300 or more is accepted, or 0"):
+        _plan.retirement({"deploy_keep_previous": 60, "deploy_idle_for": 5}, "blue_green", "deploy", two_sides(), 300)
+    for keep in (None, 300):
+        assert not _plan.retirement({"deploy_keep_previous": keep, "deploy_idle_for": 5}, "blue_green", "deploy", two_sides(), 300)["at_end"]
+
+
 def test_a_variable_of_the_teams_own_is_no_reason_to_refuse():
     checked, _driver = _plan.check_application(application(deploy_user="ops"), "deploy")
     assert "deploy_user" not in checked

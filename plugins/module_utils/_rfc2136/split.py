@@ -17,18 +17,16 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._driver import split as _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.client import Refused, Unknown
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.options import split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.place import Look, Place, Values, told
-from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.store import Store
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.lock import Store
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Taken
 
 # Seconds between two looks at the servers, and tries of an update that nobody answered.
 POLL = 0.2
 ATTEMPTS = 3
 WHOLE = "a name in DNS is one of the sides for everybody who asks"
-# What nobody counts: who asks a name is no request, and requests go past the name servers.
-UNCOUNTED = "name servers count no requests of users"
 
 Clock = t.Callable[[], float]
 
@@ -249,50 +247,4 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     return Split(params, Place(params)).run(check_mode)
 
 
-def info(params: t.Mapping[str, t.Any], check_mode: bool = False, place: Place | None = None) -> dict[str, t.Any]:
-    """What the module C(rfc2136_info) returns: which side the name is, what each server says, and what is wrong with
-    that."""
-    place = place or Place(params)
-    place.client.check_zone()
-    look = place.look()
-    findings = []
-    side = next((side for side, share in look.shares.items() if share == 100 and not look.absent), None)
-    late = place.late(side) if side else {}
-    for why, silent in late.values():
-        findings.append(
-            finding(
-                "error" if silent else "warning",
-                "servers",
-                (
-                    (
-                        f"{why}, so no change of {place.label} would be effective; deploy_traffic.servers names those "
-                        "that count"
-                    )
-                    if silent
-                    else f"{why}, while {place.client.server.label} has {told(look.records.values)}"
-                ),
-            )
-        )
-    if look.records.ttl is not None and look.records.ttl > params["ttl"]:
-        findings.append(
-            finding(
-                "error",
-                "ttl",
-                f"{place.label} has the time to live {look.records.ttl}, and deploy_traffic.ttl is {params['ttl']}; "
-                f"{look.records.ttl} or more is accepted, since resolvers may keep an answer for so long",
-            )
-        )
-    servers = [
-        {"name": server.label, "problem": late.get(server.label, ("",))[0] or None}
-        for server in [*place.servers(), *place.resolvers()]
-    ]
-    return {
-        "split": {**look.shares, "kept": look.shares},
-        "pools": [],
-        "counters": [],
-        "uncounted": UNCOUNTED,
-        "findings": findings,
-        "ttl": look.records.ttl,
-        "records": {kind: list(values) for kind, values in look.records.values.items()},
-        "servers": servers,
-    }
+IN_PROCESS = split_spec, run

@@ -21,6 +21,7 @@ import zlib
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, looked_at
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.client import Client, Refused, Unknown
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.options import lock_spec
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.place import client_of
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Taken, Unreadable, key_of, told
 
@@ -346,3 +347,6 @@ def run(
     before = None if params["force"] else store.read(store.raw())
     got = store.acquire(deploy_id, params["holder"] or {}, params["over"], params["force"], key, params["without"])
     return {"changed": got["acquired"] and (before is None or key_of(before) != key), "path": store.path, **got}
+
+
+IN_PROCESS = lock_spec, run
