@@ -77,10 +77,12 @@ def test_a_deploy_by_dns_loses_nothing_and_the_old_side_is_up_for_as_long_as_any
         assert deployed.rc == 0 and serving(shop) != old, deployed.output
         wait_until(lambda: honest.versions() == [OLD, NEW], "the user has the release")
         assert f"{NEW} serves on {serving(shop)} (2 of 2 members)" in deployed.sentence, deployed.sentence
-        assert f"{old} was not stopped: {old} has 1 open connection, from 127.0.0.9" in deployed.sentence
+        # Of whom nobody knows a name any more, the last request may be under way just now.
+        assert re.search(rf"{old} was not stopped: {old} has \d open connections?, from .*127\.0\.0\.9", deployed.sentence)
         pooled.end()
         status = shop.play("zero.downtime.status")
-        asked = r"it may be stopped from .* if nobody asks it until then; .*127.0.0.8.* asked it last"
+        asked = (r"it may be stopped from .* if nobody asks it until then; .*127\.0\.0\.8.* asked it last"
+                 r"|it is not stopped: \w+ has 1 open connection, from 127\.0\.0\.8")
         assert status.rc == 0 and re.search(asked, status.output), status.output
         pinned.end()
         assert runs(shop, old) == [True, True] and pinned.versions() == pooled.versions() == [OLD]
