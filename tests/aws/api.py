@@ -73,6 +73,13 @@ class Api:
         does nothing."""
         self._before[action] = [work or _nothing for work in works]
 
+    def reset(self) -> None:
+        """Refuse nothing, wait for nobody, and forget what was asked."""
+        with self._lock:
+            self._throttled, self._left, self._allowed = 0, None, None
+            self._before.clear()
+            self.calls.clear()
+
     # -- answering -----------------------------------------------------------------------------------------------------
     def _answer(self, environ: Environ, start_response: Start) -> t.Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith(CONTROL):

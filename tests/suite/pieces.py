@@ -111,6 +111,7 @@ PIECES = [
     Piece("real", "haproxy", pytest("tests/real/haproxy", "tests/real/health"), 30, ()),
     Piece("real", "nginx", pytest("tests/real/nginx"), 30, ()),
     Piece("real", "bind", pytest("tests/real/bind"), 30, ()),
+    Piece("real", "aws", pytest("tests/real/aws"), 20, ()),
     Piece("real", "evidence", (
         *_files("evidence", "planted_losses", "probe_http2", "probe_process", "wrong_answers"), "tests/real/load", "tests/real/prometheus"), 30, ()),
     Piece("real", "zoo", pytest("tests/real/evidence/zoo"), 30, ()),

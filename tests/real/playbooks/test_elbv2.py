@@ -47,6 +47,7 @@ def switches(elb: Elb, tmp_path: pathlib.Path) -> t.Iterator[Runs]:
 
 def test_a_deploy_and_a_rollback_take_members_out_of_their_target_group(rolls: Runs, elb: Elb) -> None:
     with Load(elb.port, **LIGHT) as load:
+        elb.api.throttle(4)
         deployed = rolls.play("zero.downtime.deploy", "-vvv", deploy_release="2.0.0")
         assert deployed.rc == 0 and releases() == ["2.0.0"] * 4 and elb.version() == "2.0.0", deployed.output
         # One call for each batch and direction, whatever the number of members.
@@ -96,6 +97,21 @@ def test_a_canary_that_fails_more_often_is_withdrawn(switches: Runs, elb: Elb) -
     )
     assert bad.rc == 2 and elb.version() == "1.0.0" and "The canary fails more often" in bad.sentence, bad.output
     assert elb.weights(elb.listener_arn) == {"shop-blue": 100, "shop-green": 0}
+
+
+def test_credentials_that_expire_half_way_leave_a_deploy_that_goes_back_with_new_ones(rolls: Runs, elb: Elb) -> None:
+    # They expire right behind the first move: its members drain, and nobody may bring them back.
+    elb.api.before("DeregisterTargets", elb.api.expire)
+    with Load(elb.port, **LIGHT) as load:
+        expired = rolls.play("zero.downtime.deploy", deploy_release="2.0.0")
+        assert expired.rc == 2 and "the credentials have expired (ExpiredToken)" in expired.sentence, expired.output
+        assert "Traceback" not in expired.output and "were deregistered in shop-blue before that" in expired.sentence
+        elb.api.renew()
+        status = rolls.play("zero.downtime.status")
+        assert status.rc == 2 and "zero.downtime.rollback" in status.sentence, status.output
+        back = rolls.play("zero.downtime.rollback")
+        assert back.rc == 0 and releases() == ["1.0.0"] * 4, back.output
+    assert load.failures == [] and list(elb.states("shop-blue").values()) == ["healthy"] * 4
 
 
 def test_what_cannot_work_is_refused_before_anything_moves(rolls: Runs, elb: Elb) -> None:
