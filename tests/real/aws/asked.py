@@ -41,7 +41,7 @@ def share(
 
 def tell(stage: MembersStage, api: Api | None = None, **given: t.Any) -> t.Any:
     own = {"load_balancer": "shop", "pools": stage.groups(**SIDES), **given}
-    return info.run(checked(stage, options.info_spec(), own), api)
+    return info.run(checked(stage, options.info_spec(), own), api=api)
 
 
 def checked(stage: MembersStage, spec: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
