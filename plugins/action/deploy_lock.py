@@ -14,13 +14,13 @@ from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as
 from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
 from ansible_collections.zero.downtime.plugins.plugin_utils import _store
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 # Seconds that moves of an old holder may take to end.
 WAIT = 60
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     SPEC = {
         "state": {"type": "str", "choices": ["acquired", "released"], "required": True},
         "plan": {"type": "dict", "required": True},

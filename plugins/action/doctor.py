@@ -15,12 +15,12 @@ from ansible_collections.zero.downtime.plugins.module_utils import _written
 from ansible_collections.zero.downtime.plugins.module_utils._diagnosis import doctor as _doctor
 from ansible_collections.zero.downtime.plugins.module_utils._plan import going_on as _going_on
 from ansible_collections.zero.downtime.plugins.plugin_utils import _examining, _inventory, _whole_run, _words
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 display = Display()
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     SPEC = {"show": {"type": "bool", "default": True}}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

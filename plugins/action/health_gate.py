@@ -12,13 +12,13 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._health import gate as _health
 from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 # Of the deploy on the controller, not of the host that sends the requests.
 HERE = ("run_dir", "step", "batch")
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     # In check mode, too: a skipped gate would let it promise what it has not seen.
     SPEC = _health.argument_spec()
 

@@ -14,12 +14,12 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver import regis
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._strategy import idle as _idle
 from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 POLL = 1.0
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     SPEC = {"plan": {"type": "dict", "required": True}, "wait": {"type": "int", "default": 0, "minimum": 0}}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -21,13 +21,13 @@ from ansible_collections.zero.downtime.plugins.module_utils._strategy import can
 from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
 from ansible_collections.zero.downtime.plugins.plugin_utils._evidence_keeper import SPEC, Keeper
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 SIDES: dict[str, t.Any] = {side: {"type": "raw"} for side in _metrics.SIDES}
 PROGRESS = "progress.json"
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     SPEC = {
         "canary": {"type": "dict", "default": {}},
         "share": {"type": "int", "required": True, "minimum": 1},

@@ -13,7 +13,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver import regis
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils import _move
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 MemberArgs = t.Callable[[t.Dict[str, t.Any], t.List[str]], t.Dict[str, t.Any]]
 
@@ -30,7 +30,7 @@ FACADE: dict[str, t.Any] = {
 }
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     SPEC = {**_members.common_spec(), **FACADE}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

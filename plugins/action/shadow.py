@@ -16,7 +16,6 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 from ansible_collections.zero.downtime.plugins.module_utils._shadow import shadow as _shadow
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout
-from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 SPEC = {"plan": {"type": "dict", "required": True}, "mirrored": {"type": "dict"}}
@@ -73,4 +72,4 @@ class ActionModule(ActionBase):
         args = {host: _shadow.replay_args(shadow, host, left_out) for host in shadow["targets"]}
         results = _fanout.run_on(self, list(args), f"{_drivers.COLLECTION}.replay", args.__getitem__, task_vars,
                                  timeout=_fanout.limit(self, shadow["duration"] + ANSWERS * shadow["request_timeout"] + BEYOND))
-        return without_quiet(results)
+        return _shadow.without_quiet(results)

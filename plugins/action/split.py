@@ -14,7 +14,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver import split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.plugin_utils import _credentials, _inventory
 from ansible_collections.zero.downtime.plugins.plugin_utils import _move
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 # Seconds that putting back may take beyond the time-out.
 BACK = 5
@@ -28,7 +28,7 @@ FACADE: dict[str, t.Any] = {
 MOMENTS = ("set_at", "effective_at", "settled_at")
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     SPEC = {**_split.common_spec(), **FACADE}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

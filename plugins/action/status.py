@@ -18,12 +18,12 @@ from ansible_collections.zero.downtime.plugins.module_utils._evidence import lat
 from ansible_collections.zero.downtime.plugins.module_utils._strategy import idle as _idle
 from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
 from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
-from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import Once
+from ansible_collections.zero.downtime.plugins.plugin_utils._play_action import PlayAction
 
 display = Display()
 
 
-class ActionModule(Once):
+class ActionModule(PlayAction):
     SPEC = {"plan": {"type": "dict", "required": True}, "show": {"type": "bool", "default": True}}
 
     def act(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

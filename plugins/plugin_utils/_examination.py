@@ -24,7 +24,6 @@ from ansible_collections.zero.downtime.plugins.module_utils._plan.observation im
 from ansible_collections.zero.downtime.plugins.module_utils._plan.topology import Hosts, Topology
 from ansible_collections.zero.downtime.plugins.module_utils._shadow import shadow as _shadow
 from ansible_collections.zero.downtime.plugins.plugin_utils import _fanout, _payload, _queries
-from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
 
 # Seconds that a member may take to say what it runs.
 LOOK = 2.0
@@ -96,7 +95,7 @@ class Examination:
             return _payload.execute(self.action, name, args, variables)
 
         try:
-            without_quiet(_fanout.run_on(self.action, list(shadow["targets"]), name, lambda host: _shadow.replay_args(shadow, host),
+            _shadow.without_quiet(_fanout.run_on(self.action, list(shadow["targets"]), name, lambda host: _shadow.replay_args(shadow, host),
                                          self.task_vars, work=work, timeout=_fanout.limit(self.action, _fanout.QUESTION)))
         except DowntimeError as error:
             raise DowntimeError(f"deploy_shadow.log cannot be used: {error}") from error

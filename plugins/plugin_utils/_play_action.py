@@ -16,7 +16,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.plugin_utils._words import worded
 
 
-class Once(ActionBase):
+class PlayAction(ActionBase):
     """Runs once for all hosts, and a failure is everybody's: with run_once only the first host would be rescued.
 
     C(SPEC) are the options, and C(act) gets them checked. A DowntimeError that it raises is the sentence with which the task fails.

@@ -27,7 +27,7 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.client import parse_stat
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Snapshot
 
 COMMAND = "show stat -1 7 -1"  # frontends, backends and servers
 UPGRADED = "1xx"
@@ -123,7 +123,7 @@ def of_worker(text: str, worker: int, current: bool, pools: t.Sequence[str] | No
     return _counted(_rows(text, pools, ignored), worker, current, bool(pools))
 
 
-def of_look(look: Look, pools: t.Sequence[str] | None = None, ignored: t.Collection[str] = (),
+def of_look(look: Snapshot, pools: t.Sequence[str] | None = None, ignored: t.Collection[str] = (),
             shared: t.Collection[tuple[str, str]] = ()) -> list[dict[str, t.Any]]:
     """The counters of every worker that can be read, the current one first; the first reply of each is that to C(COMMAND).
 
@@ -141,7 +141,7 @@ def of_look(look: Look, pools: t.Sequence[str] | None = None, ignored: t.Collect
     return found + [_counted(rows, pid, pid == look.current, bool(pools)) for pid, rows in workers if rows.back or rows.servers or not found]
 
 
-def of_pools(look: Look, pools: t.Iterable[str], shared: t.Collection[tuple[str, str]] = ()) -> dict[str, dict[str, t.Any]]:
+def of_pools(look: Snapshot, pools: t.Iterable[str], shared: t.Collection[tuple[str, str]] = ()) -> dict[str, dict[str, t.Any]]:
     """By pool, the requests over all workers that can be asked, and the seconds since the last one; null when a worker cannot be asked.
 
     A worker knows its own time only, so a pool that none of them gave a request has been idle for as long as the newest one runs.

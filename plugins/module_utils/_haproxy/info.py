@@ -18,7 +18,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy import spli
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.options import asked_place, balancer_of, config_of, counted, full_path, info_spec
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.places import in_flight, pools_of
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.state import read_servers
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Balancer, Look, Processes, master_socket
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Balancer, Snapshot, Processes, master_socket
 
 
 def info(params: t.Mapping[str, t.Any], processes: Processes | None = None, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
@@ -83,7 +83,7 @@ def _observe(params: t.Mapping[str, t.Any], balancer: Balancer, config: _haproxy
     return found
 
 
-def _findings(params: t.Mapping[str, t.Any], look: Look, pools: t.Sequence[str], frontends: t.Sequence[str], config: _haproxy_config.Config | None,
+def _findings(params: t.Mapping[str, t.Any], look: Snapshot, pools: t.Sequence[str], frontends: t.Sequence[str], config: _haproxy_config.Config | None,
               why: str, now: float, processes: Processes) -> list[dict[str, t.Any]]:
     finding = _haproxy_lint.finding
     found: list[dict[str, t.Any]] = []

@@ -21,7 +21,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy import stre
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.places import check_floor, find_places, in_flight
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.state import (
     CHECK_CONFIGURED, CHECK_ENABLED, CHECK_PASSED, FORCED_DRAIN, FORCED_MAINT, HTTP, RUNNING, STARTING, Key, Server, read_servers)
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Balancer, Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Balancer, Snapshot
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Memory
 
 POLL = 0.05
@@ -69,7 +69,7 @@ class Knowledge(t.NamedTuple):
 
 
 class View(t.NamedTuple):
-    look: Look
+    look: Snapshot
     servers: dict[Key, Server]
     level: str = "admin"
 

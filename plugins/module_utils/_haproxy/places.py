@@ -13,7 +13,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver.members impo
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.client import parse_stat
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.state import Key, Server, number
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Snapshot
 
 
 def pools_of(everything: t.Iterable[Key]) -> dict[str, list[str]]:
@@ -82,7 +82,7 @@ def check_floor(everything: t.Mapping[Key, Server], moved: t.Collection[Key], mi
                 "nothing was moved")
 
 
-def in_flight(look: Look, everything: t.Mapping[Key, Server], places: t.Mapping[str, t.Sequence[Key]]) -> dict[str, dict[Key, int]]:
+def in_flight(look: Snapshot, everything: t.Mapping[Key, Server], places: t.Mapping[str, t.Sequence[Key]]) -> dict[str, dict[Key, int]]:
     """Open and queued requests of each place, over all workers.
 
     An old worker may have known the same server by another name: there, a row that the newest worker does not know counts for the

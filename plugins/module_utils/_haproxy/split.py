@@ -31,7 +31,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._haproxy.options imp
     full_path,
 )
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.state import Key, Server, read_servers
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Balancer, Look, Processes
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Balancer, Snapshot, Processes
 from ansible_collections.zero.downtime.plugins.module_utils._state import fence as _fence
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Memory
 
@@ -161,7 +161,7 @@ class View(t.NamedTuple):
     :param lines: all of the map, as its file would have it.
     """
 
-    look: Look
+    look: Snapshot
     values: list[str]
     old: dict[int, list[str]]
     servers: dict[Key, Server]

@@ -15,7 +15,7 @@ import re
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.state import Key
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Snapshot
 
 COMMAND = "show sess"
 LINE = re.compile(r"0x[0-9a-f]+: .*? be=(\S+) srv=(\S+) .*? age=(\S+) .*? rq\[f=\w+,i=\d+,an=(\w+),.*? rp\[f=\w+,i=\d+,an=(\w+),")
@@ -36,7 +36,7 @@ def seconds(age: str) -> int:
     return sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([dhms])", age))
 
 
-def held(look: Look, keys: t.Collection[Key], longest: float) -> dict[Key, Held]:
+def held(look: Snapshot, keys: t.Collection[Key], longest: float) -> dict[Key, Held]:
     """What the sessions of these servers are, over all workers; the first reply of each is that to C(COMMAND).
 
     :param longest: seconds that a request may last.

@@ -99,7 +99,7 @@ def config_files(argv: t.Sequence[str]) -> list[str]:
     return found
 
 
-class Look(t.NamedTuple):
+class Snapshot(t.NamedTuple):
     """What all workers said at one moment.
 
     :param current: pid of the worker that the runtime socket reaches: its change voids what was set and seen before.
@@ -132,7 +132,7 @@ class Balancer:
         self._known_old: list[int] = []
         self._answered = False
 
-    def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Look:
+    def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Snapshot:
         """Ask the newest worker C(commands) and every older one C(old_commands)."""
         deadline = self.clock() + self.runtime.timeout
         while True:
@@ -156,7 +156,7 @@ class Balancer:
             if any(worker.pid == pid for worker in workers) and not any(worker.current and worker.pid != pid for worker in workers):
                 seen = [worker._replace(current=worker.pid == pid) for worker in workers]
                 old.pop(pid, None)
-                return Look(pid, info, replies[1:], seen, old, [])
+                return Snapshot(pid, info, replies[1:], seen, old, [])
             if self.clock() >= deadline:
                 raise DowntimeError(
                     f"{self.master.label} lists the workers {', '.join(str(worker.pid) for worker in workers) or 'none'}, "
@@ -189,17 +189,17 @@ class Balancer:
                 return workers, {pid: by_pid[pid] for pid in old} if commands else {pid: [] for pid in old}
             self._known_old = old
 
-    def _without_master(self, pid: int, info: dict[str, str], replies: list[str]) -> Look:
+    def _without_master(self, pid: int, info: dict[str, str], replies: list[str]) -> Snapshot:
         me = Worker(pid, True, int(info.get("Uptime_sec") or 0))
         if self.policy == "ignore":
-            return Look(pid, info, replies, [me], {}, [])
+            return Snapshot(pid, info, replies, [me], {}, [])
         remote = is_tcp(self.runtime.address) and not self.runtime.address.startswith(LOCAL) and not self.runtime.command
         old = None if remote else self.processes.old_workers(pid)
         if old is None:
             raise DowntimeError(
                 f"worker {pid} behind {self.runtime.label} is not a process that can be seen here, so workers from before a reload, which may still hold "
                 "requests, cannot be found; name master_socket (haproxy -S), or set old_workers to ignore where haproxy is never reloaded")
-        return Look(pid, info, replies, [me, *(Worker(other, False, 0) for other in old)], {}, old)
+        return Snapshot(pid, info, replies, [me, *(Worker(other, False, 0) for other in old)], {}, old)
 
     def command(self, commands: t.Sequence[str]) -> int:
         """Send commands that answer nothing when they succeed; return the pid of the worker that took them.

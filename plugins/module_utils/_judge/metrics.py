@@ -20,7 +20,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._evidence import pro
 SIDES = ("canary", "baseline")
 LATENCY = "latency_ms"
 
-Look = t.Dict[str, t.Dict[str, t.Any]]
+Sample = t.Dict[str, t.Dict[str, t.Any]]
 
 
 class Source(t.Protocol):
@@ -31,7 +31,7 @@ class Source(t.Protocol):
     def begin(self) -> None:
         """Note where counting starts. Raises DowntimeError when the source cannot tell."""
 
-    def look(self) -> Look:
+    def look(self) -> Sample:
         """What came since."""
 
 
@@ -58,7 +58,7 @@ class Balancers:
                     raise DowntimeError(f"no balancer counts the requests of pool {pool}, so nobody can judge by them; "
                                         "deploy_canary.errors and deploy_canary.latency can be taken from the probe")
 
-    def look(self) -> Look:
+    def look(self) -> Sample:
         before, self.last = self.last, self._rows()
         return {side: self._grown(before, self.pools[side]) for side in SIDES}
 
@@ -130,7 +130,7 @@ class Asked:
             raise DowntimeError("no probe runs, so nothing can be judged by it; deploy_evidence_url is needed")
         self.last = self._now()
 
-    def look(self) -> Look:
+    def look(self) -> Sample:
         before, self.last = self.last, self._now()
         return {side: self._grown(before.get(self.releases[side]) or {}, self.last.get(self.releases[side]) or {}) for side in SIDES}
 
@@ -182,7 +182,7 @@ class Queries:
                 raise DowntimeError(f"deploy_canary.metrics.{name}.query is {query!r}, and Prometheus has no value of it for the side that serves "
                                     f"({self._of(query, 'baseline')}); a query that answers one series is needed")
 
-    def look(self) -> Look:
+    def look(self) -> Sample:
         steps = int((self.clock() - self.since) / self.step + 1e-6)
         start, end = self.since + self.step, self.since + steps * self.step
         try:
@@ -206,9 +206,9 @@ class Queries:
         return string.Template(query).safe_substitute(self.words[side])
 
 
-def together(looks: t.Sequence[Look]) -> Look:
+def together(looks: t.Sequence[Sample]) -> Sample:
     """One look out of those of several sources."""
-    found: Look = {side: {"requests": 0, "errors": 0, "metrics": {}} for side in SIDES}
+    found: Sample = {side: {"requests": 0, "errors": 0, "metrics": {}} for side in SIDES}
     for look in looks:
         for side in SIDES:
             found[side]["requests"] += look[side].get("requests", 0)

@@ -98,7 +98,7 @@ Pair = t.Tuple[Counts, Counts]
 FURTHEST, HALVINGS = 5.0, 8
 
 
-class _Look(t.NamedTuple):
+class _Window(t.NamedTuple):
     """What a look shows of one limit."""
 
     number: int
@@ -110,7 +110,7 @@ class _Look(t.NamedTuple):
 class _Asked:
     """One limit, the same quantile of the baseline at each look, asked of both sides."""
 
-    def __init__(self, share: float, looks: list[_Look]) -> None:
+    def __init__(self, share: float, looks: list[_Window]) -> None:
         self.share, self.looks = share, looks
         self.enough = len(looks) >= ENOUGH
 
@@ -124,7 +124,7 @@ class _Asked:
         effects = _clusters.design_effects(blocks)
         return _sequential.deflated(blocks, effects), (effects[("canary", None)], effects[("baseline", None)])
 
-    def evidence(self, looks: t.Sequence[_sequential.Look], factors: t.Sequence[float]) -> float:
+    def evidence(self, looks: t.Sequence[_sequential.Window], factors: t.Sequence[float]) -> float:
         """That the canary's odds to exceed the limit are so many times the baseline's."""
         return _sequential.odds_value(looks, 1 - self.share, factors)
 
@@ -151,13 +151,13 @@ def judged(
     @param needed: the e-value that says that they are not
     """
     known: dict[float, int] = {}
-    asked: dict[float, list[_Look]] = {share: [] for part in parts for share in part.quantiles}
+    asked: dict[float, list[_Window]] = {share: [] for part in parts for share in part.quantiles}
     for number, (canary, baseline) in enumerate(looks):
         if known and canary and baseline:
             before, ours, theirs = Distribution(known), Distribution(canary), Distribution(baseline)
             for share, seen in asked.items():
                 if before.size * (1 - share) >= ABOVE:
-                    seen.append(_Look(number, before.quantile(share), ours, theirs))
+                    seen.append(_Window(number, before.quantile(share), ours, theirs))
         add(known, baseline)
     both = [Distribution(total(pair[at] for pair in looks if pair[0] and pair[1])) for at in (0, 1)]
     return [
@@ -220,13 +220,13 @@ def _further(limit: float | None, other: float, is_upward: bool) -> float:
     return other if limit is None else max(limit, other) if is_upward else min(limit, other)
 
 
-def without_worst(looks: t.Sequence[_sequential.Look], is_upward: bool) -> list[_sequential.Look]:
+def without_worst(looks: t.Sequence[_sequential.Window], is_upward: bool) -> list[_sequential.Window]:
     """All but the look in which the canary is worst."""
     worst = _worst(looks, is_upward)
     return [look for number, look in enumerate(looks) if number != worst]
 
 
-def _worst(looks: t.Sequence[_sequential.Look], is_upward: bool) -> int:
+def _worst(looks: t.Sequence[_sequential.Window], is_upward: bool) -> int:
     """Which look it is in which the canary is worst: what one look alone shows may be a pause of one member."""
     beyond = [
         look["canary_errors"] / look["canary_requests"] - look["baseline_errors"] / look["baseline_requests"]

@@ -25,7 +25,7 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils._judge import clusters as _clusters
 
 # Counts since the look before: canary_requests, canary_errors, baseline_requests, baseline_errors. Parts of requests where they come in bursts.
-Look = t.Mapping[str, float]
+Window = t.Mapping[str, float]
 
 COUNTS = ("canary_requests", "canary_errors", "baseline_requests", "baseline_errors")
 # Alternatives, in multiples of the limit, evenly spaced in their logarithm: 1.3 to 35 times, and 0.9 to 0.12 times.
@@ -37,7 +37,7 @@ LARGEST = 1e300
 TIGHTEST = 0.2
 
 
-def e_value(looks: t.Iterable[Look], limit: float = 1.0, better: bool = False) -> float:
+def e_value(looks: t.Iterable[Window], limit: float = 1.0, better: bool = False) -> float:
     """Evidence that the canary's error rate is above C(limit) times the baseline's.
 
     @param looks: what was counted between one look and the next, not summed up, since the shares of the requests may change in between; a look in which
@@ -49,7 +49,7 @@ def e_value(looks: t.Iterable[Look], limit: float = 1.0, better: bool = False) -
     return mean_ratio(looks, BETTER if better else WORSE, limit)
 
 
-def mean_ratio(looks: t.Iterable[Look], factors: t.Sequence[float], limit: float = 1.0) -> float:
+def mean_ratio(looks: t.Iterable[Window], factors: t.Sequence[float], limit: float = 1.0) -> float:
     """The mean, over alternatives in multiples of C(limit), of how much likelier the looks are under each than under the limit."""
     # Without an error a look is as likely under one ratio as under another.
     seen = [(limit * look["canary_requests"] / look["baseline_requests"], look["canary_errors"], look["canary_errors"] + look["baseline_errors"])
@@ -67,7 +67,7 @@ def _mean(logs: t.Sequence[float]) -> float:
     return math.exp(top) * math.fsum(math.exp(one - top) for one in logs) / len(logs)
 
 
-def odds_value(looks: t.Iterable[Look], usual: float, factors: t.Sequence[float]) -> float:
+def odds_value(looks: t.Iterable[Window], usual: float, factors: t.Sequence[float]) -> float:
     """Evidence that the odds of what is counted are larger for the canary, where it is no rare event; with factors below 1, that they are smaller.
 
     As the e-value above, but of all that was counted, and not only of whose it is: how much likelier each side's count is when its part is C(usual) for

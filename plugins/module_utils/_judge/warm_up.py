@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-Look = t.Mapping[str, t.Any]
+Sample = t.Mapping[str, t.Any]
 
 # The share of its requests that a canary may fail while it warms up, and in any two looks.
 HARD_LIMIT = 0.5
@@ -20,7 +20,7 @@ LOOKS = 2
 COLD = 0.25
 
 
-def judged(looks: t.Sequence[Look], warm_up: float) -> list[dict[str, t.Any]]:
+def judged(looks: t.Sequence[Sample], warm_up: float) -> list[dict[str, t.Any]]:
     """The looks without what members of the canary did in their first C(warm_up) seconds of traffic.
 
     Values are not told apart by member: where those that warm up had a quarter of the canary's requests in a look,
@@ -45,7 +45,7 @@ def judged(looks: t.Sequence[Look], warm_up: float) -> list[dict[str, t.Any]]:
     return found
 
 
-def _without(look: Look, blocks: t.Sequence[t.Mapping[str, t.Any]], cold: t.Collection[t.Any]) -> dict[str, t.Any]:
+def _without(look: Sample, blocks: t.Sequence[t.Mapping[str, t.Any]], cold: t.Collection[t.Any]) -> dict[str, t.Any]:
     warm = [block for block in blocks if block["member"] not in cold]
     counts = {kind: sum(block[kind] for block in warm) for kind in ("requests", "errors")}
     canary = {**look["canary"], "blocks": warm, **counts}
@@ -62,7 +62,7 @@ def _without(look: Look, blocks: t.Sequence[t.Mapping[str, t.Any]], cold: t.Coll
     return {**look, "canary": canary, "baseline": {**look["baseline"], "metrics": known}}
 
 
-def beyond(looks: t.Sequence[Look], at_least: int) -> str | None:
+def beyond(looks: t.Sequence[Sample], at_least: int) -> str | None:
     """Whether the canary fails so many of its newest requests that nothing else needs to be known.
 
     Not where one member does: without the worst of them the others have to fail as many.

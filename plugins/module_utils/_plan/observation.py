@@ -108,7 +108,7 @@ def added_by_strategy(inputs: Inputs, answers: Answers) -> dict[str, t.Any]:
     return planned(inputs.checked, are_counted(answers)) if planned else {}
 
 
-class Look(t.NamedTuple):
+class Members(t.NamedTuple):
     """What the endpoints say of the members."""
 
     capacity: dict[str, t.Any]
@@ -116,19 +116,19 @@ class Look(t.NamedTuple):
     findings: tuple[dict[str, t.Any], ...]
 
 
-def look(inputs: Inputs, topology: Topology, answers: Answers, sides: Sides) -> Look:
+def look(inputs: Inputs, topology: Topology, answers: Answers, sides: Sides) -> Members:
     """The capacity, the members that somebody has out, and the findings. Raises DowntimeError for a member that an
     endpoint does not have."""
     if inputs.looks:
-        return Look({"first": False, "most": None, "tightest": ""}, (), ())
+        return Members({"first": False, "most": None, "tightest": ""}, (), ())
     findings = tuple({**finding, "balancer": endpoint} for endpoint, result in answers.items()
                      for finding in result.get("findings", []))
     hosts, min_active = topology.stands.by_side[sides.side], inputs.checked["deploy_min_active"]
     if inputs.driver.tells_members:
         capacity, held = _of_members(topology, answers, sides, min_active)
-        return Look(capacity, tuple(name for name in hosts if name in held), findings)
+        return Members(capacity, tuple(name for name in hosts if name in held), findings)
     alone = {**_plan.capacity({inputs.driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}
-    return Look(alone if sides.side == sides.serving else _plan.unbound(alone), (), findings)
+    return Members(alone if sides.side == sides.serving else _plan.unbound(alone), (), findings)
 
 
 def _of_members(topology: Topology, answers: Answers, sides: Sides, min_active: str) -> tuple[dict[str, t.Any], set[str]]:

@@ -18,9 +18,9 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils._driver import split as _split
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.client import Refused, Unknown
+from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.lock import Store
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.options import split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.place import Look, Place, Values, told
-from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.lock import Store
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Taken
 
 # Seconds between two looks at the servers, and tries of an update that nobody answered.

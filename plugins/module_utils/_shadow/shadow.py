@@ -14,7 +14,7 @@ import os
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
-from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, called
+from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, called, named
 from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
 from ansible_collections.zero.downtime.plugins.module_utils._shadow import replay as _replay
 from ansible_collections.zero.downtime.plugins.module_utils._shadow import response_diff as _response_diff
@@ -113,3 +113,12 @@ def keep(run_dir: str | None, found: t.Mapping[str, t.Any]) -> None:
     if run_dir:
         with open(os.path.join(run_dir, _events.SHADOW), "w", encoding="utf-8") as handle:
             json.dump(found, handle)
+
+
+def without_quiet(results: dict[str, dict[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """The results less those of balancers that no request came to, as long as one came to another. Raises DowntimeError for any other failure."""
+    heard = {host: result for host, result in results.items() if not result.get("nothing_logged")}
+    failed = [named("balancer", host, result) for host, result in (heard or results).items() if result.get("failed")]
+    if failed:
+        raise DowntimeError("; ".join(failed))
+    return heard

@@ -136,9 +136,9 @@ def unjudged_shares(kept: t.Mapping[str, t.Any] | None) -> str:
     return f"it was not judged at {' and '.join(shares)} of the requests: nothing could be said until the deadline, and deploy_canary.at_deadline is go_on"
 
 
-def watch(sources: t.Sequence[_metrics.Source], canary: t.Mapping[str, t.Any], share: int, earlier: t.Sequence[_metrics.Look], lost: t.Callable[[], str | None],
+def watch(sources: t.Sequence[_metrics.Source], canary: t.Mapping[str, t.Any], share: int, earlier: t.Sequence[_metrics.Sample], lost: t.Callable[[], str | None],
           clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep,
-          sticky: bool = False) -> tuple[dict[str, t.Any], list[_metrics.Look]]:
+          sticky: bool = False) -> tuple[dict[str, t.Any], list[_metrics.Sample]]:
     """Watch a share until it can be judged.
 
     :param earlier: looks at smaller shares: of them errors count, since the error test may be looked at as often as one likes, and times do not.
@@ -154,7 +154,7 @@ def watch(sources: t.Sequence[_metrics.Source], canary: t.Mapping[str, t.Any], s
     for source in sources:
         source.begin()
     began = seen = clock()
-    looks: list[_metrics.Look] = []
+    looks: list[_metrics.Sample] = []
     while True:
         gone = clock() - began
         left = (canary["step_time"] if gone < canary["step_time"] else canary["deadline"]) - gone
@@ -177,7 +177,7 @@ def watch(sources: t.Sequence[_metrics.Source], canary: t.Mapping[str, t.Any], s
             return {**found, "deadline": True}, looks
 
 
-def _judged(earlier: t.Sequence[_metrics.Look], looks: t.Sequence[_metrics.Look], rules: t.Mapping[str, t.Any], warm_up: float) -> dict[str, t.Any]:
+def _judged(earlier: t.Sequence[_metrics.Sample], looks: t.Sequence[_metrics.Sample], rules: t.Mapping[str, t.Any], warm_up: float) -> dict[str, t.Any]:
     """The verdict over all looks; without requests at this share nothing can be said, however many there were at a smaller one."""
     warm = _warm_up.judged([*earlier, *looks], warm_up)
     found = _judge.judge(warm, rules)

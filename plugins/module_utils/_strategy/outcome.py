@@ -322,7 +322,7 @@ def _would_move(plan: t.Mapping[str, t.Any], label: str | None) -> str:
     return f"move {count} of {len(plan['members'])} members to {label}" + (f", and {who}, which {'does' if len(anew) == 1 else 'do'} not serve" if anew else "")
 
 
-def _who_serves(now: _seen.Look) -> list[str]:
+def _who_serves(now: _seen.Survey) -> list[str]:
     """Parts of the sentence: how many members serve which release; where no balancer told, how many run it."""
     serving: dict[str, list[str]] = {}
     for row in now.rows:

@@ -21,7 +21,7 @@ Seen = t.Mapping[str, t.Optional[t.Mapping[str, t.Mapping[str, str]]]]
 Row = t.Dict[str, t.Any]
 
 
-class Look(t.NamedTuple):
+class Survey(t.NamedTuple):
     """What the balancers said of those who should serve.
 
     C(dead) do not serve, and nobody took them out; C(parts) say for a sentence who else does not serve, and where;
@@ -42,7 +42,7 @@ def told(infos: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     } for host, info in infos.items()}
 
 
-def look(rows: t.Sequence[Row], local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], side: str | None = None) -> Look:
+def look(rows: t.Sequence[Row], local: t.Mapping[str, t.Any], plan: t.Mapping[str, t.Any], side: str | None = None) -> Survey:
     """The members' rows with the states that the balancers told of those that are thought to serve.
 
     :param side: the side that serves, where there are two.
@@ -52,12 +52,12 @@ def look(rows: t.Sequence[Row], local: t.Mapping[str, t.Any], plan: t.Mapping[st
         # The question is asked at the end of the evidence.
         seen = dict.fromkeys(plan["balancers"])
     if not seen:
-        return Look(list(rows), [], [], "")
+        return Survey(list(rows), [], [], "")
     silent = [host for host, pools in seen.items() if pools is None]
     if len(silent) == len(seen):
         again = _commands.command("status", plan["app"])
         unsure = [{**row, "state": "unknown"} if row["state"] == "active" else row for row in rows]
-        return Look(unsure, [], [], f"who of them serves is not known, since {', '.join(silent)} did not tell; {again} asks again")
+        return Survey(unsure, [], [], f"who of them serves is not known, since {', '.join(silent)} did not tell; {again} asks again")
     found, partly, out = [], [], []
     for row in rows:
         places = _places(seen, plan, side, row["name"]) if row["state"] == "active" else {}
@@ -77,10 +77,10 @@ def look(rows: t.Sequence[Row], local: t.Mapping[str, t.Any], plan: t.Mapping[st
         parts.append(f"who serves on {agreeing(silent, 'is not known, since it', 'is not known, since they')} did not tell")
     before = {row["name"]: row["state"] for row in rows}
     dead = [row["name"] for row in found if row["state"] == "down" and before[row["name"]] == "active"]
-    return Look(found, dead, parts, "")
+    return Survey(found, dead, parts, "")
 
 
-def mended(found: Look, plan: t.Mapping[str, t.Any], runs: t.Callable[[str], t.Mapping[str, t.Any] | None], way: str = "") -> list[str]:
+def mended(found: Survey, plan: t.Mapping[str, t.Any], runs: t.Callable[[str], t.Mapping[str, t.Any] | None], way: str = "") -> list[str]:
     """Parts of a sentence: who does not serve, and what ends that.
 
     :param runs: the release that a member runs, as far as it is known.

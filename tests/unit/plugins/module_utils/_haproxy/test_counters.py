@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import counters
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.client import Worker
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Snapshot
 
 COLUMNS = ("pxname svname scur qcur mode stot req_tot hrsp_1xx hrsp_2xx hrsp_3xx hrsp_4xx hrsp_5xx hrsp_other cli_abrt srv_abrt econ eresp wretr wredis "
            "dreq dresp rtime").split()
@@ -78,14 +78,14 @@ def test_requests_of_a_pool_in_mode_tcp_are_unknown_and_no_zero():
 
 
 def test_every_worker_that_answers_is_a_row():
-    look = Look(12, {}, [stat(FRONT, SHOP)], [Worker(12, True, 1), Worker(11, False, 5), Worker(10, False, 9)], {11: [stat(FRONT, SHOP)]}, [10])
+    look = Snapshot(12, {}, [stat(FRONT, SHOP)], [Worker(12, True, 1), Worker(11, False, 5), Worker(10, False, 9)], {11: [stat(FRONT, SHOP)]}, [10])
     found = counters.of_look(look)
     assert [(row["worker"], row["current"]) for row in found] == [(12, True), (11, False)]
 
 
 def two_workers(new, old):
     """After a reload: what each worker answers, as rows."""
-    return Look(12, {}, [stat(*new)], [Worker(12, True, 1), Worker(11, False, 9)], {11: [stat(*old)]}, [])
+    return Snapshot(12, {}, [stat(*new)], [Worker(12, True, 1), Worker(11, False, 9)], {11: [stat(*old)]}, [])
 
 
 SHARED = frozenset({("shop", "BACKEND"), ("shop", "app1")})
@@ -93,7 +93,7 @@ SHARED = frozenset({("shop", "BACKEND"), ("shop", "app1")})
 
 def test_what_all_workers_count_together_is_counted_once():
     # HAProxy 3.3 with shm-stats-file: both workers show the same count, each what it holds itself.
-    before = counters.of_look(Look(11, {}, [stat(FRONT, SHOP, SERVER)], [Worker(11, True, 9)], {}, []), shared=SHARED)
+    before = counters.of_look(Snapshot(11, {}, [stat(FRONT, SHOP, SERVER)], [Worker(11, True, 9)], {}, []), shared=SHARED)
     grown = dict(SHOP, stot=110, hrsp_2xx=88, scur=1)
     after = counters.of_look(two_workers([grown, SERVER], [dict(grown, scur=3), SERVER]), shared=SHARED)
     # Not by worker, so that a new one is no beginning.
@@ -176,11 +176,11 @@ def pools_stat(**columns):
 @pytest.mark.claim("bg-retire-counts-every-worker")
 def test_a_pool_is_idle_since_the_last_request_that_any_worker_gave_it():
     workers = [Worker(12, True, 500), Worker(11, False, 900)]
-    look = Look(12, {}, [pools_stat(blue=(7, 9, 90), green=(0, 0, -1), tcp=("", 4, 3))], workers, {11: [pools_stat(blue=(5, 5, 20), green=(1, 1, 800))]}, [])
+    look = Snapshot(12, {}, [pools_stat(blue=(7, 9, 90), green=(0, 0, -1), tcp=("", 4, 3))], workers, {11: [pools_stat(blue=(5, 5, 20), green=(1, 1, 800))]}, [])
     found = counters.of_pools(look, ["blue", "green", "tcp"])
     assert found == {"blue": {"requests": 12, "idle_s": 20.0}, "green": {"requests": 1, "idle_s": 500.0}, "tcp": {"requests": 4, "idle_s": 3.0}}
 
 
 def test_nobody_knows_what_a_worker_that_cannot_be_asked_gave():
-    look = Look(12, {}, [pools_stat(blue=(7, 7, 90))], [Worker(12, True, 500), Worker(11, False, 0)], {}, [11])
+    look = Snapshot(12, {}, [pools_stat(blue=(7, 7, 90))], [Worker(12, True, 500), Worker(11, False, 0)], {}, [11])
     assert counters.of_pools(look, ["blue"])["blue"]["idle_s"] is None

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import mover
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.client import Worker
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Snapshot
 
 STAT = "pxname svname qcur scur status bck throttle tracked check_status check_code addr cookie srv_icur".split()
 STATE = ("be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_result srv_check_state "
@@ -80,7 +80,7 @@ class Fake:
             f"rq[f=1h,i=0,an={'00' if number < self.streams.get(name, 0) else '80'}h,rx=,ax=] rp[f=1h,i=0,an=00h,rx=,ax=] exp="
             for name, server in self.servers.items() for number in range(server["scur"]))
 
-    def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Look:
+    def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Snapshot:
         stat, state = self.rows()
         known = {"show cli level": self.level, "show sess": self.sessions()}
         replies = [known.get(command, stat if command.startswith("show stat") else state) for command in commands]
@@ -89,7 +89,7 @@ class Fake:
             for (pool, dummy, server), count in ((name.partition("/"), count) for name, count in rows.items()))]
             for pid, rows in self.old.items()}
         workers = [Worker(self.pid, True, 1), *(Worker(pid, False, 9) for pid in [*old, *self.unreadable])]
-        return Look(self.pid, {}, replies, workers, old, list(self.unreadable))
+        return Snapshot(self.pid, {}, replies, workers, old, list(self.unreadable))
 
     def command(self, commands: t.Sequence[str]) -> int:
         for command in commands:

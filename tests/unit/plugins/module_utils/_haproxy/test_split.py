@@ -13,7 +13,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._errors import Downt
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import config as _haproxy_config
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import split as _haproxy_split
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.client import Worker
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Snapshot
 
 STAT = "# pxname,svname,qcur,scur,status,bck,throttle,tracked,check_status,check_code,addr,cookie"
 STATE = ("1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_result srv_check_state "
@@ -49,14 +49,14 @@ class Fake:
     def shown(values: list[str]) -> str:
         return "\n".join(["0x1 other 7", *(f"0x2 shop {value}" for value in values)])
 
-    def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Look:
+    def look(self, commands: t.Sequence[str], old_commands: t.Sequence[str] = ()) -> Snapshot:
         stat, state = STAT, STATE
         for pool in ("b", "g"):
             stat += f"\n{pool},s1,0,0,UP,0,,,{self.checks},200,10.0.0.1:80,"
             state += f"\n1 {pool} 1 s1 10.0.0.1 2 0 100 100 3 6 0 80"
         replies = [self.shown(self.map), stat, state, self.level]
         workers = [Worker(self.pid, True, 1), *(Worker(pid, False, 9) for pid in [*self.old, *self.unreadable])]
-        return Look(self.pid, {}, replies, workers, {pid: [self.shown(values)] for pid, values in self.old.items()}, list(self.unreadable))
+        return Snapshot(self.pid, {}, replies, workers, {pid: [self.shown(values)] for pid, values in self.old.items()}, list(self.unreadable))
 
     def command(self, commands: t.Sequence[str]) -> int:
         for command in commands:

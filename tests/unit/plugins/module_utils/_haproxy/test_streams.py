@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy import streams as _haproxy_streams
 from ansible_collections.zero.downtime.plugins.module_utils._haproxy.streams import Held
-from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Look
+from ansible_collections.zero.downtime.plugins.module_utils._haproxy.workers import Snapshot
 
 APP1, APP2 = ("shop", "app1"), ("shop", "app2")
 # As HAProxy 2.6.12 tells a WebSocket, a request without an answer yet, an answer that has begun, and the one who asks.
@@ -26,8 +26,8 @@ ASKING = (
     "rx=10s,wx=,ax=] rp[f=80008002h,i=0,an=00h,rx=,wx=,ax=] scf=[8,0h,fd=18] scb=[8,1h,fd=-1] exp=10s rc=0 c_exp=")
 
 
-def look(*lines: str, old: tuple[str, ...] = ()) -> Look:
-    return Look(100, {}, ["\n".join(lines)], [], {99: ["\n".join(old)]} if old else {}, [])
+def look(*lines: str, old: tuple[str, ...] = ()) -> Snapshot:
+    return Snapshot(100, {}, ["\n".join(lines)], [], {99: ["\n".join(old)]} if old else {}, [])
 
 
 @pytest.mark.parametrize("age, seconds", [("0s", 0), ("59s", 59), ("2m3s", 123), ("1h5m", 3900), ("3d2h", 266400)])

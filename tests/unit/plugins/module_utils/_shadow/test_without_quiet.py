@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.plugin_utils._quiet import without_quiet
+from ansible_collections.zero.downtime.plugins.module_utils._shadow.shadow import without_quiet
 
 QUIET = {"failed": True, "nothing_logged": True, "msg": "log is '/l', which has no line of a request"}
 
