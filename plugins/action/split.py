@@ -21,7 +21,7 @@ BACK = 5
 
 FACADE: dict[str, t.Any] = {
     **_move.FACADE,
-    **{name: option for name, option in _split.slow_spec().items() if name != "going_back"},
+    **_split.slow_spec(),
     "step": {"type": "str", "default": "switch"},
 }
 # What is told of a split that is set at one moment and effective at another.
@@ -53,7 +53,7 @@ class ActionModule(PlayAction):
         options = {**shared, **split_args(traffic, args["app"])}
         if driver.holds:
             options.update({name: args[name] for name in ("hold", "until", "not_before") if args[name] is not None},
-                           going_back=_steps.goes_back(args["step"]))
+                           going_back=args["going_back"] or _steps.goes_back(args["step"]))
         seconds = driver.split_timeout(traffic) if driver.split_timeout else args["timeout"]
         results = move.run(hosts, driver.module("split"), lambda _host: dict(options), seconds + BACK)
         merged = move.merged(results)

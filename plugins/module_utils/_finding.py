@@ -10,6 +10,8 @@ import typing as t
 
 # The setting of a finding about a file that a configuration needs and that somebody deleted while the balancer runs.
 MISSING_FILE = "missing file"
+# The setting of a finding that is in the way of what is new, and not of a way back.
+FORWARD = "forward"
 # So many lines are shown in a sentence.
 SHOWN = 60
 

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._finding import MISSING_FILE, with_lines
+from ansible_collections.zero.downtime.plugins.module_utils._finding import FORWARD, MISSING_FILE, with_lines
 from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
 from ansible_collections.zero.downtime.plugins.module_utils._plan.inputs import Inputs
 from ansible_collections.zero.downtime.plugins.module_utils._plan.topology import Hosts, Topology
@@ -179,12 +179,14 @@ class _Members:
 
 def of_findings(inputs: Inputs, findings: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """What the configurations have to say. Raises DowntimeError where it would lose requests."""
-    errors = [finding["text"] for finding in findings if finding["level"] == "error"]
+    # Who goes back is held up by as little as can be.
+    told = [{**finding, "level": "warning"} if finding["setting"] == FORWARD and inputs.verb == "rollback" else finding for finding in findings]
+    errors = [finding["text"] for finding in told if finding["level"] == "error"]
     if errors and inputs.moves:
         raise DowntimeError("; ".join(errors))
     return [f"{finding['setting']}: {finding['text']}"
             + (with_lines(finding["lines"]) if finding["setting"] == MISSING_FILE else "")
-            for finding in findings if finding["level"] == "warning"]
+            for finding in told if finding["level"] == "warning"]
 
 
 def of_platform(serving: t.Sequence[str]) -> dict[str, t.Any]:

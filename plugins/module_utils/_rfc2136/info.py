@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._finding import finding
+from ansible_collections.zero.downtime.plugins.module_utils._finding import FORWARD, finding
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.options import info_spec
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.place import Place, told
 
@@ -29,7 +29,7 @@ def run(params: t.Mapping[str, t.Any], dummy_check_mode: bool) -> dict[str, t.An
         findings.append(
             finding(
                 "error" if silent else "warning",
-                "servers",
+                FORWARD if silent else "servers",
                 (
                     (
                         f"{why}, so no change of {place.label} would be effective; deploy_traffic.servers names those "

@@ -93,7 +93,7 @@ class Split:
         if self.params["not_before"] is not None and found.records.values != values:
             self._wait_until(self.params["not_before"])
         set_at = self._set(found, values, ttl, wanted)
-        effective_at = self._effective(found, side, ttl, changed)
+        effective_at = self._effective(found, side, ttl)
         settled_at = effective_at + self.remembered(found)
         if self.params["until"] == "settled":
             self._wait_until(settled_at)
@@ -185,12 +185,15 @@ class Split:
         else:
             client.send(update)
 
-    def _effective(self, found: Look, side: str, ttl: int, changed: bool) -> float:
+    def _effective(self, found: Look, side: str, ttl: int) -> float:
         """Wait until every server answers so; when the last one did.
 
-        Where that does not come, the records are put back, unless this is the way back already: then whoever gives no
-        answer at all is named and left to itself, since it can hold up nobody's return for ever.
+        Where that does not come, the records are put back. On the way back, and where the name stays what it is, nothing
+        is: a server that gives no answer at all is named and left to itself, since nobody's return waits for ever.
         """
+        stays = self.params["going_back"] or (
+            found.records.values == self.place.sides[side] and self.params["hold"] != "short"
+        )
         end = self._clock() + self.params["effective_timeout"]
         while late := self.place.late(side, ttl):
             if self._clock() > end:
@@ -199,13 +202,13 @@ class Split:
         if not late:
             return self._clock()
         silent = all(nothing for _why, nothing in late.values())
-        if silent and (self.params["going_back"] or not changed):
+        if silent and stays:
             self.notes += [f"{why}; it follows the primary when it is there again" for why, _nothing in late.values()]
             return self._clock()
         said = "; ".join(why for why, _nothing in late.values())
         limit = self.params["effective_timeout"]
         sentence = f"{self.place.label} was set to {side} and did not become effective within {limit} s: {said}"
-        if self.params["going_back"] or not changed:
+        if stays:
             raise _split.NotSet(sentence, self.place.look().shares)
         raise self._put_back(found, sentence)
 

@@ -173,7 +173,7 @@ def test_a_deploy_that_never_becomes_effective_goes_back(shop: Shop) -> None:
     sentence = shop.records()[-1]["sentence"]
     assert shop.records()[-1]["result"] == "rolled_back", sentence
     assert "did not become effective within" in sentence and "secondary.shop.test" in sentence
-    assert honest.failures == [] and serving(shop) == old
+    assert honest.failures == [] and serving(shop) == old and shop.stage.ttl("www") == 3
 
 
 def hook(shop: Shop) -> str:

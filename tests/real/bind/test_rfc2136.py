@@ -10,7 +10,10 @@ import time
 import typing as t
 
 import calling
+import dns.message
+import dns.query
 import pytest
+from bind_stage import BindStage
 from zone_name import BLUE, GREEN, Zone
 
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136 import lock, options, place, split
@@ -109,12 +112,35 @@ def test_one_server_of_two_out_of_reach_is_never_effective_and_goes_back(zone: Z
     )
     # Before it is tried, it is told; and who goes back is held up by nobody who is not there.
     (finding,) = ok(zone.call("info", query_timeout=0.5))["findings"]
-    assert finding["level"] == "error" and "no change of www.shop.test would be effective" in finding["text"]
+    assert (finding["level"], finding["setting"]) == (
+        "error",
+        "forward",
+    ) and "no change of www.shop.test would be effective" in finding["text"]
     zone.stage.set("www", *zone.options["green"])
     back = ok(zone.split(BLUE, going_back=True, effective_timeout=1, query_timeout=0.5))
-    assert back["shares"] == BLUE and "it follows the primary when it is there again" in back["notes"][0]
+    assert back["shares"] == BLUE and back["changed"]
+    # So for a time to live that is only raised.
+    raised = ok(zone.split(BLUE, hold="usual", ttl=4, effective_timeout=1, query_timeout=0.5))
+    assert raised["ttl"] == 4 and raised["notes"]
+    assert "it follows the primary when it is there again" in back["notes"][0]
     zone.stage.start("secondary")
     assert ok(zone.split(GREEN))["shares"] == GREEN
+
+
+@pytest.mark.claim("dns-set-and-effective")
+def test_a_resolver_that_was_named_has_to_answer_so_too() -> None:
+    with BindStage(serve=("primary", "resolver")) as stage:
+        zone = Zone(stage)
+        stage.set("www", *zone.options["blue"], ttl=3)
+        asked = dns.message.make_query("www.shop.test", "A")
+        address, port = stage.places["resolver"]
+        # It keeps what it was told.
+        assert dns.query.udp(asked, address, 20, port=port).answer[0].ttl == 3
+        known = time.time()
+        done = ok(zone.split(GREEN, resolvers=[stage.server("resolver")]))
+        assert done["effective_at"] > known + 2 and done["shares"] == GREEN
+        told = ok(zone.call("info", resolvers=[stage.server("resolver")]))["servers"]
+        assert len(told) == 2 and {server["problem"] for server in told} == {None}
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -127,6 +127,13 @@ def test_an_error_in_a_configuration_refuses_what_moves_alone() -> None:
     assert _observation.of_findings(inputs_of("status"), findings) == ["retries: it never tries again"]
 
 
+def test_what_is_in_the_way_of_a_release_holds_up_no_rollback() -> None:
+    findings = [{"level": "error", "setting": "forward", "text": "ns2 gave no answer", "lines": []}]
+    with pytest.raises(DowntimeError, match="ns2 gave no answer"):
+        _observation.of_findings(inputs_of(), findings)
+    assert _observation.of_findings(inputs_of("rollback"), findings) == ["forward: ns2 gave no answer"]
+
+
 @pytest.mark.parametrize("wanted, words", [
     ([], "the play has no members"), (["app1", "app4"], "the play lacks app4 of deploy_hosts 'shop_app'"),
 ])
