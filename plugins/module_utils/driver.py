@@ -18,6 +18,9 @@ Names are added to it, and none is taken away or given another meaning without a
 :data check_shares: the shares of a split, checked.
 :data check_whole: refuses shares for both sides, where only all or nothing can be given (C(Driver.whole)).
 :data lock_spec: options that every C(<name>_lock) has (C(Driver.lock_args)).
+:data lock_in_document: what C(<name>_lock) returns, where the platform has documents that are written only if they are as they were read.
+:data fence_in_document: the same document around a move: C(with fence_in_document(document, params, check_mode)).
+:data Changed: what such a document raises where it is not as it was read.
 :data Taken: another deploy has the lock, so this one may not move anything any more.
 :data fence: holds off a module whose deploy has lost its lock, where the lock lies on the host that the module runs on.
 :data DowntimeError: a refusal or a failure, as one sentence.
@@ -34,10 +37,13 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver.split import
 from ansible_collections.zero.downtime.plugins.module_utils._driver.split import common_spec as split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._driver.split import slow_spec as slow_split_spec
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
+from ansible_collections.zero.downtime.plugins.module_utils._state.document import Changed
+from ansible_collections.zero.downtime.plugins.module_utils._state.document import fence as fence_in_document
+from ansible_collections.zero.downtime.plugins.module_utils._state.document import run as lock_in_document
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Taken, fence
 from ansible_collections.zero.downtime.plugins.module_utils._state.lock import argument_spec as lock_spec
 
 API_VERSION = 1
 
-__all__ = ["API_VERSION", "BALANCERS", "POOL", "Driver", "DowntimeError", "Taken", "check_shares", "check_whole", "failure", "fence", "floor_of",
-           "lock_spec", "members_spec", "push_spec", "slow_split_spec", "split_spec"]
+__all__ = ["API_VERSION", "BALANCERS", "POOL", "Changed", "Driver", "DowntimeError", "Taken", "check_shares", "check_whole", "failure", "fence",
+           "fence_in_document", "floor_of", "lock_in_document", "lock_spec", "members_spec", "push_spec", "slow_split_spec", "split_spec"]

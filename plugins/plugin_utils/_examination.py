@@ -95,8 +95,9 @@ class Examination:
             return _payload.execute(self.action, name, args, variables)
 
         try:
-            _shadow.without_quiet(_fanout.run_on(self.action, list(shadow["targets"]), name, lambda host: _shadow.replay_args(shadow, host),
-                                         self.task_vars, work=work, timeout=_fanout.limit(self.action, _fanout.QUESTION)))
+            answers = _fanout.run_on(self.action, list(shadow["targets"]), name, lambda host: _shadow.replay_args(shadow, host),
+                                     self.task_vars, work=work, timeout=_fanout.limit(self.action, _fanout.QUESTION))
+            _shadow.without_quiet(answers)
         except DowntimeError as error:
             raise DowntimeError(f"deploy_shadow.log cannot be used: {error}") from error
 

@@ -136,8 +136,8 @@ def unjudged_shares(kept: t.Mapping[str, t.Any] | None) -> str:
     return f"it was not judged at {' and '.join(shares)} of the requests: nothing could be said until the deadline, and deploy_canary.at_deadline is go_on"
 
 
-def watch(sources: t.Sequence[_metrics.Source], canary: t.Mapping[str, t.Any], share: int, earlier: t.Sequence[_metrics.Sample], lost: t.Callable[[], str | None],
-          clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep,
+def watch(sources: t.Sequence[_metrics.Source], canary: t.Mapping[str, t.Any], share: int, earlier: t.Sequence[_metrics.Sample],
+          lost: t.Callable[[], str | None], clock: t.Callable[[], float] = time.monotonic, sleep: t.Callable[[float], None] = time.sleep,
           sticky: bool = False) -> tuple[dict[str, t.Any], list[_metrics.Sample]]:
     """Watch a share until it can be judged.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
 import typing as t
 
 import layout
@@ -36,6 +37,11 @@ class Runs:
         played = playing.play(self.argv(playbook, *args, **variables), env=self.env)
         self.printed.append(played.output)
         return played
+
+    @staticmethod
+    def call(module: str, **options: t.Any) -> list[str]:
+        """One call of a module on the controller, as a person makes it."""
+        return [str(pathlib.Path(sys.executable).with_name("ansible")), "localhost", "-m", module, "-a", json.dumps(options)]
 
     def kill(self, playbook: str, begun: t.Callable[[], bool], what: str, **variables: t.Any) -> None:
         """Start it, and kill it as soon as C(begun)."""

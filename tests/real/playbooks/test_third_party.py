@@ -105,6 +105,35 @@ def test_a_deploy_and_a_rollback_by_an_api_that_asks_for_a_secret(runs: Runs, de
     assert not re.search("balancer (localhost|the desk)|on localhost|localhost:", deployed.sentence + back.sentence + status.sentence)
 
 
+def test_the_lock_lies_at_the_api_and_a_late_move_is_refused_by_it(runs: Runs, desk: Desk) -> None:
+    def held() -> t.Any:
+        return desk.document("local-shop")["content"]
+
+    def third_is_out() -> bool:
+        return ("app3", "drain") in desk.moved
+
+    runs.kill("zero.downtime.deploy", third_is_out, "the second batch is taken out", deploy_release="2.0.0")
+    killed = held()["lock"]
+    assert {entry.get("state") for entry in held()["journal"]} == {"drained", "active"}
+    back = runs.play("zero.downtime.rollback")
+    assert back.rc == 0 and "took the lock over" in back.output and releases() == ["1.0.0"] * 4, back.output
+    assert held()["lock"] is None and held()["journal"] == []
+
+    # The last call of the one that was killed comes when another deploy has the lock.
+    kept = desk.document("local-shop")
+    other = {**killed, "key": "another", "deploy_id": "another", "holder": {**killed["holder"], "controller": "elsewhere"}}
+    desk.documents["local-shop"] = {"content": {**held(), "lock": other}, "version": kept["version"] + 1}
+    moved = list(desk.moved)
+    late = {"state": "drain", "lock": {"name": "local-shop", "key": killed["key"]}}
+    assert desk.answer("PUT", ["pools", "shop_blue", "servers", "app1"], late)[0] == 409
+    called = playing.play(runs.call("acme.edge.desk_members", url=desk.url, token=TOKEN, pool="shop_blue", state="drained", members=["app1"],
+                                    min_active="0", lock="local-shop", lock_key=killed["key"], deploy_id=killed["deploy_id"]), env=runs.env)
+    assert called.rc == 2 and "is held by deploy another" in called.output, called.output
+    refused = runs.play("zero.downtime.deploy", deploy_release="2.0.0")
+    assert refused.rc == 2 and "shop (local) is locked on the desk at" in refused.output, refused.output
+    assert desk.moved == moved
+
+
 @pytest.mark.claim("drivers-of-apis-that-are-killed")
 def test_a_killed_deploy_by_such_an_api_is_known_and_goes_back(runs: Runs, desk: Desk) -> None:
     def third_is_out() -> bool:

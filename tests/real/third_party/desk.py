@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 
 from guarded import Guarded
 from haproxy_stage import ask
+
+
+class Conflict(Exception):
+    """What was asked for holds only under a condition that is not so any more."""
 
 
 class Desk(Guarded):
@@ -25,13 +30,30 @@ class Desk(Guarded):
         self.socket, self.shares, self.master = socket, shares, master
         self.moved: list[tuple[str, str]] = []
         self.set: list[int] = []
+        # What it keeps for others, each with a version that the next one who writes it has to know.
+        self.documents: dict[str, dict[str, t.Any]] = {}
+        self.compared = threading.Lock()
 
     def answer(self, method: str, path: list[str], body: t.Any) -> tuple[int, t.Any]:
         kind, name, *rest = path
         works: dict[tuple[str, str], t.Callable[[str, str, t.Any], t.Any]] = {
             ("GET", "pools"): lambda pool, _server, _body: self.servers(pool), ("PUT", "pools"): self.move,
+            ("GET", "documents"): lambda name, _none, _body: self.document(name), ("PUT", "documents"): self.keep,
             ("GET", "splits"): lambda app, _none, _body: self.split(app), ("PUT", "splits"): self.set_split}
-        return 200, works[method, kind](name, rest[1] if len(rest) > 1 else "", body)
+        try:
+            return 200, works[method, kind](name, rest[1] if len(rest) > 1 else "", body)
+        except Conflict:
+            return 409, {"error": "not as it was"}
+
+    def document(self, name: str) -> dict[str, t.Any]:
+        return self.documents.get(name, {"content": None, "version": 0})
+
+    def keep(self, name: str, _none: str, body: dict[str, t.Any]) -> dict[str, t.Any]:
+        with self.compared:
+            if body["version"] != self.document(name)["version"]:
+                raise Conflict
+            self.documents[name] = {"content": body["content"], "version": body["version"] + 1}
+        return self.documents[name]
 
     def servers(self, pool: str) -> list[dict[str, t.Any]]:
         old = [line.split()[0] for line in ask(self.master, "show proc").partition("# old workers")[2].splitlines() if line.split()[1:2] == ["worker"]]
@@ -50,6 +72,13 @@ class Desk(Guarded):
         return [line.split(",") for line in ask(socket, command).splitlines() if line and not line.startswith("#")]
 
     def move(self, pool: str, server: str, body: dict[str, str]) -> dict[str, str]:
+        lock = body.pop("lock", None)
+        with self.compared:
+            if lock and ((self.document(lock["name"])["content"] or {}).get("lock") or {}).get("key") != lock["key"]:
+                raise Conflict
+            return self._move(pool, server, body)
+
+    def _move(self, pool: str, server: str, body: dict[str, str]) -> dict[str, str]:
         self.moved.append((server, body["state"]))
         if body["state"] == "ready":
             # Its checks have to pass anew: what they said is of before, when another process may have run there.

@@ -176,7 +176,8 @@ def pools_stat(**columns):
 @pytest.mark.claim("bg-retire-counts-every-worker")
 def test_a_pool_is_idle_since_the_last_request_that_any_worker_gave_it():
     workers = [Worker(12, True, 500), Worker(11, False, 900)]
-    look = Snapshot(12, {}, [pools_stat(blue=(7, 9, 90), green=(0, 0, -1), tcp=("", 4, 3))], workers, {11: [pools_stat(blue=(5, 5, 20), green=(1, 1, 800))]}, [])
+    look = Snapshot(12, {}, [pools_stat(blue=(7, 9, 90), green=(0, 0, -1), tcp=("", 4, 3))], workers,
+                    {11: [pools_stat(blue=(5, 5, 20), green=(1, 1, 800))]}, [])
     found = counters.of_pools(look, ["blue", "green", "tcp"])
     assert found == {"blue": {"requests": 12, "idle_s": 20.0}, "green": {"requests": 1, "idle_s": 500.0}, "tcp": {"requests": 4, "idle_s": 3.0}}
 

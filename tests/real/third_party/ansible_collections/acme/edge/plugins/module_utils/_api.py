@@ -10,7 +10,7 @@ import typing as t
 import urllib.error
 import urllib.request
 
-from ansible_collections.zero.downtime.plugins.module_utils.driver import DowntimeError
+from ansible_collections.zero.downtime.plugins.module_utils.driver import Changed, DowntimeError
 
 # Seconds that one call may take.
 CALL = 5.0
@@ -37,6 +37,8 @@ class Asked:
             with urllib.request.urlopen(request, timeout=CALL) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
+            if error.code == 409:
+                raise Changed from error
             raise DowntimeError(f"{method} {request.full_url} answered {error.code}: {error.read().decode(errors='replace').strip()}") from error
         except (OSError, ValueError) as error:
             raise DowntimeError(f"{method} {request.full_url} failed: {error}") from error
@@ -48,8 +50,17 @@ class Api(Asked):
     def servers(self, pool: str) -> dict[str, dict[str, t.Any]]:
         return {entry["name"]: entry for entry in self.call("GET", f"/pools/{pool}/servers")}
 
-    def move(self, pool: str, server: str, state: str) -> None:
-        self.call("PUT", f"/pools/{pool}/servers/{server}", {"state": state})
+    def move(self, pool: str, server: str, state: str, lock: dict[str, str] | None = None) -> None:
+        """Move a server; with C(lock), only while that lock (C(name)) has this key (C(key)), which the API looks up in the same step."""
+        self.call("PUT", f"/pools/{pool}/servers/{server}", {"state": state, **({"lock": lock} if lock else {})})
+
+    def document(self, name: str) -> dict[str, t.Any]:
+        """What the API keeps by that name: C(content), and the C(version) with which it may be written."""
+        return t.cast("dict[str, t.Any]", self.call("GET", f"/documents/{name}"))
+
+    def keep(self, name: str, content: t.Any, version: int) -> None:
+        """Raises Changed where the document has another version by now."""
+        self.call("PUT", f"/documents/{name}", {"content": content, "version": version})
 
     def green(self, app: str) -> int:
         return int(self.call("GET", f"/splits/{app}")["green"])

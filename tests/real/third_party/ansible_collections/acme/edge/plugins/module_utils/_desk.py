@@ -12,7 +12,8 @@ import time
 import typing as t
 
 from ansible_collections.acme.edge.plugins.module_utils._api import Api, access_spec
-from ansible_collections.zero.downtime.plugins.module_utils.driver import POOL, Driver, DowntimeError, floor_of, members_spec
+from ansible_collections.zero.downtime.plugins.module_utils.driver import (
+    POOL, Changed, Driver, DowntimeError, Taken, fence_in_document, floor_of, lock_in_document, lock_spec, members_spec)
 
 # Seconds between two looks at members that are on their way.
 POLL = 0.1
@@ -47,10 +48,10 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, clock: t.Callable[[], f
     before = api.servers(params["pool"])
     _check(params, before)
     moved = [name for name in params["members"] if before[name]["told"] not in ENOUGH[wanted]]
-    if not check_mode:
-        for name in moved:
-            api.move(params["pool"], name, TOLD[wanted])
-        while params["wait"] and (late := _unfinished(params["members"], wanted, api.servers(params["pool"]))):
+    with fence_in_document(Kept(api, str(params["lock"])), params, check_mode):
+        for name in moved if not check_mode else ():
+            _move(api, params, name, TOLD[wanted])
+        while not check_mode and params["wait"] and (late := _unfinished(params["members"], wanted, api.servers(params["pool"]))):
             if clock() - began > params["timeout"]:
                 raise DowntimeError(f"{late} after {params['timeout']} s")
             sleep(POLL)
@@ -62,6 +63,42 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, clock: t.Callable[[], f
     states = {name: _entry(before[name])["state"] for name in params["members"]}
     return {"changed": bool(moved), "waited": round(clock() - began, 3), "floor": "enforced", "members": members,
             "diff": {"before": states, "after": {**states, **{name: wanted for name in moved}}}}
+
+
+def _move(api: Api, params: t.Mapping[str, t.Any], name: str, state: str) -> None:
+    """Move one server, unless the lock is another deploy's by now: the API compares it in the same step."""
+    lock = {"name": params["lock"], "key": params["lock_key"]} if params["lock"] else None
+    try:
+        api.move(params["pool"], name, state, lock)
+    except Changed:
+        raise Taken(f"{name} was not moved: the lock {params['lock']} at {params['url']} is not that of deploy {params['deploy_id']} any more") from None
+
+
+class Kept:
+    """The document in which the API keeps lock and journal of an application."""
+
+    def __init__(self, api: Api, name: str) -> None:
+        self.api, self.name, self.place = api, name, f"{name} at the desk at {api.url}"
+
+    def read(self) -> tuple[t.Any, int]:
+        found = self.api.document(self.name)
+        return found["content"], found["version"]
+
+    def write(self, content: t.Any, version: int) -> None:
+        self.api.keep(self.name, content, version)
+
+
+def lock(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """What the module desk_lock returns."""
+    return lock_in_document(Kept(Api(params), params["name"]), params, check_mode)
+
+
+def desk_lock_spec() -> dict[str, t.Any]:
+    return {**lock_spec(), **access_spec()}
+
+
+def lock_args(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {"url": traffic["url"], "token": traffic["token"]}
 
 
 def _check(params: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> None:
@@ -108,4 +145,4 @@ def member_args(traffic: dict[str, t.Any], members: list[str]) -> dict[str, t.An
 
 
 DRIVER = Driver(name="desk", runs_on="controller", capabilities=("members",), traffic_spec=traffic_spec(), member_args=member_args,
-                info=True, info_args=_access, endpoint=lambda traffic: f"the desk at {traffic['url']}", cuts=False)
+                info=True, info_args=_access, lock_args=lock_args, endpoint=lambda traffic: f"the desk at {traffic['url']}", cuts=False)
