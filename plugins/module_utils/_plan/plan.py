@@ -541,7 +541,7 @@ def retirement(checked: t.Mapping[str, t.Any], strategy: str, verb: str, sides: 
             if name:
                 raise DowntimeError(f"{side} of member {name} has nothing that stops it, and deploy_keep_previous is {keep}; "
                                     f"unit, or stop, in deploy_service.{side} is needed")
-    return {"keep": keep, "idle_for": checked["deploy_idle_for"], "at_end": at_end}
+    return {"keep": keep, "idle_for": checked["deploy_idle_for"], "at_end": at_end, **({"holds": holds} if holds else {})}
 
 
 def check_server(pool: t.Mapping[str, t.Any], balancer: str, name: str, server: str) -> None:

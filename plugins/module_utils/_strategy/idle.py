@@ -57,7 +57,9 @@ def look(plan: t.Mapping[str, t.Any], releases: Answers, infos: Answers, locks: 
     if keep is None:
         why.append("deploy_keep_previous is not set")
     elif age is None:
-        # Where it is stopped at once, it does not matter since when it is idle.
+        # Where it is stopped at once, it does not matter since when it is idle, unless others may still know it.
+        if not keep and plan["retire"].get("holds"):
+            why.append(f"since when others are told that {serving} serves is not known")
         begin = keep > 0 and not why
         wait = float(keep)
     else:

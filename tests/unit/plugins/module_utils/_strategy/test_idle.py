@@ -16,10 +16,10 @@ OLD = {"digest": "o" * 64, "label": "1.0.0"}
 NEW = {"digest": "n" * 64, "label": "2.0.0"}
 
 
-def plan(keep=600, idle_for=60, verb="retire"):
+def plan(keep=600, idle_for=60, verb="retire", holds=0):
     sides = {side: {"pools": ["shop_" + side], "hosts": {name: {"root": "/srv", "slot": side, "server": name, "service": {"unit": side}} for name in HOSTS}}
              for side in ("blue", "green")}
-    return {"deploy_id": "me", "verb": verb, "lock": {"key": "me"}, "sides": sides, "retire": {"keep": keep, "idle_for": idle_for, "at_end": False}}
+    return {"deploy_id": "me", "verb": verb, "lock": {"key": "me"}, "sides": sides, "retire": {"keep": keep, "idle_for": idle_for, "at_end": False, "holds": holds}}
 
 
 def balancer(green=100, kept=None, idle_s=100.0, in_flight=0, state="active", requests=7):
@@ -110,6 +110,15 @@ def test_a_switch_that_nobody_wrote_down_counts_from_now():
     # Where nothing is kept, it does not matter.
     at_once = _idle.look(plan(keep=0), dict.fromkeys(HOSTS, host()), {"lb1": balancer()}, {"lb1": keeper(age=None)}, NOW)
     assert at_once["due"] and not at_once["begin"]
+
+
+def test_a_side_that_others_may_still_know_is_not_stopped_where_nobody_knows_since_when_they_are_told():
+    def found(state, holds=300):
+        return _idle.look(plan(keep=0, holds=holds), dict.fromkeys(HOSTS, host()), {"lb1": balancer()}, {"lb1": state}, NOW)
+
+    unknown = found(keeper(age=None))
+    assert not unknown["due"] and not unknown["begin"] and unknown["why"] == ["since when others are told that green serves is not known"]
+    assert found(keeper())["due"] and found(keeper(age=None), 0)["due"]
 
 
 @pytest.mark.claim("bg-status-tells-the-idle-side")
