@@ -46,7 +46,7 @@ def describe(plan: t.Mapping[str, t.Any]) -> list[str]:
             if plan.get("telling"):
                 lines.append(f"  {_canary_times.line(plan['telling'])}")
         lines.append(f"  switch every request from {plan['switch']['from']} to {plan['switch']['to']}; {plan['switch']['from']} is left as it is")
-        if holds := plan["retire"].get("holds"):
+        if holds := (plan.get("retire") or {}).get("holds"):
             lines.append(f"  others may keep for {holds} s what they were told before: the switch waits for that, and is over when nobody has it any more")
         if plan["streams"]["behind"]:
             lines.append(f"  {_of_streams(plan)} on {plan['switch']['from']}, which is warm again then")

@@ -19,7 +19,8 @@ NEW = {"digest": "n" * 64, "label": "2.0.0"}
 def plan(keep=600, idle_for=60, verb="retire", holds=0):
     sides = {side: {"pools": ["shop_" + side], "hosts": {name: {"root": "/srv", "slot": side, "server": name, "service": {"unit": side}} for name in HOSTS}}
              for side in ("blue", "green")}
-    return {"deploy_id": "me", "verb": verb, "lock": {"key": "me"}, "sides": sides, "retire": {"keep": keep, "idle_for": idle_for, "at_end": False, "holds": holds}}
+    return {"deploy_id": "me", "verb": verb, "lock": {"key": "me"}, "sides": sides,
+            "retire": {"keep": keep, "idle_for": idle_for, "at_end": False, "holds": holds}}
 
 
 def balancer(green=100, kept=None, idle_s=100.0, in_flight=0, state="active", requests=7):
