@@ -40,7 +40,8 @@ def watched(action: ActionBase, driver: _drivers.Driver, plan: t.Mapping[str, t.
     if not driver.watched or not plan.get("sides"):
         return infos
     sides = plan["sides"]
-    ignored = [path for path in (plan["health"].get("path"),) if path]
+    paths = [plan["health"].get("path"), *(plan["whole_traffic"].get("ignored_paths") or ())]
+    ignored = [path.partition("?")[0] for path in paths if path]
 
     def args_for(name: str) -> dict[str, t.Any]:
         places = {side: found["hosts"][name] for side, found in sides.items() if name in found["hosts"]}

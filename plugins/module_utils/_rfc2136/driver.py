@@ -93,11 +93,19 @@ def check(traffic: dict[str, t.Any], dummy_health: dict[str, t.Any]) -> None:
     )
 
 
+IGNORED: dict[str, t.Any] = {
+    "type": "list",
+    "elements": "str",
+    "default": [],
+    "description": "Paths in the access logs that are no requests of users, such as that of a monitor's check. The path "
+    "of C(deploy_health) is none either.",
+}
+
 DRIVER = Driver(
     name="rfc2136",
     runs_on="controller",
     capabilities=("split",),
-    traffic_spec={**ACCESS, **RECORD, **MOVING, "sides": SIDED, "pools": POOLS},
+    traffic_spec={**ACCESS, **RECORD, **MOVING, "sides": SIDED, "ignored_paths": IGNORED, "pools": POOLS},
     split_args=split_args,
     info=True,
     info_args=info_args,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import types
+import typing as t
 
 import pytest
 
@@ -63,3 +64,26 @@ def test_each_members_answer_is_its_own(asked, monkeypatch):
     found = _queries.members(ACTION, {name: {"root": "/srv", "slot": "blue"} for name in ("app1", "app2", "app3")}, {})
     assert found["app1"] == {"active": {"label": "1"}} and found["app2"]["msg"] == "root /srv is no directory"
     assert found["app3"]["unreachable_host"] and list(found) == ["app1", "app2", "app3"]
+
+
+def test_of_a_side_that_nobody_counts_its_members_hosts_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, t.Any] = {}
+
+    def run(action: t.Any, hosts: list[str], module: str, args_for: t.Any, task_vars: t.Any, what: str = "") -> dict[str, t.Any]:
+        asked.update({host: (module, args_for(host)) for host in hosts})
+        entry = {"listens": True, "open": 1, "clients": {"192.0.2.9": 1}, "requests": 2, "idle_s": 3.0, "recent": {}, "unknown": None}
+        return {host: {"members": [{"name": side, **entry} for side in ("blue", "green")]} for host in hosts}
+
+    monkeypatch.setattr(_queries, "_run", run)
+    place = {"server": "app1", "address": "192.0.2.21", "port": 80, "access_log": None}
+    plan = {"members": ["app1"], "health": {"path": "/ready?deep=1"}, "whole_traffic": {"ignored_paths": ["/metrics"]},
+            "sides": {side: {"pools": [f"shop_{side}"], "hosts": {"app1": place}} for side in ("blue", "green")}}
+    infos = {"name www in zone shop.example": {"split": {"blue": 100, "green": 0}, "pools": []}}
+    found = _queries.watched(t.cast(t.Any, None), _drivers.load("rfc2136"), plan, infos, {})
+    module, given = asked["app1"]
+    assert module == "zero.downtime.clients" and given["ignored"] == ["/ready", "/metrics"]
+    assert given["members"] == [{"name": side, "address": "192.0.2.21", "port": 80} for side in ("blue", "green")]
+    (info,) = found.values()
+    assert [(pool["name"], pool["idle_s"], pool["members"][0]["in_flight"]) for pool in info["pools"]] == [("shop_blue", 3.0, 1), ("shop_green", 3.0, 1)]
+    # Where balancers count, they alone do.
+    assert _queries.watched(t.cast(t.Any, None), _drivers.load("haproxy"), plan, infos, {}) is infos
