@@ -126,7 +126,7 @@ ANSWERS: dict[str, t.Callable[[MembersStage], dict[str, t.Any]]] = {
 @pytest.mark.parametrize("operation", ANSWERS)
 def test_answers_are_of_the_form_that_aws_describes(stage: MembersStage, operation: str) -> None:
     bodies: list[bytes] = []
-    client = botocore.session.Session().create_client("elbv2", **dict(_keys(stage)))
+    client = botocore.session.Session().create_client("elbv2", **_keys(stage))
     client.meta.events.register("before-parse.*", lambda response_dict, **dummy: bodies.append(response_dict["body"]))
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
     getattr(client, operation)(**ANSWERS[operation](stage))
