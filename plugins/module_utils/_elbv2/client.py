@@ -25,7 +25,7 @@ except ImportError as _error:
     MISSING = str(_error)
 
 # Seconds for a connection and for an answer, and how often a call is made at most.
-CONNECT, ANSWER, TRIES = 5, 20, 8
+CONNECT, ANSWER, TRIES = 5, 20, 6
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 UNKNOWN = (
     "InvalidClientTokenId",

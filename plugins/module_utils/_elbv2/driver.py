@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.zero.downtime.plugins.module_utils._driver import split as _split
 from ansible_collections.zero.downtime.plugins.module_utils._driver.registry import Driver
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import options
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets import as_target, written
@@ -76,6 +77,12 @@ def check(traffic: dict[str, t.Any], health: dict[str, t.Any]) -> None:
         raise DowntimeError(
             "deploy_traffic.load_balancer is missing; its name, or the ARN of deploy_traffic.listener or"
             " deploy_traffic.rule, is needed where pools are of two sides, since their weights stand there"
+        )
+    limit = _split.common_spec()["timeout"]["default"]
+    if len(sides) > 1 and traffic["hold"] >= limit:
+        raise DowntimeError(
+            f"deploy_traffic.hold is {traffic['hold']:g}; seconds below {limit} are accepted where pools are of two"
+            " sides, since a switch may take no longer"
         )
     for name in ("secret_key", "access_key"):
         other = "access_key" if name == "secret_key" else "secret_key"

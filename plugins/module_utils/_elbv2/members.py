@@ -243,8 +243,12 @@ class Move:
 
     def _wait(self, groups: t.Sequence[Group]) -> list[Group]:
         """Until all of them have the state, and the load balancer's nodes have followed."""
-        expected = max(group.slow_start if self.wanted == "active" else group.delay for group in groups)
-        waiting = Waiting(self.params["timeout"], expected, self.clock, self.sleep, self.draw)
+        slow_start = max(group.slow_start for group in groups)
+        # Some nodes of a load balancer follow later than the API says.
+        behind = slow_start if self.wanted == "active" else self.params["hold"]
+        expected = slow_start if self.wanted == "active" else max(group.delay for group in groups)
+        limit = max(0.0, self.params["timeout"] - behind)
+        waiting = Waiting(limit, expected, self.clock, self.sleep, self.draw)
         at_once = True
         while True:
             try:
@@ -262,15 +266,10 @@ class Move:
             at_once = False
             if waiting.over:
                 what = "serve" if self.wanted == "active" else "have left"
-                raise DowntimeError(
-                    f"{', '.join(self.members)} should {what} after {self.params['timeout']} s, but {'; '.join(late)}"
-                )
+                raise DowntimeError(f"{', '.join(self.members)} should {what} after {limit:g} s, but {'; '.join(late)}")
             waiting.pause()
-        if self.wanted == "drained" and (self.moved or not at_once):
-            # Some nodes of a load balancer follow later than the API says.
-            waiting.hold(self.params["hold"])
-        elif self.wanted == "active" and self.moved:
-            waiting.hold(max(group.slow_start for group in groups if group.name in self.moved))
+        if self.moved or not at_once:
+            waiting.hold(behind)
         return list(groups)
 
     def _with_moved(self, error: DowntimeError) -> DowntimeError:

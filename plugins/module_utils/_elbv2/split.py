@@ -229,6 +229,11 @@ def run(
     for name in ("timeout", "hold"):
         if params[name] < 0:
             raise DowntimeError(f"{name} is {params[name]}; seconds from 0 on are accepted")
+    if wanted and params["hold"] and params["hold"] >= params["timeout"]:
+        raise DowntimeError(
+            f"hold is {params['hold']:g}; seconds below timeout, which is {params['timeout']}, are accepted where"
+            " shares are set"
+        )
     floor_of(params["min_active"], 1)
     with fence(params, check_mode):
         return _Split(

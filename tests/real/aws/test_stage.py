@@ -25,6 +25,7 @@ def aimed(stage: MembersStage, *names: str) -> list[dict[str, t.Any]]:
     return [{"Id": "10.0.0.1", "Port": stage.ports[name]} for name in names]
 
 
+@pytest.mark.claim("elbv2-stage-is-as-real")
 def test_a_target_drains_for_as_long_as_its_group_says_and_is_checked_before_it_serves(stage: MembersStage) -> None:
     aws, group = stage.aws, stage.aws.arn("shop-blue")
     seen: list[str] = []

@@ -531,3 +531,16 @@ def test_elsewhere_hosts_and_a_place_for_artifacts_are_needed():
         _plan.check_application({"deploy_app": "shop", "deploy_release": "2.0.0", "deploy_traffic": {"driver": "none"}}, "deploy")
     with pytest.raises(DowntimeError, match="deploy_artifact is missing"):
         _plan.check_application({"deploy_app": "shop", "deploy_hosts": "shop", "deploy_release": "2.0.0", "deploy_traffic": {"driver": "none"}}, "deploy")
+
+
+def test_limits_that_a_pool_says_are_too_short_are_refused():
+    pool = {"name": "shop", "drain_s": 305.0, "return_s": 0.0, "times_told": "its delay is 300 s"}
+    told = {"target group shop in eu-west-1": {"pools": [pool]}, "lb1": {"pools": [{"name": "other"}]}}
+    limits = {"deploy_drain_timeout": 305, "deploy_ready_timeout": 60}
+    with pytest.raises(DowntimeError, match=r"deploy_drain_timeout is 305, and pool shop on target group shop in eu-west-1 says that it takes 305 s until"
+                       r" a member has left \(its delay is 300 s\); more than 305 is accepted"):
+        _plan.check_times(limits, told)
+    _plan.check_times({**limits, "deploy_drain_timeout": 306}, told)
+    pool["return_s"] = 60
+    with pytest.raises(DowntimeError, match="deploy_ready_timeout is 60, and pool shop"):
+        _plan.check_times({**limits, "deploy_drain_timeout": 306}, told)
