@@ -38,7 +38,7 @@ ON_STAGE = ("application", "deploy_lock", "plan", "doctor", "status", "idle", "m
 # What a fresh stage has.
 FRESH = {"etc", "hosts", "log", "pids", "python", "run"}
 
-ROOMS = ("stage", "real", "real/third_party", "conformance", "suite")
+ROOMS = ("stage", "real", "real/third_party", "conformance", "suite", "aws")
 
 sys.path[:0] = [os.path.join(TESTS, room) for room in ROOMS] + [os.path.join(REPO, "build", "collections")]
 
@@ -46,6 +46,7 @@ import bind_stage  # noqa: E402  pylint: disable=wrong-import-position
 import haproxy_stage  # noqa: E402  pylint: disable=wrong-import-position
 import layout  # noqa: E402  pylint: disable=wrong-import-position
 import limits  # noqa: E402  pylint: disable=wrong-import-position
+import members_stage  # noqa: E402  pylint: disable=wrong-import-position
 import nginx_stage  # noqa: E402  pylint: disable=wrong-import-position
 import rigs  # noqa: E402  pylint: disable=wrong-import-position
 import warm  # noqa: E402  pylint: disable=wrong-import-position
@@ -92,9 +93,22 @@ def _bind() -> t.Iterator[Facts]:
         yield {**up.access(), "key_name": bind_stage.KEY}
 
 
+@contextlib.contextmanager
+def _elbv2(*names: str) -> t.Iterator[Facts]:
+    """Target groups of two or four targets each; with two of them, a rule beside the listener's default."""
+    pools = {name: [f"app{number}" for number in range(1, 5)] if len(names) == 1 else [f"{name[5]}1", f"{name[5]}2"] for name in names}
+    with members_stage.MembersStage(pools) as up:
+        if len(names) > 1:
+            weights = dict(zip(names, (100, 0)))
+            up.aws.backend.create_rule(up.listener_arn, [{"Field": "path-pattern", "Values": ["/cart"]}], 10, [up.aws.forward(weights)])
+        yield {"access": up.access(), "targets": {name: up.target(name) for name in up.names}, "port": up.port}
+
+
 SERVERS: dict[str, t.Callable[[], t.ContextManager[Facts]]] = {
     "evidence": _haproxy, "haproxy_info": _haproxy, "haproxy_members": _haproxy, "health_gate": _switchable, "healthcheck_members": _switchable,
     "mirror": _mirrored, "nginx_info": _nginx, "nginx_members": _nginx, "nginx_mirror": _mirrored, "nginx_split": lambda: _nginx("shop"),
+    "elbv2_info": lambda: _elbv2("shop-blue", "shop-green"), "elbv2_members": lambda: _elbv2("shop"),
+    "elbv2_split": lambda: _elbv2("shop-blue", "shop-green"),
     "rfc2136_info": _bind, "rfc2136_lock": _bind, "rfc2136_split": _bind,
 }
 
