@@ -97,8 +97,8 @@ IGNORED: dict[str, t.Any] = {
     "type": "list",
     "elements": "str",
     "default": [],
-    "description": "Paths in the access logs that are no requests of users, such as that of a monitor's check. The path "
-    "of C(deploy_health) is none either.",
+    "description": "Paths in the access logs that are no requests of users, such as that of a monitor's check. The "
+    "path of C(deploy_health) is none either.",
 }
 
 DRIVER = Driver(

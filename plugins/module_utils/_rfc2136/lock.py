@@ -179,14 +179,20 @@ class Store:
             "holder": dict(holder),
             "since": self._clock(),
         }
-        got = {"acquired": True, "taken_over": None, "holder": None, "journal": journal}
-        for _attempt in range(ATTEMPTS):
+        got: dict[str, t.Any] = {"acquired": True, "taken_over": None, "holder": None, "journal": journal}
+        problem: DowntimeError | None = None
+        # One more look than tries: the last one tells what became of the last try.
+        for attempt in range(ATTEMPTS + 1):
             raw = self.raw()
             found = self.read(raw)
             if found is not None and key_of(found) == mine["key"]:
-                return got
+                # By a try whose answer was lost, it may have been taken from somebody.
+                return {**got, "journal": self.entries() if got["taken_over"] else journal}
             if found is not None and not force and key_of(found) != over:
-                return {**got, "acquired": False, "holder": self.aged(found)}
+                return {**got, "acquired": False, "taken_over": None, "holder": self.aged(found)}
+            if attempt == ATTEMPTS:
+                break
+            got["taken_over"] = found
             update = self.client.update()
             if raw is None:
                 update.absent(self.lock, "TXT")
@@ -199,11 +205,12 @@ class Store:
                 self.keep(update, {**known, "without": {**known.get("without", {}), **left}})
             try:
                 self.client.send(update)
-            except (Refused, Unknown):
+            except (Refused, Unknown) as error:
                 # Somebody was faster, or it is ours and nobody told: the zone tells.
+                problem = error
                 continue
-            return {**got, "taken_over": found, "journal": self.entries() if found else journal}
-        return {**got, "acquired": False, "holder": self.aged(self.read(self.raw()))}
+            return {**got, "journal": self.entries() if found else journal}
+        raise DowntimeError(f"the lock {self.path} could not be taken in {ATTEMPTS} tries: {problem}") from problem
 
     def release(
         self,

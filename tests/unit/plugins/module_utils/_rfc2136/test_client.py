@@ -121,3 +121,38 @@ def test_what_is_packed_comes_back_and_strangers_texts_are_nothing() -> None:
         assert packed.decode("ascii") and lock._unpacked(packed) == value
     assert len(lock._packed({"a": "x" * 4000})) < 200
     assert [lock._unpacked(raw) for raw in (b"", b"v=spf1 -all", b"z:!", b"z:AAAA", b"[1]", b"\xff")] == [None] * 6
+
+
+class Locked:
+    """A store whose server loses answers: C(made) says of each update whether it was made before."""
+
+    def __init__(self, held: dict[str, t.Any] | None, made: t.Sequence[bool]) -> None:
+        self.client = of()
+        self.made, self.held = list(made), held
+        self.client.texts = self.texts  # type: ignore[method-assign]
+        self.client.send = self.send  # type: ignore[method-assign]
+        self.store = lock.Store(self.client, self.client.below("www"), "production-shop", clock=lambda: 7.0)
+
+    def texts(self, name: t.Any) -> list[bytes]:
+        return [lock._packed(self.held)] if self.held and name == self.store.lock else []
+
+    def send(self, dummy: t.Any) -> None:
+        if self.made.pop(0):
+            self.held = {"deploy_id": "d2", "key": "k2", "since": 7.0}
+        raise client.Unknown("name server ns1 gave no answer")
+
+
+def test_a_lock_that_was_taken_and_not_answered_is_ours() -> None:
+    for held in (None, {"deploy_id": "d1", "key": "k1"}):
+        for made in ([True], [False, False, True]):
+            got = Locked(held, made).store.acquire("d2", {}, "k1", False, "k2")
+            assert got["acquired"] and got["taken_over"] == held
+
+
+def test_a_lock_that_cannot_be_taken_is_no_lock() -> None:
+    with pytest.raises(
+        DowntimeError, match="the lock _zero-downtime.www.shop.example could not be taken in 3 tries: .* gave no answer"
+    ):
+        Locked(None, [False] * 3).store.acquire("d2", {}, None, False, "k2")
+    got = Locked({"deploy_id": "d1", "key": "k1", "since": 5.0}, []).store.acquire("d2", {}, None, False, "k2")
+    assert not got["acquired"] and got["holder"]["age"] == 2.0 and got["taken_over"] is None
