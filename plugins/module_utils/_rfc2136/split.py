@@ -189,7 +189,8 @@ class Split:
         """Wait until every server answers so; when the last one did.
 
         Where that does not come, the records are put back. On the way back, and where the name stays what it is,
-        nothing is: a server that gives no answer at all is named and left to itself, since nobody's return waits for ever.
+        nothing is: a server that gives no answer at all is named and left to itself, since nobody's return waits for
+        ever.
         """
         stays = self.params["going_back"] or (
             found.records.values == self.place.sides[side] and self.params["hold"] != "short"
