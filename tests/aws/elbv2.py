@@ -22,6 +22,7 @@ from moto.elbv2.exceptions import (
     ValidationError,
 )
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, elbv2_backends
+import targets
 from targets import TOLD, Target
 
 WEIGHTS = range(1000)
@@ -62,7 +63,10 @@ class Stage(ELBv2Backend):
         with LOCK:
             for entry in instances:
                 self._check_target(group, entry)
+            self.tidy(target_group_arn)
             known, now = self.targets.setdefault(target_group_arn, {}), self.clock()
+            if len({*known, *(_key(group, entry) for entry in instances)}) > targets.MOST:
+                raise ELBClientError("TooManyTargets", "You've reached the limit on the number of targets")
             for entry in instances:
                 key = _key(group, entry)
                 if key in known and known[key].until is None:

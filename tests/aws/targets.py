@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+# As many targets a group has places for.
+MOST = 32
 # Seconds that a target is being registered before it is checked.
 REGISTERING = 0.1
 # What is said of a state, beside it.

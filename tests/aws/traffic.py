@@ -25,14 +25,15 @@ import time
 import typing as t
 
 import elbv2
+import targets
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "suite"))
 
 from limits import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 
 HAPROXY = shutil.which("haproxy") or "/usr/sbin/haproxy"
-# Places for targets in each group, and the number that shares are drawn from.
-SLOTS, DRAWN = 32, 1_000_000
+# The number that shares are drawn from.
+DRAWN = 1_000_000
 TICK = 0.05
 
 # What HAProxy is to have: its configuration but for what follows, the bounds of draws, and the state of each target's
@@ -91,7 +92,7 @@ class Traffic:
                     lines += [
                         f"backend {group.name}",
                         "    balance roundrobin",
-                        *(f"    server s{number} 127.0.0.1:1 disabled" for number in range(SLOTS)),
+                        *(f"    server s{number} 127.0.0.1:1 disabled" for number in range(targets.MOST)),
                     ]
                     places.update(self._places(backend, group))
         return Wanted(tuple(lines), bounds, places)
@@ -143,19 +144,19 @@ class Traffic:
         """Where each target is, and whether it gets requests. Where none is healthy, all that are registered get them,
         as with the real one."""
         backend.tidy(group.arn)
-        targets = backend.targets.get(group.arn, {})
-        states = {key: backend.health(group, target)[0] for key, target in targets.items()}
+        here = backend.targets.get(group.arn, {})
+        states = {key: backend.health(group, target)[0] for key, target in here.items()}
         serves = ("healthy", "unavailable")
         open_to_all = not any(state in serves for state in states.values())
         slots = self._slots.setdefault(group.name, {})
         found: Places = {}
         for (ident, port), state in states.items():
             name = f"{ident}:{port}"
-            number = slots.setdefault(name, next(number for number in range(SLOTS) if number not in slots.values()))
+            number = slots[name] if name in slots else _slot(slots, name, states)
             told = {"draining": "drain", "unused": "maint"}.get(
                 state, "ready" if state in serves or open_to_all else "drain"
             )
-            found[group.name, f"s{number}"] = (backend.address(targets[ident, port]), port, told)
+            found[group.name, f"s{number}"] = (backend.address(here[ident, port]), port, told)
         for name in [
             name for name in slots if tuple(name.rsplit(":", 1)) not in {(ident, str(port)) for ident, port in states}
         ]:
@@ -219,6 +220,8 @@ class Traffic:
                     "    timeout server 60s",
                     "    timeout queue 5s",
                     "    timeout http-keep-alive 60s",
+                    # A worker from before a reload answers those who it has kept alive once more, and says goodbye.
+                    "    option idle-close-on-response",
                     # A load balancer of Amazon tries no other target.
                     "    retries 0",
                     *lines,
@@ -290,6 +293,18 @@ class Traffic:
             if len(row) > 73 and row[17].startswith(("UP", "no check")):
                 found.setdefault(row[0], []).append(row[73])
         return found
+
+
+def _slot(slots: dict[str, int], name: str, states: t.Collection[tuple[str, int]]) -> int:
+    """A place for another target: a free one, or that of one that has left."""
+    taken = set(slots.values())
+    number = next((number for number in range(targets.MOST) if number not in taken), None)
+    if number is None:
+        there = {f"{ident}:{port}" for ident, port in states}
+        # The API takes no more targets than there are places.
+        number = slots.pop(next(other for other in slots if other not in there))
+    slots[name] = number
+    return number
 
 
 def _judged(due: Places, now: Places) -> Places:

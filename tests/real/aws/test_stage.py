@@ -16,6 +16,7 @@ from haproxy_load import Load
 from haproxy_stage import get
 from limits import wait_until
 from members_stage import MembersStage
+from targets import MOST
 
 # What a load balancer has to carry, and who would notice a loss.
 LOAD: dict[str, t.Any] = {"keepalive": 2, "fresh": 2, "posts": 3, "pause": 0.02}
@@ -85,6 +86,42 @@ def test_an_address_of_the_loopback_and_an_unknown_instance_are_refused(stage: M
     for ident in ("127.0.0.1", "8.8.8.8", "no-address"):
         with pytest.raises(ClientError, match="ValidationError"):
             stage.aws.client.register_targets(TargetGroupArn=stage.aws.arn("shop-blue"), Targets=[{"Id": ident}])
+
+
+def test_more_targets_than_a_group_may_have_are_refused_and_places_of_those_who_left_are_free(
+    stage: MembersStage,
+) -> None:
+    aws, arn = stage.aws, stage.aws.group("many", 8000)
+    for first in (1, 101):
+        aws.register("many", *(f"10.0.9.{first + number}" for number in range(MOST)))
+        assert len(aws.states("many")) == MOST
+        with pytest.raises(ClientError, match="TooManyTargets"):
+            aws.register("many", "10.0.8.1")
+        # Nobody forwards there, so nothing has to drain.
+        gone = [{"Id": ident.partition(":")[0]} for ident in aws.states("many")]
+        aws.client.deregister_targets(TargetGroupArn=arn, Targets=gone)
+        assert aws.states("many") == {}
+    aws.client.delete_target_group(TargetGroupArn=arn)
+    assert get(stage.url)[0] == 200
+
+
+def test_another_rule_costs_nobody_a_request(stage: MembersStage) -> None:
+    """The stage's HAProxy is reloaded for it."""
+    worker = stage.aws.traffic.worker
+    with Load(stage.port, **LOAD) as load:
+        before = worker()
+        rule = stage.aws.client.create_rule(
+            ListenerArn=stage.listener_arn,
+            Priority=20,
+            Conditions=[{"Field": "path-pattern", "Values": ["/green*"]}],
+            Actions=[stage.aws.forward({"shop-green": 1})],
+        )["Rules"][0]["RuleArn"]
+        wait_until(lambda: worker() != before, "the load balancer has followed")
+        load.more(50)
+        assert b'"new' in get(f"{stage.url}/green")[1] and b'"app' in get(f"{stage.url}/other")[1]
+        stage.aws.client.delete_rule(RuleArn=rule)
+        load.more(50)
+    assert load.failures == []
 
 
 NAIVE = {
