@@ -112,7 +112,7 @@ members:
       type: str
 """
 
-from ansible_collections.zero.downtime.plugins.module_utils import _clients
+from ansible_collections.zero.downtime.plugins.module_utils._driver import clients as _clients
 from ansible_collections.zero.downtime.plugins.module_utils._module import run
 
 

@@ -29,6 +29,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._health import gate 
 from ansible_collections.zero.downtime.plugins.module_utils._health import proof as _proof
 from ansible_collections.zero.downtime.plugins.module_utils._health import readiness as _readiness
 from ansible_collections.zero.downtime.plugins.module_utils._plan import going_on as _going_on
+from ansible_collections.zero.downtime.plugins.module_utils._plan import observation as _observation
 from ansible_collections.zero.downtime.plugins.module_utils._plan import plan as _plan
 from ansible_collections.zero.downtime.plugins.module_utils._plan.variables import check_names
 from ansible_collections.zero.downtime.plugins.module_utils._record import events as _events
@@ -41,6 +42,7 @@ from ansible_collections.zero.downtime.plugins.plugin_utils import _excluded_bal
 from ansible_collections.zero.downtime.plugins.plugin_utils import _inventory, _reaching
 from ansible_collections.zero.downtime.plugins.plugin_utils import _lock_holder
 from ansible_collections.zero.downtime.plugins.plugin_utils import _queries
+from ansible_collections.zero.downtime.plugins.plugin_utils._planner import Planner
 
 Answers = t.Dict[str, t.Dict[str, t.Any]]
 
@@ -224,15 +226,15 @@ class Examination:
     def on_controller(self) -> None:
         """What the controller itself has to have: hooks, a place for records, and batches that can be made."""
         checks, checked = self.checks, self.checked
-        self.planner = self.plugin(PLAN)
-        self.planner._this = self._this()
+        self.planner = Planner(self.plugin(PLAN), self.task_vars, "doctor")
+        self.planner.this = self._this()
         for name, path in (checked["deploy_hooks"] or {}).items():
             if path:
                 found = checks.tried(
                     "hook",
                     None,
                     [f"deploy_hooks: {{{name}: FILE}}"],
-                    functools.partial(self.planner._hook, name, path, self.task_vars),
+                    functools.partial(self.planner.hook, name, path),
                 )
                 if found:
                     checks.well("hook", None, f"{name} is {found[0]}")
@@ -241,7 +243,7 @@ class Examination:
             "records",
             None,
             [f"install -d {place}, or deploy_records_dir: another directory"],
-            lambda: self.planner._run_dir(place, "doctor", {}, 0.0),
+            lambda: self.planner.prove_records(place) or place,
         ):
             checks.well("records", None, f"{place} can be written")
         checks.tried(
@@ -440,7 +442,7 @@ class Examination:
 
     def _served(self) -> str | None:
         lock = self._lock_of()
-        return self.planner._served(lock, self.task_vars) if lock else None
+        return self.planner.served(lock) if lock else None
 
     # -- lock ----------------------------------------------------------------------------------------------------------
     def _lock_of(self) -> dict[str, t.Any]:
@@ -450,8 +452,8 @@ class Examination:
                     "state_dir",
                     None,
                     _doctor.variable("deploy_state_hosts"),
-                    lambda: self.planner._lock(
-                        self.checked, self.driver, self.balancers, self.members, self.without, self.task_vars
+                    lambda: self.planner.lock(
+                        self.checked, self.driver, self.balancers, self.members, self.without
                     ),
                 )
                 or {}
@@ -583,9 +585,15 @@ class Examination:
             self.first = True
 
         if self._all_told() and not any(check["name"] == "server" for check in self.checks.found):
-            self.capacity, self.held, dummy = self.planner._look(
-                self.driver, self.traffic, self.told, self.by_side, side, side, self.checked["deploy_min_active"], False
+            self.capacity, held = _observation.capacity_of(
+                self.driver,
+                self.by_side,
+                self.traffic,
+                self.told,
+                _observation.Sides(side, side, True),
+                self.checked["deploy_min_active"],
             )
+            self.held = [name for name in self.by_side[side] if name in held]
             self.dead = _rolling.dead({"capacity": self.capacity, "held": self.held}, self.by_side[side])
 
     def _all_told(self) -> bool:

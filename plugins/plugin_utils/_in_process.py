@@ -23,7 +23,10 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver import regis
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, failure
 
 # A module that is no driver's is behind a rule, whose room says what it is about.
-KEPT = {f"{_drivers.COLLECTION}.lock": f"{_drivers.path_of(_drivers.COLLECTION)}._state.lock"}
+KEPT = {
+    f"{_drivers.COLLECTION}.{module}": f"{_drivers.path_of(_drivers.COLLECTION)}.{file}"
+    for module, file in (("clients", "_driver.clients"), ("lock", "_state.lock"))
+}
 
 
 def is_here(action: ActionBase, connection: t.Any, variables: t.Mapping[str, t.Any]) -> bool:

@@ -145,7 +145,7 @@ class Planner:
             return {}, None, None
         endpoints = _inventory.hosts_of(driver, checked["deploy_traffic"], members, self.task_vars)
         left_out = _excluded_balancers.named(checked["deploy_without"], endpoints, driver.runs_on)
-        lock = self._lock(checked, driver, endpoints, members, list(left_out))
+        lock = self.lock(checked, driver, endpoints, members, list(left_out))
         answers = _queries.locks(self.action, lock, self.task_vars)
         return lock, _lock.interrupted_of(_lock.journal_of(answers)), _lock.newest(answers)
 
@@ -163,7 +163,7 @@ class Planner:
             stands = _topology.on_platform(inputs, sides, platform)
         else:
             stands = _topology.on_hosts(inputs, sides, self._of_members(inputs, inputs.verb), self.variables.address)
-        hooks = {name: self._hook(name, path) for name, path in checked["deploy_hooks"].items() if path} if inputs.moves else {}
+        hooks = {name: self.hook(name, path) for name, path in checked["deploy_hooks"].items() if path} if inputs.moves else {}
         endpoints = _inventory.hosts_of(driver, stands.traffic, stands.members, self.task_vars)
         # What stops a side has to know all balancers that may use it; one that is dead is left out, as by a deploy, with
         # the same proof.
@@ -175,7 +175,7 @@ class Planner:
             endpoints = [name for name in endpoints if name not in without]
             traffic = {**traffic, "balancers": endpoints}
             warnings += _topology.goes_on_without(without)
-        lock = self._lock(checked, driver, endpoints, stands.members, [] if only_told else without)
+        lock = self.lock(checked, driver, endpoints, stands.members, [] if only_told else without)
         if driver.has_platform and inputs.moves and lock["hosts"] == [_inventory.CONTROLLER]:
             warnings.append(_plan.ALONE)
         return Topology(stands=stands, traffic=traffic, endpoints=tuple(endpoints), without=tuple(without), lock=lock,
@@ -198,7 +198,7 @@ class Planner:
                  if finding["setting"] == "split" for line in finding["lines"]]
         return f": {' | '.join(dict.fromkeys(lines))}" if lines else ""
 
-    def _hook(self, name: str, path: str) -> tuple[str, list[str]]:
+    def hook(self, name: str, path: str) -> tuple[str, list[str]]:
         """Where a hook's file lies, and its tasks' names: beside the playbook, or below the directory of the call."""
         action = self.action
         places = [os.path.join(place, path) for place in (action._loader.get_basedir(), os.getcwd())]
@@ -228,7 +228,7 @@ class Planner:
             _excluded_balancers.prove(name, answers.get(name), self.variables.address(name), port or public, self.this)
         return list(chosen)
 
-    def _lock(self, checked: t.Mapping[str, t.Any], driver: _drivers.Driver, endpoints: t.Sequence[str],
+    def lock(self, checked: t.Mapping[str, t.Any], driver: _drivers.Driver, endpoints: t.Sequence[str],
               members: t.Sequence[str], without: t.Sequence[str]) -> dict[str, t.Any]:
         """Which hosts keep the lock, and where."""
         if checked["deploy_state_hosts"]:
@@ -299,12 +299,12 @@ class Planner:
             other = next(side for side in topology.stands.sides if side != found.serving)
             return dataclasses.replace(found, side=other) if inputs.idle else found
         try:
-            return _observation.sides_to_move(inputs, topology, answers, lambda: self._served(topology.lock))
+            return _observation.sides_to_move(inputs, topology, answers, lambda: self.served(topology.lock))
         except DowntimeError as error:
             # Where somebody is about to move the shares, that is the reason, and nobody should set them by hand.
             raise DowntimeError(self._at_work(inputs.checked, topology.lock) or str(error)) from error
 
-    def _served(self, lock: dict[str, t.Any]) -> str | None:
+    def served(self, lock: dict[str, t.Any]) -> str | None:
         """The side that served when a deploy began that has not ended, by its journal."""
         results = _queries.locks(self.action, lock, self.task_vars)
         return (_lock.interrupted_of(_lock.journal_of(results)) or {}).get("serving")
@@ -375,6 +375,13 @@ class Planner:
             warnings.append(f"deploy_id is '{wanted}', which another deploy has that runs or did not end; this one is {deploy_id}")
         return dataclasses.replace(plan, deploy_id=deploy_id, run_dir=run_dir, warnings=tuple(warnings))
 
+    def prove_records(self, records_dir: str) -> None:
+        """Raises DowntimeError where nothing can be written there."""
+        try:
+            _records_place.prove(records_dir)
+        except OSError as error:
+            raise _records_place.refusal(records_dir, error, self.this) from error
+
     def _run_dir(self, plan: Plan) -> tuple[str, str | None]:
         """This run's name, and where its events and samples go. The records directory is proven writable here, before
         anything moves.
@@ -383,8 +390,8 @@ class Planner:
         other's files.
         """
         records_dir, started = plan.records_dir, plan.inputs.started.timestamp()
+        self.prove_records(records_dir)
         try:
-            _records_place.prove(records_dir)
             if self.action._task.check_mode:
                 return plan.deploy_id, None
             deploy_id, run_dir = _plan.free_name(plan.deploy_id, lambda name: _made(os.path.join(records_dir, ".running", name)))

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.zero.downtime.plugins.module_utils import _clients
+from ansible_collections.zero.downtime.plugins.module_utils._driver import clients as _clients
 from ansible_collections.zero.downtime.plugins.module_utils._driver import push as _push_options
 from ansible_collections.zero.downtime.plugins.module_utils._driver import registry as _drivers
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError

@@ -123,18 +123,26 @@ def look(inputs: Inputs, topology: Topology, answers: Answers, sides: Sides) -> 
         return Members({"first": False, "most": None, "tightest": ""}, (), ())
     findings = tuple({**finding, "balancer": endpoint} for endpoint, result in answers.items()
                      for finding in result.get("findings", []))
-    hosts, min_active = topology.stands.by_side[sides.side], inputs.checked["deploy_min_active"]
-    if inputs.driver.tells_members:
-        capacity, held = _of_members(topology, answers, sides, min_active)
-        return Members(capacity, tuple(name for name in hosts if name in held), findings)
-    alone = {**_plan.capacity({inputs.driver.name: [{"full": True} for _name in hosts]}, min_active), "first": False}
-    return Members(alone if sides.side == sides.serving else _plan.unbound(alone), (), findings)
-
-
-def _of_members(topology: Topology, answers: Answers, sides: Sides, min_active: str) -> tuple[dict[str, t.Any], set[str]]:
-    """The capacity of the pools that serve, and which members of the run's side somebody has out."""
     by_side = topology.stands.by_side
-    of_pool = {pool["name"]: pool.get("side") or sides.side for pool in topology.traffic["pools"]}
+    capacity, held = capacity_of(inputs.driver, by_side, topology.traffic, answers, sides, inputs.checked["deploy_min_active"])
+    return Members(capacity, tuple(name for name in by_side[sides.side] if name in held), findings)
+
+
+def capacity_of(driver: _drivers.Driver, by_side: t.Mapping[str, Hosts], traffic: t.Mapping[str, t.Any], answers: Answers,
+                sides: Sides, min_active: str) -> tuple[dict[str, t.Any], set[str]]:
+    """How many members may be out at a time, who serves, and which members of the run's side somebody has out. Raises
+    DowntimeError for a member that an endpoint does not have."""
+    if driver.tells_members:
+        return _of_members(by_side, traffic, answers, sides, min_active)
+    alone = _plan.capacity({driver.name: [{"full": True} for _name in by_side[sides.side]]}, min_active)
+    found = {**alone, "first": False}
+    return found if sides.side == sides.serving else _plan.unbound(found), set()
+
+
+def _of_members(by_side: t.Mapping[str, Hosts], traffic: t.Mapping[str, t.Any], answers: Answers, sides: Sides,
+                min_active: str) -> tuple[dict[str, t.Any], set[str]]:
+    """The capacity of the pools that serve, and which members of the run's side somebody has out."""
+    of_pool = {pool["name"]: pool.get("side") or sides.side for pool in traffic["pools"]}
     taken = _Members(by_side[sides.side], by_side[sides.serving])
     pools: dict[str, list[dict[str, t.Any]]] = {}
     for endpoint, result in answers.items():

@@ -103,7 +103,7 @@ def test_who_keeps_it(driver: str, given: str | None, kept_by: list[str]) -> Non
                "deploy_state_dir": "/srv/state/", "deploy_lock_break": False}
     inventory = {"groups": {"keepers": ["k1", "k2"]}, "hostvars": {}}
     planner.task_vars = inventory
-    found = planner._lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [])
+    found = planner.lock(checked, _drivers.load(driver), ["lb1", "lb2"], ["app1", "app2"], [])
     # What tells it from another one of the same name is made up anew for each deploy.
     assert len(found.pop("key")) == 32
     assert found == {"hosts": kept_by, "directory": "/srv/state", "name": "production-shop",

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.zero.downtime.plugins.module_utils import _clients
+from ansible_collections.zero.downtime.plugins.module_utils._driver import clients as _clients
 
 NOW = 1767225600.0  # 2026-01-01 00:00:00 UTC
 
