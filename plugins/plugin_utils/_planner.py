@@ -229,7 +229,7 @@ class Planner:
         return list(chosen)
 
     def lock(self, checked: t.Mapping[str, t.Any], driver: _drivers.Driver, endpoints: t.Sequence[str],
-              members: t.Sequence[str], without: t.Sequence[str]) -> dict[str, t.Any]:
+             members: t.Sequence[str], without: t.Sequence[str]) -> dict[str, t.Any]:
         """Which hosts keep the lock, and where."""
         if checked["deploy_state_hosts"]:
             hosts = _inventory.group(checked["deploy_state_hosts"], "deploy_state_hosts", self.task_vars)

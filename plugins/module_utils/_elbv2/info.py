@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import split
+from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import options
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.client import Api, client_of
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.options import PLACE
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets import UNCOUNTED, Group, look
@@ -84,3 +85,6 @@ def _findings(groups: t.Sequence[Group], place: split.Place | None) -> list[dict
 
 def _finding(level: str, setting: str, text: str) -> dict[str, t.Any]:
     return {"level": level, "setting": setting, "text": text, "lines": []}
+
+
+IN_PROCESS = options.info_spec, run

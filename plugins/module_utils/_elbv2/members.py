@@ -16,6 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._driver.members import floor_of, no_streams
+from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import options
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.client import Api, Throttled, client_of
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets import (
     UNCOUNTED,
@@ -281,3 +282,6 @@ class Move:
         told = DowntimeError(f"{error}; {agreeing(names, 'was', 'were')} {done} in {', '.join(self.moved)} before that")
         told.details = error.details
         return told
+
+
+IN_PROCESS = options.members_spec, run

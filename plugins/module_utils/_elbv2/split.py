@@ -18,6 +18,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._driver.members import floor_of
 from ansible_collections.zero.downtime.plugins.module_utils._driver.split import SIDES, NotSet, Shares, check_shares, told
+from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import options
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.client import Api, NoGroup, Refused, client_of
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets import UNCOUNTED, Group, look
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.waiting import Waiting
@@ -352,3 +353,6 @@ def _differing(before: Place, now: Place) -> str:
     if before.weights() != now.weights():
         return f"the weights are {told(now.weights())}, and were {told(before.weights())}"
     return "its actions are not what they were"
+
+
+IN_PROCESS = options.split_spec, run
