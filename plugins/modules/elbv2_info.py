@@ -16,6 +16,7 @@ description:
     have. It changes nothing.
 extends_documentation_fragment:
   - zero.downtime.attributes
+  - zero.downtime.aws
   - zero.downtime.elbv2
   - zero.downtime.elbv2_place
 attributes:

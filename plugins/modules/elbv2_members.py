@@ -22,6 +22,8 @@ extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.members
   - zero.downtime.memory
+  - zero.downtime.aws
+  - zero.downtime.aws_state
   - zero.downtime.elbv2
 attributes:
   check_mode:

@@ -22,6 +22,8 @@ extends_documentation_fragment:
   - zero.downtime.attributes
   - zero.downtime.split
   - zero.downtime.memory
+  - zero.downtime.aws
+  - zero.downtime.aws_state
   - zero.downtime.elbv2
   - zero.downtime.elbv2_place
 attributes:

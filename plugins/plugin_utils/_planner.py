@@ -234,7 +234,8 @@ class Planner:
         if checked["deploy_state_hosts"]:
             hosts = _inventory.group(checked["deploy_state_hosts"], "deploy_state_hosts", self.task_vars)
         else:
-            hosts = _topology.keepers(driver, endpoints, members, _inventory.CONTROLLER)
+            has_own = _topology.brings_lock(driver, checked)
+            hosts = _topology.keepers(driver, endpoints, members, _inventory.CONTROLLER, has_own)
         return _topology.lock_of(checked, driver, hosts, without)
 
     # --- observation

@@ -16,6 +16,8 @@ import xml.sax.saxutils
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+import objects
+
 # The keys that the stage knows.
 KEY, SECRET = "AKIASTAGESTAGESTAGE0", "secret-of-the-stage"
 # Where a person asks for a fault: POST /stage/throttle?calls=5.
@@ -99,7 +101,13 @@ class Api:
             works = self._before.get(action) or []
             work = works.pop(0) if works else _nothing
         work()
-        return self._moto(environ, start_response)
+        if environ.get("REQUEST_METHOD") != "PUT":
+            return self._moto(environ, start_response)
+        # One write of an object at a time, so that what it was compared with is what it replaces.
+        with objects.PUT:
+            if not objects.holds(environ):
+                return _lost(start_response)
+            return list(self._moto(environ, start_response))
 
     def _refused(self, action: str, authorization: str) -> tuple[int, str, str] | None:
         """Status, code and words of a refusal."""
@@ -145,6 +153,13 @@ class Api:
 
 def _nothing() -> None:
     pass
+
+
+def _lost(start_response: Start) -> t.Iterable[bytes]:
+    """What S3 says of a write whose condition does not hold."""
+    words = "At least one of the pre-conditions you specified did not hold"
+    start_response("412 Precondition Failed", [("Content-Type", "application/xml")])
+    return [f"<Error><Code>PreconditionFailed</Code><Message>{words}</Message></Error>".encode()]
 
 
 def _error(start_response: Start, status: int, code: str, sentence: str) -> t.Iterable[bytes]:

@@ -16,6 +16,7 @@ loopback. Times are the real ones but for health checks, of which C(tempo) secon
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import typing as t
 
@@ -24,6 +25,7 @@ import botocore.session
 
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
+import objects  # noqa: E402  pylint: disable=wrong-import-position
 import elbv2  # noqa: E402  pylint: disable=wrong-import-position
 from api import KEY, SECRET, Api  # noqa: E402  pylint: disable=wrong-import-position
 from checks import Checks  # noqa: E402  pylint: disable=wrong-import-position
@@ -56,6 +58,19 @@ class AwsStage:
 
     def __exit__(self, *exc: t.Any) -> None:
         self._ending.close()
+
+    def bucket(self, name: str) -> str:
+        """An empty bucket of S3; its name."""
+        if name not in objects.backend().buckets:
+            objects.backend().create_bucket(name, REGION)
+        for key in list(objects.backend().buckets[name].keys):
+            objects.backend().delete_object(name, key)
+        return name
+
+    def kept(self, bucket: str, key: str) -> t.Any:
+        """What an object has, as JSON; None where there is none."""
+        found = objects.backend().get_object(bucket, key)
+        return None if found is None else json.loads(found.value)
 
     @property
     def env(self) -> dict[str, str]:

@@ -101,13 +101,14 @@ def _elbv2(*names: str) -> t.Iterator[Facts]:
         if len(names) > 1:
             weights = dict(zip(names, (100, 0)))
             up.aws.backend.create_rule(up.listener_arn, [{"Field": "path-pattern", "Values": ["/cart"]}], 10, [up.aws.forward(weights)])
-        yield {"access": up.access(), "targets": {name: up.target(name) for name in up.names}, "port": up.port}
+        yield {"access": up.access(), "targets": {name: up.target(name) for name in up.names}, "port": up.port,
+               "bucket": up.aws.bucket("shop-deploys")}
 
 
 SERVERS: dict[str, t.Callable[[], t.ContextManager[Facts]]] = {
     "evidence": _haproxy, "haproxy_info": _haproxy, "haproxy_members": _haproxy, "health_gate": _switchable, "healthcheck_members": _switchable,
     "mirror": _mirrored, "nginx_info": _nginx, "nginx_members": _nginx, "nginx_mirror": _mirrored, "nginx_split": lambda: _nginx("shop"),
-    "elbv2_info": lambda: _elbv2("shop-blue", "shop-green"), "elbv2_members": lambda: _elbv2("shop"),
+    "elbv2_info": lambda: _elbv2("shop-blue", "shop-green"), "elbv2_lock": lambda: _elbv2("shop-blue", "shop-green"), "elbv2_members": lambda: _elbv2("shop"),
     "elbv2_split": lambda: _elbv2("shop-blue", "shop-green"),
     "rfc2136_info": _bind, "rfc2136_lock": _bind, "rfc2136_split": _bind,
 }

@@ -69,7 +69,8 @@ class Driver:
         from C(deploy_traffic). C(<driver>_split) has the options of C(slow_split_spec) then.
     :param split_timeout: seconds that C(<driver>_split) may take, from C(deploy_traffic), where that is not its C(timeout).
     :param lock_args: where the driver brings a place of its own for lock and journal, the options of C(<driver>_lock) from C(deploy_traffic), beside those
-        of zero.downtime.lock, whose returns it has. It runs where the driver's other calls run, and what moves gets C(lock) and C(lock_key).
+        of zero.downtime.lock, whose returns it has; empty where C(deploy_traffic) asks for none. It runs where the driver's other calls run, and what
+        moves gets C(lock) and C(lock_key).
     :param watched: whether nobody counts what a side gets but the hosts of its members, which are asked before it is stopped.
     :param check: raises DowntimeError when C(deploy_traffic) and C(deploy_health) do not go together.
     """

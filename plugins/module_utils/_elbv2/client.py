@@ -55,8 +55,8 @@ class Refused(DowntimeError):
         self.code = code
 
 
-def client_of(params: t.Mapping[str, t.Any]) -> t.Any:
-    """A client by a module's options. Raises DowntimeError where one is not enough."""
+def client_of(params: t.Mapping[str, t.Any], service: str = "elbv2") -> t.Any:
+    """A client of a service of AWS by a module's options. Raises DowntimeError where one is not enough."""
     if MISSING:
         raise DowntimeError(
             f"driver elbv2 needs boto3 on the controller, in the Python that runs its modules there ({MISSING}); "
@@ -84,7 +84,7 @@ def client_of(params: t.Mapping[str, t.Any]) -> t.Any:
                 "no credentials of AWS were found: neither as access_key and secret_key, nor in the environment, nor in"
                 " a profile, nor by the machine's role; one of these is needed"
             )
-        return session.client("elbv2", endpoint_url=params.get("endpoint_url"), config=config)
+        return session.client(service, endpoint_url=params.get("endpoint_url"), config=config)
     except botocore.exceptions.ProfileNotFound as error:
         raise DowntimeError(
             f"profile is '{params.get('profile')}'; a profile of ~/.aws/config or ~/.aws/credentials is accepted"
@@ -101,11 +101,12 @@ def client_of(params: t.Mapping[str, t.Any]) -> t.Any:
 class Api:
     """The calls that the driver makes, each with its refusals as sentences.
 
-    :param client: a client of boto3 for elbv2.
+    :param client: a client of boto3.
+    :param service: what its service is called.
     """
 
-    def __init__(self, client: t.Any) -> None:
-        self.client = client
+    def __init__(self, client: t.Any, service: str = "Elastic Load Balancing") -> None:
+        self.client, self.service = client, service
 
     @property
     def region(self) -> str:
@@ -159,7 +160,7 @@ class Api:
             botocore.exceptions.ReadTimeoutError,
             botocore.exceptions.ConnectionClosedError,
         ) as error:
-            raise NoAnswer(f"{name}: the API of Elastic Load Balancing gave no answer ({error})") from error
+            raise NoAnswer(f"{name}: the API of {self.service} gave no answer ({error})") from error
         except botocore.exceptions.BotoCoreError as error:
             raise DowntimeError(f"{name} could not be asked: {error}") from error
 

@@ -26,17 +26,23 @@ def _given(traffic: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any]) -> dict[
 def member_args(traffic: dict[str, t.Any], members: list[str]) -> dict[str, t.Any]:
     """Options of C(elbv2_members) from deploy_traffic; C(members) are the names that the target groups' members have
     there."""
-    return {**_given(traffic, {**options.ACCESS, **options.HOLD}), "members": list(members)}
+    return {**_given(traffic, {**options.ACCESS, **options.HOLD, **options.STATE}), "members": list(members)}
 
 
 def split_args(traffic: dict[str, t.Any], app: str | None) -> dict[str, t.Any]:
     """Options of C(elbv2_split) from deploy_traffic."""
-    return _given(traffic, {**options.ACCESS, **options.PLACE, **options.HOLD})
+    return _given(traffic, {**options.ACCESS, **options.PLACE, **options.HOLD, **options.STATE})
 
 
 def info_args(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
     """Options of C(elbv2_info) from deploy_traffic."""
     return _given(traffic, {**options.ACCESS, **options.PLACE, **options.HOLD})
+
+
+def lock_args(traffic: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Options of C(elbv2_lock) from deploy_traffic; nothing where no bucket was named."""
+    names = (*options.ACCESS, *options.STATE) if traffic.get("state_bucket") else ()
+    return {name: traffic[name] for name in names if traffic.get(name) is not None}
 
 
 def complete(traffic: dict[str, t.Any], members: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
@@ -99,6 +105,7 @@ DRIVER = Driver(
     split_args=split_args,
     info=True,
     info_args=info_args,
+    lock_args=lock_args,
     complete=complete,
     endpoint=endpoint,
     check=check,

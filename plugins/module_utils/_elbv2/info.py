@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import split
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import options
+from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import split
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.client import Api, client_of
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.options import PLACE
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets import UNCOUNTED, Group, look

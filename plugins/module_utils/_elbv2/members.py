@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils._driver.members import floor_of, no_streams
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import options
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.client import Api, Throttled, client_of
+from ansible_collections.zero.downtime.plugins.module_utils._elbv2.lock import fence
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets import (
     UNCOUNTED,
     Group,
@@ -27,7 +28,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets impor
 )
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.waiting import Waiting
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, agreeing
-from ansible_collections.zero.downtime.plugins.module_utils._state.fence import fence, with_notes
+from ansible_collections.zero.downtime.plugins.module_utils._state.fence import with_notes
 
 SERVES = ("healthy", "unavailable")
 

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.zero.downtime.plugins.module_utils._driver import members as _members
 from ansible_collections.zero.downtime.plugins.module_utils._driver import split as _split
 from ansible_collections.zero.downtime.plugins.module_utils._driver.registry import POOL
+from ansible_collections.zero.downtime.plugins.module_utils._state import lock as _lock
 
 # Who is asked, and by whom. Without any of it, boto3 finds region and credentials where every tool of Amazon's does.
 ACCESS: dict[str, t.Any] = {
@@ -28,6 +29,8 @@ ACCESS: dict[str, t.Any] = {
 HOLD: dict[str, t.Any] = {"hold": {"type": "float", "default": 5.0}}
 # The action that has both sides.
 PLACE: dict[str, t.Any] = {"load_balancer": {"type": "str"}, "listener": {"type": "str"}, "rule": {"type": "str"}}
+# Where lock and journal lie, in place of hosts.
+STATE: dict[str, t.Any] = {"state_bucket": {"type": "str"}, "state_prefix": {"type": "str", "default": "zero-downtime"}}
 # What a target group is to a module.
 GROUP: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
@@ -45,6 +48,7 @@ def traffic_spec() -> dict[str, t.Any]:
         **ACCESS,
         **PLACE,
         **HOLD,
+        **STATE,
         "pools": {
             "type": "list",
             "elements": "dict",
@@ -59,11 +63,17 @@ def traffic_spec() -> dict[str, t.Any]:
 
 
 def members_spec() -> dict[str, t.Any]:
-    return {**_members.common_spec(), **ACCESS, **HOLD, **POOLS}
+    return {**_members.common_spec(), **ACCESS, **HOLD, **STATE, **POOLS}
 
 
 def split_spec() -> dict[str, t.Any]:
-    return {**_split.common_spec(), **ACCESS, **PLACE, **HOLD, **POOLS}
+    return {**_split.common_spec(), **ACCESS, **PLACE, **HOLD, **STATE, **POOLS}
+
+
+def lock_spec() -> dict[str, t.Any]:
+    """The argument spec of C(elbv2_lock): that of zero.downtime.lock, and where the object is. There is no directory."""
+    bucket = {**STATE["state_bucket"], "required": True}
+    return {**_lock.argument_spec(), "directory": {"type": "path"}, **ACCESS, **STATE, "state_bucket": bucket}
 
 
 def info_spec() -> dict[str, t.Any]:

@@ -20,10 +20,10 @@ from ansible_collections.zero.downtime.plugins.module_utils._driver.members impo
 from ansible_collections.zero.downtime.plugins.module_utils._driver.split import SIDES, NotSet, Shares, check_shares, told
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2 import options
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.client import Api, NoGroup, Refused, client_of
+from ansible_collections.zero.downtime.plugins.module_utils._elbv2.lock import fence
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.targets import UNCOUNTED, Group, look
 from ansible_collections.zero.downtime.plugins.module_utils._elbv2.waiting import Waiting
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError
-from ansible_collections.zero.downtime.plugins.module_utils._state.fence import fence
 
 Actions = t.List[t.Dict[str, t.Any]]
 

@@ -120,9 +120,17 @@ def goes_on_without(without: t.Sequence[str]) -> list[str]:
     return [f"{left} with the others again"]
 
 
-def keepers(driver: _drivers.Driver, endpoints: t.Sequence[str], members: t.Sequence[str], controller: str) -> list[str]:
-    """The hosts that keep lock and journal where C(deploy_state_hosts) names none: as close to what moves as can be."""
-    if driver.runs_on == "balancers" or driver.lock_args:
+def brings_lock(driver: _drivers.Driver, checked: t.Mapping[str, t.Any]) -> bool:
+    """Whether the driver keeps lock and journal itself, as C(deploy_traffic) has it."""
+    return bool(not checked["deploy_state_hosts"] and driver.lock_args and driver.lock_args(dict(checked["deploy_traffic"])))
+
+
+def keepers(driver: _drivers.Driver, endpoints: t.Sequence[str], members: t.Sequence[str], controller: str, has_own: bool) -> list[str]:
+    """Where lock and journal lie where C(deploy_state_hosts) names no hosts: as close to what moves as can be.
+
+    :param has_own: whether the driver keeps them itself.
+    """
+    if driver.runs_on == "balancers" or has_own:
         return list(endpoints)
     return [controller] if driver.has_platform else list(members[:1])
 
@@ -142,7 +150,7 @@ def lock_of(checked: t.Mapping[str, t.Any], driver: _drivers.Driver, hosts: t.Se
         raise DowntimeError(f"deploy_state_dir is '{checked['deploy_state_dir']}'; an absolute path is accepted")
     name = _lock.name_of(checked["deploy_app"], checked["deploy_environment"])
     own = {}
-    if driver.lock_args and not checked["deploy_state_hosts"]:
+    if brings_lock(driver, checked):
         own = {"driver": f"{driver.collection}.{driver.name}", "path": name,
                "traffic": _plan.without_secrets(checked["deploy_traffic"], driver.traffic_spec)}
     return {"hosts": left, "directory": directory, "name": name, "path": os.path.join(directory, name + ".lock"), **own,

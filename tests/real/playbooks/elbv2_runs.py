@@ -26,6 +26,11 @@ GROUPS = {side: f"shop-{side}" for side in layout.SLOTS}
 DELAY, HOLD = 1, 0.5
 
 
+# Calls of S3, where the lock lies, by their method.
+OF_S3 = ("GET", "PUT")
+BUCKET = "shop-deploys"
+
+
 class Elb(AwsStage):
     """Serves while it is entered. Blue has all of the requests, as on the local stage itself."""
 
@@ -33,6 +38,7 @@ class Elb(AwsStage):
         super().__enter__()
         try:
             self.port = free_port()
+            self.bucket(BUCKET)
             for side, name in GROUPS.items():
                 self.group(name, 8000, DELAY)
             self.listener_arn = self.listener("shop", self.port, {"shop-blue": 100, "shop-green": 0})
@@ -54,7 +60,7 @@ class Elb(AwsStage):
 
     def moves(self) -> list[str]:
         """The calls that changed something."""
-        return [call for call in self.api.calls if not call.startswith("Describe")]
+        return [call for call in self.api.calls if not call.startswith("Describe") and call not in OF_S3]
 
     def traffic_of(self, *sides: str, **more: t.Any) -> dict[str, t.Any]:
         """deploy_traffic, for a member's own variables."""
@@ -74,6 +80,7 @@ class Elb(AwsStage):
             "secret_key": SECRET,
             "endpoint_url": self.api.url,
             "hold": HOLD,
+            "state_bucket": BUCKET,
             "pools": pools,
             **({"load_balancer": "shop", "listener": str(self.port)} if len(sides) > 1 else {}),
             **more,

@@ -41,6 +41,8 @@ PLANTED: dict[str, tuple[set[str], t.Callable[[str], dict[str, t.Any]]]] = {
     "elbv2_info": (set(KEYS), lambda root: dict(TARGETS)),
     "elbv2_members": (set(KEYS), lambda root: {**TARGETS, "state": "drained", "members": ["app1"]}),
     "elbv2_split": (set(KEYS), lambda root: dict(TARGETS)),
+    "elbv2_lock": (set(KEYS), lambda root: {
+        **KEYS, "region": "eu-west-1", "endpoint_url": NOWHERE, "state_bucket": "deploys", "state": "observed", "name": "x"}),
 }
 
 

@@ -65,7 +65,7 @@ def test_other_modules_run_as_modules(name: str) -> None:
 
 def test_the_balancers_modules_and_the_lock_have_opted_in() -> None:
     assert in_process() == [
-        "clients", "elbv2_info", "elbv2_members", "elbv2_split", "haproxy_info", "haproxy_members", "haproxy_split", "lock",
+        "clients", "elbv2_info", "elbv2_lock", "elbv2_members", "elbv2_split", "haproxy_info", "haproxy_members", "haproxy_split", "lock",
         "nginx_info", "nginx_members", "nginx_mirror", "nginx_split", "none_members", "rfc2136_info", "rfc2136_lock",
         "rfc2136_split"]
 
