@@ -117,6 +117,8 @@ def test_another_rule_costs_nobody_a_request(stage: MembersStage) -> None:
             Actions=[stage.aws.forward({"shop-green": 1})],
         )["Rules"][0]["RuleArn"]
         wait_until(lambda: worker() != before, "the load balancer has followed")
+        # The worker from before may still take a connection that waited for it.
+        wait_until(lambda: b'"new' in get(f"{stage.url}/green")[1], "requests follow the rule")
         load.more(50)
         assert b'"new' in get(f"{stage.url}/green")[1] and b'"app' in get(f"{stage.url}/other")[1]
         stage.aws.client.delete_rule(RuleArn=rule)
