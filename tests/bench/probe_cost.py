@@ -20,7 +20,7 @@ def cost(rate: float, seconds: float) -> dict[str, t.Any]:
     with Scene(1) as scene, open(OUTPUT / "probe.log", "wb") as log:
         config = scene.dir / "probe-config.json"
         config.write_text(json.dumps({"url": scene.stub_url, "rate": rate, "run_dir": str(scene.dir), "max_run": seconds}), encoding="utf-8")
-        process = subprocess.Popen([sys.executable, str(REPO / "plugins" / "module_utils" / "_probe.py"), str(config)],
+        process = subprocess.Popen([sys.executable, str(REPO / "plugins" / "module_utils" / "_evidence" / "probe.py"), str(config)],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         _pid, status, usage = os.wait4(process.pid, 0)
         if status:

@@ -132,7 +132,7 @@ def test_a_deploy_without_its_probe_ends_on_one_release(stage: t.Any, tmp_path: 
     """Nobody can tell any more what users saw, so it fails; with more batches to come it goes back, and after the last one it stays."""
     records = tmp_path / "records"
     # In brackets, so that the shell itself is not meant.
-    end = hook(tmp_path / "end.yml", "End the probe", f"pkill -{signal} -f '[_]probe.py {records}/'")
+    end = hook(tmp_path / "end.yml", "End the probe", f"pkill -{signal} -f '_evidence/[p]robe.py {records}/'")
     played = stage.play("zero.downtime.deploy", deploy_release="2.0.0", deploy_batches=batches, deploy_records_dir=str(records),
                         deploy_hooks={"before_drain": end})
     assert played.rc == 2 and "the probe " in played.sentence, played.output
