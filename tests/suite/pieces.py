@@ -85,7 +85,7 @@ def _debian(suite: str, part: str) -> Piece:
 MEET_ANSIBLE = (
     "tests/unit/inventories", "tests/unit/playbooks", "tests/unit/plugins/action", "tests/unit/plugins/modules",
     "tests/unit/plugins/plugin_utils",
-    "tests/unit/plugins/module_utils/test__prometheus.py", "tests/unit/plugins/module_utils/test__spec.py")
+    "tests/unit/plugins/module_utils/_judge/test_prometheus.py", "tests/unit/plugins/module_utils/test__spec.py")
 
 
 def _on_core(core: str) -> list[Piece]:
