@@ -24,6 +24,7 @@ from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.client impo
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.options import lock_spec
 from ansible_collections.zero.downtime.plugins.module_utils._rfc2136.place import client_of
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Taken, Unreadable, key_of, told
+from ansible_collections.zero.downtime.plugins.module_utils._state.lock import answer
 
 LOCK, JOURNAL, STATE = "_zero-downtime", "_journal._zero-downtime", "_state._zero-downtime"
 # Bytes of text from which on it is packed, and what all records of a name may have: a message has 64 KiB, with its
@@ -249,6 +250,44 @@ class Store:
                 raise
         return True
 
+    # -- as a keeper ---------------------------------------------------------------------------------------------------
+    @property
+    def place(self) -> str:
+        return self.path
+
+    def held(self) -> dict[str, t.Any] | None:
+        return self.read(self.raw())
+
+    def observed(self) -> dict[str, t.Any]:
+        self.client.check_zone()
+        known = self.kept()
+        return {
+            "lock": self.aged(self.held()),
+            "journal": self.entries(),
+            "without": known.get("without") or {},
+            "shares": known.get("shares"),
+            "last": known.get("last"),
+        }
+
+    def examined(self) -> dict[str, t.Any]:
+        mend = (
+            f"allow-update {{ key {self.client.key_name}; }}; or update-policy, in the zone on "
+            f"{self.client.server.label}; deploy_state_hosts names another place for lock and journal"
+        )
+        return looked_at("state_dir", self.usable, [mend])
+
+    def take(self, params: t.Mapping[str, t.Any], key: str) -> dict[str, t.Any]:
+        holder = params["holder"] or {}
+        return self.acquire(params["deploy_id"], holder, params["over"], params["force"], key, params["without"])
+
+    def write_down(self, deploy_id: str, entry: t.Mapping[str, t.Any], key: str) -> list[dict[str, t.Any]]:
+        return self.noted(deploy_id, entry, key)
+
+    def give_back(self, params: t.Mapping[str, t.Any], key: str) -> bool:
+        return self.release(
+            params["deploy_id"], key, params["clean"], params["joined"], params.get("shares"), params.get("last")
+        )
+
     def _forget_unreadable(self) -> None:
         """Remove what nobody can read, for somebody who has made sure that no deploy runs."""
         for owner, read in (
@@ -296,64 +335,7 @@ def run(
     """The module C(rfc2136_lock): options and returns are those of C(zero.downtime.lock)."""
     client = client or client_of(params)
     store = Store(client, client.below(params["record"], "record"), params["name"], clock)
-    state, deploy_id = params["state"], params.get("deploy_id")
-    key = params.get("key") or deploy_id
-    if state in ("observed", "examined") or (check_mode and state == "acquired"):
-        client.check_zone()
-        found, known = store.read(store.raw()), store.kept()
-        ours = found is not None and key_of(found) == key
-        checks = (
-            {
-                "checks": [
-                    looked_at(
-                        "state_dir",
-                        store.usable,
-                        [
-                            f"allow-update {{ key {client.key_name}; }}; or update-policy, in the zone on "
-                            f"{client.server.label}; deploy_state_hosts names another place for "
-                            "lock and journal"
-                        ],
-                    )
-                ]
-            }
-            if state == "examined"
-            else {}
-        )
-        return {
-            **checks,
-            "changed": state == "acquired" and not ours,
-            "lock": store.aged(found),
-            "journal": store.entries(),
-            "without": known.get("without") or {},
-            "shares": known.get("shares"),
-            "last": known.get("last"),
-            "now": clock(),
-            "path": store.path,
-        }
-    if not deploy_id:
-        raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
-    if state == "noted":
-        if not params.get("entry"):
-            raise DowntimeError("entry is missing; with state noted, what is to be written down is needed")
-        return {
-            "changed": not check_mode,
-            "journal": [] if check_mode else store.noted(deploy_id, params["entry"], key),
-            "path": store.path,
-        }
-    if state == "released":
-        if check_mode:
-            found = store.read(store.raw())
-            return {"changed": found is not None and key_of(found) == key, "lock": found, "path": store.path}
-        return {
-            "changed": store.release(
-                deploy_id, key, params["clean"], params["joined"], params.get("shares"), params.get("last")
-            ),
-            "lock": None,
-            "path": store.path,
-        }
-    before = None if params["force"] else store.read(store.raw())
-    got = store.acquire(deploy_id, params["holder"] or {}, params["over"], params["force"], key, params["without"])
-    return {"changed": got["acquired"] and (before is None or key_of(before) != key), "path": store.path, **got}
+    return answer(store, params, check_mode, clock)
 
 
 IN_PROCESS = lock_spec, run

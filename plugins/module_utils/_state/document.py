@@ -6,7 +6,7 @@
 
 A platform that writes a document only if it is as it was read (an object with C(If-Match), a resource version) needs no
 more than that: whoever reads it, changes it and loses the race reads it again. Options and returns are those of
-C(_lock.run).
+C(lock.run).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import typing as t
 
 from ansible_collections.zero.downtime.plugins.module_utils._errors import DowntimeError, looked_at
 from ansible_collections.zero.downtime.plugins.module_utils._state.fence import Taken, Unreadable, key_of, told
+from ansible_collections.zero.downtime.plugins.module_utils._state.lock import answer
 
 # How often a change is tried again that lost a race; deploys of one application are few.
 ATTEMPTS = 20
@@ -50,14 +51,23 @@ class DocumentLock:
 
     :param name: the lock's, of the application and its environment.
     :param clock: seconds since 1970.
+    :param mend: what to do where the document cannot be written, for doctor.
     """
 
-    def __init__(self, document: Document, name: str, clock: t.Callable[[], float] = time.time) -> None:
-        self.document, self.name, self._clock = document, name, clock
+    def __init__(self, document: Document, name: str, clock: t.Callable[[], float] = time.time, mend: str = "") -> None:
+        self.document, self.name, self._clock, self._mend = document, name, clock, mend
 
-    def content(self) -> Content:
+    @property
+    def place(self) -> str:
+        return self.document.place
+
+    def held(self) -> Content | None:
+        return t.cast("Content | None", self._read()[0]["lock"])
+
+    def observed(self) -> dict[str, t.Any]:
         """All that is kept. Raises Unreadable for what no deploy has written."""
-        return self._read()[0]
+        content = self._read()[0]
+        return {**{name: content[name] for name in EMPTY}, "lock": self._aged(content["lock"])}
 
     def _read(self) -> tuple[Content, t.Any]:
         found, version = self.document.read()
@@ -92,10 +102,9 @@ class DocumentLock:
             return result
         raise DowntimeError(f"{self.document.place} changes again and again while it is written; who writes there?")
 
-    def acquire(self, deploy_id: str, holder: t.Mapping[str, t.Any], over: str | None, force: bool, key: str,
-                without: t.Sequence[str] = ()) -> dict[str, t.Any]:
-        """Take the lock where there is none, where it is that of C(over), or with C(force). What C(_lock.Lock.acquire)
-        returns."""
+    def take(self, params: t.Mapping[str, t.Any], key: str) -> dict[str, t.Any]:
+        """Take the lock where there is none, where it is that of C(over), or with C(force)."""
+        deploy_id, over, force = params["deploy_id"], params["over"], params["force"]
         got: dict[str, t.Any] = {}
 
         def take(content: Content) -> bool:
@@ -103,12 +112,12 @@ class DocumentLock:
             mine = held is not None and key_of(held) == key
             is_free = held is None or mine or force or key_of(held) == over
             got.update(acquired=is_free, taken_over=held if held and is_free and not mine else None,
-                       holder=None if is_free else self.aged(held), journal=content["journal"])
+                       holder=None if is_free else self._aged(held), journal=content["journal"])
             if mine or not is_free:
                 return False
             now = self._clock()
-            content["lock"] = {"name": self.name, "deploy_id": deploy_id, "key": key, "holder": dict(holder), "since": now}
-            content["without"].update({name: {"deploy_id": deploy_id, "time": now} for name in without})
+            content["lock"] = {"name": self.name, "deploy_id": deploy_id, "key": key, "holder": dict(params["holder"] or {}), "since": now}
+            content["without"].update({name: {"deploy_id": deploy_id, "time": now} for name in params["without"]})
             return True
 
         self.change(take, force)
@@ -124,7 +133,7 @@ class DocumentLock:
             raise Taken(f"the lock {self.document.place} is held by {told(held)}, so deploy {deploy_id} may not move anything "
                         "any more")
 
-    def note(self, deploy_id: str, entry: t.Mapping[str, t.Any], key: str) -> list[dict[str, t.Any]]:
+    def write_down(self, deploy_id: str, entry: t.Mapping[str, t.Any], key: str) -> list[dict[str, t.Any]]:
         """Write a move into the journal; returns the journal as it was before. Raises Taken."""
         before: list[dict[str, t.Any]] = []
 
@@ -139,32 +148,33 @@ class DocumentLock:
         self.change(add)
         return before
 
-    def release(self, deploy_id: str, key: str, clean: bool, joined: t.Collection[str], shares: t.Mapping[str, int] | None,
-                last: t.Mapping[str, t.Any] | None) -> bool:
-        """Give the lock back if it is this deploy's, as C(_lock.Lock.release) does."""
+    def give_back(self, params: t.Mapping[str, t.Any], key: str) -> bool:
+        """Give the lock back if it is this deploy's."""
 
-        def give_back(content: Content) -> bool:
+        def change(content: Content) -> bool:
             held = content["lock"]
             if held is None or key_of(held) != key:
                 return False
             content["lock"] = None
-            if shares:
-                self._keep_shares(content, shares, deploy_id)
-            if last:
-                content["last"] = {**last, "time": self._clock()}
-            if clean:
+            if params.get("shares"):
+                self._keep_shares(content, params["shares"], params["deploy_id"])
+            if params.get("last"):
+                content["last"] = {**params["last"], "time": self._clock()}
+            if params["clean"]:
                 content["journal"] = []
-                content["without"] = {name: one for name, one in content["without"].items() if name not in joined}
+                content["without"] = {name: one for name, one in content["without"].items() if name not in params["joined"]}
             return True
 
-        return bool(self.change(give_back))
+        return bool(self.change(change))
 
-    def aged(self, held: Content | None) -> Content | None:
+    def _aged(self, held: Content | None) -> Content | None:
         """A lock with its C(age) in seconds, by this controller's clock."""
         return {**held, "age": self._clock() - held["since"]} if held and held.get("since") else held
 
-    def usable(self) -> str:
-        """What can be said for the document. Raises DowntimeError where it cannot be written."""
+    def examined(self) -> dict[str, t.Any]:
+        return looked_at("state_dir", self._usable, [self._mend])
+
+    def _usable(self) -> str:
         self.change(lambda content: True)
         return f"{self.document.place} can be written"
 
@@ -191,9 +201,15 @@ def fence(document: Document, params: t.Mapping[str, t.Any], check_mode: bool) -
     lock, deploy_id = DocumentLock(document, params["lock"]), params["deploy_id"]
     key = params.get("lock_key") or deploy_id
     entry = {name: params[name] for name in ("state", "members", "shares") if params.get(name) is not None}
-    lock.note(deploy_id, {**entry, "intent": params.get("intent")}, key)
+    lock.write_down(deploy_id, {**entry, "intent": params.get("intent")}, key)
     yield
-    lock.note(deploy_id, {**entry, "done": True}, key)
+    try:
+        lock.write_down(deploy_id, {**entry, "done": True}, key)
+    except Taken:
+        raise
+    except DowntimeError:
+        # The move has been made: a note that cannot be written must not make a failure of it. Where things stand is observed.
+        pass
 
 
 def run(document: Document, params: t.Mapping[str, t.Any], check_mode: bool, clock: t.Callable[[], float] = time.time,
@@ -203,27 +219,4 @@ def run(document: Document, params: t.Mapping[str, t.Any], check_mode: bool, clo
     :param params: its options, those of C(lock_spec).
     :param mend: what to do where the document cannot be written, for doctor.
     """
-    lock, state, deploy_id = DocumentLock(document, params["name"], clock), params["state"], params.get("deploy_id")
-    key = params.get("key") or deploy_id
-    if state in ("observed", "examined") or (check_mode and state == "acquired"):
-        content = lock.content()
-        held = content["lock"]
-        checks = {"checks": [looked_at("state_dir", lock.usable, [mend])]} if state == "examined" else {}
-        return {**checks, "changed": state == "acquired" and not (held and key_of(held) == key), "lock": lock.aged(held),
-                "journal": content["journal"], "without": content["without"], "shares": content["shares"],
-                "last": content["last"], "now": clock(), "path": document.place}
-    if not deploy_id:
-        raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
-    if state == "noted":
-        if not params.get("entry"):
-            raise DowntimeError("entry is missing; with state noted, what is to be written down is needed")
-        journal = [] if check_mode else lock.note(deploy_id, params["entry"], key)
-        return {"changed": not check_mode, "journal": journal, "path": document.place}
-    if state == "released":
-        if check_mode:
-            held = lock.content()["lock"]
-            return {"changed": bool(held and key_of(held) == key), "lock": held, "path": document.place}
-        changed = lock.release(deploy_id, key, params["clean"], params["joined"], params.get("shares"), params.get("last"))
-        return {"changed": changed, "lock": None, "path": document.place}
-    got = lock.acquire(deploy_id, params["holder"] or {}, params["over"], params["force"], key, params["without"])
-    return {"changed": got["acquired"], "path": document.place, **got}
+    return answer(DocumentLock(document, params["name"], clock, mend), params, check_mode, clock)

@@ -184,6 +184,37 @@ class Lock(LockFile):
     def _keep_without(self, entries: t.Mapping[str, t.Any]) -> None:
         self._put(self.left_out, json.dumps(entries))
 
+    # -- as a keeper -------------------------------------------------------------------------------------------------
+    @property
+    def place(self) -> str:
+        return self.path
+
+    def held(self) -> dict[str, t.Any] | None:
+        return self.read()
+
+    def observed(self) -> dict[str, t.Any]:
+        return {"lock": self.aged(self.read()), "journal": self.entries(), "without": self.without(), "shares": self.shares(), "last": self.last()}
+
+    def examined(self) -> dict[str, t.Any]:
+        place = self.directory
+        return looked_at("state_dir", self.usable, [f"install -d -o USER {place}, with the user that Ansible becomes there; df -h "
+                                                    f"{_durable.nearest(place)} shows its room; deploy_state_dir names another place"])
+
+    def take(self, params: t.Mapping[str, t.Any], key: str) -> dict[str, t.Any]:
+        got = self.acquire(params["deploy_id"], params["holder"] or {}, params["over"], params["force"], params["timeout"], key)
+        if got["acquired"]:
+            self.leave_out(params["deploy_id"], params["without"])
+        return got
+
+    def write_down(self, deploy_id: str, entry: t.Mapping[str, t.Any], key: str) -> list[dict[str, t.Any]]:
+        if entry.get("state") == "active" and not os.path.isdir(self.directory):
+            # As with the fence: nobody stays out of traffic because somebody removed the directory.
+            return []
+        return self.noted(deploy_id, entry, key)
+
+    def give_back(self, params: t.Mapping[str, t.Any], key: str) -> bool:
+        return self.release(params["deploy_id"], params["clean"], params["joined"], params.get("shares"), key, params.get("last"))
+
     def _create(self, content: str) -> bool:
         temporary = f"{self.path}.{os.getpid()}.{time.monotonic_ns()}"
         _durable.create(temporary, content.encode())
@@ -255,55 +286,77 @@ def failed(host: str, result: t.Mapping[str, t.Any], command: str) -> str:
     return f"{told_so}; make sure that no deploy runs, and then {command} goes on without it" if result.get("unreadable") else told_so
 
 
-def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    """The module C(lock)."""
-    lock = Lock(params["directory"], params["name"])
-    state = params["state"]
-    key = params.get("key") or params.get("deploy_id")
+class Keeper(t.Protocol):
+    """What keeps the lock of an application, the journal, and what outlives a deploy.
+
+    :param place: what people know it by, in sentences.
+    """
+
+    @property
+    def place(self) -> str:
+        ...
+
+    def held(self) -> dict[str, t.Any] | None:
+        """The lock; None where there is none."""
+
+    def observed(self) -> dict[str, t.Any]:
+        """C(lock) with its age, C(journal), C(without), C(shares), C(last)."""
+
+    def examined(self) -> dict[str, t.Any]:
+        """Whether a lock could be taken, as C(looked_at) tells it."""
+
+    def take(self, params: t.Mapping[str, t.Any], key: str) -> dict[str, t.Any]:
+        """Take the lock, as C(Lock.acquire) does, and write down who is left out."""
+
+    def write_down(self, deploy_id: str, entry: t.Mapping[str, t.Any], key: str) -> list[dict[str, t.Any]]:
+        """Add a move to the journal; returns it as it was before. Raises Taken."""
+
+    def give_back(self, params: t.Mapping[str, t.Any], key: str) -> bool:
+        """Give the lock back if it is this deploy's, as C(Lock.release) does."""
+
+
+def answer(keeper: Keeper, params: t.Mapping[str, t.Any], check_mode: bool, now: t.Callable[[], float] = time.time) -> dict[str, t.Any]:
+    """What a module that keeps locks returns, wherever it keeps them.
+
+    :param params: its options, those of C(argument_spec).
+    :param now: seconds since 1970.
+    """
+    state, deploy_id = params["state"], params.get("deploy_id")
+    key = params.get("key") or deploy_id
+
+    def is_ours(lock: t.Mapping[str, t.Any] | None) -> bool:
+        return lock is not None and key_of(lock) == key
+
     if state in ("observed", "examined") or (check_mode and state == "acquired"):
-        found = lock.read()
-        ours = found is not None and key_of(found) == key
-        return {**({"checks": [_examined(lock)]} if state == "examined" else {}),
-                "changed": state == "acquired" and not ours, "lock": lock.aged(found), "journal": lock.entries(), "without": lock.without(),
-                "shares": lock.shares(), "last": lock.last(), "now": time.time(), "path": lock.path}
-    if not params.get("deploy_id"):
+        found = keeper.observed()
+        return {**({"checks": [keeper.examined()]} if state == "examined" else {}),
+                "changed": state == "acquired" and not is_ours(found["lock"]), **found, "now": now(), "path": keeper.place}
+    if not deploy_id:
         raise DowntimeError(f"deploy_id is missing; with state {state}, the name of a deploy is needed")
     if state == "noted":
-        return {"changed": not check_mode, "journal": [] if check_mode else [_short(entry) for entry in _noted(lock, params, key)], "path": lock.path}
+        if not params.get("entry"):
+            raise DowntimeError("entry is missing; with state noted, what is to be written down is needed")
+        journal = [] if check_mode else [_short(entry) for entry in keeper.write_down(deploy_id, params["entry"], key)]
+        return {"changed": not check_mode, "journal": journal, "path": keeper.place}
     if state == "released":
         if check_mode:
-            found = lock.read()
-            return {"changed": found is not None and key_of(found) == key, "lock": found, "path": lock.path}
-        return {"changed": lock.release(params["deploy_id"], params["clean"], params["joined"], params.get("shares"), key,
-                                        params.get("last")), "lock": None, "path": lock.path}
-    before = None if params["force"] else lock.read()
-    got = lock.acquire(params["deploy_id"], params["holder"] or {}, params["over"], params["force"], params["timeout"], key)
-    if got["acquired"]:
-        lock.leave_out(params["deploy_id"], params["without"])
-    return {"changed": got["acquired"] and (before is None or key_of(before) != key), "path": lock.path, **got}
+            held = keeper.held()
+            return {"changed": is_ours(held), "lock": held, "path": keeper.place}
+        return {"changed": keeper.give_back(params, key), "lock": None, "path": keeper.place}
+    before = None if params["force"] else keeper.held()
+    got = keeper.take(params, key)
+    return {"changed": got["acquired"] and not is_ours(before), "path": keeper.place, **got}
 
 
-def _noted(lock: Lock, params: t.Mapping[str, t.Any], key: str) -> list[dict[str, t.Any]]:
-    entry = params.get("entry")
-    if not entry:
-        raise DowntimeError("entry is missing; with state noted, what is to be written down is needed")
-    if entry.get("state") == "active" and not os.path.isdir(lock.directory):
-        # As with the fence: nobody stays out of traffic because somebody removed the directory.
-        return []
-    return lock.noted(params["deploy_id"], entry, key)
+def run(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """The module C(lock)."""
+    return answer(Lock(params["directory"], params["name"]), params, check_mode)
 
 
 def _short(entry: dict[str, t.Any]) -> dict[str, t.Any]:
     """An entry less what a mover does not need of its intent, which names all members."""
     intent = entry.get("intent") or {}
     return {**entry, "intent": {"held": intent.get("held") or []}} if intent else entry
-
-
-def _examined(lock: Lock) -> dict[str, t.Any]:
-    """Whether a lock could be taken here."""
-    place = lock.directory
-    return looked_at("state_dir", lock.usable, [f"install -d -o USER {place}, with the user that Ansible becomes there; df -h "
-                                                f"{_durable.nearest(place)} shows its room; deploy_state_dir names another place"])
 
 
 def argument_spec() -> dict[str, t.Any]:

@@ -53,7 +53,7 @@ def test_it_is_taken_once_and_says_who_has_it() -> None:
     kept = Kept()
     assert ask(kept, "acquired", holder=ME)["changed"]
     again = ask(kept, "acquired", holder=ME)
-    assert again["acquired"] and not kept.content["lock"]["key"] == "two" and kept.version == 1
+    assert again["acquired"] and not again["changed"] and not kept.content["lock"]["key"] == "two" and kept.version == 1
     other = ask(kept, "acquired", "two", holder={**ME, "pid": 8})
     assert not other["acquired"] and not other["changed"] and other["holder"]["holder"] == ME and other["holder"]["age"] == 0
     assert ask(kept, "observed")["lock"]["deploy_id"] == "one"
@@ -145,6 +145,19 @@ def test_the_fence_notes_a_move_before_and_after_and_stops_who_lost_the_lock() -
     assert len(moved) == 3 and len(kept.content["journal"]) == 2
     with pytest.raises(DowntimeError, match="deploy_id is missing"), _document.fence(kept, {**move, "deploy_id": None}, False):
         pass
+
+
+def test_a_move_that_was_made_does_not_fail_since_nobody_could_write_that_down() -> None:
+    kept = Kept()
+    ask(kept, "acquired", holder=ME)
+    move = {"lock": "production-shop", "lock_key": "one", "deploy_id": "one", "state": "drained", "members": ["app1"], "intent": {"verb": "deploy"}}
+
+    def broken(content: t.Any, version: int) -> None:
+        raise DowntimeError("the platform is gone")
+
+    with _document.fence(kept, move, False):
+        kept.write = broken  # type: ignore[method-assign]
+    assert [entry.get("done") for entry in kept.content["journal"]] == [None]
 
 
 @pytest.mark.parametrize("state, words", [("noted", "entry is missing"), ("released", None)])
